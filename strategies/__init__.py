@@ -1,1 +1,66 @@
-"""Which pairs of candidates to ask a judge about, and what the answers mean: numbers only."""
+"""Which pairs of candidates to ask a judge about, and what the answers mean: numbers only.
+
+Importing this package imports no numpy: the names below load their module when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from strategies.base import Order as Order
+    from strategies.base import Schedule as Schedule
+    from strategies.base import Standing as Standing
+    from strategies.base import Strategy as Strategy
+    from strategies.knockout import Knockout as Knockout
+    from strategies.pointwise import Pointwise as Pointwise
+    from strategies.round_robin import RoundRobin as RoundRobin
+
+OWNER: Final = "flame_rank"  # `strategies` is a common name: flame_rank checks that the package it got is this one
+
+_CLASSES = {  # name of a strategy -> its class
+    "round-robin": "RoundRobin",
+    "knockout": "Knockout",
+    "pointwise": "Pointwise",
+}
+NAMES: Final = tuple(_CLASSES)
+
+_MODULES = {  # name handed on -> where it lives
+    "Order": "strategies.base",
+    "Schedule": "strategies.base",
+    "Standing": "strategies.base",
+    "Strategy": "strategies.base",
+    "Knockout": "strategies.knockout",
+    "Pointwise": "strategies.pointwise",
+    "RoundRobin": "strategies.round_robin",
+}
+
+
+def by_name(name: str, **options: Any) -> "Strategy":
+    """The strategy of this name.
+
+    Args:
+      name: one of NAMES.
+      options: the fields of the strategy's class, such as order="both".
+
+    Raises:
+      ValueError: no strategy has this name, or an option has a value that does not exist.
+      TypeError: the strategy has no such option.
+    """
+    if name not in _CLASSES:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(name, NAMES, n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"no strategy is called {name!r}; there are {', '.join(NAMES)}{hint}")
+    strategy: Strategy = __getattr__(_CLASSES[name])(**options)
+    return strategy
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'strategies' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

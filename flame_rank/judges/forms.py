@@ -1,0 +1,123 @@
+"""A candidate's text in the forms in which it is compared with its pool, and whether it can run at all."""
+
+import ast
+import builtins
+import re
+import warnings
+from dataclasses import dataclass
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
+_OPENING = re.compile(r"^(def|class|import|from|async def) \w+", re.MULTILINE)
+_PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+_GIVEN = frozenset((*dir(builtins), "__name__", "__file__", "__doc__"))
+LONGEST = 100_000  # characters that are read: what a text shares with its pool shows long before
+
+Tokens = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """One candidate, read.
+
+    Attributes:
+      views: its tokens as written, after parsing and unparsing, and with the names that it binds numbered in order of
+        appearance; three times the same for what is not Python.
+      code: it is Python, or means to be.
+      valid: False for Python that cannot run: a syntax error, or a name that nothing binds.
+    """
+
+    views: tuple[Tokens, Tokens, Tokens]
+    code: bool
+    valid: bool
+
+
+def read(prompt: str, text: str) -> Form:
+    """Reads a candidate as a program, a fenced program or the indented continuation of the prompt's function where
+    it is one of these, and as prose otherwise."""
+    text = text[:LONGEST]
+    if fenced := _FENCE.search(text):
+        text = fenced[1]
+    continues = _continues(prompt, text)
+    # What follows a continued function is compared with nothing, but it has to parse when all of it is run.
+    compared = "def f():\n" + _continuation(text) if continues else text
+    plain = tuple(_TOKEN.findall(_continuation(text) if continues else text))
+    tree = _parse(compared)
+    is_program = tree is not None and any(isinstance(node, _PROGRAM) for node in tree.body)
+    if not continues and not is_program:
+        code = bool(_OPENING.search(text))
+        return Form(views=(plain,) * 3, code=code, valid=not code)
+    whole = _parse(prompt + text if continues else text)
+    valid = whole is not None and not _unbound(whole)
+    if tree is None:
+        return Form(views=(plain,) * 3, code=True, valid=False)
+    try:
+        normal = ast.unparse(tree)
+        renamed = ast.unparse(_Rename(tree).visit(tree))
+    except RecursionError:
+        return Form(views=(plain,) * 3, code=True, valid=valid)
+    return Form(views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid)
+
+
+def _continues(prompt: str, text: str) -> bool:
+    """Whether a text is the indented body of the function that ends the prompt."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return first[:1].isspace() and bool(re.search(r"^\s*(async )?def \w+", prompt, re.MULTILINE))
+
+
+def _continuation(text: str) -> str:
+    """A continued function's own lines: up to the first that is not indented."""
+    lines = text.strip("\n").split("\n")
+    end = next((at for at, line in enumerate(lines) if at and line[:1].strip()), len(lines))
+    return "\n".join(lines[:end])
+
+
+def _parse(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a candidate's own invalid escapes and comparisons
+            compile(source, "<candidate>", "exec")  # finds more than parsing does: a return outside of a function
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _unbound(tree: ast.Module) -> bool:
+    """Whether some name is read that is bound nowhere in the program: it would be a NameError."""
+    read, bound = set[str](), set[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                read.add(name)
+            case ast.Name(id=name):
+                bound.add(name)
+            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                bound.add(name)
+            case ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name)):
+                bound.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                bound.add(name)
+            case ast.alias(name="*"):
+                return False  # binds nobody knows what
+            case ast.alias(name=name, asname=other):
+                bound.add((other or name).split(".")[0])
+    return bool(read - bound - _GIVEN)
+
+
+class _Rename(ast.NodeTransformer):
+    """Calls every name that a program binds itself by the order in which it first occurs."""
+
+    def __init__(self, tree: ast.AST):
+        stored = (n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        arguments = (n.arg for n in ast.walk(tree) if isinstance(n, ast.arg))
+        self.own = {*stored, *arguments}
+        self.names: dict[str, str] = {}
+
+    def _name(self, name: str) -> str:
+        return self.names.setdefault(name, f"v{len(self.names)}") if name in self.own else name
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(self._name(node.id), node.ctx)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        return ast.arg(self._name(node.arg))

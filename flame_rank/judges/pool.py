@@ -1,0 +1,171 @@
+"""The judge that ships inside: a quality for each candidate, in log-odds, from two sources: what an encoder reads in
+(prompt, candidate), and how far the candidate agrees with the rest of its pool. See default/README.md, its model card.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from weakref import WeakKeyDictionary
+
+import jax
+import msgspec
+import numpy as np
+from flax import nnx
+
+from flame_rank.errors import UserError
+from flame_rank.judges.agreement import overlap
+from flame_rank.judges.base import Notes
+from flame_rank.judges.forms import read
+from flame_rank.model import buckets, checkpoint
+from flame_rank.model.encoder import Encoder, EncoderConfig
+from flame_rank.model.tokenizer import Row, RowTokenizer, pad
+from flame_rank.records import Problem
+from strategies.base import FloatArray, IntArray
+
+SETTINGS, WEIGHTS, TOKENIZER = "judge.json", "encoder.safetensors", "tokenizer.json"
+
+
+class Combination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each source counts, in nats for one unit of it.
+
+    Attributes:
+      encoder: for one nat of the encoder's quality.
+      overlap: for an overlap of 1 instead of 0 with the pool.
+      cosine: for a mean cosine of 1 instead of 0 between the encoder's vectors of the candidate and the pool.
+      invalid: off for Python that cannot run.
+    """
+
+    encoder: float
+    overlap: float
+    cosine: float
+    invalid: float
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`judge.json`.
+
+    Attributes:
+      encoder: the encoder's config.json.
+      max_prompt: tokens of the prompt that are read; more lose their middle.
+      max_length: tokens of prompt and candidate that are read.
+      code: the combination for pools of programs.
+      prose: the combination for all others.
+    """
+
+    encoder: dict[str, str | float | bool | None]
+    max_prompt: int
+    max_length: int
+    code: Combination
+    prose: Combination
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the judge sees in one problem's candidates, each [n], indexed by candidate.
+
+    Attributes:
+      encoder: the encoder's qualities.
+      overlap: agreement with the pool in tokens, 0 to 1.
+      cosine: agreement with the pool in the encoder's vectors, -1 to 1.
+      valid: 0 for Python that cannot run, else 1.
+      code: whether most candidates are programs.
+      truncated: candidates that did not fit.
+    """
+
+    encoder: FloatArray
+    overlap: FloatArray
+    cosine: FloatArray
+    valid: FloatArray
+    code: bool
+    truncated: int
+
+    def quality(self, weights: Combination) -> FloatArray:
+        """The candidates' qualities [n] in log-odds."""
+        agreed = weights.overlap * self.overlap + weights.cosine * self.cosine
+        return weights.encoder * self.encoder + agreed - weights.invalid * (1 - self.valid)
+
+
+class PoolJudge:
+    """Answers by the difference of two qualities; looks at the whole pool."""
+
+    pool_aware = True
+    pointwise = True
+
+    def __init__(self, encoder: Encoder, tokenizer: RowTokenizer, settings: Settings, *, name: str):
+        graph, self._params = nnx.split(encoder)
+        self._encode = jax.jit(lambda params, tokens, types: nnx.merge(graph, params)(tokens, types))
+        self._tokenizer, self._settings, self.name = tokenizer, settings, name
+        self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads a directory that `flame-train default` wrote.
+
+        Raises:
+          UserError: a file is missing, not whole, or does not fit the others.
+        """
+        try:
+            settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+            config = EncoderConfig.read(dict(settings.encoder))
+            encoder = nnx.eval_shape(lambda: Encoder(config, nnx.Rngs(0)))
+            graph, params = nnx.split(encoder)
+            checkpoint.fill(params, checkpoint.load(folder / WEIGHTS))
+            tokenizer = RowTokenizer(folder / TOKENIZER, max_prompt=settings.max_prompt, max_length=settings.max_length)
+        except (OSError, ValueError) as error:
+            raise UserError(f"the judge in {folder} cannot be read: {error}") from error
+        digest = hashlib.sha256(b"".join((folder / f).read_bytes() for f in (SETTINGS, WEIGHTS, TOKENIZER)))
+        return cls(nnx.merge(graph, params), tokenizer, settings, name=f"default:{digest.hexdigest()[:12]}")
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        """Log-odds [M] for each problem: differences of qualities."""
+        fresh = [problem for problem, _ in asked if problem not in self._seen]
+        for problem, evidence in zip(fresh, self.evidence(fresh), strict=True):
+            weights = self._settings.code if evidence.code else self._settings.prose
+            self._seen[problem] = evidence.quality(weights), evidence.truncated
+        return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
+
+    def notes(self, problem: Problem) -> Notes:
+        """How many candidates did not fit."""
+        return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
+
+    def evidence(self, problems: Sequence[Problem]) -> list[Evidence]:
+        """Reads every distinct candidate of each problem once, in batches over all of them."""
+        rows: list[Row] = []
+        members = []  # for each problem: [n] which of `rows` a candidate is
+        for problem in problems:
+            first = {text: k for k, text in enumerate(dict.fromkeys(problem.texts))}
+            members.append(np.array([len(rows) + first[text] for text in problem.texts]))
+            rows += self._tokenizer.rows(problem.prompt, list(first))
+        qualities, vectors = self._read(rows)
+        found = []
+        for problem, member in zip(problems, members, strict=True):
+            forms = {text: read(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
+            pool = [forms[text] for text in problem.texts]
+            vector = vectors[member]  # [n, D], of length 1
+            found.append(
+                Evidence(
+                    encoder=qualities[member],
+                    overlap=overlap(pool),
+                    cosine=vector @ vector.mean(0),
+                    valid=np.array([float(form.valid) for form in pool]),
+                    code=sum(form.code for form in pool) * 2 >= len(pool),
+                    truncated=sum(rows[i].cut for i in member),
+                )
+            )
+        return found
+
+    def _read(self, rows: Sequence[Row]) -> tuple[FloatArray, FloatArray]:
+        """The encoder's qualities [R] and vectors [R, D] of rows, batched by length."""
+        by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
+        full = buckets.BATCHES[-1]
+        read = []
+        for start in range(0, len(rows), full):
+            taken = [rows[i] for i in by_length[start : start + full]]
+            tokens, types = pad(taken, buckets.batch(len(taken)), buckets.length(len(taken[-1].tokens)))
+            quality, vector = self._encode(self._params, tokens, types)
+            read.append(np.concatenate([np.asarray(quality)[:, None], np.asarray(vector)], 1)[: len(taken)])
+        placed = np.empty((len(rows), read[0].shape[1]))
+        placed[by_length] = np.concatenate(read)
+        return placed[:, 0], placed[:, 1:]

@@ -1,0 +1,164 @@
+"""Rankings to JSONL, and where the lines go: standard output, or a file that is there once it is complete."""
+
+import math
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from flame_rank.jsonl import TEXT_KEYS, BadLine
+from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
+
+RESULT_KEYS = (
+    *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
+    *("tied", "invalid", "reasons", "truncated", "top"),
+)
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
+    """A ranking as JSONL: what was read, all its fields in their order, and the result.
+
+    One line for a problem, the flat ones' samples in a list; with `top`, a flat problem gives its best lines
+    instead, each with `rank` (from 1) and `score`, and `decided` where that is false.
+
+    Args:
+      ranking: of a problem that was read or made in Python.
+      top: how many of the best candidates to give, all where there are fewer; None = only their indices.
+
+    Returns:
+      Whole lines, each with its end.
+
+    Raises:
+      ValueError: top is not positive, or a score is not finite.
+    """
+    if top is not None and top < 1:
+        raise ValueError(f"top is {top}; it is 1 or more")
+    scores = [float(score) for score in ranking.scores]
+    if not all(map(math.isfinite, scores)):
+        raise ValueError(f"{ranking.problem.name}: a score is not finite; {ranking.strategy} has to leave it out")
+    record = ranking.problem.record
+    if isinstance(record, FlatRecord) and top is not None:
+        lines = []
+        for rank, i in enumerate(ranking.order[:top], 1):
+            fields: dict[str, Any] = dict(_OBJECT.decode(record.lines[i]))
+            if "rank" in fields:  # of an earlier run
+                fields.pop("decided", None)
+            fields |= {"rank": rank, "score": scores[i]} | ({} if ranking.decided else {"decided": False})
+            lines.append(msgspec.json.encode(fields) + b"\n")
+        return b"".join(lines)
+    fields, candidates = _input(ranking.problem)
+    if "ranking" in fields:  # of an earlier run, which may have had reason for fields that this one does not write
+        fields = {name: value for name, value in fields.items() if name not in RESULT_KEYS}
+    order = ranking.order
+    fields |= {
+        "ranking": order,
+        "scores": scores,
+        "p_best": [float(p) for p in ranking.p_best],
+        "best": order[0] if ranking.decided else None,
+        "comparisons": ranking.comparisons,
+        "strategy": ranking.strategy,
+        "judge": ranking.judge,
+    }
+    if ranking.tied:
+        fields["tied"] = ranking.tied
+    if ranking.invalid:
+        fields |= {"invalid": ranking.invalid, "reasons": ranking.reasons}
+    if ranking.truncated:
+        fields["truncated"] = ranking.truncated
+    if top is not None:
+        fields["top"] = [candidates[i] for i in order[:top]]
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
+    """The fields that state a problem, and its candidates in the form that they have there."""
+    record = problem.record
+    if isinstance(record, GroupedRecord):
+        return dict(record.fields), list(_RAWS.decode(record.fields[record.key]))
+    if isinstance(record, FlatRecord):
+        samples = [msgspec.Raw(line) for line in record.lines]
+        return {record.group_by: record.group, "prompt": problem.prompt, "samples": samples}, list(samples)
+    candidates = [c if isinstance(c, str) else _plain(c) for c in problem.candidates]
+    name = {"task_id": problem.name} if problem.name else {}
+    return {**name, "prompt": problem.prompt, "candidates": candidates}, list(candidates)
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    fields = candidate.fields.raw if isinstance(candidate.fields, RawFields) else candidate.fields
+    return {"text": candidate.text} | {name: fields[name] for name in fields if name not in TEXT_KEYS}
+
+
+class Output:
+    """Writes whole lines to standard output, or to FILE.part, which becomes FILE at a clean end.
+
+    After an exception FILE is as it was, and FILE.part holds what was written. A FILE that exists and is no
+    regular file (a pipe, /dev/null) is written to as it is.
+
+    Args:
+      path: the file; None or "-" for standard output.
+
+    Raises:
+      OSError: the file cannot be opened or written (the disk is full); it names the file.
+    """
+
+    def __init__(self, path: str | Path | None):
+        self._path = None if path is None or str(path) == "-" else Path(path)
+        beside = self._path is not None and (self._path.is_file() or not self._path.exists())
+        self._part = self._path.with_name(self._path.name + ".part") if self._path and beside else None
+        self._name = str(self._part or self._path or "stdout")
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        target = self._part or self._path
+        self._stream = sys.stdout.buffer if target is None else target.open("wb")
+        return self
+
+    def write(self, lines: bytes) -> None:
+        """Writes whole lines, and does not keep them waiting in a buffer."""
+        assert self._stream is not None, "an Output is written to inside its with block"
+        try:
+            self._stream.write(lines)
+            self._stream.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._name) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._path is None or self._stream is None:
+            return
+        if kind is not None:
+            with suppress(OSError):  # closing tries once more to write what could not be written
+                self._stream.close()
+            return
+        if self._part is not None:
+            os.fsync(self._stream.fileno())  # else a crash could leave the name without the content
+        self._stream.close()
+        if self._part is not None:
+            self._part.replace(self._path)
+
+
+class Quarantine:
+    """Appends bad lines, as they were read, to a file that is made at the first of them: an `on_bad_line`.
+
+    Attributes:
+      path: the file.
+      count: bad lines so far.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.count = 0
+
+    def __call__(self, error: BadLine, line: bytes) -> None:
+        """Appends a line; opened for each one, so that nothing has to be closed."""
+        with self.path.open("ab") as file:
+            file.write(line if line.endswith(b"\n") else line + b"\n")
+        self.count += 1

@@ -1,0 +1,232 @@
+"""What goes in and what comes out: a problem with its candidates, and the ranking of them.
+
+flame_rank.jsonl reads the one and writes the other; both may as well be made in Python.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import msgspec
+
+if TYPE_CHECKING:  # numpy is not imported for the sake of a record
+    from strategies.base import FloatArray, Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One answer with what its maker knows of it.
+
+    Attributes:
+      text: the answer, as the judge reads it.
+      fields: anything else (a sample's temperature, its id); passed through, never judged.
+    """
+
+    text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"a candidate's text is {_kind(self.text)}, not a str")
+
+
+class RawFields(Mapping[str, Any]):
+    """The fields of a JSON object, each decoded when it is looked up: what nobody asks for costs nothing.
+
+    Attributes:
+      raw: the fields' values, byte for byte as they were read.
+    """
+
+    def __init__(self, raw: Mapping[str, msgspec.Raw]):
+        self.raw = raw
+
+    def __getitem__(self, name: str) -> Any:
+        return msgspec.json.decode(self.raw[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __repr__(self) -> str:
+        return f"RawFields({', '.join(self.raw)})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupedRecord:
+    """The line of a grouped file that a problem was read from.
+
+    Attributes:
+      fields: all fields of the line in their order, undecoded.
+      key: the field that holds the candidates.
+    """
+
+    fields: Mapping[str, msgspec.Raw]
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlatRecord:
+    """The lines of a flat file that a problem was read from, one for each candidate.
+
+    Attributes:
+      group_by: the field whose value the lines have in common.
+      group: that value.
+      lines: the lines without their ends, in the order of the candidates.
+    """
+
+    group_by: str
+    group: str | int
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """A prompt and the candidates to choose from.
+
+    Two problems are never equal, whatever they hold: a problem can be the key of a dict.
+
+    Attributes:
+      prompt: what the candidates answer.
+      candidates: one or more, as given: plain texts or Candidates.
+      name: what messages call the problem (its task_id, or FILE:LINE).
+      record: where the problem was read from; None when it was made in Python.
+
+    Raises:
+      TypeError: a prompt or candidate is not text.
+      ValueError: there is no candidate, or a text holds half of a surrogate pair, which no judge can read.
+    """
+
+    prompt: str
+    candidates: Sequence[str | Candidate]
+    name: str = ""
+    record: GroupedRecord | FlatRecord | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise TypeError(f"prompt is {_kind(self.prompt)}, not a str; write a conversation as one text")
+        if isinstance(self.candidates, str | bytes | Candidate):
+            raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
+        candidates = tuple(self.candidates)
+        if not candidates:
+            raise ValueError("no candidates: a problem has at least one")
+        for i, candidate in enumerate(candidates):
+            if not isinstance(candidate, str | Candidate):
+                raise TypeError(f"candidate {i} is {_kind(candidate)}; it is a str or a flame_rank.Candidate")
+        object.__setattr__(self, "candidates", candidates)
+        _check_text("prompt", self.prompt)
+        for i, text in enumerate(self.texts):
+            _check_text(f"candidate {i}", text)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The candidates' texts, in their order."""
+        return tuple(c if isinstance(c, str) else c.text for c in self.candidates)
+
+    def __len__(self) -> int:
+        """Number of candidates."""
+        return len(self.candidates)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Ranking(Sequence[str | Candidate]):
+    """The candidates of a problem as they were given, best first: reads like a list of them.
+
+    Attributes:
+      problem: what was ranked.
+      standing: how its candidates stand, indexed as in problem.candidates.
+      comparisons: number of judgements that were asked for, answered from a ledger or by the judge.
+      strategy: name of the strategy.
+      judge: name of the judge.
+      invalid: number of judgements that could not be had and were left out.
+      reasons: why they could not, each reason once.
+      truncated: number of candidates that did not fit the judge's maximum length.
+    """
+
+    problem: Problem
+    standing: "Standing"
+    comparisons: int
+    strategy: str
+    judge: str
+    invalid: int = 0
+    reasons: tuple[str, ...] = ()
+    truncated: int = 0
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Indices into problem.candidates, best first: always a permutation, decided or not."""
+        return [int(i) for i in self.standing.order]
+
+    @property
+    def scores(self) -> "FloatArray":
+        """[n] float64, indexed by candidate, nats: a difference is the log-odds of being the better one."""
+        return self.standing.scores
+
+    @property
+    def p_best(self) -> "FloatArray":
+        """[n] float64, indexed by candidate, the probability of being the best; sums to 1."""
+        return self.standing.p_best
+
+    @property
+    def decided(self) -> bool:
+        """False when too few judgements were valid to name a winner."""
+        return bool(self.standing.decided)
+
+    @property
+    def tied(self) -> list[int]:
+        """Indices of the candidates that share the first place; empty when one stands alone there."""
+        return self.standing.tied
+
+    @property
+    def best(self) -> str | Candidate | None:
+        """The best candidate as it was given, None when undecided."""
+        return self[0] if self.decided else None
+
+    def top(self, k: int) -> list[str | Candidate]:
+        """The k best candidates, or all of them where there are fewer.
+
+        Raises:
+          ValueError: k is not positive.
+        """
+        if k < 1:
+            raise ValueError(f"top({k}): k is 1 or more")
+        return self[:k]
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    @overload
+    def __getitem__(self, place: int) -> str | Candidate: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str | Candidate]: ...
+    def __getitem__(self, place: int | slice) -> str | Candidate | list[str | Candidate]:
+        candidates = self.problem.candidates
+        if isinstance(place, slice):
+            return [candidates[i] for i in self.order[place]]
+        return candidates[self.order[place]]
+
+    def __repr__(self) -> str:
+        order = self.order
+        shown = ", ".join(map(str, order[:8])) + (", ..." if len(order) > 8 else "")
+        name = f"{self.problem.name!r}, " if self.problem.name else ""
+        winner = f"p_best {self.p_best[order[0]]:.3f}" if self.decided else "undecided"
+        return f"Ranking({name}order [{shown}], {winner}, {self.comparisons} comparisons)"
+
+
+def _kind(value: object) -> str:
+    """The type of a value with its article, for a message."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}" if value is not None else "None"
+
+
+def _check_text(what: str, text: str) -> None:
+    """Raises ValueError where a text cannot be encoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} holds half of a surrogate pair at character {error.start}; it is no text: "
+            "decode it with errors='replace'"
+        ) from None

@@ -1,0 +1,95 @@
+"""Problems and rankings as a user of the library makes and reads them."""
+
+import re
+import subprocess
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flame_rank.records import Candidate, Problem, Ranking
+from strategies.base import Standing
+
+
+def ranking(problem: Problem, order: list[int], scores: list[float], decided: bool = True, **more: Any) -> Ranking:
+    standing = Standing(
+        order=np.array(order),
+        scores=np.array(scores),
+        p_best=np.ones(len(order)) / len(order),
+        decided=decided,
+    )
+    known: dict[str, Any] = {"comparisons": 6, "strategy": "s", "judge": "j"}
+    return Ranking(problem=problem, standing=standing, **known | more)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "candidates", "error", "words"),
+    [
+        (["p"], ["a"], TypeError, "prompt is a list, not a str"),
+        (None, ["a"], TypeError, "prompt is None"),
+        ("p", [], ValueError, "no candidates"),
+        ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it is a str or a flame_rank.Candidate"),
+        ("p", ["a", None], TypeError, "candidate 1 is None"),
+        ("p", "abc", TypeError, "candidates is a str; put the candidates in a list"),
+        ("p", Candidate(text="a"), TypeError, "candidates is a Candidate"),
+        ("p\ud800", ["a"], ValueError, "prompt holds half of a surrogate pair at character 1"),
+        ("p", ["a", Candidate(text="\udfff")], ValueError, "candidate 1 holds half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_problem(prompt: Any, candidates: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        Problem(prompt=prompt, candidates=candidates)
+
+
+def test_a_candidates_text_is_a_str() -> None:
+    with pytest.raises(TypeError, match="a candidate's text is an int"):
+        Candidate(text=3)  # type: ignore[arg-type]
+
+
+def test_a_problem_keeps_its_candidates_as_given() -> None:
+    given: list[str | Candidate] = ["x", Candidate(text="y", fields={"id": 7}), "x"]
+    problem = Problem(prompt="p", candidates=given)
+    assert problem.candidates == tuple(given) and problem.candidates[1] is given[1]
+    assert problem.texts == ("x", "y", "x") and len(problem) == 3
+    given.append("z")
+    assert len(problem) == 3
+
+
+def test_problems_are_themselves_only() -> None:
+    one, other = (Problem(prompt="p", candidates=["x"]) for _ in range(2))
+    assert one != other and len({one, other}) == 2
+    weakref.ref(one)
+
+
+def test_a_ranking_reads_like_a_list_of_what_was_given() -> None:
+    best = Candidate(text="c", fields={"id": 2})
+    result = ranking(Problem(prompt="p", candidates=["a", "b", best]), [2, 0, 1], [0, -1, 1])
+    assert list(result) == [best, "a", "b"] == result[:] == result.top(9)
+    assert result[0] is best is result.best and result[-1] == "b" and len(result) == 3
+    assert result[1:] == ["a", "b"] and result.top(2) == [best, "a"] and "b" in result
+    assert result.order == [2, 0, 1] and result.scores.tolist() == [0, -1, 1] and result.tied == []
+    assert result.p_best.sum() == pytest.approx(1) and (result.comparisons, result.judge) == (6, "j")
+    with pytest.raises(IndexError):
+        result[3]
+    with pytest.raises(ValueError, match="k is 1 or more"):
+        result.top(0)
+
+
+def test_an_undecided_ranking_has_no_best_but_is_whole() -> None:
+    result = ranking(Problem(prompt="p", candidates=["a", "b"]), [1, 0], [0, 0], decided=False)
+    assert result.best is None and not result.decided and list(result) == ["b", "a"]
+    assert result.tied == [0, 1]
+    assert "undecided" in repr(result)
+
+
+def test_repr_is_short() -> None:
+    problem = Problem(prompt="p" * 9999, candidates=["a" * 9999] * 50, name="HumanEval/0")
+    shown = repr(ranking(problem, list(range(50)), [0.0] * 50))
+    assert shown.startswith("Ranking('HumanEval/0', order [0, 1,") and len(shown) < 120
+
+
+def test_records_import_no_numpy() -> None:
+    code = "import flame_rank.records, flame_rank.jsonl, sys; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
