@@ -168,9 +168,14 @@ def _quarantine(file: str, output: str | None) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command; a mistake of the user's is one line and exit status 2, never a traceback."""
+    """Runs `flame-rank`."""
+    run(cli, "flame-rank", arguments)
+
+
+def run(command: click.Group, name: str, arguments: list[str] | None = None) -> None:
+    """Runs a command to its exit status; a mistake of the user's is one line and status 2, never a traceback."""
     try:
-        status = cli.main(arguments, prog_name="flame-rank", standalone_mode=False)
+        status = command.main(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         _end(f"Error: {error}", MISTAKE)
     except click.ClickException as error:

@@ -1,6 +1,5 @@
 """Fine-tunes the default judge's encoder on comparisons: pairwise logistic loss on the difference of two qualities."""
 
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from flame_rank.model import buckets
+from flame_rank.model import buckets, checkpoint
 from flame_rank.model.encoder import Encoder
 from flame_rank.model.tokenizer import Row, RowTokenizer, pad
 from trainer.sampling import Mixture
@@ -31,7 +30,7 @@ class Recipe:
       length: tokens of a row in training; the judge reads longer ones.
     """
 
-    steps: int = 900
+    steps: int = 500
     pairs: int = 16
     rate: float = 1e-4
     weight_decay: float = 0.01
@@ -86,8 +85,10 @@ def fit(
     held = tx.init(params)
     start = 0
     if state and state.exists():
-        start, leaves = pickle.loads(state.read_bytes())
-        params, held = jax.tree.unflatten(jax.tree.structure((params, held)), map(jnp.asarray, leaves))
+        kept = checkpoint.load(state)
+        start = int(kept.pop("step"))
+        leaves = [jnp.asarray(kept[str(i)]) for i in range(len(kept))]
+        params, held = jax.tree.unflatten(jax.tree.structure((params, held)), leaves)
         say(f"taken up at step {start}")
     began, losses, rights = time.monotonic(), [], []
     for step in range(start, recipe.steps):
@@ -105,7 +106,6 @@ def fit(
                 f"right {np.mean(rights[-100:]):.3f}  {left / 60:.0f} min left"
             )
         if state and done % 100 == 0:
-            part = state.with_name(state.name + ".part")
-            part.write_bytes(pickle.dumps((done, [np.asarray(leaf) for leaf in jax.tree.leaves((params, held))])))
-            part.replace(state)
+            arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves((params, held)))}
+            checkpoint.save(arrays | {"step": np.array(done)}, state)
     return nnx.merge(graph, params)

@@ -16,7 +16,7 @@ def pandalm(data: Path) -> Iterator[Comparison]:
         verdict = majority([_VOTE[record[f"annotator{i}"]] for i in (1, 2, 3)])
         if verdict:
             prompt = "\n".join(filter(None, [record["instruction"], record["input"]]))
-            pair = record["response1"], record["response2"]
+            pair = str(record["response1"]), str(record["response2"])  # one answer is a bare true in the release
             better, worse = pair if verdict > 0 else pair[::-1]
             yield Comparison(prompt=prompt, better=better, worse=worse)
 
