@@ -176,8 +176,9 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def tied(self) -> list[int]:
-        """Indices of the candidates that share the first place; empty when one stands alone there."""
-        return self.standing.tied
+        """Indices of the candidates that share the first place; empty when one text stands alone there."""
+        tied = self.standing.tied
+        return tied if len({self.problem.texts[i] for i in tied}) > 1 else []
 
     @property
     def best(self) -> str | Candidate | None:

@@ -196,7 +196,7 @@ def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, workers: 
 def _cells(shares: NDArray[np.float64], draws: NDArray[np.float64] | None) -> list[str]:
     """None, judge, Oracle and the share of the gap between None and Oracle that the judge closes."""
     none, judge, oracle = shares
-    cells = [f"{100 * share:4.1f}" for share in shares]
+    cells = [f"{100 * share:5.2f}" for share in shares]
     cells.append(f"{100 * (judge - none) / (oracle - none):4.0f}" if oracle > none else "   -")
     if draws is not None:
         open_gap = draws[2] > draws[0]  # a resample without a gap says nothing of the share closed
