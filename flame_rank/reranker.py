@@ -57,14 +57,15 @@ class Reranker:
 
     def __init__(
         self,
-        judge: Judge | PairFunction | None = None,
+        judge: Judge | PairFunction | str | None = None,
         strategy: str | Strategy | ScheduleFunction | None = None,
         *,
         seed: int = 0,
         batch: int = 128,
     ):
         """Args:
-          judge: a judge, a function f(prompt, pairs) -> log-odds, or None for the judge that ships inside.
+          judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the judge that
+            ships inside.
           strategy: a name, a strategy, or a generator function (n, rng); None for what suits the judge. A pointwise
             judge is asked once for each candidate whatever strategy is named: more would repeat what it said.
           seed: of the strategy's coins.
@@ -189,7 +190,7 @@ def rerank(
     prompt: str,
     candidates: Sequence[str | Candidate],
     *,
-    judge: Judge | PairFunction | None = None,
+    judge: Judge | PairFunction | str | None = None,
     strategy: str | Strategy | ScheduleFunction | None = None,
     seed: int = 0,
 ) -> Ranking:
@@ -197,16 +198,16 @@ def rerank(
     return Reranker(judge, strategy, seed=seed).rank(prompt, candidates)
 
 
-def _judge(judge: Judge | PairFunction | None) -> Judge:
-    if judge is None:
-        from flame_rank.judges import default
+def _judge(judge: Judge | PairFunction | str | None) -> Judge:
+    if judge is None or isinstance(judge, str):
+        from flame_rank.judges import load
 
-        return default()
+        return load(judge or "default")
     if isinstance(judge, Judge):
         return judge
     if callable(judge):
         return FunctionJudge(judge)
-    raise TypeError(f"judge is a {type(judge).__name__}, not a judge or a function f(prompt, pairs)")
+    raise TypeError(f"judge is a {type(judge).__name__}, not a judge, its name or a function f(prompt, pairs)")
 
 
 def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: bool) -> tuple[str, ScheduleFunction]:
