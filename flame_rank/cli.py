@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Commands whose reader may leave early, as `head` does: click would end them with status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise click.exceptions.Exit(CUT_OFF) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
 def cli() -> None:
     """Pick the best of N candidates with a pairwise judge."""
@@ -92,7 +102,8 @@ def rerank(
     )
     reranker = Reranker(judges.load(judge), strategy, seed=seed)
     summary = _Summary()
-    rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=None, file=sys.stderr)
+    disable = None if sys.stderr else True  # None = where it is no terminal
+    rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
     try:
         with Output(output) as out:
             for ranking in rankings:
@@ -182,18 +193,17 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
         error.show()
         _end("", MISTAKE)
     except (click.Abort, KeyboardInterrupt):
-        _end("interrupted; whole lines were written", INTERRUPTED)
-    except BrokenPipeError:
-        _end("", CUT_OFF)  # whoever read the lines has seen enough
+        _end("Interrupted", INTERRUPTED)
     except OSError as error:
         _end(f"Error: {error.filename or ''}: {error.strerror or error}", MISTAKE)
-    sys.exit(status if isinstance(status, int) else 0)
+    _end("", status if isinstance(status, int) else RANKED)
 
 
 def _end(message: str, status: int) -> None:
     if message:
         click.echo(message, err=True)
-    with suppress(OSError):  # what could not be written would be tried again at exit
-        sys.stdout.flush()
-    sys.stdout = None
+    if sys.stdout is not None:  # None where the caller has closed it
+        with suppress(OSError):  # what could not be written would be tried again at exit
+            sys.stdout.flush()
+        sys.stdout = None
     sys.exit(status)

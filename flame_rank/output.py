@@ -1,11 +1,15 @@
 """Rankings to JSONL, and where the lines go: standard output, or a file that is there once it is complete."""
 
+import errno
 import math
 import os
+import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 import msgspec
@@ -117,6 +121,8 @@ class Output:
 
     def __enter__(self) -> Self:
         target = self._part or self._path
+        if target is None and sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed", self._name)
         self._stream = sys.stdout.buffer if target is None else target.open("wb")
         return self
 
@@ -124,8 +130,9 @@ class Output:
         """Writes whole lines, and does not keep them waiting in a buffer."""
         assert self._stream is not None, "an Output is written to inside its with block"
         try:
-            self._stream.write(lines)
-            self._stream.flush()
+            with _whole():
+                self._stream.write(lines)
+                self._stream.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._name) from error
 
@@ -143,6 +150,30 @@ class Output:
         self._stream.close()
         if self._part is not None:
             self._part.replace(self._path)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Lets Ctrl-C wait for the end of a line that is being written; a second one does not wait."""
+    before = signal.getsignal(signal.SIGINT)
+    # Another handler is not ours to put off, and only the main thread may set one.
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal waiting
+        waiting = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 class Quarantine:

@@ -78,7 +78,7 @@ def group(comparisons: Iterable[Comparison]) -> list[Judged]:
     return judged
 
 
-SOURCES = Combination.__struct_fields__
+SOURCES = ("encoder", "overlap", "cosine", "invalid")
 
 
 def learn(
@@ -114,8 +114,8 @@ def learn(
 
     for _ in range(steps):
         weights, state = step(weights, state)
-    learned = used * jax.nn.softplus(weights)
-    return Combination(**{name: round(float(w), 4) for name, w in zip(SOURCES, learned, strict=True)})
+    learned = {name: round(float(w), 2) for name, w in zip(SOURCES, used * jax.nn.softplus(weights), strict=True)}
+    return Combination(pair=learned["encoder"], **learned)
 
 
 def right_share(one: Judged, quality: FloatArray) -> float:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from flame_rank.model import checkpoint
 from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import RowTokenizer
 from trainer import ablation
-from trainer.combine import Judged, draw, group, learn
+from trainer.combine import SOURCES, Judged, draw, group, learn
 from trainer.contact import humaneval_runs, pools_without_contact, without_contact
 from trainer.fit import Recipe, fit
 from trainer.pools import Pool, read_pools
@@ -28,7 +29,7 @@ START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 
 READ = {"max_prompt": 192, "max_length": 512}  # tokens; the encoder has no more positions
 FIGURES = "figures.json"
-_UNLEARNED = Combination(encoder=1.0, overlap=0.0, cosine=0.0, invalid=0.0)
+_UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, invalid=0.0)
 
 
 def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
@@ -44,24 +45,36 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
       UserError: something is missing from `data` or `init`, or the start is another one.
     """
     data = data / "train" if (data / "train").is_dir() else data
-    start = _read_start(init)
+    start, tokenizer = _read_start(init, recipe)
     out.mkdir(parents=True, exist_ok=True)
+    _same_run(out / "recipe.json", recipe)
     try:
         evaluated = humaneval_runs()
         tasks = {name: without_contact(read(data), evaluated) for name, read in TASKS.items()}
         say(f"read {sum(map(len, tasks.values()))} comparisons of {len(tasks)} tasks; running the programs of MBPP")
         pools = pools_without_contact(read_pools(data, seed=recipe.seed), evaluated)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}; --data is the folder that `unpack` made") from error
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} is not there; --data is the folder of the data sets, a folder each, as released"
+        ) from error
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     if not (out / WEIGHTS).exists():
-        tokenizer = RowTokenizer(init / TOKENIZER, max_prompt=recipe.max_prompt, max_length=recipe.length)
         state = out / "training.safetensors"
         encoder = fit(start, tokenizer, Mixture.of(pools, tasks), recipe, state=state, say=say)
         shutil.copyfile(init / TOKENIZER, out / TOKENIZER)
         checkpoint.save(checkpoint.quantise(checkpoint.to_tensors(nnx.split(encoder)[1])), out / WEIGHTS)
         state.unlink(missing_ok=True)
     combine(pools, tasks, init, out, seed=recipe.seed, say=say)
+
+
+def _same_run(path: Path, recipe: Recipe) -> None:
+    """Keeps the recipe beside what it makes, so that a run is taken up with its own arguments only."""
+    stated = json.dumps(asdict(recipe), indent=1) + "\n"
+    if path.exists() and path.read_text() != stated:
+        raise UserError(
+            f"{path}: {path.parent} was begun with another recipe; give another --out, or its own arguments"
+        )
+    path.write_text(stated)
 
 
 def combine(
@@ -74,45 +87,59 @@ def combine(
     say: Callable[[str], None],
 ) -> None:
     """Learns what each source counts with the encoder in `out`, on held-out problems, and writes judge.json."""
-    config = json.loads((init / "config.json").read_text())
-    settings = Settings(encoder=config, **READ, code=_UNLEARNED, prose=_UNLEARNED)
-    (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
-    judge = PoolJudge.load(out)
+    # Without the keys that change nothing, of which some hold lists.
+    config = EncoderConfig.read(json.loads((init / "config.json").read_text())).to_dict()
+    judge = PoolJudge.load(out, Settings(encoder=config, **READ, code=_UNLEARNED, prose=_UNLEARNED))
     figures: dict[str, object] = {}
 
     say("reading the held-out problems")
     programs = draw([pool for pool in pools if held_out(pool.prompt)], seed=seed, times=3)
-    seen = judge.evidence([one.problem for one in programs])
-    figures["mbpp"] = _say_table("MBPP pools", programs, seen, say)
-    code = learn(programs, seen)
-
+    code = _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)
     prose: list[Judged] = []
-    prose_seen: list[Evidence] = []
+    seen: list[Evidence] = []
     for name, comparisons in tasks.items():
         judged = group(c for c in comparisons if held_out(c.prompt))
-        seen = judge.evidence([one.problem for one in judged])
-        figures[name] = _say_table(name, judged, seen, say)
+        read = judge.evidence([one.problem for one in judged])
+        _say_table(name, judged, read, figures, say)
         # No task may drown the others by its number of prompts.
-        rng = np.random.default_rng(seed)
-        chosen = rng.permutation(len(judged))[:200]
-        prose += [judged[i] for i in chosen]
-        prose_seen += [seen[i] for i in chosen]
-    settings = Settings(encoder=config, **READ, code=code, prose=learn(prose, prose_seen))
+        some = np.random.default_rng(seed).permutation(len(judged))[:200]
+        prose += [judged[i] for i in some]
+        seen += [read[i] for i in some]
+    settings = Settings(encoder=config, **READ, code=code, prose=_learn("prose", prose, seen, figures, say))
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     say(f"code:  {settings.code}\nprose: {settings.prose}\nwrote {out}")
 
 
-def _say_table(name: str, judged: list[Judged], seen: list[Evidence], say: Callable[[str], None]) -> dict[str, object]:
+def _learn(
+    name: str, judged: list[Judged], seen: list[Evidence], figures: dict[str, object], say: Callable[[str], None]
+) -> Combination:
+    """The combination for one kind of problem. Beside a pool's agreement the encoder has to earn its place: where it
+    does not raise the share that is right, pools are judged without it and its cost."""
+    alone = learn(judged, seen, using=["encoder"]).encoder
+    pools = [i for i, one in enumerate(judged) if len(one.problem) > 2]
+    of_pools = [judged[i] for i in pools], [seen[i] for i in pools]
+    gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures, say)["both - (a)"]
+    using = SOURCES if gain > 0 else ("overlap", "invalid")
+    together = learn(*of_pools, using=using)
+    return msgspec.structs.replace(together, pair=alone)
+
+
+def _say_table(
+    name: str, judged: list[Judged], seen: list[Evidence], figures: dict[str, object], say: Callable[[str], None]
+) -> dict[str, tuple[float, float, float]]:
     prompts = len({one.problem.prompt for one in judged})
+    if prompts < ablation.FOLDS:
+        raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little of it")
     rows = ablation.table(judged, seen)
     for row, (mean, low, high) in rows.items():
         say(f"{name:<20} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")
-    return {"prompts": prompts, **rows}
+    figures[name] = {"prompts": prompts, **rows}
+    return rows
 
 
-def _read_start(init: Path) -> Encoder:
-    """The encoder to start from, with a new head."""
+def _read_start(init: Path, recipe: Recipe) -> tuple[Encoder, RowTokenizer]:
+    """The encoder to start from, with a new head, and its tokenizer."""
     try:
         weights = init / "model.safetensors"
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -124,6 +151,7 @@ def _read_start(init: Path) -> Encoder:
         config = EncoderConfig.read(json.loads((init / "config.json").read_text()))
         graph, params = nnx.split(Encoder(config, nnx.Rngs(0)))
         checkpoint.fill(params, checkpoint.load(weights), missing=frozenset({"quality.weight", "quality.bias"}))
+        tokenizer = RowTokenizer(init / TOKENIZER, max_prompt=recipe.max_prompt, max_length=recipe.length)
     except (OSError, ValueError) as error:
         raise UserError(f"--init {init}: {error}") from error
-    return nnx.merge(graph, params)
+    return nnx.merge(graph, params), tokenizer

@@ -74,7 +74,7 @@ def fit(
     state: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Encoder:
-    """Trains and returns the encoder.
+    """Trains and returns the encoder; the one passed in is used up.
 
     Args:
       state: where the run is kept every 100 steps, and taken up again.
@@ -86,9 +86,11 @@ def fit(
     start = 0
     if state and state.exists():
         kept = checkpoint.load(state)
-        start = int(kept.pop("step"))
-        leaves = [jnp.asarray(kept[str(i)]) for i in range(len(kept))]
-        params, held = jax.tree.unflatten(jax.tree.structure((params, held)), leaves)
+        start = kept.pop("step").item()
+        fresh, structure = jax.tree.flatten((params, held))
+        # A file keeps a number as an array of one.
+        leaves = [jnp.asarray(kept[str(i)]).reshape(leaf.shape) for i, leaf in enumerate(fresh)]
+        params, held = jax.tree.unflatten(structure, leaves)
         say(f"taken up at step {start}")
     began, losses, rights = time.monotonic(), [], []
     for step in range(start, recipe.steps):

@@ -4,7 +4,6 @@ WizardCoder files beside them are not, and are left out).
 """
 
 import ast
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
 from trainer.mutants import mutants
+from trainer.tasks.base import files, read_json, read_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
 
     Raises:
       FileNotFoundError: a file is missing.
+      UserError: a file is not whole.
     """
     workers = workers or os.cpu_count() or 1
     tasks = {}
-    for line in (data / "mbpp" / "mbpp.jsonl").read_text().splitlines():
-        record = json.loads(line)
+    for record in read_lines(data / "mbpp" / "mbpp.jsonl"):
         if task := _task(record):
             tasks[int(record["task_id"])] = task
     # A sampler's text counts once: its files repeat it. The same text of two samplers is evidence, and stays.
@@ -112,27 +112,27 @@ def _task(record: dict[str, object]) -> _Task | None:
 def _programs(folder: Path) -> Iterator[tuple[str, int, str]]:
     """(sampler, task id, program text) of every model's every attempt, as released. A repair run starts from the
     seed of the same model, so both count as one sampler."""
-    for path in sorted(folder.glob("llmdebugger_*.jsonl")):
+    for path in files(folder, "llmdebugger_*.jsonl"):
         if path.name == "llmdebugger_mbpp_tests.jsonl":
             continue
         sampler = path.stem.split("_")[-1]
-        for record in map(json.loads, path.read_text().splitlines()):
+        for record in read_lines(path):
             number = int(record["task_id"].split("/")[1])
             for program in [record.get("solution"), *record.get("implementations", [])]:
                 if program:
                     yield sampler, number, program
-    for path in sorted(folder.glob("agentcoder_*.json")):
-        for record in json.loads(path.read_text()):
+    for path in files(folder, "agentcoder_*.json"):
+        for record in read_json(path):
             yield path.stem, int(record["task_id"]), record["completion"]
             yield path.stem, int(record["task_id"]), record["full_code"]
-    for path in sorted(folder.glob("reflexion_*.jsonl")):
-        for record in map(json.loads, path.read_text().splitlines()):
+    for path in files(folder, "reflexion_*.jsonl"):
+        for record in read_lines(path):
             yield path.stem, int(record["name"].split("_")[1]), record["solution"]
 
 
 def _body(program: str, task: _Task) -> str | None:
     """The function's lines below signature and docstring, its parameters called as the task calls them, when the
-    program is one function (with imports around it, which go into the body); None otherwise."""
+    program is one function (with imports around it, which go into the prompt); None otherwise."""
     try:
         tree = ast.parse(program.replace("\r\n", "\n"))
     except (SyntaxError, ValueError):

@@ -33,7 +33,7 @@ def load(spec: str) -> "Judge":
 
         return PoolJudge.load(Path(spec))
     module, _, function = spec.partition(":")
-    if not function:
+    if not module or not function:
         raise UserError(f"--judge {spec}: neither 'default', a directory of weights, nor MODULE:FUNCTION")
     return _imported(module, function)
 
@@ -47,8 +47,9 @@ def _imported(module: str, function: str) -> "Judge":
     sys.path.insert(0, "")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--judge {module}:{function}: {error}") from error
+    except Exception as error:  # what a module raises while it is imported can be anything
+        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"--judge {module}:{function}: {said}") from error
     finally:
         sys.path.remove("")
     if not callable(found):

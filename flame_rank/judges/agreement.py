@@ -31,17 +31,13 @@ def overlap(forms: Sequence[Form]) -> FloatArray:
     for view in range(3):
         texts = [form.views[view] for form in forms]
         # Candidates that look the same count for as many as they are and are compared once.
-        distinct, member = np.unique([_key(text) for text in texts], return_inverse=True)
-        first = [int(np.flatnonzero(member == d)[0]) for d in range(len(distinct))]
+        number: dict[Tokens, int] = {}
+        member = np.array([number.setdefault(text, len(number)) for text in texts])
         votes = np.bincount(member).astype(np.float64)
         for pieces in (frozenset, tuple, pairwise):
-            counts = _counts([texts[i] for i in first], pieces)
+            counts = _counts(list(number), pieces)
             total += (_jaccard(counts) @ votes / len(forms))[member]
     return total / 9
-
-
-def _key(text: Tokens) -> str:
-    return "\0".join(text)
 
 
 def _counts(texts: Sequence[Tokens], pieces: Callable[[Tokens], Iterable[object]]) -> Counts:

@@ -35,7 +35,7 @@ class Form:
 def read(prompt: str, text: str) -> Form:
     """Reads a candidate as a program, a fenced program or the indented continuation of the prompt's function where
     it is one of these, and as prose otherwise."""
-    text = text[:LONGEST]
+    prompt, text = prompt[-LONGEST:], text[:LONGEST]
     if fenced := _FENCE.search(text):
         text = fenced[1]
     continues = _continues(prompt, text)
@@ -48,13 +48,15 @@ def read(prompt: str, text: str) -> Form:
         code = bool(_OPENING.search(text))
         return Form(views=(plain,) * 3, code=code, valid=not code)
     whole = _parse(prompt + text if continues else text)
-    valid = whole is not None and not _unbound(whole)
+    # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
+    given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
+    valid = whole is not None and not _unbound(whole, given)
     if tree is None:
         return Form(views=(plain,) * 3, code=True, valid=False)
     try:
         normal = ast.unparse(tree)
         renamed = ast.unparse(_Rename(tree).visit(tree))
-    except RecursionError:
+    except (RecursionError, ValueError):  # nested too deeply, or a number that is too large to be written out
         return Form(views=(plain,) * 3, code=True, valid=valid)
     return Form(views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid)
 
@@ -62,7 +64,7 @@ def read(prompt: str, text: str) -> Form:
 def _continues(prompt: str, text: str) -> bool:
     """Whether a text is the indented body of the function that ends the prompt."""
     first = next((line for line in text.split("\n") if line.strip()), "")
-    return first[:1].isspace() and bool(re.search(r"^\s*(async )?def \w+", prompt, re.MULTILINE))
+    return first[:1].isspace() and bool(re.search(r"^[ \t]*(async )?def \w+", prompt, re.MULTILINE))
 
 
 def _continuation(text: str) -> str:
@@ -82,7 +84,7 @@ def _parse(source: str) -> ast.Module | None:
         return None
 
 
-def _unbound(tree: ast.Module) -> bool:
+def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
     """Whether some name is read that is bound nowhere in the program: it would be a NameError."""
     read, bound = set[str](), set[str]()
     for node in ast.walk(tree):
@@ -101,7 +103,7 @@ def _unbound(tree: ast.Module) -> bool:
                 return False  # binds nobody knows what
             case ast.alias(name=name, asname=other):
                 bound.add((other or name).split(".")[0])
-    return bool(read - bound - _GIVEN)
+    return bool(read - bound - given)
 
 
 class _Rename(ast.NodeTransformer):

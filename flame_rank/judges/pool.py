@@ -4,7 +4,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -24,6 +24,8 @@ from flame_rank.model.tokenizer import Row, RowTokenizer, pad
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
+SILENT = 1e-9  # overlaps that differ by less are the same
+
 SETTINGS, WEIGHTS, TOKENIZER = "judge.json", "encoder.safetensors", "tokenizer.json"
 
 
@@ -31,16 +33,23 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How much each source counts, in nats for one unit of it.
 
     Attributes:
-      encoder: for one nat of the encoder's quality.
+      pair: for one nat of the encoder's quality where the pool says nothing, as with two candidates.
+      encoder: for the same where the pool says something.
       overlap: for an overlap of 1 instead of 0 with the pool.
       cosine: for a mean cosine of 1 instead of 0 between the encoder's vectors of the candidate and the pool.
       invalid: off for Python that cannot run.
     """
 
+    pair: float
     encoder: float
     overlap: float
     cosine: float
     invalid: float
+
+    @property
+    def reads(self) -> bool:
+        """Whether the encoder counts in a pool that says something."""
+        return self.encoder != 0 or self.cosine != 0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       prose: the combination for all others.
     """
 
-    encoder: dict[str, str | float | bool | None]
+    encoder: dict[str, str | int | float | bool | None]
     max_prompt: int
     max_length: int
     code: Combination
@@ -81,10 +90,16 @@ class Evidence:
     code: bool
     truncated: int
 
+    @property
+    def silent(self) -> bool:
+        """Whether the pool does not tell its candidates apart, as it never does for two."""
+        return bool(np.ptp(self.overlap) < SILENT)
+
     def quality(self, weights: Combination) -> FloatArray:
         """The candidates' qualities [n] in log-odds."""
+        encoder = weights.pair if self.silent else weights.encoder
         agreed = weights.overlap * self.overlap + weights.cosine * self.cosine
-        return weights.encoder * self.encoder + agreed - weights.invalid * (1 - self.valid)
+        return encoder * self.encoder + agreed - weights.invalid * (1 - self.valid)
 
 
 class PoolJudge:
@@ -100,64 +115,82 @@ class PoolJudge:
         self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, settings: Settings | None = None) -> Self:
         """Reads a directory that `flame-train default` wrote.
+
+        Args:
+          settings: instead of its `judge.json`.
 
         Raises:
           UserError: a file is missing, not whole, or does not fit the others.
         """
         try:
-            settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+            stated = msgspec.json.encode(settings) if settings else (folder / SETTINGS).read_bytes()
+            settings = msgspec.json.decode(stated, type=Settings)
             config = EncoderConfig.read(dict(settings.encoder))
+            if settings.max_length > config.max_position_embeddings:  # reading on there would raise no error
+                raise ValueError(f"max_length {settings.max_length} is more than the encoder's max_position_embeddings")
             encoder = nnx.eval_shape(lambda: Encoder(config, nnx.Rngs(0)))
             graph, params = nnx.split(encoder)
             checkpoint.fill(params, checkpoint.load(folder / WEIGHTS))
             tokenizer = RowTokenizer(folder / TOKENIZER, max_prompt=settings.max_prompt, max_length=settings.max_length)
         except (OSError, ValueError) as error:
             raise UserError(f"the judge in {folder} cannot be read: {error}") from error
-        digest = hashlib.sha256(b"".join((folder / f).read_bytes() for f in (SETTINGS, WEIGHTS, TOKENIZER)))
+        digest = hashlib.sha256(stated)
+        for file in (WEIGHTS, TOKENIZER):
+            digest.update((folder / file).read_bytes())
         return cls(nnx.merge(graph, params), tokenizer, settings, name=f"default:{digest.hexdigest()[:12]}")
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem: differences of qualities."""
         fresh = [problem for problem, _ in asked if problem not in self._seen]
-        for problem, evidence in zip(fresh, self.evidence(fresh), strict=True):
-            weights = self._settings.code if evidence.code else self._settings.prose
-            self._seen[problem] = evidence.quality(weights), evidence.truncated
+        for problem, evidence in zip(fresh, self.evidence(fresh, spare=True), strict=True):
+            self._seen[problem] = evidence.quality(self._weights(evidence.code)), evidence.truncated
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
         """How many candidates did not fit."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
 
-    def evidence(self, problems: Sequence[Problem]) -> list[Evidence]:
-        """Reads every distinct candidate of each problem once, in batches over all of them."""
+    def evidence(self, problems: Sequence[Problem], *, spare: bool = False) -> list[Evidence]:
+        """What the judge sees in each problem; the encoder reads every distinct candidate once, in batches over all.
+
+        Args:
+          spare: leave the encoder's part 0 where this judge's combination makes no use of it.
+        """
+        agreed = [_agreement(problem) for problem in problems]
         rows: list[Row] = []
-        members = []  # for each problem: [n] which of `rows` a candidate is
-        for problem in problems:
+        members: list[IntArray | None] = []  # for each problem: [n] which of `rows` a candidate is
+        for problem, evidence in zip(problems, agreed, strict=True):
+            if spare and not evidence.silent and not self._weights(evidence.code).reads:
+                members.append(None)
+                continue
             first = {text: k for k, text in enumerate(dict.fromkeys(problem.texts))}
             members.append(np.array([len(rows) + first[text] for text in problem.texts]))
             rows += self._tokenizer.rows(problem.prompt, list(first))
         qualities, vectors = self._read(rows)
         found = []
-        for problem, member in zip(problems, members, strict=True):
-            forms = {text: read(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
-            pool = [forms[text] for text in problem.texts]
-            vector = vectors[member]  # [n, D], of length 1
-            found.append(
-                Evidence(
+        for evidence, member in zip(agreed, members, strict=True):
+            if member is not None:
+                vector = vectors[member]  # [n, D], of length 1
+                evidence = replace(
+                    evidence,
                     encoder=qualities[member],
-                    overlap=overlap(pool),
                     cosine=vector @ vector.mean(0),
-                    valid=np.array([float(form.valid) for form in pool]),
-                    code=sum(form.code for form in pool) * 2 >= len(pool),
                     truncated=sum(rows[i].cut for i in member),
                 )
-            )
+            found.append(evidence)
         return found
+
+    def _weights(self, code: bool) -> Combination:
+        return self._settings.code if code else self._settings.prose
 
     def _read(self, rows: Sequence[Row]) -> tuple[FloatArray, FloatArray]:
         """The encoder's qualities [R] and vectors [R, D] of rows, batched by length."""
+        if not rows:
+            return np.empty(0), np.empty((0, 0))
+        if not rows:
+            return np.empty(0), np.empty((0, 0))
         by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
         full = buckets.BATCHES[-1]
         read = []
@@ -169,3 +202,18 @@ class PoolJudge:
         placed = np.empty((len(rows), read[0].shape[1]))
         placed[by_length] = np.concatenate(read)
         return placed[:, 0], placed[:, 1:]
+
+
+def _agreement(problem: Problem) -> Evidence:
+    """The part of the evidence that takes no encoder."""
+    forms = {text: read(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
+    pool = [forms[text] for text in problem.texts]
+    nothing = np.zeros(len(pool))
+    return Evidence(
+        encoder=nothing,
+        overlap=overlap(pool),
+        cosine=nothing,
+        valid=np.array([float(form.valid) for form in pool]),
+        code=sum(form.code for form in pool) * 2 >= len(pool),
+        truncated=0,
+    )

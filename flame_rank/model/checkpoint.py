@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import nnx
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialise
 
 Array = npt.NDArray[Any]
 Params = Any  # nnx.State, whose type parameters change from release to release
@@ -57,7 +59,7 @@ def save(tensors: Mapping[str, Array], path: Path) -> None:
     """Writes a safetensors file beside `path` and renames it."""
     part = path.with_name(path.name + ".part")
     # safetensors writes the buffer as it lies in memory: a transposed array would be garbage.
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, part, {"format": "pt"})
+    part.write_bytes(serialise({name: np.ascontiguousarray(t) for name, t in tensors.items()}, {"format": "pt"}))
     part.replace(path)
 
 
@@ -86,4 +88,4 @@ def fill(params: Params, tensors: Mapping[str, Array], *, missing: frozenset[str
             raise ValueError(f"no tensor {name}")
         if tensor.shape != leaf.shape:
             raise ValueError(f"{name} has shape {tensor.shape}, the configuration asks for {leaf.shape}")
-        leaf[...] = np.asarray(tensor, np.float32)
+        leaf.set_value(jnp.asarray(tensor, jnp.float32))  # also where only the shape is there yet

@@ -44,14 +44,24 @@ class RowTokenizer:
         """Args:
         max_prompt: tokens of the prompt that are kept, half from its head and half from its tail.
         max_length: tokens of a whole row.
+
+        Raises:
+          ValueError: the file is no BERT tokenizer with line breaks to give away, or a row has no room for a candidate.
         """
-        self._tokenizer = Tokenizer.from_file(str(path))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing more special
+            raise ValueError(f"{path}: not a tokenizer ({error})") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        for token in _BREAKS:
+            self._id(token)  # a new one would lie behind the encoder's vocabulary
         self._tokenizer.add_special_tokens(_BREAKS)
         self._start, self._separator = self._id("[CLS]"), self._id("[SEP]")
         self._instructions = self._ids([INSTRUCTIONS])[0]
         self._max_prompt, self._max_length = max_prompt, max_length
+        if len(self._instructions) + max_prompt + 3 >= max_length:  # with [CLS] and twice [SEP]
+            raise ValueError(f"max_prompt {max_prompt} leaves no room for a candidate in max_length {max_length}")
 
     def _id(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from trainer.tasks.base import Comparison, majority, read_json, read_lines
+from flame_rank.errors import UserError
+from trainer.tasks.base import Comparison, files, majority, read_json, read_lines
 
 _VOTE = {1: 1, 2: -1, 0: 0}  # the first better, the second better, a tie
 
@@ -25,14 +26,17 @@ def prd_vicuna(data: Path) -> Iterator[Comparison]:
     """PRD's Vicuna80 (MIT): nine models' answers to 80 questions; votes 1, 2 and 3 = tie, several a pair."""
     folder = data / "prd_vicuna80"
     answers: dict[str, dict[int, str]] = {}
-    for path in sorted((folder / "generations").glob("answer_*.jsonl")):
+    for path in files(folder / "generations", "answer_*.jsonl"):
         answers[path.stem] = {r["question_id"]: r["text"] for r in read_lines(path)}
-    for path in sorted((folder / "qlora_generations").glob("*.jsonl")):
+    for path in files(folder / "qlora_generations", "*.jsonl"):
         size = path.name.split("b-")[0].replace("30", "33")  # the ratings call the 30b model 33b
         answers[f"answer_guanaco-{size}b"] = {r["question_id"]: r["generation"] for r in read_lines(path)}
     votes: dict[tuple[int, str, str, str], list[int]] = defaultdict(list)
-    for path in sorted((folder / "ratings-human").glob("*.jsonl")):
+    for path in files(folder / "ratings-human", "*.jsonl"):
         first, second = path.name.split("-human-reviewer")[0].split("-vs-")
+        for name in (first, second):
+            if name not in answers:
+                raise UserError(f"{path}: {name}.jsonl, whose answers it rates, is not there")
         for record in read_lines(path):
             vote = {1: 1, 2: -1, 3: 0}[record["score"]]
             sign = 1 if first < second else -1

@@ -1,0 +1,81 @@
+"""The overlap of a candidate with its pool, against the plainest computation of it."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flame_rank.judges.agreement import overlap
+from flame_rank.judges.forms import Form, read
+
+TEXTS = st.sampled_from(
+    [
+        *("", " ", "yes", "no", "yes yes", "yes no", "no yes", "a\0", "a\0\0", "a"),
+        *("def f(x):\n    return x", "def f(y):\n    return y", "def f(x):\n    return x + x", "def f(:", "f(x)"),
+    ]
+)
+pools = st.lists(TEXTS, min_size=1, max_size=7)
+
+
+def forms(texts: list[str]) -> list[Form]:
+    return [read("", text) for text in texts]
+
+
+def jaccard(one: Counter[object], other: Counter[object]) -> float:
+    union = (one | other).total()
+    return (one & other).total() / union if union else 1.0
+
+
+def plain(pool: list[Form]) -> list[float]:
+    """The mean over all candidates, both others and itself, three views and three ways to count."""
+    total = [0.0] * len(pool)
+    for view in range(3):
+        texts = [form.views[view] for form in pool]
+        for pieces in (set, list, lambda text: list(pairwise(text))):
+            counts = [Counter[object](pieces(text)) for text in texts]
+            for i, one in enumerate(counts):
+                total[i] += sum(jaccard(one, other) for other in counts) / len(pool) / 9
+    return total
+
+
+@given(texts=pools)
+@settings(deadline=None, max_examples=100)
+def test_equals_the_plain_computation(texts: list[str]) -> None:
+    found = overlap(forms(texts))
+    assert found.dtype == np.float64 and found.shape == (len(texts),)
+    assert ((found > 0) & (found <= 1 + 1e-12)).all()  # itself is in the pool
+    np.testing.assert_allclose(found, plain(forms(texts)), atol=1e-6)
+
+
+@given(texts=pools, data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_does_not_depend_on_the_order(texts: list[str], data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(texts))))
+    there = overlap(forms([texts[i] for i in order]))
+    np.testing.assert_allclose(there, overlap(forms(texts))[list(order)], atol=1e-12)
+
+
+@given(one=TEXTS, other=TEXTS)
+@settings(deadline=None, max_examples=40)
+def test_two_candidates_cannot_outvote_one_another(one: str, other: str) -> None:
+    first, second = overlap(forms([one, other]))
+    assert first == second
+
+
+def test_duplicates_are_votes() -> None:
+    without, again = overlap(forms(["a b", "c d"])), overlap(forms(["a b", "c d", "c d"]))
+    assert without[0] == without[1] and again[0] < again[1] == again[2]
+    assert again.tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 3])
+
+
+def test_a_pool_of_one_text_agrees_with_itself() -> None:
+    assert overlap(forms(["a b"])).tolist() == overlap(forms(["", "", ""])).tolist()[:1] == [1.0]
+
+
+def test_programs_that_differ_in_names_agree_more_than_in_operations() -> None:
+    renamed = overlap(forms(["def f(x):\n    return x + 1", "def f(abc):\n    return abc + 1"]))
+    changed = overlap(forms(["def f(x):\n    return x + 1", "def f(abc):\n    return abc * 7"]))
+    assert renamed[0] > changed[0]

@@ -1,0 +1,116 @@
+"""What the encoder sees at which step."""
+
+import pytest
+
+from trainer.pools import Pool
+from trainer.sampling import HELD_OUT, Mixture, held_out, plain
+from trainer.tasks import Comparison
+
+RIGHT, WRONG, MUTANT = "    return (a+b)  # sum\n", "    return (a-b)  # sum\n", "    return a * b\n"
+
+
+def pool(number: int, *, right: bool = True, wrong: bool = True, mutant: bool = True) -> Pool:
+    programs = [(f"{RIGHT}# {number}", True, False)] * right + [(WRONG, False, False)] * wrong
+    programs += [(MUTANT, False, True)] * mutant
+    texts, passed, made = zip(*programs, strict=True)
+    return Pool(problem=number, prompt=f"def f{number}(a, b):\n", texts=texts, right=passed, mutant=made)
+
+
+def comparisons(task: str, count: int = 40) -> list[Comparison]:
+    return [Comparison(prompt=f"{task} {i}", better=f"good {i}", worse=f"bad {i}") for i in range(count)]
+
+
+POOLS = [pool(number) for number in range(40)]
+TASKS = {name: comparisons(name) for name in ("maths", "safety", "summaries")}
+MIXTURE = Mixture.of(POOLS, TASKS)
+STEPS = range(400)
+
+
+def source(prompt: str) -> str:
+    return prompt.split()[0]
+
+
+def test_the_held_out_part_stays_the_same() -> None:
+    # Golden: with another split, a judge would be measured on what it has learned.
+    assert [letter for letter in "abcdefghijk" if held_out(letter)] == ["c", "d", "f", "j"]
+    assert sum(held_out(str(i)) for i in range(5000)) / 5000 == pytest.approx(HELD_OUT, abs=0.02)
+
+
+def test_nothing_held_out_is_drawn_and_all_else_is() -> None:
+    given = {p.prompt for p in POOLS} | {c.prompt for found in TASKS.values() for c in found}
+    kept = {prompt for prompt in given if not held_out(prompt)}
+    assert 0 < len(kept) < len(given)
+    assert {c.prompt for step in STEPS for c in MIXTURE.batch(0, step, 8)} == kept
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    ahead = {step: MIXTURE.batch(3, step, 8) for step in range(20)}
+    again = Mixture.of(POOLS, dict(reversed(TASKS.items())))
+    assert all(again.batch(3, step, 8) == ahead[step] for step in reversed(range(20)))
+    assert len({repr(batch) for batch in ahead.values()}) == 20
+    assert MIXTURE.batch(4, 0, 8) != ahead[0]
+    assert len(MIXTURE.batch(3, 0, 5)) == 5
+
+
+def test_a_step_has_one_source() -> None:
+    sources = [{source(c.prompt) for c in MIXTURE.batch(0, step, 8)} for step in STEPS]
+    assert all(len(found) == 1 for found in sources)
+    share = sum(found == {"def"} for found in sources) / len(sources)
+    assert share == pytest.approx(MIXTURE.code, abs=0.1)
+    for task in TASKS:
+        assert sum(found == {task} for found in sources) / len(sources) == pytest.approx((1 - share) / 3, abs=0.07)
+
+
+def test_code_is_the_share_of_steps_with_programs() -> None:
+    only = Mixture(pools=POOLS, tasks={}, code=1.0)
+    assert all(source(c.prompt) == "def" for step in STEPS for c in only.batch(0, step, 2))
+    none = Mixture(pools=[], tasks=TASKS, code=0.0)
+    assert not any(source(c.prompt) == "def" for step in STEPS for c in none.batch(0, step, 2))
+
+
+def test_pools_without_two_sides_are_left_out() -> None:
+    right = pool(1, wrong=False, mutant=False)
+    wrong = pool(2, right=False)
+    both = next(pool for pool in POOLS if not held_out(pool.prompt))
+    assert not held_out(right.prompt)
+    assert not held_out(wrong.prompt)
+    assert Mixture.of([right, both, wrong], {}).pools == [both]
+
+
+def drawn(of: Pool) -> list[Comparison]:
+    mixture = Mixture(pools=[of], tasks={}, code=1.0)
+    return [c for step in STEPS for c in mixture.batch(0, step, 2)]
+
+
+def test_a_program_is_compared_in_the_layout_of_the_other() -> None:
+    found = {(c.better, c.worse) for c in drawn(pool(1))}
+    # An unparsed mutant beside a program with its comments would give itself away.
+    assert found == {(f"{RIGHT}# 1", WRONG), ("    return a + b\n", MUTANT)}
+
+
+def test_half_of_the_wrong_programs_are_sampled_ones_at_least() -> None:
+    one = pool(1)
+    many = Pool(
+        problem=1,
+        prompt=one.prompt,
+        texts=(RIGHT, WRONG, *(f"    return a * {i}\n" for i in range(9))),
+        right=(True, *(False,) * 10),
+        mutant=(False, False, *(True,) * 9),
+    )
+    share = sum(c.worse == WRONG for c in drawn(many)) / len(drawn(many))
+    assert share == pytest.approx(0.5 + 0.5 / 10, abs=0.06)
+    assert {c.worse for c in drawn(pool(1, wrong=False))} == {MUTANT}
+    assert {c.worse for c in drawn(pool(1, mutant=False))} == {WRONG}
+
+
+@pytest.mark.parametrize(
+    ("body", "layout"),
+    [
+        ("  return (a+b)  # sum\n", "    return a + b\n"),
+        ("\n\tif a :\n\t\treturn 'x'\n\n\treturn \"y\"", "    if a:\n        return 'x'\n    return 'y'\n"),
+        ("    x = [\n        1,\n    ]\n    return x\n", "    x = [1]\n    return x\n"),
+    ],
+)
+def test_plain_is_the_layout_of_an_unparsed_program(body: str, layout: str) -> None:
+    assert plain(body) == layout
+    assert plain(layout) == layout
