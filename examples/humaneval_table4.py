@@ -31,7 +31,7 @@ def main(samples_file: Path, slices: int, judge: str, seed: int) -> None:
     none, ours, oracle = 100 * measured.rows[0].mean(axis=1)  # the paper ranks ten samples: the first slice
     click.echo(f"\nfirst 10        {'paper':>6} {'here':>6}")
     for name, here in {"None": none, "FLAMe": None, "FLAMe-RM": None, judge: ours, "Oracle": oracle}.items():
-        cells = [f"{value:6.1f}" if value is not None else " " * 6 for value in (PAPER.get(name), here)]
+        cells = [f"{PAPER[name]:6.1f}" if name in PAPER else " " * 6, f"{here:6.2f}" if here is not None else ""]
         click.echo(f"{name:<15} {' '.join(cells)}".rstrip())
 
 

@@ -189,13 +189,16 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
         status = command.main(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         _end(f"Error: {error}", MISTAKE)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         _end("", MISTAKE)
+    except click.ClickException as error:
+        _end(f"Error: {error.format_message()}", MISTAKE)
     except (click.Abort, KeyboardInterrupt):
         _end("Interrupted", INTERRUPTED)
     except OSError as error:
-        _end(f"Error: {error.filename or ''}: {error.strerror or error}", MISTAKE)
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"Error: {where}{error.strerror or error}", MISTAKE)
     _end("", status if isinstance(status, int) else RANKED)
 
 

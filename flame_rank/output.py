@@ -131,7 +131,9 @@ class Output:
         assert self._stream is not None, "an Output is written to inside its with block"
         try:
             with _whole():
-                self._stream.write(lines)
+                rest = memoryview(lines)
+                while rest:  # an unbuffered stream (python -u) takes a part where a signal comes in between
+                    rest = rest[self._stream.write(rest) :]
                 self._stream.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._name) from error

@@ -87,15 +87,16 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     checkpoint.save({"w": np.zeros(2, np.float32)}, path)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
-    def cut_off(tensors: object, file: Path, metadata: object) -> None:
-        assert file.parent == path.parent and file != path  # beside it, so that renaming is possible
-        file.write_bytes(b"half")
-        raise OSError("disk full")
+    def cut_off(self: Path, target: Path) -> None:
+        assert self.parent == path.parent and target == path  # beside it, so that renaming is possible
+        raise OSError("no power")
 
-    monkeypatch.setattr(checkpoint, "save_file", cut_off)
-    with pytest.raises(OSError, match="disk full"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no power"):
+        patch.setattr(Path, "replace", cut_off)
         checkpoint.save({"w": np.ones(2, np.float32)}, path)
     assert (checkpoint.load(path)["w"] == 0).all()
+    checkpoint.save({"w": np.ones(2, np.float32)}, path)  # what was left behind is not in the way
+    assert (checkpoint.load(path)["w"] == 1).all() and [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
 
 def test_fill_puts_every_tensor_in_its_place() -> None:

@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge
 from flame_rank.judges.function import FunctionJudge, from_probabilities
-from flame_rank.judges.pool import SETTINGS, TOKENIZER, WEIGHTS, PoolJudge
+from flame_rank.judges.pool import SETTINGS, TOKENIZER, WEIGHTS, PoolJudge, Settings
 from flame_rank.model import buckets
 from flame_rank.records import Problem
 from strategies.base import IntArray
@@ -304,6 +305,26 @@ def test_every_distinct_text_is_read_once(judge: PoolJudge, monkeypatch: pytest.
     monkeypatch.setattr(judge, "_read", lambda asked: rows.append(len(asked)) or read(asked))
     judge.judge([(code := copy(CODE), both(5)), (copy(PROSE), both(4)), (code, both(5))])
     assert rows == [4 + 4]
+
+
+def test_an_encoder_that_does_not_count_is_not_asked(tiny_judge_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = msgspec.json.decode((tiny_judge_dir / SETTINGS).read_bytes(), type=Settings)
+    code = msgspec.structs.replace(stated.code, encoder=0.0, cosine=0.0)
+    judge = PoolJudge.load(tiny_judge_dir, msgspec.structs.replace(stated, code=code))
+    pair = Problem(prompt=CODE.prompt, candidates=CODE.candidates[:2])
+    assert abs(table(judge, pair)[0, 1]) > 1e-3  # with two candidates only the encoder can tell
+    [evidence] = judge.evidence([CODE])
+    quality = evidence.quality(code)
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("it reads a text")
+
+    monkeypatch.setattr(judge, "_encode", refuse)
+    np.testing.assert_allclose(table(judge, CODE), quality[:, None] - quality[None, :], atol=1e-12)
+    # What nobody but the encoder cuts is whole; what is too long for the forms is not.
+    long = Problem(prompt=CODE.prompt, candidates=[*CODE.candidates, "    x = 1\n" * 1000, "    x = 1\n" * 20_000])
+    table(judge, long)
+    assert judge.notes(long).truncated == 1
 
 
 def test_programs_are_compiled_for_buckets_only(tiny_judge_dir: Path) -> None:

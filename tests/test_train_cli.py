@@ -15,6 +15,7 @@ from conftest import vocabulary, write_tokenizer
 
 import flame_rank
 from flame_rank import judges
+from flame_rank.errors import UserError
 from flame_rank.judges.pool import Combination, Evidence, PoolJudge
 from flame_rank.records import Problem
 from trainer.combine import Judged
@@ -28,11 +29,12 @@ def test_help_is_light(arguments: list[str]) -> None:
         "import sys\n"
         "from trainer.cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
-        "finally:\n    print([name for name in ('jax', 'flax', 'numpy', 'optax') if name in sys.modules])\n"
+        "finally:\n    heavy = [name for name in ('jax', 'flax', 'numpy', 'optax') if name in sys.modules]\n"
+        "    print(heavy, file=sys.stderr)\n"
     )
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("Usage: flame-train")
-    assert ran.stdout.endswith("\n[]\n")
+    assert ran.stderr == "[]\n"
 
 
 # ---- What a build reads ----
@@ -284,6 +286,7 @@ def test_builds_a_judge_through_two_interruptions(
     monkeypatch.setattr(ablation, "learn", lambda judged, seen, using: even)  # forty of them take long to compile
     monkeypatch.setattr(default, "learn", partial(learn, steps=20))
     monkeypatch.setattr(ablation, "RESAMPLES", 100)
+    monkeypatch.setattr(ablation, "FOLDS", 3)  # there are three held-out prompts
     out = tmp_path / "out"
     recipe = Recipe(steps=120, pairs=1, length=32, max_prompt=12)
 
@@ -311,7 +314,7 @@ def test_builds_a_judge_through_two_interruptions(
     first = run("step 120/")
     assert first[0] == f"read {6 + 18 + 30 + 6 + 24 + 18} comparisons of 6 tasks; running the programs of MBPP"
     assert len(steps(first)) == 6
-    assert files() == {"training.safetensors"}
+    assert files() == {"recipe.json", "training.safetensors"}
 
     second = run("reading the held-out problems")
     assert steps(second) == ["taken up at step 100", "step 120/120"]
@@ -319,7 +322,9 @@ def test_builds_a_judge_through_two_interruptions(
 
     third = run(None)
     assert steps(third) == []
-    assert files() == {"encoder.safetensors", "figures.json", "judge.json", "tokenizer.json"}
+    assert files() == {"encoder.safetensors", "figures.json", "judge.json", "recipe.json", "tokenizer.json"}
+    with pytest.raises(UserError, match="begun with another recipe"):
+        build(data, started, out, Recipe(steps=121, pairs=1, length=32, max_prompt=12))
     assert any(line.startswith("MBPP") and "consensus" in line for line in third)
     figures = json.loads((out / "figures.json").read_text())
     assert figures.keys() > TASKS.keys()
@@ -357,6 +362,7 @@ def test_the_encoder_has_to_earn_its_place_beside_agreement(earned: bool, monkey
         return {"both - (a)": gain}
 
     monkeypatch.setattr(ablation, "table", table)
+    monkeypatch.setattr(ablation, "FOLDS", 1)
     learned = default._learn("name", judged, seen, {}, print)
     assert asked == [{4}]  # two candidates are no pool
     assert learned.pair > 1

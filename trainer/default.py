@@ -130,7 +130,7 @@ def _say_table(
 ) -> dict[str, tuple[float, float, float]]:
     prompts = len({one.problem.prompt for one in judged})
     if prompts < ablation.FOLDS:
-        raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little of it")
+        raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little")
     rows = ablation.table(judged, seen)
     for row, (mean, low, high) in rows.items():
         say(f"{name:<20} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")

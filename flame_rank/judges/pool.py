@@ -17,7 +17,7 @@ from flax import nnx
 from flame_rank.errors import UserError
 from flame_rank.judges.agreement import overlap
 from flame_rank.judges.base import Notes
-from flame_rank.judges.forms import read
+from flame_rank.judges.forms import LONGEST, read
 from flame_rank.model import buckets, checkpoint
 from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import Row, RowTokenizer, pad
@@ -143,7 +143,7 @@ class PoolJudge:
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem: differences of qualities."""
-        fresh = [problem for problem, _ in asked if problem not in self._seen]
+        fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         for problem, evidence in zip(fresh, self.evidence(fresh, spare=True), strict=True):
             self._seen[problem] = evidence.quality(self._weights(evidence.code)), evidence.truncated
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
@@ -189,8 +189,6 @@ class PoolJudge:
         """The encoder's qualities [R] and vectors [R, D] of rows, batched by length."""
         if not rows:
             return np.empty(0), np.empty((0, 0))
-        if not rows:
-            return np.empty(0), np.empty((0, 0))
         by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
         full = buckets.BATCHES[-1]
         read = []
@@ -215,5 +213,5 @@ def _agreement(problem: Problem) -> Evidence:
         cosine=nothing,
         valid=np.array([float(form.valid) for form in pool]),
         code=sum(form.code for form in pool) * 2 >= len(pool),
-        truncated=0,
+        truncated=sum(len(text) > LONGEST for text in problem.texts),
     )
