@@ -33,7 +33,9 @@ def main() -> None:
 
     for ranking in best_of(generate, list(prepared), flame_rank.Reranker()):
         print(f"--- {ranking.problem.prompt.strip().splitlines()[0]}")
-        print(f"p_best {ranking.p_best[ranking.order[0]]:.2f} of {len(set(ranking.problem.texts))} distinct samples:")
+        texts = ranking.problem.texts
+        chance = sum(p for text, p in zip(texts, ranking.p_best, strict=True) if text == ranking.best)
+        print(f"the best of {len(set(texts))} distinct samples with probability {chance:.2f}:")
         print(ranking.best)
 
 
