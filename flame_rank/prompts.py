@@ -1,4 +1,155 @@
-"""What a judge is asked, in one place for training and judging."""
+"""What a judge is asked, in one place for training and judging: the paper's unified format (section 3.3) in pieces.
+
+    INSTRUCTIONS:
+    title: ...
+    description: ...
+    output_fields: choice
+
+    CONTEXT:
+    prompt: ...
+    response_a: ...
+    response_b: ...
+
+    EVALUATION:
+    choice:
+
+Pieces are turned into tokens one by one and joined as ids. So a value's tokens are the same wherever it stands, and texts
+that begin alike share their first pieces.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 # What the default judge's encoder reads before the prompt. It has no other instructions yet.
 INSTRUCTIONS = "Which response is better?"
+
+Ids: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions:
+    """The first block: what is asked of the judge.
+
+    Attributes:
+      title: the task's, one line.
+      description: task definition and evaluation instructions.
+      output_fields: what the judge answers, in this order.
+    """
+
+    title: str
+    description: str
+    output_fields: tuple[str, ...] = ("choice",)
+
+
+PAIRWISE = Instructions(
+    title=INSTRUCTIONS,
+    description=(
+        "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not let "
+        "their length or their order sway you. Answer with A if response_a is the better one, with B if response_b is."
+    ),
+)
+PAIRWISE_CONTEXT = ("prompt", "response_a", "response_b")
+VERDICTS = ("A", "B")  # targets of the field `choice`
+
+
+def with_criteria(criteria: str) -> Instructions:
+    """The instructions of a pairwise judgement by the user's own criteria."""
+    letters = "Answer with A if response_a is the better one, with B if response_b is."
+    return replace(PAIRWISE, description=f"{criteria.strip()}\n{letters}")
+
+
+def with_words(instructions: Instructions) -> Instructions:
+    """The same instructions with an explanation asked for behind the verdict, which can be read before the words."""
+    return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))
+
+
+def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
+    """The text around the values of the context: one piece more than there are fields.
+
+    Args:
+      context: the fields' names.
+      answered: output fields that are given already, with their values; the piece ends where the next one is due.
+
+    Returns:
+      the pieces before the first value, between two values, and behind the last.
+    """
+    head = (
+        f"INSTRUCTIONS:\ntitle: {instructions.title}\ndescription: {instructions.description}\n"
+        f"output_fields: {', '.join(instructions.output_fields)}\n\nCONTEXT:\n"
+    )
+    names = [f"{name}: " for name in context]
+    given = "".join(f"{name}: {value}\n" for name, value in answered)
+    due = instructions.output_fields[len(answered)]
+    return [head + names[0], *("\n" + name for name in names[1:]), f"\n\nEVALUATION:\n{given}{due}:"]
+
+
+class Encoder(Protocol):
+    """Text to ids without BOS or EOS, and back; special tokens are recognised in text of ours only."""
+
+    @property
+    def bos(self) -> int | None: ...
+    @property
+    def eos(self) -> frozenset[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]: ...
+
+
+class Format:
+    """The unified format as token ids, for a checkpoint's tokenizer and, where it is a chat model, its template."""
+
+    def __init__(self, tokenizer: Encoder, *, chat: tuple[str, str] | None = None, end: Ids = ()):
+        """Args:
+        chat: what the chat template puts before and behind a user's message, up to the assistant's first word.
+        end: ids behind everything (T5's end of text).
+        """
+        self._tokenizer, self._chat, self._end = tokenizer, chat, end
+
+    @property
+    def eos(self) -> frozenset[int]:
+        """The ids that end an answer."""
+        return self._tokenizer.eos
+
+    def text(self, ids: Sequence[int]) -> str:
+        """An answer's text."""
+        return self._tokenizer.decode(ids).strip()
+
+    def values(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of values; what looks like a special token in them is plain text."""
+        return [tuple(ids) for ids in self._tokenizer.encode(texts)]
+
+    def frame(
+        self, instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()
+    ) -> list[Ids]:
+        """The ids of `frame`'s pieces, in the chat template where there is one."""
+        first, *rest = self.values(frame(instructions, context, answered))
+        bos = self._tokenizer.bos
+        if self._chat is None:
+            return [(() if bos is None else (bos,)) + first, *rest[:-1], rest[-1] + self._end]
+        before, behind = (tuple(ids) for ids in self._tokenizer.encode(self._chat, special=True))
+        return [before + first, *rest[:-1], rest[-1] + behind]
+
+    def labels(self, instructions: Instructions, labels: Sequence[str]) -> list[Ids]:
+        """The ids of each label where it is the first output field's value.
+
+        Found as the difference between the encodings of the cue with each label: alone, a label may be another token.
+
+        Raises:
+          ValueError: two labels have the same ids, or a label merges with the cue.
+        """
+        if self._end:  # the answer is a text of its own
+            cue, gap = "", ""
+        elif self._chat is not None:
+            cue, gap = self._chat[1], ""
+        else:
+            cue, gap = frame(instructions, ("",))[-1], " "
+        special = self._chat is not None
+        (head,) = self._tokenizer.encode([cue], special=special)
+        whole = self._tokenizer.encode([f"{cue}{gap}{label}" for label in labels], special=special)
+        found = [tuple(ids[len(head) :]) for ids in whole]
+        for label, ids, text in zip(labels, found, whole, strict=True):
+            if text[: len(head)] != head or not ids:
+                raise ValueError(f"the tokenizer merges the label {label!r} with the text before it")
+        if len({*found}) < len(found):
+            raise ValueError(f"the tokenizer does not tell the labels {', '.join(labels)} apart")
+        return found

@@ -1,6 +1,8 @@
 """The shapes that programs are compiled for: every array is padded to one of these."""
 
-BATCHES = (4, 16)  # rows: a last few need not pay for a whole batch
+from collections.abc import Iterator, Sequence
+
+BATCHES = (4, 16)  # rows of the encoder: a last few need not pay for a whole batch
 
 
 def length(tokens: int) -> int:
@@ -12,3 +14,30 @@ def length(tokens: int) -> int:
 def batch(rows: int) -> int:
     """The padded number of rows for at most `BATCHES[-1]` of them."""
     return next(size for size in BATCHES if rows <= size)
+
+
+def pack(lengths: Sequence[int], most_tokens: int, *, multiple: int = 1) -> Iterator[tuple[list[int], int, int]]:
+    """Packs rows into batches, the longest first.
+
+    A batch has a power of two of rows (times `multiple`). A last few are padded where that costs at most an eighth of
+    the batch, and split otherwise.
+
+    Args:
+      lengths: tokens of each row.
+      most_tokens: of a batch, padding included; a single row may have more.
+      multiple: rows that a batch has at least: the devices that share it.
+
+    Yields:
+      which rows, the padded number of rows and the padded length.
+    """
+    left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while left:
+        padded = length(lengths[left[0]])
+        wanted = -(-len(left) // multiple)
+        most = max(1, most_tokens // padded // multiple)
+        rows = 1 << min(most.bit_length() - 1, (wanted - 1).bit_length())
+        if 8 * wanted < 7 * rows:
+            rows //= 2
+        rows *= multiple
+        yield left[:rows], rows, padded
+        left = left[rows:]

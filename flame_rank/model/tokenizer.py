@@ -77,13 +77,13 @@ class RowTokenizer:
         """Tokenises one prompt with each of its candidates."""
         # A word piece is at least one character: what lies far beyond the limit need not be tokenised.
         most = 16 * self._max_length
-        asked, *answers = self._ids([_middle_cut(text, most) for text in (prompt, *candidates)])
-        asked = _middle_cut(asked, self._max_prompt)
+        asked, *answers = self._ids([middle_cut(text, most) for text in (prompt, *candidates)])
+        asked = middle_cut(asked, self._max_prompt)
         head = [self._start, *self._instructions, *asked, self._separator]
         room = self._max_length - len(head) - 1
         return [
             Row(
-                tokens=[*head, *_middle_cut(answer, room), self._separator],
+                tokens=[*head, *middle_cut(answer, room), self._separator],
                 first=len(head),
                 cut=len(answer) > room or len(candidate) > most,
             )
@@ -95,7 +95,7 @@ def _depth(indentation: str) -> int:
     return min(len(indentation.expandtabs(4)) // 2, _DEEPEST)
 
 
-def _middle_cut(sequence: T, length: int) -> T:
+def middle_cut(sequence: T, length: int) -> T:
     """The sequence without its middle, `length` items long, or as it is where it fits."""
     if len(sequence) <= length:
         return sequence

@@ -1,0 +1,319 @@
+"""The configuration of a decoder, read from a Hugging Face `config.json` of any family that model/decoder.py computes.
+
+A file may leave out every key that equals its family's default, and may be in the dialect of transformers 4 or 5
+(`rope_parameters`, `layer_types`, `dtype`). A key that is not known here is refused: it could change the result.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rope:
+    """Rotary position embedding of a layer.
+
+    Attributes:
+      theta: base of the wave lengths.
+      factor: wave lengths are stretched by this much: all of them, or with `low` and `high` only the long ones.
+      low, high, original: Llama 3.1's: waves longer than original / low are stretched, those shorter than
+        original / high are not, those between in proportion; 0 = stretch all.
+    """
+
+    theta: float
+    factor: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
+    original: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """What shapes a decoder's computation.
+
+    Attributes:
+      windows: for each layer how many positions it sees, itself included; None = all before it.
+      ropes: for each layer its positions.
+      query_scale: what queries are multiplied by.
+      embedding_scale: what embeddings are multiplied by, rounded to their dtype first (Gemma).
+      from_zero: norms scale by 1 + weight (Gemma).
+      sandwich: norms also behind attention and MLP (Gemma 2, 3).
+      gelu: the MLP's gate is gelu in its tanh form, otherwise silu.
+      attention_cap, logit_cap: soft caps; 0 = none.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+    windows: tuple[int | None, ...]
+    ropes: tuple[Rope, ...]
+    query_scale: float
+    embedding_scale: float = 1.0
+    qkv_bias: bool = False
+    o_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    from_zero: bool = False
+    sandwich: bool = False
+    gelu: bool = False
+    attention_cap: float = 0.0
+    logit_cap: float = 0.0
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self.windows)
+
+
+_QWEN = {
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "intermediate_size": 22016,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+}
+_GEMMA = {
+    "hidden_act": "gelu_pytorch_tanh",
+    "max_position_embeddings": 8192,
+    "head_dim": 256,
+    "tie_word_embeddings": True,
+    "use_bidirectional_attention": False,
+    "attention_bias": False,
+}
+_GEMMA2 = _GEMMA | {
+    "vocab_size": 256000,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "final_logit_softcapping": 30.0,
+    "attn_logit_softcapping": 50.0,
+}
+
+# For each model_type the keys that are handled, with the values that a file need not state. Every family also has those
+# of _ALL. These are the defaults of the classes in transformers: the official files are written against them.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "pretraining_tp": 1,
+    },
+    "mistral": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    "qwen2": _QWEN,
+    "qwen3": _QWEN | {"head_dim": 128, "attention_bias": False},
+    "gemma": _GEMMA
+    | {
+        "vocab_size": 256000,
+        "hidden_size": 3072,
+        "intermediate_size": 24576,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "hidden_activation": None,
+    },
+    "gemma2": _GEMMA2,
+    "gemma3_text": _GEMMA2
+    | {
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "rope_theta": 1_000_000.0,
+        "rope_local_base_freq": 10_000.0,
+        "sliding_window_pattern": 6,
+        "_sliding_window_pattern": None,
+        "final_logit_softcapping": None,
+        "attn_logit_softcapping": None,
+    },
+}
+_ALL = {
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "rope_theta": 10_000.0,
+    "rope_scaling": None,
+    "rope_parameters": None,
+    "layer_types": None,
+}
+# Without effect on the logits of a trained model.
+IGNORED = frozenset(
+    {
+        *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"),
+        *("bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "cache_implementation", "initializer_range"),
+        *("attention_dropout", "hidden_dropout", "is_decoder", "is_encoder_decoder", "return_dict", "output_attentions"),
+        *("output_hidden_states", "chunk_size_feed_forward", "problem_type", "id2label", "label2id", "unsloth_fixed"),
+        *("_attn_implementation_autoset", "_attn_implementation", "unsloth_version", "add_cross_attention"),
+    }
+)
+_OF_IMAGES = frozenset(
+    {"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"}
+)
+
+
+def read(config: Config) -> DecoderConfig:
+    """Takes a parsed `config.json`.
+
+    Raises:
+      ValueError: of a family, with a key or with a value that model/decoder.py does not compute.
+    """
+    if config.get("model_type") == "gemma3":  # with images: the text's part is nested
+        inner = config.get("text_config")
+        if not isinstance(inner, Mapping):
+            raise ValueError("config.json: model_type gemma3 without text_config")
+        config = {**{k: v for k, v in config.items() if k not in _OF_IMAGES | {"text_config"}}, **inner}
+        config["model_type"] = "gemma3_text"
+    family = config.get("model_type")
+    if family not in DEFAULTS:
+        raise ValueError(f"config.json: model_type {family!r} is not supported; there are {', '.join(DEFAULTS)} and t5")
+    known = _ALL | DEFAULTS[family]
+    for key in config:
+        if key not in known and key not in IGNORED:
+            raise ValueError(f"config.json: {key} = {config[key]!r} is not supported for {family}")
+    stated = known | {key: value for key, value in config.items() if key in known}
+    _check(family, stated)
+    gemma = family.startswith("gemma")
+    heads = stated["num_attention_heads"]
+    head_dim = stated["head_dim"] or stated["hidden_size"] // heads
+    biased = bool(stated.get("attention_bias"))
+    kinds = _kinds(family, stated)
+    ropes = {kind: _rope(stated, kind, local=family == "gemma3_text" and kind == SLIDING) for kind in {*kinds}}
+    return DecoderConfig(
+        vocab_size=stated["vocab_size"],
+        hidden_size=stated["hidden_size"],
+        intermediate_size=stated["intermediate_size"],
+        num_attention_heads=heads,
+        num_key_value_heads=stated["num_key_value_heads"] or heads,
+        head_dim=head_dim,
+        rms_norm_eps=stated["rms_norm_eps"],
+        tie_word_embeddings=bool(stated["tie_word_embeddings"]),
+        max_position_embeddings=stated["max_position_embeddings"],
+        windows=tuple(stated["sliding_window"] if kind == SLIDING else None for kind in kinds),
+        ropes=tuple(ropes[kind] for kind in kinds),
+        query_scale=stated.get("query_pre_attn_scalar", head_dim) ** -0.5,
+        embedding_scale=math.sqrt(stated["hidden_size"]) if gemma else 1.0,
+        qkv_bias=biased or family == "qwen2",
+        o_bias=biased,
+        mlp_bias=bool(stated.get("mlp_bias")),
+        qk_norm=family in ("qwen3", "gemma3_text"),
+        from_zero=gemma,
+        sandwich=family in ("gemma2", "gemma3_text"),
+        gelu=gemma,
+        attention_cap=stated.get("attn_logit_softcapping") or 0.0,
+        logit_cap=stated.get("final_logit_softcapping") or 0.0,
+    )
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+_POSITIVE = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("max_position_embeddings", "num_key_value_heads", "head_dim", "sliding_window"),
+)
+
+
+def _check(family: str, stated: Config) -> None:
+    """Raises ValueError for a value that asks for another computation."""
+    for key in _POSITIVE:
+        value = stated.get(key)
+        if value is None and key in ("num_key_value_heads", "head_dim", "sliding_window"):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"config.json: {key} = {value!r}, not a positive whole number")
+    if stated["num_attention_heads"] % (stated["num_key_value_heads"] or stated["num_attention_heads"]):
+        raise ValueError("config.json: num_attention_heads is not a multiple of num_key_value_heads")
+    # "gelu" stands in Gemma's first files, and meant the tanh form there too.
+    wanted = ("gelu_pytorch_tanh", "gelu") if family.startswith("gemma") else ("silu",)
+    for key in ("hidden_act", "hidden_activation"):
+        if stated.get(key) is not None and stated[key] not in wanted:
+            raise ValueError(f"config.json: {key} = {stated[key]!r} is not supported for {family}, only {wanted[0]}")
+    for key, only in (("pretraining_tp", 1), ("use_bidirectional_attention", False)):
+        if stated.get(key) not in (None, only):
+            raise ValueError(f"config.json: {key} = {stated[key]!r} is not supported, only {only}")
+
+
+def _kinds(family: str, stated: Config) -> list[str]:
+    """For each layer whether it sees everything before it or a window."""
+    layers = range(stated["num_hidden_layers"])
+    window = stated.get("sliding_window")
+    if family.startswith("qwen") and not stated["use_sliding_window"]:
+        window = None
+    given = stated["layer_types"]
+    if given is not None:
+        kinds = list(given)
+        if len(kinds) != len(layers) or not {*kinds} <= {FULL, SLIDING}:
+            raise ValueError(f"config.json: layer_types {kinds} does not name {len(layers)} {FULL} or {SLIDING}")
+        if SLIDING in kinds and window is None:
+            raise ValueError(f"config.json: layer_types names {SLIDING}, and there is no sliding_window in use")
+        return kinds
+    if window is None:
+        return [FULL for _ in layers]
+    if family == "mistral":
+        return [SLIDING for _ in layers]
+    if family.startswith("qwen"):
+        return [SLIDING if i >= stated["max_window_layers"] else FULL for i in layers]
+    every = 2 if family == "gemma2" else stated["_sliding_window_pattern"] or stated["sliding_window_pattern"]
+    return [SLIDING if (i + 1) % every else FULL for i in layers]
+
+
+def _rope(stated: Config, kind: str, *, local: bool) -> Rope:
+    """The positions of a kind of layer. `local`: of Gemma 3's sliding layers, whose base is their own and which
+    `rope_scaling` does not touch."""
+    theta = stated["rope_local_base_freq"] if local else stated["rope_theta"]
+    given = stated["rope_parameters"]
+    if given is None:
+        given = {} if local else stated["rope_scaling"] or {}
+    elif kind in given or FULL in given or SLIDING in given:  # one for each kind
+        given = given.get(kind) or {}
+    given = dict(given)
+    theta = given.pop("rope_theta", theta)
+    old = given.pop("type", None)
+    form = given.pop("rope_type", old) or "default"
+    if given.pop("partial_rotary_factor", 1.0) != 1.0:
+        raise ValueError("config.json: partial_rotary_factor is not supported")
+    wanted = {
+        "default": (),
+        "linear": ("factor",),
+        "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    }
+    if form not in wanted:
+        raise ValueError(f"config.json: rope_type {form!r} is not supported; there are {', '.join(wanted)}")
+    if {*given} != {*wanted[form]}:
+        raise ValueError(f"config.json: rope_type {form!r} takes {[*wanted[form]]}, and is given {sorted(given)}")
+    return Rope(
+        theta=float(theta),
+        factor=float(given.get("factor", 1.0)),
+        low=float(given.get("low_freq_factor", 0.0)),
+        high=float(given.get("high_freq_factor", 0.0)),
+        original=int(given.get("original_max_position_embeddings", 0)),
+    )

@@ -1,0 +1,483 @@
+"""The pairwise-judge kernel: what a decoder says after texts that begin alike, each distinct piece encoded once.
+
+A path is a text in pieces of token ids: (prompt, A, B with the cue). Paths that begin with the same pieces form a tree.
+
+    level 0   prompt 1            prompt 2
+    level 1   A   B   C           A   B         each against its prompt
+    leaves    B C A C A B         B   A         each against its (prompt, first candidate); only log-odds come out
+
+Keys and values lie in one array, the cache [L, 2, C, K, H], a node a stretch of C: its whole prefix and itself without
+a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket, rows) only;
+where a row's prefix lies, and how long it is, is data.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flame_rank.model import buckets
+from flame_rank.model.config import DecoderConfig
+from flame_rank.model.decoder import Attend, Decoder, KeyValue
+from strategies.base import FloatArray, IntArray
+
+Ids: TypeAlias = tuple[int, ...]
+Path: TypeAlias = Sequence[Ids]
+
+_CPU_CACHE, _CPU_BATCH = 2**28, 2**26  # bytes: on a CPU small batches are as fast, and their numbers stay in its cache
+_MOST_CACHED = 2**16  # tokens: more would only help problems that are long done
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """What a kernel has computed so far.
+
+    Attributes:
+      tokens: encoded.
+      padded: the same with the padding.
+      shapes: (level, prefix bucket, own bucket, rows) of the programs in use.
+    """
+
+    tokens: int
+    padded: int
+    shapes: set[tuple[str, int, int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much is computed at once.
+
+    Attributes:
+      cached: tokens whose keys and values are kept.
+      batch: tokens of one batch, padding included.
+    """
+
+    cached: int
+    batch: int
+
+
+def limits(config: DecoderConfig, *, itemsize: int, max_length: int, how: Attend, mesh: Mesh) -> Limits:
+    """The rule by which a batch fits into memory.
+
+    Half of what a device has left beside the weights is used: a quarter for the cache, a quarter for a batch; on a CPU
+    256 MiB for the cache and 64 MiB for a batch. A token costs the cache 2 L K H numbers, and a batch 6 D + 3 F numbers and, except row by row, two
+    f32 scores a head for each token that it sees.
+    """
+    device = mesh.devices.flat[0]
+    if device.platform == "cpu":
+        cache_budget, batch_budget = _CPU_CACHE, _CPU_BATCH
+    else:
+        stats = device.memory_stats() or {}
+        cache_budget = batch_budget = (stats.get("bytes_limit", 2**34) - stats.get("bytes_in_use", 0)) // 4
+    split = mesh.shape["model"]
+    cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * itemsize
+    scores = 0 if how == "rows" else 8 * config.num_attention_heads * max_length
+    token = (6 * config.hidden_size + 3 * config.intermediate_size) * itemsize + scores
+    longest = buckets.length(max_length)
+    return Limits(
+        cached=max(4 * longest, min(cache_budget * split // cell, _MOST_CACHED)),
+        batch=max(longest, batch_budget * split * mesh.shape["data"] // token),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Node:
+    """Where the keys and values of a prefix lie: `length` tokens of the cache from `start` on."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Leaf:
+    """The last piece of a path, and which tokens are wanted behind its last `len(targets)` tokens: [R][C] ids."""
+
+    before: tuple[Ids, ...]
+    ids: Ids
+    targets: Sequence[Sequence[int]]
+
+
+class Kernel:
+    """Scores paths with a decoder."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        mesh: Mesh,
+        max_length: int = 2048,
+        max_batch_tokens: int | None = None,
+        how: Attend | None = None,
+    ):
+        """Args:
+        decoder: its parameters lie on the mesh; their dtype is that of the computation.
+        mesh: rows of a batch are split over its axis `data`, heads over `model`.
+        max_length: tokens of a whole path.
+        max_batch_tokens: tokens of a batch, padding included; without it by the rule of `limits`.
+        how: which attention; without it row by row on one CPU and XLA's own elsewhere.
+        """
+        self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
+        graph, self._params = nnx.split(decoder)
+        self._dtype = decoder.model.embed_tokens.weight[...].dtype
+        single_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+        self.how: Attend = how or ("rows" if single_cpu else "xla")
+        fitting = limits(
+            self.config, itemsize=self._dtype.itemsize, max_length=max_length, how=self.how, mesh=mesh
+        )
+        self.max_batch_tokens = max_batch_tokens or fitting.batch
+        self._capacity = fitting.cached
+        # Windows are read, and padding is written, beyond a node's end.
+        self._slack = 2 * buckets.length(max_length)
+        split = "model" if self.config.num_key_value_heads % mesh.shape["model"] == 0 else None
+        self._place = NamedSharding(mesh, PartitionSpec(None, None, None, split))
+        self._cache: jax.Array | None = None
+        self._nodes: dict[tuple[Ids, ...], _Node] = {}
+        self._used = 0
+        self.usage = Usage(tokens=0, padded=0, shapes=set())
+
+        def merge(params: Any) -> Decoder:
+            return nnx.merge(graph, params)
+
+        how_ = self.how
+        self._extend = jax.jit(
+            lambda params, *arrays, S: extend(merge(params), *arrays, S=S, how=how_),
+            static_argnames="S",
+            donate_argnums=1,
+            out_shardings=self._place,
+        )
+        self._score = jax.jit(
+            lambda params, *arrays, S: score(merge(params), *arrays, S=S, how=how_), static_argnames="S"
+        )
+        self._generate = jax.jit(
+            lambda params, *arrays, S, limit: generate(merge(params), *arrays, S=S, limit=limit, how=how_),
+            static_argnames=("S", "limit"),
+        )
+
+    @property
+    def programs(self) -> int:
+        """Number of programs compiled so far."""
+        return sum(f._cache_size() for f in (self._extend, self._score, self._generate))
+
+    def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
+        """What follows each path.
+
+        Args:
+          paths: R texts in one or more pieces; pieces that begin several paths are encoded once.
+          targets: C ids.
+
+        Returns:
+          [R, C] float64, the log-probability of each target as the next token, in nats, under the whole vocabulary.
+
+        Raises:
+          ValueError: a path is longer than max_length, or has an empty piece.
+        """
+        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=[targets]) for path in paths]
+        found = self._run(leaves)
+        return np.array([row[0] for row in found]).reshape(len(paths), len(targets))
+
+    def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
+        """The log-likelihood [R, C] float64, in nats, of each of C labels (one or more tokens) after each of R paths."""
+        if all(len(label) == 1 for label in labels):
+            return self.log_probs(paths, [label[0] for label in labels])
+        leaves = []
+        for path in paths:
+            # The last token of the path is read again with each label, whose first token follows it.
+            before = (*path[:-1], path[-1][:-1]) if len(path[-1]) > 1 else tuple(path[:-1])
+            leaves += [
+                _Leaf(before=before, ids=(path[-1][-1], *label[:-1]), targets=[[token] for token in label])
+                for label in labels
+            ]
+        found = [float(row.sum()) for row in self._run(leaves)]
+        return np.array(found).reshape(len(paths), len(labels))
+
+    def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
+        """The tokens, at most `limit`, that follow each path greedily, up to the first of `eos`."""
+        whole = [tuple(token for piece in path for token in piece) for path in paths]
+        self._check([_Leaf(before=(ids[:-1],), ids=ids[-1:], targets=[]) for ids in whole])
+        stops = np.array(sorted({*eos}) or [-1], np.int32)
+        written: list[list[int]] = [[] for _ in paths]
+        for taken, rows, _ in buckets.pack([len(ids) for ids in whole], self._most(), multiple=self._multiple):
+            self._reset()
+            nodes = [(whole[i][:-1],) for i in taken]
+            self._grow(nodes)
+            known = [self._nodes[node] for node in nodes]
+            S = buckets.length(max(node.length for node in known))
+            last = np.zeros(rows, np.int32)
+            last[: len(taken)] = [whole[i][-1] for i in taken]
+            self.usage.shapes.add(("generate", S, limit, rows))
+            out = np.asarray(
+                self._generate(
+                    self._params, self._cache, *self._rows(last, *_places(known, rows)), stops, S=S, limit=limit
+                )
+            )
+            for i, row in zip(taken, out, strict=False):
+                ends = np.flatnonzero(np.isin(row, stops))
+                written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
+        return written
+
+    def _most(self) -> int:
+        """Tokens of a batch of whole texts that the cache has room for."""
+        return min(self.max_batch_tokens, self._capacity)
+
+    @property
+    def _multiple(self) -> int:
+        return int(self.mesh.shape["data"])
+
+    def _check(self, leaves: Sequence[_Leaf]) -> None:
+        for leaf in leaves:
+            pieces = (*leaf.before, leaf.ids)
+            if not all(pieces):
+                raise ValueError("a piece of a path has no token")
+            if sum(map(len, pieces)) > self.max_length:
+                raise ValueError(f"a path of {sum(map(len, pieces))} tokens, more than max_length {self.max_length}")
+
+    def _run(self, leaves: Sequence[_Leaf]) -> list[FloatArray]:
+        """Scores leaves, a wave at a time: as many as the cache has room for the prefixes of."""
+        self._check(leaves)
+        found: list[FloatArray] = [np.empty(0)] * len(leaves)
+        groups: dict[tuple[Ids, ...], list[int]] = {}
+        for i, leaf in enumerate(leaves):
+            groups.setdefault(leaf.before, []).append(i)
+        wave: dict[tuple[Ids, ...], list[int]] = {}
+        planned: dict[tuple[Ids, ...], int] = {}
+        for before, members in groups.items():
+            if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self._capacity:
+                self._flush(wave, leaves, found)
+                wave, planned = {}, {}
+                if self._used + sum(self._missing(before, planned).values()) > self._capacity:
+                    self._reset()
+            planned |= self._missing(before, planned)
+            wave[before] = members
+        self._flush(wave, leaves, found)
+        return found
+
+    def _missing(self, before: tuple[Ids, ...], planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
+        """The prefixes of a path that are neither cached nor planned, with the tokens that they take."""
+        missing, length = {}, 0
+        for depth, piece in enumerate(before, 1):
+            length += len(piece)
+            if before[:depth] not in self._nodes and before[:depth] not in planned:
+                missing[before[:depth]] = length
+        return missing
+
+    def _flush(
+        self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], found: list[FloatArray]
+    ) -> None:
+        self._grow(wave)
+        members = [i for group in wave.values() for i in group]
+        # Leaves that read the same number of places go together: it is a shape.
+        for reads in sorted({len(leaves[i].targets) for i in members}):
+            self._score_leaves([i for i in members if len(leaves[i].targets) == reads], leaves, found)
+
+    def _reset(self) -> None:
+        self._nodes, self._used = {}, 0
+
+    def _grow(self, paths: Iterable[tuple[Ids, ...]]) -> None:
+        """Encodes the prefixes that are not in the cache yet, level by level."""
+        paths = list(paths)
+        for depth in range(1, 1 + max(map(len, paths), default=0)):
+            level = {path[:depth]: None for path in paths if len(path) >= depth and path[:depth] not in self._nodes}
+            new = list(level)
+            for taken, rows, T in buckets.pack(
+                [len(path[-1]) for path in new], self.max_batch_tokens, multiple=self._multiple
+            ):
+                chosen = [new[i] for i in taken]
+                parents = [self._nodes.get(path[:-1], _Node(start=0, length=0)) for path in chosen]
+                S = buckets.length(max(node.length for node in parents))
+                made, end = [], self._used
+                for path, parent in zip(chosen, parents, strict=True):
+                    made.append(_Node(start=end, length=parent.length + len(path[-1])))
+                    end += made[-1].length
+                target = np.full(rows, self._capacity, np.int32)  # of padding: into the slack
+                target[: len(made)] = [node.start for node in made]
+                tokens = self._tokens([path[-1] for path in chosen], rows, T)
+                self._count("extend", S, T, rows, tokens=sum(len(path[-1]) for path in chosen))
+                # Given away: after an exception there is no cache, and nothing is taken to be in it.
+                cache, self._cache = self._allocated(), None
+                nodes, self._nodes = self._nodes, {}
+                cache = self._extend(
+                    self._params, cache, *self._rows(tokens, *_places(parents, rows), target), S=S
+                )
+                self._cache, self._nodes, self._used = cache, nodes | dict(zip(chosen, made, strict=True)), end
+
+    def _score_leaves(self, members: list[int], leaves: Sequence[_Leaf], found: list[FloatArray]) -> None:
+        none = _Node(start=0, length=0)
+        for taken, rows, T in buckets.pack(
+            [len(leaves[i].ids) for i in members], self.max_batch_tokens, multiple=self._multiple
+        ):
+            chosen = [leaves[members[i]] for i in taken]
+            parents = [self._nodes.get(leaf.before, none) for leaf in chosen]
+            S = buckets.length(max(node.length for node in parents))
+            R, C = len(chosen[0].targets), len(chosen[0].targets[0])
+            read, targets = np.zeros((rows, R), np.int32), np.zeros((rows, R, C), np.int32)
+            for b, leaf in enumerate(chosen):
+                read[b] = np.arange(len(leaf.ids) - R, len(leaf.ids))
+                targets[b] = leaf.targets
+            tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
+            self._count("score", S, T, rows, tokens=sum(len(leaf.ids) for leaf in chosen))
+            arrays = self._rows(tokens, *_places(parents, rows), read, targets)
+            log_probs = np.asarray(self._score(self._params, self._allocated(), *arrays, S=S), np.float64)
+            for i, row in zip(taken, log_probs, strict=False):
+                found[members[i]] = row  # [R, C]
+
+    def _allocated(self) -> jax.Array:
+        """The cache; made when it is first needed."""
+        if self._cache is None:
+            config = self.config
+            shape = (
+                *(config.num_hidden_layers, 2, self._capacity + self._slack),
+                *(config.num_key_value_heads, config.head_dim),
+            )
+            self._cache = jax.jit(lambda: jnp.zeros(shape, self._dtype), out_shardings=self._place)()
+            self._reset()
+        return self._cache
+
+    def _rows(self, *arrays: IntArray) -> list[jax.Array]:
+        """Puts arrays whose first axis is the rows of a batch onto the mesh."""
+        place = NamedSharding(self.mesh, PartitionSpec("data"))
+        return [jax.device_put(array, place) for array in arrays]
+
+    @staticmethod
+    def _tokens(ids: Sequence[Ids], rows: int, length: int) -> IntArray:
+        tokens = np.zeros((rows, length), np.int32)
+        for b, row in enumerate(ids):
+            tokens[b, : len(row)] = row
+        return tokens
+
+    def _count(self, level: str, S: int, T: int, rows: int, *, tokens: int) -> None:
+        self.usage.tokens += tokens
+        self.usage.padded += rows * T
+        self.usage.shapes.add((level, S, T, rows))
+
+
+def _places(nodes: Sequence[_Node], rows: int) -> tuple[IntArray, IntArray]:
+    """Where each row's prefix starts and how long it is, [rows] int32 each."""
+    start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+    start[: len(nodes)] = [node.start for node in nodes]
+    length[: len(nodes)] = [node.length for node in nodes]
+    return start, length
+
+
+def _window(cache: jax.Array, start: jax.Array, S: int) -> Callable[[int], KeyValue] | None:
+    """Gives for a layer the S keys and values [B, S, K, H] from `start` [B] on; None where S is 0."""
+    if S == 0:
+        return None
+    L, _, C, K, H = cache.shape
+
+    def of_layer(layer: int) -> KeyValue:
+        kv = jax.vmap(lambda s: jax.lax.dynamic_slice(cache, (layer, 0, s, 0, 0), (1, 2, S, K, H)))(start)
+        return kv[:, 0, 0], kv[:, 0, 1]
+
+    return of_layer
+
+
+def extend(
+    decoder: Decoder,
+    cache: jax.Array,
+    tokens: jax.Array,
+    start: jax.Array,
+    before: jax.Array,
+    target: jax.Array,
+    *,
+    S: int,
+    how: Attend,
+) -> jax.Array:
+    """Writes nodes into the cache.
+
+    Args:
+      cache: [L, 2, C, K, H].
+      tokens: [B, T] int32, what the nodes add to their prefixes.
+      start, before: [B] int32, where the prefixes lie and how long they are.
+      target: [B] int32, ascending: where the nodes are to lie, prefix first. What is written beyond a node's end is
+        overwritten by the next.
+      S: the prefixes' bucket.
+    """
+    L, _, _, K, H = cache.shape
+    _, new = decoder.hidden(tokens, before=before, prefix=_window(cache, start, S), how=how)
+    fresh = jnp.stack([jnp.stack(kv) for kv in new])  # [L, 2, B, T, K, H]
+
+    def write(b: jax.Array, cache: jax.Array) -> jax.Array:
+        if S:
+            prefix = jax.lax.dynamic_slice(cache, (0, 0, start[b], 0, 0), (L, 2, S, K, H))
+            cache = jax.lax.dynamic_update_slice(cache, prefix, (0, 0, target[b], 0, 0))
+        own = jax.lax.dynamic_index_in_dim(fresh, b, 2, keepdims=False)  # [L, 2, T, K, H]
+        return jax.lax.dynamic_update_slice(cache, own, (0, 0, target[b] + before[b], 0, 0))
+
+    with jax.named_scope("write"):
+        return jax.lax.fori_loop(0, tokens.shape[0], write, cache)
+
+
+def score(
+    decoder: Decoder,
+    cache: jax.Array,
+    tokens: jax.Array,
+    start: jax.Array,
+    before: jax.Array,
+    read: jax.Array,
+    targets: jax.Array,
+    *,
+    S: int,
+    how: Attend,
+) -> jax.Array:
+    """Log-probabilities [B, R, C] float32 of the next tokens `targets` [B, R, C] behind places `read` [B, R] of `tokens`
+    [B, T]; the other arguments as in `extend`."""
+    hidden, _ = decoder.hidden(tokens, before=before, prefix=_window(cache, start, S), read=read, how=how)
+    with jax.named_scope("verdict"):
+        logits = decoder.logits(hidden)  # [B, R, V]
+        wanted = jnp.take_along_axis(logits, targets, -1)  # [B, R, C]
+        return wanted - jax.nn.logsumexp(logits, -1, keepdims=True)
+
+
+def generate(
+    decoder: Decoder,
+    cache: jax.Array,
+    last: jax.Array,
+    start: jax.Array,
+    before: jax.Array,
+    stops: jax.Array,
+    *,
+    S: int,
+    limit: int,
+    how: Attend,
+) -> jax.Array:
+    """Continues texts greedily.
+
+    Args:
+      last: [B] int32, the last token of each text; what stands before it is in the cache, as in `extend`.
+      stops: [E] int32; all rows are done when each has said one of them.
+      limit: tokens to write at most.
+
+    Returns:
+      [B, limit] int32; what stands behind a row's first stop means nothing.
+    """
+    window = _window(cache, start, S)
+    assert window is not None, "a text of one token has nothing before it"
+    room = jnp.zeros((last.shape[0], limit, *cache.shape[3:]), cache.dtype)
+    layers = [window(i) for i in range(cache.shape[0])]
+    kept = [tuple(jnp.concatenate([x, room], 1) for x in kv) for kv in layers]  # [B, S + limit, K, H] each
+    put = jax.vmap(lambda cell, new, at: jax.lax.dynamic_update_slice(cell, new, (at, 0, 0)))
+    State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]
+
+    def going(state: State) -> jax.Array:
+        step, _, done, _, _ = state
+        return (step < limit) & ~done.all()
+
+    def write(state: State) -> State:
+        step, token, done, out, kept = state
+        hidden, new = decoder.hidden(token[:, None], before=before + step, prefix=lambda i: kept[i], how=how)
+        token = decoder.logits(hidden[:, 0]).argmax(-1).astype(jnp.int32)
+        kept = [
+            tuple(put(cell, x, before + step) for cell, x in zip(kv, fresh, strict=True))
+            for kv, fresh in zip(kept, new, strict=True)
+        ]
+        done = done | jnp.isin(token, stops)
+        return step + 1, token, done, jax.lax.dynamic_update_slice(out, token[:, None], (0, step)), kept
+
+    out = jnp.zeros((last.shape[0], limit), jnp.int32)
+    state = (jnp.int32(0), last, jnp.zeros(last.shape[0], bool), out, kept)
+    return jax.lax.while_loop(going, write, state)[3]

@@ -1,0 +1,42 @@
+"""The layers that every model here is made of. Weights keep Hugging Face's (out, in) layout."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Linear(nnx.Module):
+    def __init__(self, out: int, into: int, rngs: nnx.Rngs, *, bias: bool = True):
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (out, into)) * 0.02)
+        self.bias = nnx.Param(jnp.zeros(out)) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x @ self.weight[...].T
+        return y if self.bias is None else y + self.bias[...]
+
+
+class Embedding(nnx.Module):
+    def __init__(self, count: int, size: int, rngs: nnx.Rngs):
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (count, size)) * 0.02)
+
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        return self.weight[...][ids]
+
+
+class RMSNorm(nnx.Module):
+    """Scales to a mean square of 1, in f32 whatever the dtype of x.
+
+    Attributes:
+      from_zero: Gemma's form: the weight is what is added to 1, and is multiplied before the cast back.
+    """
+
+    def __init__(self, size: int, eps: float, *, from_zero: bool = False):
+        self.weight = nnx.Param(jnp.zeros(size) if from_zero else jnp.ones(size))
+        self.eps, self.from_zero = eps, from_zero
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        full = x.astype(jnp.float32)
+        full = full * jax.lax.rsqrt(jnp.square(full).mean(-1, keepdims=True) + self.eps)
+        if self.from_zero:
+            return (full * (1 + self.weight[...].astype(jnp.float32))).astype(x.dtype)
+        return full.astype(x.dtype) * self.weight[...]

@@ -1,0 +1,382 @@
+"""T5 and FLAN-T5 for scoring. Modules are named as Hugging Face names the tensors of `T5ForConditionalGeneration`,
+weights stay in its (out, in) layout, so a path joined by "." is the key in model.safetensors.
+
+    tokens [B, S] -> encoder [B, S, D];  targets [B, T] + encoded [B, S, D] -> decoder [B, T, D] -> logits [B, T, V]
+
+The encoder reads both ways, so it has no prefix to share: each ordered pair is encoded whole.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from flax import nnx
+
+from flame_rank.model.encoder import Embedding
+
+# What some files hold and no computation reads, as patterns for re.fullmatch: copies of shared.weight, and a bias that
+# the first releases stored for the attention to the encoder, which has none.
+IGNORED_TENSORS = (
+    r"(encoder|decoder)\.embed_tokens\.weight",
+    r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
+)
+HEAD = "lm_head.weight"
+ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}  # feed_forward_proj -> dense_act_fn, which newer files add
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Config:
+    """The keys of a T5 `config.json` that shape the computation, with the defaults of its class.
+
+    Attributes:
+      d_kv: size of one head; num_heads * d_kv need not be d_model.
+      num_decoder_layers: as many as the encoder has where the file does not say.
+      feed_forward_proj: "relu" (T5 1.0) or "gated-gelu" (T5 1.1, FLAN-T5), which is the tanh form of gelu.
+      tie_word_embeddings: the head is the embedding; otherwise there is a tensor `HEAD`.
+      scale_decoder_outputs: the head's input is multiplied by d_model^-0.5; without it a tied head's logits are far
+        too sharp, with it an untied head's are far too flat, and neither raises an error.
+      decoder_start_token_id: the first token the decoder reads; the padding where the file does not say.
+    """
+
+    vocab_size: int = 32128
+    d_model: int = 512
+    d_kv: int = 64
+    d_ff: int = 2048
+    num_layers: int = 6
+    num_decoder_layers: int = 6
+    num_heads: int = 8
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    feed_forward_proj: str = "relu"
+    tie_word_embeddings: bool = True
+    scale_decoder_outputs: bool = True
+    pad_token_id: int = 0
+    eos_token_id: int | tuple[int, ...] = 1
+    decoder_start_token_id: int = 0
+
+    # What else a T5 config.json holds: needed as given here, or without effect on the logits.
+    REQUIRED = {"model_type": "t5", "is_encoder_decoder": True, "is_decoder": False}  # noqa: RUF012
+    IGNORED = frozenset(
+        {
+            "_name_or_path",
+            "architectures",
+            "bos_token_id",
+            "classifier_dropout",
+            "dropout_rate",
+            "dtype",
+            "early_stopping",
+            "gradient_checkpointing",
+            "initializer_factor",
+            "length_penalty",
+            "max_length",
+            "min_length",
+            "n_positions",
+            "no_repeat_ngram_size",
+            "num_beams",
+            "output_past",
+            "task_specific_params",
+            "tokenizer_class",
+            "torch_dtype",
+            "transformers_version",
+            "use_cache",
+        }
+    )
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], *, head: bool | None = None) -> Self:
+        """Takes a parsed `config.json` of either dialect.
+
+        Args:
+          config: transformers 4 says `tie_word_embeddings` false for a head of its own that is not scaled;
+            transformers 5 writes `tie_word_embeddings` true for every T5 and `scale_decoder_outputs` beside it.
+          head: whether the weights hold `HEAD`. As in transformers 5, they decide whether the head is tied, and the
+            configuration only whether it is scaled. None: not known, an unscaled head is taken to be untied.
+
+        Raises:
+          ValueError: it asks for another computation than this file's, or holds a key unknown here.
+        """
+        feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
+        if feed_forward not in ACTIVATIONS:
+            raise ValueError(f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5")
+        known = {k: config[k] for k in cls.__dataclass_fields__ if config.get(k) is not None}
+        known.setdefault("num_decoder_layers", known.get("num_layers", cls.num_layers))
+        known.setdefault("decoder_start_token_id", known.get("pad_token_id", cls.pad_token_id))
+        known.setdefault("scale_decoder_outputs", known.get("tie_word_embeddings", True))
+        known["tie_word_embeddings"] = known["scale_decoder_outputs"] if head is None else not head
+        if isinstance(known.get("eos_token_id"), list):
+            known["eos_token_id"] = tuple(known["eos_token_id"])
+        required = cls.REQUIRED | {
+            "dense_act_fn": ACTIVATIONS[feed_forward],
+            "is_gated_act": feed_forward.startswith("gated-"),
+        }
+        for key in config.keys() - cls.__dataclass_fields__.keys() - cls.IGNORED:
+            if key not in required or config[key] != required[key]:
+                raise ValueError(f"config.json: {key} = {config[key]!r} is not supported by this T5")
+        return cls(**known)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A `config.json` that both dialects read alike: what they call tied is whether the head is scaled."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["tie_word_embeddings"] = fields.pop("scale_decoder_outputs")
+        if isinstance(self.eos_token_id, tuple):
+            fields["eos_token_id"] = list(self.eos_token_id)
+        return {"architectures": ["T5ForConditionalGeneration"], **self.REQUIRED, **fields}
+
+
+Ints = npt.NDArray[np.int32]
+
+
+def buckets(offsets: Ints, count: int, furthest: int, *, both_ways: bool) -> Ints:
+    """The row of the bias table for each distance.
+
+    Args:
+      offsets: int32, position of the key less position of the query.
+      count: rows of the table; half of them are for keys to the right where `both_ways`.
+      furthest: from this distance on all share the last bucket.
+      both_ways: otherwise keys to the right count as distance 0; the causal mask hides them.
+
+    Returns:
+      int32, of the shape of `offsets`.
+    """
+    if both_ways:
+        count //= 2
+        first, distance = np.where(offsets > 0, count, 0), np.abs(offsets)
+    else:
+        first, distance = np.zeros_like(offsets), np.maximum(-offsets, 0)
+    exact = count // 2  # one bucket a distance up to here, then ever wider ones
+    # In float32 as upstream: at the edge of a bucket the rounding decides.
+    ratio = np.log(np.maximum(distance, exact).astype(np.float32) / np.float32(exact))
+    far = (ratio / np.float32(math.log(furthest / exact)) * np.float32(count - exact)).astype(np.int32)
+    return np.asarray(first + np.where(distance < exact, distance, np.minimum(exact + far, count - 1)), np.int32)
+
+
+class Linear(nnx.Module):
+    def __init__(self, out: int, into: int, rngs: nnx.Rngs):
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (out, into)) * 0.02)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x @ self.weight[...].T
+
+
+class RMSNorm(nnx.Module):
+    def __init__(self, size: int, eps: float):
+        self.weight, self.eps = nnx.Param(jnp.ones(size)), eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x.astype(jnp.float32)
+        y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
+        return self.weight[...] * y.astype(self.weight.dtype)
+
+
+class Attention(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs, *, has_bias: bool = False):
+        self.heads, self.size = config.num_heads, config.d_kv
+        inner = self.heads * self.size
+        self.q, self.k, self.v = (Linear(inner, config.d_model, rngs) for _ in range(3))
+        self.o = Linear(config.d_model, inner, rngs)
+        if has_bias:
+            self.relative_attention_bias = Embedding(config.relative_attention_num_buckets, self.heads, rngs)
+
+    def __call__(self, x: jax.Array, source: jax.Array, bias: jax.Array | None, lengths: jax.Array | None) -> jax.Array:
+        """x [B, T, D] looks at the first lengths [B] of source [B, S, D], with bias [1, N, T, S]; without lengths it
+        is the source, and looks at itself and to the left. Returns [B, T, D]."""
+        q, k, v = (
+            f(y).reshape(*y.shape[:2], self.heads, self.size)  # [B, T, N, H], [B, S, N, H]
+            for f, y in ((self.q, x), (self.k, source), (self.v, source))
+        )
+        y = jax.nn.dot_product_attention(  # T5 has no 1/sqrt(H)
+            q, k, v, bias=bias, scale=1.0, is_causal=lengths is None, key_value_seq_lengths=lengths
+        )
+        return self.o(y.reshape(*x.shape[:2], -1))
+
+
+class SelfAttention(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs, *, has_bias: bool):
+        self.SelfAttention = Attention(config, rngs, has_bias=has_bias)
+        self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+
+    def __call__(self, x: jax.Array, bias: jax.Array, lengths: jax.Array | None) -> jax.Array:
+        y = self.layer_norm(x)
+        return x + self.SelfAttention(y, y, bias, lengths)
+
+
+class CrossAttention(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.EncDecAttention = Attention(config, rngs)
+        self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+
+    def __call__(self, x: jax.Array, encoded: jax.Array, lengths: jax.Array) -> jax.Array:
+        return x + self.EncDecAttention(self.layer_norm(x), encoded, None, lengths)
+
+
+class Dense(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.gated = config.feed_forward_proj == "gated-gelu"
+        if self.gated:
+            self.wi_0, self.wi_1 = (Linear(config.d_ff, config.d_model, rngs) for _ in range(2))
+        else:
+            self.wi = Linear(config.d_ff, config.d_model, rngs)
+        self.wo = Linear(config.d_model, config.d_ff, rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = jax.nn.gelu(self.wi_0(x), approximate=True) * self.wi_1(x) if self.gated else jax.nn.relu(self.wi(x))
+        return self.wo(y)  # [B, T, F] -> [B, T, D]
+
+
+class FeedForward(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.DenseReluDense = Dense(config, rngs)
+        self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x + self.DenseReluDense(self.layer_norm(x))
+
+
+class Block(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs, *, decoder: bool, has_bias: bool):
+        between = [CrossAttention(config, rngs)] if decoder else []
+        self.layer = nnx.List([SelfAttention(config, rngs, has_bias=has_bias), *between, FeedForward(config, rngs)])
+
+
+class Stack(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs, *, decoder: bool):
+        self.config, self.decoder = config, decoder
+        count = config.num_decoder_layers if decoder else config.num_layers
+        self.block = nnx.List([Block(config, rngs, decoder=decoder, has_bias=i == 0) for i in range(count)])
+        self.final_layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+
+    def bias(self, T: int) -> jax.Array:
+        """What each head adds for the distance of query and key, the same in every block: [1, N, T, T]."""
+        rows = buckets(
+            np.arange(1 - T, T, dtype=np.int32),
+            self.config.relative_attention_num_buckets,
+            self.config.relative_attention_max_distance,
+            both_ways=not self.decoder,
+        )
+        first: Any = self.block[0].layer[0]
+        by_offset: jax.Array = first.SelfAttention.relative_attention_bias(rows)  # [2T-1, N], from 1-T to T-1
+        offsets = jnp.arange(T)[None, :] - jnp.arange(T)[:, None] + T - 1
+        return by_offset.T[None, :, offsets]
+
+    def __call__(self, x: jax.Array, lengths: jax.Array, encoded: jax.Array | None = None) -> jax.Array:
+        bias = self.bias(x.shape[1])
+        for i, block in enumerate(self.block):
+            with jax.named_scope(f"block_{i}"):
+                x = block.layer[0](x, bias, None if self.decoder else lengths)
+                if self.decoder:
+                    x = block.layer[1](x, encoded, lengths)
+                x = block.layer[-1](x)
+        return self.final_layer_norm(x)
+
+
+class T5(nnx.Module):
+    """`T5ForConditionalGeneration`, computing in the dtype of its parameters (float32 or bfloat16; float16 overflows),
+    with norms, softmax and logits in float32."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.config = config
+        self.shared = Embedding(config.vocab_size, config.d_model, rngs)
+        self.encoder = Stack(config, rngs, decoder=False)
+        self.decoder = Stack(config, rngs, decoder=True)
+        if not config.tie_word_embeddings:
+            self.lm_head = Linear(config.vocab_size, config.d_model, rngs)
+
+    def encode(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        """Reads inputs.
+
+        Args:
+          tokens: [B, S] int32; what stands past a row's length is not read.
+          lengths: [B] int32; a row of length 0 only fills the batch, and what comes out of it means nothing.
+
+        Returns:
+          [B, S, D].
+        """
+        with jax.named_scope("encoder"):
+            return self.encoder(self.shared(tokens), lengths)
+
+    def decode(self, targets: jax.Array, encoded: jax.Array, lengths: jax.Array) -> jax.Array:
+        """Reads targets that are given (teacher forcing).
+
+        Args:
+          targets: [B, T] int32, `decoder_start_token_id` first; position t sees targets 0 to t.
+          encoded: [B, S, D] from `encode`.
+          lengths: [B] int32, of the inputs.
+
+        Returns:
+          [B, T, D], for `logits`: at position t those of target t+1.
+        """
+        with jax.named_scope("decoder"):
+            return self.decoder(self.shared(targets), lengths, encoded)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """hidden: [..., D] from `decode` -> [..., V] float32."""
+        if self.config.scale_decoder_outputs:
+            hidden = hidden * self.config.d_model**-0.5
+        head = self.shared if self.config.tie_word_embeddings else self.lm_head
+        return jnp.einsum("...D,VD->...V", hidden, head.weight[...], preferred_element_type=jnp.float32)
+
+
+def score(model: T5, tokens: jax.Array, lengths: jax.Array, targets: jax.Array, target_lengths: jax.Array) -> jax.Array:
+    """How likely the model finds given targets.
+
+    Args:
+      tokens: [B, S] int32, the inputs.
+      lengths: [B] int32, of the inputs.
+      targets: [B, T] int32, without the start token.
+      target_lengths: [B] int32.
+
+    Returns:
+      [B, T] float32, the log-probability in nats of each target token given the input and those before it; 0 past the
+      target's length.
+    """
+    start = jnp.full_like(targets[:, :1], model.config.decoder_start_token_id)
+    hidden = model.decode(jnp.concatenate([start, targets[:, :-1]], 1), model.encode(tokens, lengths), lengths)
+
+    def one(position: tuple[jax.Array, jax.Array]) -> jax.Array:
+        logits = model.logits(position[0])  # [B, V]
+        chosen = jnp.take_along_axis(logits, position[1][:, None], 1)[:, 0]
+        return chosen - jax.nn.logsumexp(logits, 1)
+
+    values = jax.lax.map(one, (hidden.swapaxes(0, 1), targets.T)).T  # one position at a time: never [B, T, V]
+    return jnp.where(jnp.arange(targets.shape[1])[None] < target_lengths[:, None], values, 0.0)
+
+
+State = tuple[jax.Array, jax.Array, jax.Array]  # steps done, texts [B, limit], ended [B]
+
+
+def generate(model: T5, tokens: jax.Array, lengths: jax.Array, *, eos: tuple[int, ...], limit: int) -> jax.Array:
+    """Writes the likeliest next token until the end or the limit, in one program.
+
+    Every step computes the decoder anew over all `limit` positions: simple, and cheap beside the encoder for a verdict
+    or a few sentences, wasteful for long texts.
+
+    Args:
+      tokens: [B, S] int32, the inputs.
+      lengths: [B] int32, of the inputs; a row of length 0 stays empty.
+      eos: ids that end a text; none: every text is as long as the limit.
+      limit: tokens at most.
+
+    Returns:
+      [B, limit] int32, without the start token, the ending token included, `pad_token_id` after it.
+    """
+    config = model.config
+    encoded = model.encode(tokens, lengths)
+    start = jnp.full((tokens.shape[0], 1), config.decoder_start_token_id, jnp.int32)
+
+    def write(state: State) -> State:
+        step, texts, ended = state
+        hidden = model.decode(jnp.concatenate([start, texts[:, :-1]], 1), encoded, lengths)
+        logits = model.logits(jax.lax.dynamic_index_in_dim(hidden, step, 1, keepdims=False))  # [B, V]
+        token = jnp.where(ended, config.pad_token_id, logits.argmax(1).astype(jnp.int32))
+        texts = jax.lax.dynamic_update_index_in_dim(texts, token, step, 1)
+        return step + 1, texts, ended | jnp.isin(token, jnp.asarray(eos, jnp.int32))
+
+    empty = jnp.full((tokens.shape[0], limit), config.pad_token_id, jnp.int32)
+    state = jnp.int32(0), empty, lengths == 0
+    return jax.lax.while_loop(lambda state: (state[0] < limit) & ~state[2].all(), write, state)[1]
