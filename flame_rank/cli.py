@@ -1,5 +1,6 @@
 """The command `flame-rank`. Results go to standard output, everything else to standard error."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flame_rank.jsonl import BadLine
     from flame_rank.records import Ranking
 
+HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
 RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 
@@ -42,6 +44,23 @@ cli.add_command(humaneval)
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
+@click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words.")
+@click.option("--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of one judgement; without it, 2048.")
+@click.option(
+    "--on-long",
+    type=click.Choice(["cut", "skip", "fail"]),
+    help="A judgement that is longer: cut the middle of its responses (as without it), leave it out, or stop.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Without it, float32 on a CPU and bfloat16 elsewhere."
+)
+@click.option(
+    "--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS", help="Of one batch; without it, what fits."
+)
+@click.option(
+    "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where DIR has a chat template."
+)
+@click.option("--explain", is_flag=True, help="Add the judge's words about the best candidate.")
 @click.option(
     "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
 )
@@ -69,6 +88,13 @@ def rerank(
     file: str,
     output: str | None,
     judge: str,
+    criteria: str | None,
+    max_length: int | None,
+    on_long: str | None,
+    dtype: str | None,
+    max_batch_tokens: int | None,
+    template: str | None,
+    explain: bool,
     strategy: str | None,
     top: int | None,
     group_by: str,
@@ -80,6 +106,9 @@ def rerank(
 
     FILE is JSONL: a line a problem with "prompt" and "candidates" (a list), or a line a sample with "task_id" and
     "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done.
+
+    JUDGE is the judge that ships, a directory of weights, or a function. The options from --criteria to --explain
+    are for a Hugging Face directory.
 
     Exit status: 0 all ranked; 1 some problem was undecided or some line left out; 2 a mistake in what was given;
     130 interrupted.
@@ -100,7 +129,16 @@ def rerank(
         prompts=_Prompts(problems),
         on_bad_line=None if on_bad_line == "fail" else bad,
     )
-    reranker = Reranker(judges.load(judge), strategy, seed=seed)
+    loaded = judges.load(
+        judge,
+        criteria=_criteria(criteria),
+        max_length=max_length,
+        on_long=on_long,
+        dtype=dtype,
+        max_batch_tokens=max_batch_tokens,
+        template=template,
+    )
+    reranker = Reranker(loaded, strategy, seed=seed, explain=explain)
     summary = _Summary()
     disable = None if sys.stderr else True  # None = where it is no terminal
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
@@ -114,6 +152,19 @@ def rerank(
         raise UserError(f"{error}{kept}") from error
     summary.say(bad, on_bad_line)
     return UNFINISHED if summary.undecided or bad.count else RANKED
+
+
+def _criteria(given: str | None) -> str | None:
+    """The text of --criteria: of a file where it names one."""
+    if given is None or not os.path.isfile(given):  # noqa: PTH113 (a Path raises where a text is too long for a name)
+        return given
+    try:
+        text = Path(given).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--criteria {given}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    if not text.strip():
+        raise UserError(f"--criteria {given}: the file is empty")
+    return text
 
 
 class _Prompts:
@@ -148,6 +199,7 @@ class _Summary:
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
         self.undecided = self.tied = self.invalid = self.truncated = 0
+        self.healths: list[float] = []
 
     def add(self, ranking: "Ranking") -> None:
         self.problems += 1
@@ -157,6 +209,8 @@ class _Summary:
         self.tied += bool(ranking.tied)
         self.invalid += ranking.invalid
         self.truncated += ranking.truncated
+        if ranking.health is not None:
+            self.healths.append(ranking.health)
 
     def say(self, bad: object, on_bad_line: str) -> None:
         lines = getattr(bad, "count", 0)
@@ -170,6 +224,13 @@ class _Summary:
         ]
         done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
         click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count)]), err=True)
+        health = sum(self.healths) / len(self.healths) if self.healths else 1.0
+        if health < HEALTHY:
+            click.echo(
+                f"flame-rank: warning: A and B have {health:.2g} of the judge's probability; it does not follow the "
+                "prompt, and its ranking says little (another --template, or a model tuned on instructions?)",
+                err=True,
+            )
 
 
 def _quarantine(file: str, output: str | None) -> Path:

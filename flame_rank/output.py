@@ -19,7 +19,7 @@ from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ra
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("tied", "invalid", "reasons", "truncated", "top"),
+    *("tied", "invalid", "reasons", "truncated", "health", "explanation", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -76,6 +76,10 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields |= {"invalid": ranking.invalid, "reasons": ranking.reasons}
     if ranking.truncated:
         fields["truncated"] = ranking.truncated
+    if ranking.health is not None:
+        fields["health"] = ranking.health
+    if ranking.explanation is not None:
+        fields["explanation"] = ranking.explanation
     if top is not None:
         fields["top"] = [candidates[i] for i in order[:top]]
     return msgspec.json.encode(fields) + b"\n"

@@ -13,13 +13,15 @@
     EVALUATION:
     choice:
 
-Pieces are turned into tokens one by one and joined as ids. So a value's tokens are the same wherever it stands, and texts
-that begin alike share their first pieces.
+Pieces are turned into tokens one by one and joined as ids. So a value's tokens are the same wherever it stands, and
+texts that begin alike share their first pieces.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
+
+from flame_rank.model.text import TextTokenizer
 
 # What the default judge's encoder reads before the prompt. It has no other instructions yet.
 INSTRUCTIONS = "Which response is better?"
@@ -42,11 +44,12 @@ class Instructions:
     output_fields: tuple[str, ...] = ("choice",)
 
 
+_LETTERS = "Answer with A if response_a is the better one, with B if response_b is."
 PAIRWISE = Instructions(
     title=INSTRUCTIONS,
     description=(
-        "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not let "
-        "their length or their order sway you. Answer with A if response_a is the better one, with B if response_b is."
+        "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not "
+        f"let their length or their order sway you. {_LETTERS}"
     ),
 )
 PAIRWISE_CONTEXT = ("prompt", "response_a", "response_b")
@@ -55,8 +58,7 @@ VERDICTS = ("A", "B")  # targets of the field `choice`
 
 def with_criteria(criteria: str) -> Instructions:
     """The instructions of a pairwise judgement by the user's own criteria."""
-    letters = "Answer with A if response_a is the better one, with B if response_b is."
-    return replace(PAIRWISE, description=f"{criteria.strip()}\n{letters}")
+    return replace(PAIRWISE, description=f"{criteria.strip()}\n{_LETTERS}")
 
 
 def with_words(instructions: Instructions) -> Instructions:
@@ -84,21 +86,10 @@ def frame(instructions: Instructions, context: Sequence[str], answered: Sequence
     return [head + names[0], *("\n" + name for name in names[1:]), f"\n\nEVALUATION:\n{given}{due}:"]
 
 
-class Encoder(Protocol):
-    """Text to ids without BOS or EOS, and back; special tokens are recognised in text of ours only."""
-
-    @property
-    def bos(self) -> int | None: ...
-    @property
-    def eos(self) -> frozenset[int]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
-    def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]: ...
-
-
 class Format:
     """The unified format as token ids, for a checkpoint's tokenizer and, where it is a chat model, its template."""
 
-    def __init__(self, tokenizer: Encoder, *, chat: tuple[str, str] | None = None, end: Ids = ()):
+    def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, end: Ids = ()):
         """Args:
         chat: what the chat template puts before and behind a user's message, up to the assistant's first word.
         end: ids behind everything (T5's end of text).

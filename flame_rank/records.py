@@ -143,6 +143,8 @@ class Ranking(Sequence[str | Candidate]):
       invalid: number of judgements that could not be had and were left out.
       reasons: why they could not, each reason once.
       truncated: number of candidates that did not fit the judge's maximum length.
+      health: the probability that the judge gives a verdict at all, on average; None where it is none that could not.
+      explanation: the judge's words on why the best is better than the next; None where they were not asked for.
     """
 
     problem: Problem
@@ -153,6 +155,8 @@ class Ranking(Sequence[str | Candidate]):
     invalid: int = 0
     reasons: tuple[str, ...] = ()
     truncated: int = 0
+    health: float | None = None
+    explanation: str | None = None
 
     @cached_property
     def order(self) -> list[int]:

@@ -5,12 +5,13 @@ problems into one call of the judge, and hands the answers back.
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 
 import strategies
+from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.records import Candidate, Problem, Ranking
@@ -62,6 +63,7 @@ class Reranker:
         *,
         seed: int = 0,
         batch: int = 128,
+        explain: bool = False,
     ):
         """Args:
           judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the judge that
@@ -70,12 +72,19 @@ class Reranker:
             judge is asked once for each candidate whatever strategy is named: more would repeat what it said.
           seed: of the strategy's coins.
           batch: comparisons that are collected from open problems for one call of the judge.
+          explain: have the judge say why the best of each problem is better than the next.
 
         Raises:
           ValueError: no strategy has this name.
           TypeError: judge or strategy is nothing of the kind.
+          UserError: the judge has no words to explain with.
         """
         self.judge = _judge(judge)
+        if explain and not hasattr(self.judge, "explain"):
+            raise UserError(
+                f"the judge {self.judge.name} has no words; explanations take a language model as the judge"
+            )
+        self.explain = explain
         self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise)
         self.seed, self.batch = seed, batch
 
@@ -108,8 +117,10 @@ class Reranker:
                     opened.append(one)
                     pending += 0 if one.round is None else len(one.round)
             self._ask([one for one in opened if one.round is not None])
+            done = []
             while opened and opened[0].round is None:
-                yield self._ranking(opened.popleft())
+                done.append(opened.popleft())
+            yield from self._rankings(done)
         if failure is not None:
             raise failure
 
@@ -154,6 +165,8 @@ class Reranker:
         """One call of the judge, or one for each problem where that call raised; NaN for what raises again."""
         try:
             return self._call(asking, rounds)
+        except UserError:  # for the user to mend: to ask again is of no use
+            raise
         except Exception as error:
             if len(asking) == 1:
                 asking[0].reasons[f"{type(error).__name__}: {error}"[:300]] = None
@@ -167,6 +180,17 @@ class Reranker:
         if shapes != wanted:
             raise ValueError(f"judge {self.judge.name} returned shapes {shapes} where {wanted} were asked")
         return answers
+
+    def _rankings(self, done: list[_Open]) -> Iterator[Ranking]:
+        """The results of problems, with the judge's words where they are asked for."""
+        rankings = [self._ranking(one) for one in done]
+        if self.explain:
+            say: Any = self.judge
+            asked = {k: pair for k, r in enumerate(rankings) if r.decided and (pair := _best_two(r))}
+            words = say.explain([(rankings[k].problem, *pair) for k, pair in asked.items()])
+            for k, text in zip(asked, words, strict=True):
+                rankings[k] = replace(rankings[k], explanation=text)
+        yield from rankings
 
     def _ranking(self, one: _Open) -> Ranking:
         notes: Any = getattr(self.judge, "notes", None)
@@ -183,6 +207,7 @@ class Reranker:
             invalid=one.invalid,
             reasons=tuple(reasons),
             truncated=said.truncated,
+            health=said.health,
         )
 
 
@@ -220,6 +245,14 @@ def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: boo
     if callable(named):
         return getattr(named, "__name__", type(named).__name__), named
     raise TypeError(f"strategy is a {type(named).__name__}, not a name, a strategy or a generator function")
+
+
+def _best_two(ranking: Ranking) -> tuple[int, int] | None:
+    """The best candidate and the best one of another text, None where all are the same."""
+    best, *others = ranking.order
+    texts = ranking.problem.texts
+    second = next((i for i in others if texts[i] != texts[best]), None)
+    return None if second is None else (best, second)
 
 
 def _spread(standing: Standing, member: IntArray) -> Standing:

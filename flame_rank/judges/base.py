@@ -42,7 +42,10 @@ class Notes:
     Attributes:
       truncated: candidates that did not fit its maximum length and were judged without their middle.
       failures: why judgements failed.
+      health: for a judge that is a language model, the probability of a verdict at all, P(A) + P(B), on average;
+        near 0 it does not follow the prompt, and its log-odds say little.
     """
 
     truncated: int = 0
     failures: tuple[str, ...] = ()
+    health: float | None = None

@@ -172,7 +172,14 @@ IGNORED = frozenset(
     {
         *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"),
         *("bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "cache_implementation", "initializer_range"),
-        *("attention_dropout", "hidden_dropout", "is_decoder", "is_encoder_decoder", "return_dict", "output_attentions"),
+        *(
+            "attention_dropout",
+            "hidden_dropout",
+            "is_decoder",
+            "is_encoder_decoder",
+            "return_dict",
+            "output_attentions",
+        ),
         *("output_hidden_states", "chunk_size_feed_forward", "problem_type", "id2label", "label2id", "unsloth_fixed"),
         *("_attn_implementation_autoset", "_attn_implementation", "unsloth_version", "add_cross_attention"),
     }
@@ -221,7 +228,7 @@ def read(config: Config) -> DecoderConfig:
         max_position_embeddings=stated["max_position_embeddings"],
         windows=tuple(stated["sliding_window"] if kind == SLIDING else None for kind in kinds),
         ropes=tuple(ropes[kind] for kind in kinds),
-        query_scale=stated.get("query_pre_attn_scalar", head_dim) ** -0.5,
+        query_scale=(stated.get("query_pre_attn_scalar") or head_dim) ** -0.5,
         embedding_scale=math.sqrt(stated["hidden_size"]) if gemma else 1.0,
         qkv_bias=biased or family == "qwen2",
         o_bias=biased,

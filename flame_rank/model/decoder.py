@@ -45,16 +45,12 @@ def rotate(x: jax.Array, positions: jax.Array, rope: Rope) -> jax.Array:
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def _attend_row(
-    q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float
-) -> jax.Array:
+def _attend_row(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float) -> jax.Array:
     """Attention of one row: q [T, N, H], k and v [S, K, H], visible [T, S] -> [T, N, H]."""
     T, N, H = q.shape
     S, K, _ = k.shape
     q = q.reshape(T, K, N // K, H).transpose(1, 2, 0, 3).reshape(K, -1, H) * scale  # [K, GT, H]
-    scores = jax.lax.dot_general(
-        q, k, (((2,), (2,)), ((0,), (1,))), preferred_element_type=jnp.float32
-    )  # [K, GT, S]
+    scores = jax.lax.dot_general(q, k, (((2,), (2,)), ((0,), (1,))), preferred_element_type=jnp.float32)  # [K, GT, S]
     if cap:
         scores = cap * jnp.tanh(scores / cap)
     scores = jnp.where(visible, scores.reshape(K, N // K, T, S), _HIDDEN)
@@ -76,10 +72,12 @@ def attend(
     """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H]."""
     row = partial(_attend_row, scale=scale, cap=cap)
     if how == "rows":
-        return jax.lax.map(lambda one: row(*one), (q, k, v, visible))
+        mapped: jax.Array = jax.lax.map(lambda one: row(*one), (q, k, v, visible))
+        return mapped
     if cap:  # which dot_product_attention does not have
         return jax.vmap(row)(q, k, v, visible)
-    return jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
+    y: jax.Array = jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
+    return y
 
 
 class Attention(nnx.Module):
@@ -183,7 +181,7 @@ class Decoder(nnx.Module):
         Args:
           tokens: [B, T] int32; what stands behind a row's end is read too, and nothing before it is changed by it.
           before: [B] int32, the length of each row's prefix; None = no prefix.
-          prefix: gives for a layer the keys and values [B, S, K, H] of the prefix, the first `before` of each row valid.
+          prefix: gives for a layer the keys and values [B, S, K, H] of the prefix, of which `before` are valid.
           read: [B, R] int32, the places in `tokens` whose output is wanted; None = all. The last layer computes no
             others.
           how: which attention.

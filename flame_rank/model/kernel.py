@@ -7,30 +7,28 @@ A path is a text in pieces of token ids: (prompt, A, B with the cue). Paths that
     leaves    B C A C A B         B   A         each against its (prompt, first candidate); only log-odds come out
 
 Keys and values lie in one array, the cache [L, 2, C, K, H], a node a stretch of C: its whole prefix and itself without
-a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket, rows) only;
-where a row's prefix lies, and how long it is, is data.
+a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket, rows)
+only; where a row's prefix lies, and how long it is, is data.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from flame_rank.model import buckets
-from flame_rank.model.config import DecoderConfig
+from flame_rank.model import buckets, memory, sharding
 from flame_rank.model.decoder import Attend, Decoder, KeyValue
-from strategies.base import FloatArray, IntArray
+from strategies.base import FloatArray
 
 Ids: TypeAlias = tuple[int, ...]
 Path: TypeAlias = Sequence[Ids]
-
-_CPU_CACHE, _CPU_BATCH = 2**28, 2**26  # bytes: on a CPU small batches are as fast, and their numbers stay in its cache
-_MOST_CACHED = 2**16  # tokens: more would only help problems that are long done
+Int32Array: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(kw_only=True)
@@ -46,43 +44,6 @@ class Usage:
     tokens: int
     padded: int
     shapes: set[tuple[str, int, int, int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much is computed at once.
-
-    Attributes:
-      cached: tokens whose keys and values are kept.
-      batch: tokens of one batch, padding included.
-    """
-
-    cached: int
-    batch: int
-
-
-def limits(config: DecoderConfig, *, itemsize: int, max_length: int, how: Attend, mesh: Mesh) -> Limits:
-    """The rule by which a batch fits into memory.
-
-    Half of what a device has left beside the weights is used: a quarter for the cache, a quarter for a batch; on a CPU
-    256 MiB for the cache and 64 MiB for a batch. A token costs the cache 2 L K H numbers, and a batch 6 D + 3 F numbers and, except row by row, two
-    f32 scores a head for each token that it sees.
-    """
-    device = mesh.devices.flat[0]
-    if device.platform == "cpu":
-        cache_budget, batch_budget = _CPU_CACHE, _CPU_BATCH
-    else:
-        stats = device.memory_stats() or {}
-        cache_budget = batch_budget = (stats.get("bytes_limit", 2**34) - stats.get("bytes_in_use", 0)) // 4
-    split = mesh.shape["model"]
-    cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * itemsize
-    scores = 0 if how == "rows" else 8 * config.num_attention_heads * max_length
-    token = (6 * config.hidden_size + 3 * config.intermediate_size) * itemsize + scores
-    longest = buckets.length(max_length)
-    return Limits(
-        cached=max(4 * longest, min(cache_budget * split // cell, _MOST_CACHED)),
-        batch=max(longest, batch_budget * split * mesh.shape["data"] // token),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +79,27 @@ class Kernel:
         decoder: its parameters lie on the mesh; their dtype is that of the computation.
         mesh: rows of a batch are split over its axis `data`, heads over `model`.
         max_length: tokens of a whole path.
-        max_batch_tokens: tokens of a batch, padding included; without it by the rule of `limits`.
+        max_batch_tokens: tokens of a batch, padding included; without it by the rule of model/memory.py.
         how: which attention; without it row by row on one CPU and XLA's own elsewhere.
         """
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
+        self.vocab_size = decoder.config.vocab_size
         graph, self._params = nnx.split(decoder)
         self._dtype = decoder.model.embed_tokens.weight[...].dtype
+        self.dtype = self._dtype.name
         single_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
         self.how: Attend = how or ("rows" if single_cpu else "xla")
-        fitting = limits(
-            self.config, itemsize=self._dtype.itemsize, max_length=max_length, how=self.how, mesh=mesh
+        config, longest = self.config, buckets.length(max_length)
+        scores = 0 if self.how == "rows" else 2 * config.num_attention_heads * longest
+        each = memory.token_bytes(
+            config.hidden_size, config.intermediate_size, itemsize=self._dtype.itemsize, scores=scores
         )
-        self.max_batch_tokens = max_batch_tokens or fitting.batch
-        self._capacity = fitting.cached
+        self.max_batch_tokens = max_batch_tokens or memory.batch_tokens(each, mesh=mesh, longest=longest)
+        cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._dtype.itemsize
+        self._place, copies = sharding.cache(mesh, config.num_key_value_heads)
+        self._capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
         # Windows are read, and padding is written, beyond a node's end.
-        self._slack = 2 * buckets.length(max_length)
-        split = "model" if self.config.num_key_value_heads % mesh.shape["model"] == 0 else None
-        self._place = NamedSharding(mesh, PartitionSpec(None, None, None, split))
+        self._slack = 2 * longest
         self._cache: jax.Array | None = None
         self._nodes: dict[tuple[Ids, ...], _Node] = {}
         self._used = 0
@@ -161,7 +126,7 @@ class Kernel:
     @property
     def programs(self) -> int:
         """Number of programs compiled so far."""
-        return sum(f._cache_size() for f in (self._extend, self._score, self._generate))
+        return sum(cast(Any, f)._cache_size() for f in (self._extend, self._score, self._generate))
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
         """What follows each path.
@@ -181,7 +146,7 @@ class Kernel:
         return np.array([row[0] for row in found]).reshape(len(paths), len(targets))
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels (one or more tokens) after each of R paths."""
+        """The log-likelihood [R, C] float64, in nats, of each of C labels, in tokens, after each of R paths."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
         leaves = []
@@ -212,7 +177,12 @@ class Kernel:
             self.usage.shapes.add(("generate", S, limit, rows))
             out = np.asarray(
                 self._generate(
-                    self._params, self._cache, *self._rows(last, *_places(known, rows)), stops, S=S, limit=limit
+                    self._params,
+                    self._cache,
+                    *sharding.rows(self.mesh, last, *_places(known, rows)),
+                    stops,
+                    S=S,
+                    limit=limit,
                 )
             )
             for i, row in zip(taken, out, strict=False):
@@ -226,7 +196,7 @@ class Kernel:
 
     @property
     def _multiple(self) -> int:
-        return int(self.mesh.shape["data"])
+        return sharding.shares(self.mesh)
 
     def _check(self, leaves: Sequence[_Leaf]) -> None:
         for leaf in leaves:
@@ -265,9 +235,7 @@ class Kernel:
                 missing[before[:depth]] = length
         return missing
 
-    def _flush(
-        self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], found: list[FloatArray]
-    ) -> None:
+    def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], found: list[FloatArray]) -> None:
         self._grow(wave)
         members = [i for group in wave.values() for i in group]
         # Leaves that read the same number of places go together: it is a shape.
@@ -301,7 +269,7 @@ class Kernel:
                 cache, self._cache = self._allocated(), None
                 nodes, self._nodes = self._nodes, {}
                 cache = self._extend(
-                    self._params, cache, *self._rows(tokens, *_places(parents, rows), target), S=S
+                    self._params, cache, *sharding.rows(self.mesh, tokens, *_places(parents, rows), target), S=S
                 )
                 self._cache, self._nodes, self._used = cache, nodes | dict(zip(chosen, made, strict=True)), end
 
@@ -320,7 +288,7 @@ class Kernel:
                 targets[b] = leaf.targets
             tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
             self._count("score", S, T, rows, tokens=sum(len(leaf.ids) for leaf in chosen))
-            arrays = self._rows(tokens, *_places(parents, rows), read, targets)
+            arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows), read, targets)
             log_probs = np.asarray(self._score(self._params, self._allocated(), *arrays, S=S), np.float64)
             for i, row in zip(taken, log_probs, strict=False):
                 found[members[i]] = row  # [R, C]
@@ -337,13 +305,8 @@ class Kernel:
             self._reset()
         return self._cache
 
-    def _rows(self, *arrays: IntArray) -> list[jax.Array]:
-        """Puts arrays whose first axis is the rows of a batch onto the mesh."""
-        place = NamedSharding(self.mesh, PartitionSpec("data"))
-        return [jax.device_put(array, place) for array in arrays]
-
     @staticmethod
-    def _tokens(ids: Sequence[Ids], rows: int, length: int) -> IntArray:
+    def _tokens(ids: Sequence[Ids], rows: int, length: int) -> Int32Array:
         tokens = np.zeros((rows, length), np.int32)
         for b, row in enumerate(ids):
             tokens[b, : len(row)] = row
@@ -355,7 +318,7 @@ class Kernel:
         self.usage.shapes.add((level, S, T, rows))
 
 
-def _places(nodes: Sequence[_Node], rows: int) -> tuple[IntArray, IntArray]:
+def _places(nodes: Sequence[_Node], rows: int) -> tuple[Int32Array, Int32Array]:
     """Where each row's prefix starts and how long it is, [rows] int32 each."""
     start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
     start[: len(nodes)] = [node.start for node in nodes]
@@ -367,7 +330,7 @@ def _window(cache: jax.Array, start: jax.Array, S: int) -> Callable[[int], KeyVa
     """Gives for a layer the S keys and values [B, S, K, H] from `start` [B] on; None where S is 0."""
     if S == 0:
         return None
-    L, _, C, K, H = cache.shape
+    K, H = cache.shape[3:]
 
     def of_layer(layer: int) -> KeyValue:
         kv = jax.vmap(lambda s: jax.lax.dynamic_slice(cache, (layer, 0, s, 0, 0), (1, 2, S, K, H)))(start)
@@ -409,7 +372,8 @@ def extend(
         return jax.lax.dynamic_update_slice(cache, own, (0, 0, target[b] + before[b], 0, 0))
 
     with jax.named_scope("write"):
-        return jax.lax.fori_loop(0, tokens.shape[0], write, cache)
+        written: jax.Array = jax.lax.fori_loop(0, tokens.shape[0], write, cache)
+        return written
 
 
 def score(
@@ -424,13 +388,16 @@ def score(
     S: int,
     how: Attend,
 ) -> jax.Array:
-    """Log-probabilities [B, R, C] float32 of the next tokens `targets` [B, R, C] behind places `read` [B, R] of `tokens`
-    [B, T]; the other arguments as in `extend`."""
+    """Log-probabilities [B, R, C] float32 of the next tokens `targets` [B, R, C] behind places `read` [B, R] of
+    `tokens` [B, T]; the other arguments as in `extend`."""
     hidden, _ = decoder.hidden(tokens, before=before, prefix=_window(cache, start, S), read=read, how=how)
     with jax.named_scope("verdict"):
         logits = decoder.logits(hidden)  # [B, R, V]
         wanted = jnp.take_along_axis(logits, targets, -1)  # [B, R, C]
         return wanted - jax.nn.logsumexp(logits, -1, keepdims=True)
+
+
+State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]  # of `generate`: see its end
 
 
 def generate(
@@ -460,8 +427,6 @@ def generate(
     room = jnp.zeros((last.shape[0], limit, *cache.shape[3:]), cache.dtype)
     layers = [window(i) for i in range(cache.shape[0])]
     kept = [tuple(jnp.concatenate([x, room], 1) for x in kv) for kv in layers]  # [B, S + limit, K, H] each
-    put = jax.vmap(lambda cell, new, at: jax.lax.dynamic_update_slice(cell, new, (at, 0, 0)))
-    State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]
 
     def going(state: State) -> jax.Array:
         step, _, done, _, _ = state
@@ -470,9 +435,9 @@ def generate(
     def write(state: State) -> State:
         step, token, done, out, kept = state
         hidden, new = decoder.hidden(token[:, None], before=before + step, prefix=lambda i: kept[i], how=how)
-        token = decoder.logits(hidden[:, 0]).argmax(-1).astype(jnp.int32)
+        token = jnp.argmax(decoder.logits(hidden[:, 0]), -1).astype(jnp.int32)
         kept = [
-            tuple(put(cell, x, before + step) for cell, x in zip(kv, fresh, strict=True))
+            tuple(_put(cell, x, before + step) for cell, x in zip(kv, fresh, strict=True))
             for kv, fresh in zip(kept, new, strict=True)
         ]
         done = done | jnp.isin(token, stops)
@@ -481,3 +446,9 @@ def generate(
     out = jnp.zeros((last.shape[0], limit), jnp.int32)
     state = (jnp.int32(0), last, jnp.zeros(last.shape[0], bool), out, kept)
     return jax.lax.while_loop(going, write, state)[3]
+
+
+def _put(kept: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
+    """Each row's new key or value [B, 1, K, H] into what is kept [B, S, K, H], at a place [B]."""
+    place: jax.Array = jax.vmap(lambda cell, x, to: jax.lax.dynamic_update_slice(cell, x, (to, 0, 0)))(kept, new, at)
+    return place

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy.typing as npt
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 Params = Any  # nnx.State, whose type parameters change from release to release
-ROWS, COLUMNS = P("model", None), P(None, "model")
+Axes = tuple[str | None, ...]  # the mesh axis over which each axis of a tensor is split
+ROWS, COLUMNS = ("model", None), (None, "model")
+BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, None, "model"), P()  # type: ignore[no-untyped-call]
 
 # The first that is found in a name counts; whatever none matches is on every device.
-RULES: tuple[tuple[str, P], ...] = (
+RULES: tuple[tuple[str, Axes], ...] = (
     (r"\.(q|k|v|gate|up)_proj\.weight$", ROWS),
-    (r"\.(q|k|v|gate|up)_proj\.bias$", P("model")),
+    (r"\.(q|k|v|gate|up)_proj\.bias$", ("model",)),
     (r"\.(o|down)_proj\.weight$", COLUMNS),
     (r"Attention\.[qkv]\.weight$", ROWS),  # T5
     (r"Attention\.o\.weight$", COLUMNS),
@@ -56,9 +59,10 @@ def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1) -> P:
       mesh: with an axis "model".
       head_dim: size of one attention head; queries, keys and values are split between heads, never inside one.
     """
-    rule = next((rule for pattern, rule in RULES if re.search(pattern, name)), P())
+    rule = next((axes for pattern, axes in RULES if re.search(pattern, name)), ())
     unit = head_dim if HEADS.search(name) else 1
-    return P(*(axis if axis and n % (unit * mesh.shape[axis]) == 0 else None for axis, n in zip(rule, shape)))
+    fits = (axis if axis and n % (unit * mesh.shape[axis]) == 0 else None for axis, n in zip(rule, shape, strict=False))
+    return P(*fits)  # type: ignore[no-untyped-call]
 
 
 def shardings(params: Params, mesh: Mesh, head_dim: int = 1) -> Params:
@@ -76,3 +80,19 @@ def shardings(params: Params, mesh: Mesh, head_dim: int = 1) -> Params:
     for path, leaf in nnx.to_flat_state(tree):
         leaf.set_value(NamedSharding(mesh, spec(".".join(map(str, path)), leaf.shape, mesh, head_dim)))
     return tree
+
+
+def shares(mesh: Mesh) -> int:
+    """Devices over which the rows of a batch are split: it has a multiple of so many."""
+    return int(mesh.shape["data"])
+
+
+def rows(mesh: Mesh, *arrays: npt.NDArray[Any]) -> list[jax.Array]:
+    """Puts arrays whose first axis is the rows of a batch onto the mesh."""
+    return [jax.device_put(array, NamedSharding(mesh, BATCH)) for array in arrays]
+
+
+def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:
+    """Where a cache [L, 2, C, K, H] lives, split between heads where they divide evenly; how many copies there are."""
+    even = kv_heads % mesh.shape["model"] == 0
+    return NamedSharding(mesh, BY_HEAD if even else WHOLE), mesh.size // (mesh.shape["model"] if even else 1)

@@ -17,7 +17,7 @@ from flame_rank.prompts import INSTRUCTIONS
 
 _DEEPEST = 12  # steps of two columns; deeper lines share the last token
 _BREAKS = [f"[unused{i}]" for i in range(_DEEPEST + 1)]  # BERT's vocabulary has these to give away
-T = TypeVar("T", str, list[int])
+T = TypeVar("T", str, list[int], tuple[int, ...])
 
 _LINE = re.compile(r"\s*\n([ \t]*)")
 

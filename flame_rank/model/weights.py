@@ -21,19 +21,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from flax import nnx
-from jax.sharding import NamedSharding, Sharding, SingleDeviceSharding
+from jax.sharding import Sharding, SingleDeviceSharding
 
 Array = npt.NDArray[Any]
 Params = Any  # nnx.State, whose type parameters change from release to release
 Index = tuple[slice, ...]
 WHOLE, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
+WORDS = {dtype: word for word, dtype in DTYPES.items()}
 READABLE = "only F32, F16 and BF16 weights are read, not quantised ones"
 HEADER_LIMIT = 100_000_000  # bytes; the format's own
-TEXT = re.compile(
-    r"(language_model\.model\.|model\.language_model\.|language_model\.|model\.)?(layers|embed_tokens|norm)\."
-)
-HEAD = "language_model.lm_head."
+TEXT = re.compile(r"^(language_model\.(model\.)?|model\.(language_model\.)?)?(?=(layers|embed_tokens|norm)\.)")
+HEAD = re.compile(r"^language_model\.(?=lm_head\.)")
 OTHER_SENSES = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
@@ -94,19 +93,14 @@ def header(file: Path) -> dict[str, Stored]:
         if entry.dtype in DTYPES and math.prod(entry.shape) * DTYPES[entry.dtype].itemsize != stop - begin:
             raise ValueError(f"{file}: {name}, {entry.dtype} {entry.shape}, does not fill its {stop - begin} bytes")
         end = stop
-    start = 8 + length
+    start = 8 + length  # of the weights
     if start + end != size:
         raise ValueError(f"{file}: {size} bytes, but its header describes {start + end}; download it again")
-    return {
-        name: Stored(
-            file=file,
-            shape=tuple(entry.shape),
-            dtype=entry.dtype,
-            begin=start + entry.data_offsets[0],
-            end=start + entry.data_offsets[1],
-        )
-        for name, entry in described.items()
-    }
+    found: dict[str, Stored] = {}
+    for name, entry in described.items():
+        begin, stop = (start + offset for offset in entry.data_offsets)
+        found[name] = Stored(file=file, shape=tuple(entry.shape), dtype=entry.dtype, begin=begin, end=stop)
+    return found
 
 
 class WeightFiles(Mapping[str, Stored]):
@@ -170,8 +164,10 @@ class WeightFiles(Mapping[str, Stored]):
         data = np.memmap(stored.file, np.uint8, "r")
         if data.size < stored.end:
             raise ValueError(f"{stored.file}: has become shorter since it was opened")
-        tensor = data[stored.begin : stored.end].view(np.ndarray).view(DTYPES[stored.dtype]).reshape(stored.shape)
-        return tensor if index is None else tensor[(*index, ...)]  # the dots: a scalar stays an array
+        flat = data[stored.begin : stored.end].view(np.ndarray)
+        tensor: Array = flat.view(DTYPES[stored.dtype]).reshape(stored.shape)
+        where: Any = (*(index or ()), ...)  # the dots: a scalar stays an array
+        return np.asarray(tensor[where])
 
 
 def _no_weights(folder: Path) -> str:
@@ -197,10 +193,7 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if OTHER_SENSES.match(name):
             continue
-        if match := TEXT.match(name):
-            ours = "model." + name[len(match[1] or "") :]
-        else:
-            ours = name.removeprefix("language_model.") if name.startswith(HEAD) else name
+        ours = TEXT.sub("model.", HEAD.sub("", name))
         if ours in found:
             raise ValueError(f"{found[ours]} and {name} are both {ours}: which one counts?")
         found[ours] = name
@@ -230,29 +223,28 @@ def fill(
       OSError: a file is unreadable.
       ValueError: a tensor is missing, unknown, of another shape or of a dtype that is not read; none was read then.
     """
-    leaves = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(params)}
+    leaves = _by_name(params)
     try:
-        names = canonical(files)
+        found = canonical(files)
     except ValueError as error:
         raise ValueError(f"{files.folder}: {error}") from None
-    names = {n: on_disk for n, on_disk in names.items() if n in leaves or not any(fnmatchcase(n, p) for p in ignore)}
-    absent = [n for n in leaves if n not in names and n not in missing]
-    faults = [
-        f"{files[s].file}: {s} is {files[s].dtype}; {READABLE}" for s in names.values() if files[s].dtype not in DTYPES
-    ]
-    faults += [f"{files.folder}: no tensor {n}, which config.json asks for" for n in absent]
-    faults += [
-        f"{files[s].file}: {s} has shape {files[s].shape}, config.json asks for {leaves[n].shape}"
-        for n, s in names.items()
-        if n in leaves and files[s].shape != leaves[n].shape
-    ]
-    faults += [f"{files[s].file}: {s} is unknown to this model" for n, s in names.items() if n not in leaves]
-    if faults:
+    names = {n: s for n, s in found.items() if n in leaves or not any(fnmatchcase(n, p) for p in ignore)}
+    unread, unfit, unknown = [], [], []
+    for name, on_disk in names.items():
+        stored = files[on_disk]
+        if stored.dtype not in DTYPES:
+            unread.append(f"{stored.file}: {on_disk} is {stored.dtype}; {READABLE}")
+        elif name not in leaves:
+            unknown.append(f"{stored.file}: {on_disk} is unknown to the model of config.json")
+        elif stored.shape != leaves[name].shape:
+            asked = leaves[name].shape
+            unfit.append(f"{stored.file}: {on_disk} has shape {stored.shape}, config.json asks for {asked}")
+    absent = [name for name in leaves if name not in names and name not in missing]
+    lacking = [f"{files.folder}: no tensor {name}, which config.json asks for" for name in absent]
+    if faults := unread + lacking + unfit + unknown:
         more = f" (and {len(faults) - 1} more that do not fit)" if len(faults) > 1 else ""
         raise ValueError(faults[0] + more)
-    places: dict[str, Sharding] = {}
-    if shardings is not None:
-        places = {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(shardings)}
+    places = {} if shardings is None else {name: leaf.get_value() for name, leaf in _by_name(shardings).items()}
     for name, leaf in leaves.items():
         if name in names:
             place = places[name] if places else SingleDeviceSharding(jax.devices()[0])
@@ -260,8 +252,12 @@ def fill(
     return params
 
 
+def _by_name(tree: Params) -> dict[str, Any]:
+    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(tree)}
+
+
 def _put(files: WeightFiles, name: str, dtype: np.dtype[Any], place: Sharding) -> jax.Array:
-    read: dict[tuple[tuple[int, int, int], ...], Array] = {}
+    read: dict[tuple[tuple[int, ...], ...], Array] = {}
     shape = files[name].shape
 
     def part(index: Index | None) -> Array:
@@ -272,7 +268,10 @@ def _put(files: WeightFiles, name: str, dtype: np.dtype[Any], place: Sharding) -
             read[key] = np.array(files.read(name, index), dtype)
         return read[key]
 
-    return jax.make_array_from_callback(shape, place, part, dtype=dtype)
+    # Waiting for the transfer: otherwise tensors on their way would pile up on the host.
+    array = jax.make_array_from_callback(shape, place, part, dtype=dtype)
+    jax.block_until_ready(array)  # type: ignore[no-untyped-call]
+    return array
 
 
 def save(
@@ -298,10 +297,10 @@ def save(
     """
     if folder.exists():
         raise ValueError(f"{folder}: already there; remove it or choose another folder")
-    words = {dtype: word for word, dtype in DTYPES.items()}
-    kept = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight" or not _tied(config)}
+    tied = bool(config.get("tie_word_embeddings"))
+    kept = {name: tensor for name, tensor in tensors.items() if not (tied and name == "lm_head.weight")}
     for name, tensor in kept.items():
-        if np.dtype(tensor.dtype) not in words:
+        if np.dtype(tensor.dtype) not in WORDS:
             raise ValueError(f"{folder}: {name} is {tensor.dtype}; only float32, float16 and bfloat16 are written")
     shards: list[dict[str, jax.Array | Array]] = [{}]
     room = max_shard_bytes
@@ -318,14 +317,11 @@ def save(
     for file in extra_files:
         shutil.copyfile(file, part / file.name)
     (part / CONFIG).write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n", "utf-8")
-    files = (
-        [WHOLE]
-        if len(shards) == 1
-        else [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
-    )
+    count = len(shards)
+    files = [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)] if count > 1 else [WHOLE]
     for file_name, shard in zip(files, shards, strict=True):
-        _write(part / file_name, shard, words)
-    if len(shards) > 1:
+        _write(part / file_name, shard)
+    if count > 1:
         index = {
             "metadata": {"total_size": sum(tensor.nbytes for tensor in kept.values())},
             "weight_map": {name: file_name for file_name, shard in zip(files, shards, strict=True) for name in shard},
@@ -334,18 +330,14 @@ def save(
     part.rename(folder)
 
 
-def _tied(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("tie_word_embeddings"))
-
-
-def _write(file: Path, tensors: Mapping[str, jax.Array | Array], words: Mapping[np.dtype[Any], str]) -> None:
+def _write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
     # Wide dtypes first: then every tensor is aligned to its own width.
     ordered = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     end = 0
     for name, tensor in ordered.items():
         begin, end = end, end + tensor.nbytes
-        word = words[np.dtype(tensor.dtype)]
+        word = WORDS[np.dtype(tensor.dtype)]
         entries[name] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     raw = json.dumps(entries).encode()
     raw += b" " * (-len(raw) % 8)

@@ -1,0 +1,183 @@
+"""From a directory of weights to a judge: a Hugging Face checkpoint of a family that flame_rank/model computes."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from flame_rank import prompts
+from flame_rank.errors import UserError
+from flame_rank.judges.local import LocalJudge, OnLong, Scorer
+from flame_rank.model import config, sharding, t5, text, weights
+from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.kernel import Kernel
+from flame_rank.model.t5_kernel import T5Kernel
+from flame_rank.prompts import Format, Instructions
+
+Dtype: TypeAlias = Literal["float32", "bfloat16"]
+Template: TypeAlias = Literal["chat", "plain"]
+
+MAX_LENGTH = 2048  # tokens, the paper's input length (section 3.5)
+# Tensors that files of some families hold beside those that count.
+IGNORED = ("*.rotary_emb.inv_freq", "*.masked_bias", "*.attn.bias", "*.attention.bias")
+
+
+def load(
+    folder: Path,
+    *,
+    criteria: str | None = None,
+    max_length: int | None = None,
+    on_long: OnLong = "cut",
+    dtype: Dtype | None = None,
+    max_batch_tokens: int | None = None,
+    template: Template | None = None,
+    model_parallel: int | None = None,
+    attention: Attend | None = None,
+) -> LocalJudge:
+    """Reads a checkpoint directory; arguments as in `flame_rank.load_judge`.
+
+    Raises:
+      UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
+    """
+    try:
+        stated = read_config(folder)
+        tokenizer = text.load(folder)
+        chat = None if template == "plain" else text.chat_template(folder)
+        if template == "chat" and chat is None:
+            raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
+        around = chat.around() if chat else None
+        kernel = load_scorer(
+            folder,
+            max_length=max_length,
+            dtype=dtype,
+            max_batch_tokens=max_batch_tokens,
+            model_parallel=model_parallel,
+            attention=attention,
+        )
+        if tokenizer.size > kernel.vocab_size:
+            raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {kernel.vocab_size}")
+        instructions = prompts.with_criteria(criteria) if criteria else prompts.PAIRWISE
+        end = tuple(sorted(tokenizer.eos))[:1] if isinstance(kernel, T5Kernel) else ()
+        return LocalJudge(
+            kernel,
+            Format(tokenizer, chat=around, end=end),
+            name=f"{stated['model_type']}:{_identity(folder, instructions, around, kernel, on_long)}",
+            instructions=instructions,
+            on_long=on_long,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"the judge in {folder} cannot be read: {error}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The parsed `config.json` of a checkpoint directory.
+
+    Raises:
+      OSError: it is missing or unreadable.
+      ValueError: it is no JSON object.
+    """
+    try:
+        stated = json.loads((folder / weights.CONFIG).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{folder / weights.CONFIG}: not whole JSON ({error})") from error
+    if not isinstance(stated, dict):
+        raise ValueError(f"{folder / weights.CONFIG}: not a JSON object")
+    return stated
+
+
+def load_scorer(
+    folder: Path,
+    *,
+    max_length: int | None = None,
+    dtype: Dtype | None = None,
+    max_batch_tokens: int | None = None,
+    model_parallel: int | None = None,
+    attention: Attend | None = None,
+) -> Scorer:
+    """Reads the model of a checkpoint directory, without its tokenizer; arguments as in `flame_rank.load_judge`.
+
+    Raises:
+      OSError: a file is unreadable.
+      ValueError: a file is missing, not whole, or asks for a computation not known here.
+    """
+    stated = read_config(folder)
+    files = weights.WeightFiles.open(folder)
+    on_cpu = jax.default_backend() == "cpu"
+    chosen = jnp.dtype(dtype or ("float32" if on_cpu else "bfloat16"))
+    if attention == "cudnn" and (jax.default_backend() != "gpu" or chosen != jnp.bfloat16):
+        raise ValueError("attention 'cudnn' takes bfloat16 on an NVIDIA GPU")
+    mesh = sharding.mesh(model=model_parallel or _split(files, chosen.itemsize))
+    if stated.get("model_type") == "t5":
+        shape = t5.T5Config.read(stated, head=t5.HEAD in files)
+        model = _filled(lambda: t5.T5(shape, nnx.Rngs(0)), files, mesh, chosen, shape.d_kv, t5.IGNORED_TENSORS)
+        return T5Kernel(model, mesh=mesh, max_length=max_length or MAX_LENGTH, max_batch_tokens=max_batch_tokens)
+    decoder = config.read(stated)
+    most = decoder.max_position_embeddings
+    if (max_length or 0) > most:
+        raise ValueError(f"max_length {max_length} is more than the {most} positions that config.json gives the model")
+    ignored = (*IGNORED, "lm_head.weight") if decoder.tie_word_embeddings else IGNORED
+    return Kernel(
+        _filled(lambda: Decoder(decoder, nnx.Rngs(0)), files, mesh, chosen, decoder.head_dim, ignored),
+        mesh=mesh,
+        max_length=max_length or min(MAX_LENGTH, most),
+        max_batch_tokens=max_batch_tokens,
+        how=attention,
+    )
+
+
+def _filled(
+    make: Any, files: weights.WeightFiles, mesh: Mesh, dtype: Any, head_dim: int, ignored: tuple[str, ...]
+) -> Any:
+    """A model with the weights of the files, each tensor on the devices that compute with it."""
+    graph, params = nnx.split(nnx.eval_shape(make))
+    places = sharding.shardings(params, mesh, head_dim)
+    return nnx.merge(graph, weights.fill(params, files, dtype=dtype, shardings=places, ignore=ignored))
+
+
+def _split(files: weights.WeightFiles, itemsize: int) -> int:
+    """Over how many devices the weights are split: as few as leave each half of its memory; powers of two."""
+    devices = jax.devices()
+    if devices[0].platform == "cpu":
+        return 1
+    size = sum(math.prod(stored.shape) for stored in files.values()) * itemsize
+    room = (devices[0].memory_stats() or {}).get("bytes_limit", 2**34) // 2
+    ways = 1
+    while size > room * ways and len(devices) % (2 * ways) == 0:
+        ways *= 2
+    return ways
+
+
+def _identity(
+    folder: Path, instructions: Instructions, chat: tuple[str, str] | None, kernel: Scorer, on_long: OnLong
+) -> str:
+    """Twelve digits over all that shapes an answer.
+
+    Of the weights: names, dtypes, shapes, and sixteen pieces of 4 KiB of each tensor. A training moves every part of a
+    matrix, and to read all of a large model would take minutes.
+    """
+    found = hashlib.sha256()
+
+    def add(*parts: str | bytes) -> None:
+        for part in parts:
+            data = part.encode() if isinstance(part, str) else part
+            found.update(len(data).to_bytes(8, "little") + data)
+
+    add(json.dumps([asdict(instructions), chat, kernel.max_length, on_long, kernel.dtype]))
+    for pattern in ("*.json", "*.model"):
+        for file in sorted(folder.glob(pattern)):
+            add(file.name, file.read_bytes())
+    files = weights.WeightFiles.open(folder)
+    for name in sorted(files):
+        tensor = files.read(name).reshape(-1).view("u1")
+        add(name, files[name].dtype, str(files[name].shape))
+        for part in range(16):
+            at = part * max(0, tensor.size - 4096) // 15
+            add(tensor[at : at + 4096].tobytes())
+    return found.hexdigest()[:12]

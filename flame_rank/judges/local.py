@@ -1,0 +1,226 @@
+"""A checkpoint of the user's as a judge: every comparison is put into the unified format, and the verdict is read from
+the log-probabilities of A and B where the answer is due.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from flame_rank import prompts
+from flame_rank.errors import UserError
+from flame_rank.judges.base import Notes
+from flame_rank.model.tokenizer import middle_cut
+from flame_rank.prompts import Format, Ids, Instructions
+from flame_rank.records import Problem
+from strategies.base import FloatArray, IntArray
+
+OnLong: TypeAlias = Literal["cut", "skip", "fail"]
+SHARE = 8  # however long the prompt is, each response may keep this part of the maximum length
+
+
+class Scorer(Protocol):
+    """What a model says after texts in pieces: model/kernel.py for decoders, model/t5_kernel.py for T5."""
+
+    max_length: int
+    dtype: str
+    vocab_size: int
+
+    def log_probs(self, paths: Sequence[Sequence[Ids]], targets: Sequence[int]) -> FloatArray: ...
+    def log_likelihoods(self, paths: Sequence[Sequence[Ids]], labels: Sequence[Ids]) -> FloatArray: ...
+    def generate(self, paths: Sequence[Sequence[Ids]], *, limit: int, eos: Iterable[int]) -> list[list[int]]: ...
+
+
+class _Heard:
+    """What is known of a problem: its texts' ids, and what there is to say about its judgements."""
+
+    def __init__(self, prompt: Ids, candidates: list[Ids]):
+        self.prompt, self.candidates = prompt, candidates
+        self.cut: set[int] = set()
+        self.failures: dict[str, None] = {}
+        self.health = self.judged = 0.0
+
+
+class LocalJudge:
+    """Asks a model which of two responses is better, and reads the log-odds of A against B.
+
+    Attributes:
+      kernel: the model.
+      verdict_ids: the ids of A and B.
+    """
+
+    pool_aware = False
+    pointwise = False
+
+    def __init__(
+        self,
+        kernel: Scorer,
+        form: Format,
+        *,
+        name: str,
+        instructions: Instructions = prompts.PAIRWISE,
+        on_long: OnLong = "cut",
+    ):
+        """Args:
+        name: identity, for all that shapes an answer.
+        instructions: what is asked; the context is prompt, response_a and response_b.
+        on_long: what becomes of a comparison that is longer than the kernel's maximum length: cut = its responses
+          lose their middle, the longer one first (and the prompt does, where it leaves a response less than an
+          eighth); skip = it has no judgement; fail = the run ends.
+
+        Raises:
+          ValueError: A and B are no single, distinct tokens, or the instructions leave no room for responses.
+        """
+        self.kernel, self.name, self.on_long = kernel, name, on_long
+        self._form, self._instructions = form, instructions
+        self._frame = form.frame(instructions, prompts.PAIRWISE_CONTEXT)
+        a, b = form.labels(instructions, prompts.VERDICTS)
+        if len(a) != 1 or len(b) != 1:
+            raise ValueError("A and B are several tokens each in this tokenizer: no verdict can be read")
+        self.verdict_ids = a[0], b[0]
+        self._room = kernel.max_length - sum(map(len, self._frame))  # for the three values
+        if self._room < SHARE * 2:
+            raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
+        self._heard: WeakKeyDictionary[Problem, _Heard] = WeakKeyDictionary()
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        """Log-odds [M] for each problem; NaN for what was skipped.
+
+        Raises:
+          UserError: a comparison is too long and `on_long` is "fail".
+        """
+        paths: list[list[Ids]] = []
+        places: list[tuple[int, int]] = []
+        answers = [np.full(len(pairs), np.nan) for _, pairs in asked]
+        for k, (problem, pairs) in enumerate(asked):
+            for m, (first, second) in enumerate(pairs):
+                path = self._path(problem, int(first), int(second))
+                if path is not None:
+                    paths.append(path)
+                    places.append((k, m))
+        log_probs = self.kernel.log_probs(paths, self.verdict_ids)  # [R, 2]
+        for (k, m), (of_a, of_b) in zip(places, log_probs, strict=True):
+            answers[k][m] = of_a - of_b
+            heard = self._hear(asked[k][0])
+            heard.health += np.exp(of_a) + np.exp(of_b)
+            heard.judged += 1
+        return answers
+
+    def notes(self, problem: Problem) -> Notes:
+        """What was cut and skipped, and P(A) + P(B) on average."""
+        heard = self._hear(problem)
+        health = heard.health / heard.judged if heard.judged else None
+        return Notes(truncated=len(heard.cut), failures=tuple(heard.failures), health=health)
+
+    def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
+        """The exact ids of one judgement, whose verdict is read after the last; candidates by index.
+
+        Raises:
+          UserError: it is too long, and `on_long` is not "cut".
+        """
+        path = self._path(problem, first, second)
+        if path is None:
+            raise UserError(next(reversed(self._hear(problem).failures)))
+        return [token for piece in path for token in piece]
+
+    def score_choices(
+        self, instructions: Instructions, contexts: Sequence[Mapping[str, str]], labels: Sequence[str]
+    ) -> FloatArray:
+        """How probable each label is as the answer: classification, or a Likert scale (`expected` gives its value).
+
+        Args:
+          instructions: what is asked; the labels answer its first output field.
+          contexts: R texts, each with the same fields in the same order.
+          labels: C possible answers.
+
+        Returns:
+          [R, C] float64; each row sums to 1 over the labels.
+
+        Raises:
+          ValueError: the fields differ, a text is too long, or the tokenizer does not tell the labels apart.
+        """
+        if not contexts:
+            return np.empty((0, len(labels)))
+        names = tuple(contexts[0])
+        if any(tuple(context) != names for context in contexts):
+            raise ValueError("contexts have different fields")
+        around = self._form.frame(instructions, names)
+        values = self._form.values([context[name] for context in contexts for name in names])
+        paths = [_joined(around, values[i : i + len(names)]) for i in range(0, len(values), len(names))]
+        scores = self.kernel.log_likelihoods(paths, self._form.labels(instructions, labels))
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        return np.asarray(weights / weights.sum(-1, keepdims=True))
+
+    def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:
+        """The judge's words on why a candidate is better than another.
+
+        Args:
+          asked: a problem, the better candidate and the other, by index.
+          limit: tokens at most.
+
+        Returns:
+          a text for each, None where the comparison was too long.
+        """
+        answered = [(self._instructions.output_fields[0], prompts.VERDICTS[0])]
+        around = self._form.frame(prompts.with_words(self._instructions), prompts.PAIRWISE_CONTEXT, answered)
+        extra = sum(map(len, around)) - sum(map(len, self._frame)) + limit
+        paths = [self._path(*one, around=around, room=self._room - extra) for one in asked]
+        written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self._form.eos)
+        words = iter(written)
+        return [self._form.text(next(words)) if path is not None else None for path in paths]
+
+    def _hear(self, problem: Problem) -> _Heard:
+        if problem not in self._heard:
+            prompt, *candidates = self._form.values([problem.prompt, *problem.texts])
+            self._heard[problem] = _Heard(prompt, candidates)
+        return self._heard[problem]
+
+    def _path(
+        self,
+        problem: Problem,
+        first: int,
+        second: int,
+        *,
+        around: list[Ids] | None = None,
+        room: int | None = None,
+    ) -> list[Ids] | None:
+        """The pieces of a comparison; None where it is too long and skipped."""
+        heard = self._hear(problem)
+        room = self._room if room is None else room
+        prompt, a, b = heard.prompt, heard.candidates[first], heard.candidates[second]
+        if len(prompt) + len(a) + len(b) > room:
+            if self.on_long != "cut":
+                name = f"{problem.name}: " if problem.name else ""
+                what = f"{len(prompt) + len(a) + len(b)} tokens in prompt and two responses, more than the {room}"
+                message = f"{name}{what} that max_length {self.kernel.max_length} leaves beside the instructions"
+                if self.on_long == "fail":
+                    raise UserError(f"{message}; raise it, or cut or skip what is too long")
+                heard.failures[message] = None
+                return None
+            prompt, a_cut, b_cut = _fitted(prompt, a, b, room)
+            heard.cut |= {i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)}
+            if len(prompt) < len(heard.prompt):
+                heard.cut |= {first, second}
+            a, b = a_cut, b_cut
+        return _joined(around or self._frame, [prompt, a, b])
+
+
+def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
+    """The expected value [R] of a scale: probabilities [R, C] of its C steps, and what each step is worth."""
+    return np.asarray(probabilities @ np.asarray(values, np.float64))
+
+
+def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
+    """A path: each value with the text behind it is a piece, the first one with the text before it too."""
+    pieces = [value + behind for value, behind in zip(values, around[1:], strict=True)]
+    return [around[0] + pieces[0], *pieces[1:]]
+
+
+def _fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
+    """The three cut to `room` tokens. What each keeps depends on these three texts alone, not on other candidates."""
+    share = room // SHARE
+    prompt = middle_cut(prompt, room - min(len(a), share) - min(len(b), share))
+    left = room - len(prompt)
+    kept = min(len(a), max(left // 2, left - len(b)))  # the shorter one is cut only where both have more than half
+    return prompt, middle_cut(a, kept), middle_cut(b, left - kept)
