@@ -92,7 +92,7 @@ class Format:
     def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, end: Ids = ()):
         """Args:
         chat: what the chat template puts before and behind a user's message, up to the assistant's first word.
-        end: ids behind everything (T5's end of text).
+        end: the id that ends the text (T5); the answer is a text of its own then.
         """
         self._tokenizer, self._chat, self._end = tokenizer, chat, end
 
@@ -120,10 +120,13 @@ class Format:
         before, behind = (tuple(ids) for ids in self._tokenizer.encode(self._chat, special=True))
         return [before + first, *rest[:-1], rest[-1] + behind]
 
-    def labels(self, instructions: Instructions, labels: Sequence[str]) -> list[Ids]:
+    def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
         """The ids of each label where it is the first output field's value.
 
         Found as the difference between the encodings of the cue with each label: alone, a label may be another token.
+
+        Returns:
+          the ids that all labels begin with, which belong behind the cue (often none), and what each goes on with.
 
         Raises:
           ValueError: two labels have the same ids, or a label merges with the cue.
@@ -137,10 +140,13 @@ class Format:
         special = self._chat is not None
         (head,) = self._tokenizer.encode([cue], special=special)
         whole = self._tokenizer.encode([f"{cue}{gap}{label}" for label in labels], special=special)
-        found = [tuple(ids[len(head) :]) for ids in whole]
-        for label, ids, text in zip(labels, found, whole, strict=True):
-            if text[: len(head)] != head or not ids:
+        for label, text in zip(labels, whole, strict=True):
+            if text[: len(head)] != head or len(text) == len(head):
                 raise ValueError(f"the tokenizer merges the label {label!r} with the text before it")
+        found = [tuple(text[len(head) :]) for text in whole]
         if len({*found}) < len(found):
             raise ValueError(f"the tokenizer does not tell the labels {', '.join(labels)} apart")
-        return found
+        shared = 0
+        while len({ids[shared] for ids in found}) == 1 and all(len(ids) > shared + 1 for ids in found):
+            shared += 1
+        return found[0][:shared], [ids[shared:] for ids in found]

@@ -74,8 +74,9 @@ class LocalJudge:
         """
         self.kernel, self.name, self.on_long = kernel, name, on_long
         self._form, self._instructions = form, instructions
-        self._frame = form.frame(instructions, prompts.PAIRWISE_CONTEXT)
-        a, b = form.labels(instructions, prompts.VERDICTS)
+        shared, (a, b) = form.labels(instructions, prompts.VERDICTS)
+        *start, cue = form.frame(instructions, prompts.PAIRWISE_CONTEXT)
+        self._frame = [*start, cue + shared]
         if len(a) != 1 or len(b) != 1:
             raise ValueError("A and B are several tokens each in this tokenizer: no verdict can be read")
         self.verdict_ids = a[0], b[0]
@@ -110,7 +111,7 @@ class LocalJudge:
     def notes(self, problem: Problem) -> Notes:
         """What was cut and skipped, and P(A) + P(B) on average."""
         heard = self._hear(problem)
-        health = heard.health / heard.judged if heard.judged else None
+        health = float(heard.health / heard.judged) if heard.judged else None
         return Notes(truncated=len(heard.cut), failures=tuple(heard.failures), health=health)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
@@ -145,10 +146,11 @@ class LocalJudge:
         names = tuple(contexts[0])
         if any(tuple(context) != names for context in contexts):
             raise ValueError("contexts have different fields")
-        around = self._form.frame(instructions, names)
+        shared, targets = self._form.labels(instructions, labels)
+        *start, cue = self._form.frame(instructions, names)
         values = self._form.values([context[name] for context in contexts for name in names])
-        paths = [_joined(around, values[i : i + len(names)]) for i in range(0, len(values), len(names))]
-        scores = self.kernel.log_likelihoods(paths, self._form.labels(instructions, labels))
+        paths = [_joined([*start, cue + shared], values[i : i + len(names)]) for i in range(0, len(values), len(names))]
+        scores = self.kernel.log_likelihoods(paths, targets)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         return np.asarray(weights / weights.sum(-1, keepdims=True))
 

@@ -28,6 +28,8 @@ class T5Kernel:
         self.vocab_size = model.config.vocab_size
         dtype = model.shared.weight[...].dtype
         self.dtype = dtype.name
+        ends = model.config.eos_token_id
+        self._ends = {ends} if isinstance(ends, int) else {*ends}
         self.max_batch_tokens = max_batch_tokens or memory.batch_tokens(
             memory.token_bytes(
                 model.config.d_model,
@@ -55,32 +57,36 @@ class T5Kernel:
         return sum(cast(Any, f)._cache_size() for f in (self._score, self._next, self._generate))
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
-        """The log-probability [R, C] float64, in nats, of each of C ids as the first word of the answer to a path."""
+        """The log-probability [R, C] float64, in nats, of each of C ids as what R answers begin with.
+
+        In a path, what stands behind the end of text is the beginning of the answer, as long in all paths.
+        """
         found = np.empty((len(paths), len(targets)))
-        for taken, rows, tokens, lengths in self._batches(paths):
-            wanted = np.tile(np.array(targets, np.int32), (rows, 1))
-            found[taken] = np.asarray(self._next(self._params, *sharding.rows(self.mesh, tokens, lengths, wanted)))[
-                : len(taken)
-            ]
+        for taken, tokens, lengths, answers in self._batches(paths):
+            wanted = np.tile(np.array(targets, np.int32), (len(tokens), 1))
+            arrays = sharding.rows(self.mesh, tokens, lengths, answers, wanted)
+            found[taken] = np.asarray(self._next(self._params, *arrays))[: len(taken)]
         return found
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels as the beginning of the answer to a path."""
+        """The log-likelihood [R, C] float64, in nats, of each of C labels as what R answers begin with."""
         found = np.empty((len(paths), len(labels)))
         longest = max(map(len, labels))
-        for taken, rows, tokens, lengths in self._batches(paths):
+        for taken, tokens, lengths, answers in self._batches(paths):
+            begun = answers.shape[1]
             for c, label in enumerate(labels):
-                wanted = np.zeros((rows, longest), np.int32)
-                wanted[:, : len(label)] = label
-                arrays = sharding.rows(self.mesh, tokens, lengths, wanted, np.full(rows, len(label), np.int32))
-                found[taken, c] = np.asarray(self._score(self._params, *arrays))[: len(taken)].sum(1)
+                wanted = np.zeros((len(tokens), begun + longest), np.int32)
+                wanted[:, :begun], wanted[:, begun : begun + len(label)] = answers, label
+                ends = np.full(len(tokens), begun + len(label), np.int32)
+                scores = self._score(self._params, *sharding.rows(self.mesh, tokens, lengths, wanted, ends))
+                found[taken, c] = np.asarray(scores)[: len(taken), begun:].sum(1)
         return found
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
         """The tokens, at most `limit`, of the greedy answer to each path, up to the first of `eos`."""
         stops = tuple(sorted({*eos}))
         written: list[list[int]] = [[] for _ in paths]
-        for taken, _, tokens, lengths in self._batches(paths):
+        for taken, tokens, lengths, _ in self._batches(paths):
             out = np.asarray(
                 self._generate(self._params, *sharding.rows(self.mesh, tokens, lengths), eos=stops, limit=limit)
             )
@@ -89,25 +95,36 @@ class T5Kernel:
                 written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
         return written
 
-    def _batches(self, paths: Sequence[Path]) -> Iterable[tuple[list[int], int, Int32Array, Int32Array]]:
-        """Packs whole paths: which, the rows, tokens [rows, S] and lengths [rows] int32."""
+    def _batches(self, paths: Sequence[Path]) -> Iterable[tuple[list[int], Int32Array, Int32Array, Int32Array]]:
+        """Packs whole paths: which, tokens [B, S], lengths [B] and begun answers [B, T] int32."""
         whole = [[token for piece in path for token in piece] for path in paths]
         longest = max(map(len, whole), default=0)
         if longest > self.max_length:
             raise ValueError(f"a path of {longest} tokens, more than max_length {self.max_length}")
+        texts, answers = zip(*map(self._parted, whole), strict=True) if whole else ((), ())
+        begun = len(answers[0]) if answers else 0
+        if any(len(answer) != begun for answer in answers):
+            raise ValueError("answers that are begun have different lengths")
         multiple = sharding.shares(self.mesh)
-        for taken, rows, S in buckets.pack([len(ids) for ids in whole], self.max_batch_tokens, multiple=multiple):
+        for taken, rows, S in buckets.pack([len(ids) for ids in texts], self.max_batch_tokens, multiple=multiple):
             tokens, lengths = np.zeros((rows, S), np.int32), np.zeros(rows, np.int32)
+            answered = np.zeros((rows, begun), np.int32)
             for b, i in enumerate(taken):
-                tokens[b, : len(whole[i])], lengths[b] = whole[i], len(whole[i])
+                tokens[b, : len(texts[i])], lengths[b], answered[b] = texts[i], len(texts[i]), answers[i]
             self.usage.tokens += int(lengths.sum())
             self.usage.padded += rows * S
             self.usage.shapes.add(("whole", 0, S, rows))
-            yield taken, rows, tokens, lengths
+            yield taken, tokens, lengths, answered
+
+    def _parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
+        """What the encoder reads, its end of text included, and how the decoder has begun."""
+        end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids) - 1) + 1
+        return ids[:end], ids[end:]
 
 
-def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [B, C] float32 of targets [B, C] as the first token of the answer."""
+def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [B, C] float32 of targets [B, C] behind answers [B, T] that are begun."""
     start = jnp.full((tokens.shape[0], 1), model.config.decoder_start_token_id, jnp.int32)
-    logits = model.logits(model.decode(start, model.encode(tokens, lengths), lengths)[:, 0])  # [B, V]
+    hidden = model.decode(jnp.concatenate([start, answers], 1), model.encode(tokens, lengths), lengths)
+    logits = model.logits(hidden[:, -1])  # [B, V]
     return jnp.take_along_axis(logits, targets, 1) - jax.nn.logsumexp(logits, 1, keepdims=True)
