@@ -146,12 +146,17 @@ def _split(files: weights.WeightFiles, itemsize: int) -> int:
     devices = jax.devices()
     if devices[0].platform == "cpu":
         return 1
-    size = sum(math.prod(stored.shape) for stored in files.values()) * itemsize
+    size = sum(math.prod(files[name].shape) for name in _read_here(files)) * itemsize
     room = (devices[0].memory_stats() or {}).get("bytes_limit", 2**34) // 2
     ways = 1
     while size > room * ways and len(devices) % (2 * ways) == 0:
         ways *= 2
     return ways
+
+
+def _read_here(files: weights.WeightFiles) -> list[str]:
+    """The tensors on disk that a text model may read: not those of images, nor tables of integers."""
+    return sorted(name for name in weights.canonical(files).values() if files[name].dtype in weights.DTYPES)
 
 
 def _identity(
@@ -174,7 +179,7 @@ def _identity(
         for file in sorted(folder.glob(pattern)):
             add(file.name, file.read_bytes())
     files = weights.WeightFiles.open(folder)
-    for name in sorted(files):
+    for name in _read_here(files):
         tensor = files.read(name).reshape(-1).view("u1")
         add(name, files[name].dtype, str(files[name].shape))
         for part in range(16):

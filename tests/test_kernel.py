@@ -1,0 +1,260 @@
+"""The kernel: what it says of a text in pieces is what the plain computation says of the whole, and what it compiles."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from checkpoints import VARIANTS, decoder
+from flax import nnx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flame_rank.model import buckets, sharding
+from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.kernel import Ids, Kernel, extend, generate, score
+
+FAMILIES = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"]
+WORDS = 97  # the vocabulary of the tiny checkpoints
+
+
+def kernel(model: Decoder, *, max_length: int = 512, tokens: int | None = None, how: Attend | None = None) -> Kernel:
+    one = sharding.mesh(devices=jax.devices()[:1])
+    return Kernel(model, mesh=one, max_length=max_length, max_batch_tokens=tokens, how=how)
+
+
+@pytest.fixture(scope="module")
+def small() -> Decoder:
+    """Quick to compile: two layers."""
+    return decoder({**VARIANTS["qwen2"], "num_hidden_layers": 2})
+
+
+def text(rng: np.random.Generator, length: int) -> Ids:
+    return tuple(int(token) for token in rng.integers(0, WORDS, length))
+
+
+def pairs(rng: np.random.Generator, prompt: int, candidates: list[int]) -> list[tuple[Ids, Ids, Ids]]:
+    """All ordered pairs of a problem as paths, with a cue behind."""
+    asked, answers = text(rng, prompt), [text(rng, n) for n in candidates]
+    return [(asked, a, (*b, 5, 6)) for a in answers for b in answers if a is not b]
+
+
+def plain(model: Decoder, paths: Sequence[Sequence[Ids]], targets: list[int]) -> np.ndarray:
+    """The log-probabilities [R, C] of the plain computation: every path whole, without padding between its pieces."""
+    whole = [[token for piece in path for token in piece] for path in paths]
+    # Few shapes: eight rows at a time, and lengths that fit most tests.
+    longest = max(map(len, whole))
+    padded = next(size for size in (128, 640, 2048) if longest <= size)
+    found = []
+    for start in range(0, len(whole), 8):
+        tokens, last = np.zeros((8, padded), np.int32), np.zeros(8, np.int32)
+        for b, ids in enumerate(whole[start : start + 8]):
+            tokens[b, : len(ids)], last[b] = ids, len(ids) - 1
+        graph, params = nnx.split(model)
+        found.append(_plain(graph, params, tokens, last)[: len(whole) - start])
+    return np.concatenate(found)[:, targets]
+
+
+@partial(jax.jit, static_argnums=0)
+def _plain(graph: nnx.GraphDef[Decoder], params: Any, tokens: jax.Array, last: jax.Array) -> jax.Array:
+    model = nnx.merge(graph, params)
+    hidden, _ = model.hidden(tokens)
+    return jax.nn.log_softmax(model.logits(hidden[jnp.arange(len(tokens)), last]))
+
+
+def log_odds(log_probs: np.ndarray) -> np.ndarray:
+    return np.asarray(log_probs[:, 0] - log_probs[:, 1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_prefixes_say_what_whole_texts_say(family: str) -> None:
+    model = decoder(VARIANTS[family])
+    paths = pairs(np.random.default_rng(1), 37, [5, 30, 33])
+    with jax.default_matmul_precision("highest"):
+        shared = kernel(model).log_probs(paths, [7, 8])
+        whole = plain(model, paths, [7, 8])
+    assert np.abs(log_odds(shared) - log_odds(whole)).max() <= 1e-4
+    assert np.abs(shared - whole).max() <= 1e-4
+    assert np.ptp(log_odds(whole)) > 1e-2  # the candidates make a difference
+
+
+EDGES = [1, 2, 31, 32, 33, 63, 64, 65, 255, 256, 257]
+
+
+@pytest.mark.parametrize("lengths", [(1, 1), (31, 33), (32, 32), (33, 31), (64, 96), (65, 1), (256, 64), (257, 255)])
+def test_at_the_edges_of_buckets(small: Decoder, lengths: tuple[int, int]) -> None:
+    paths = pairs(np.random.default_rng(2), lengths[0], [lengths[1], lengths[1] + 1])
+    found = kernel(small, max_length=1024).log_probs(paths, [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_batch_and_any_order(small: Decoder, data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    candidates = st.lists(st.integers(1, 62), min_size=2, max_size=3)
+    problems = data.draw(st.lists(st.tuples(st.integers(1, 32), candidates), min_size=1, max_size=3))
+    paths = [path for prompt, lengths in problems for path in pairs(rng, prompt, lengths)]
+    shuffled = data.draw(st.permutations(range(len(paths))))
+    tokens = data.draw(st.sampled_from([64, 256]))
+    judge = SHARED.setdefault(str(tokens), kernel(small, tokens=tokens))
+    found = np.empty((len(paths), 2))
+    found[shuffled] = judge.log_probs([paths[i] for i in shuffled], [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
+SHARED: dict[str, Kernel] = {}  # hypothesis calls a test many times; its programs are compiled once
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_any_lengths_of_any_family(family: str, data: st.DataObject) -> None:
+    model = MODELS.setdefault(family, decoder(VARIANTS[family]))
+    judge = SHARED.setdefault(family, kernel(model, max_length=2048))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    prompt = data.draw(st.integers(1, 1500))
+    candidates = data.draw(st.lists(st.integers(1, (2046 - prompt) // 2), min_size=2, max_size=3))
+    paths = pairs(rng, prompt, candidates)
+    order = data.draw(st.permutations(range(len(paths))))
+    paths = [paths[i] for i in order]
+    with jax.default_matmul_precision("highest"):
+        shared, whole = judge.log_probs(paths, [7, 8]), plain(model, paths, [7, 8])
+    assert np.abs(log_odds(shared) - log_odds(whole)).max() <= 1e-4
+
+
+MODELS: dict[str, Decoder] = {}
+
+
+def test_a_cache_that_is_full_starts_anew(small: Decoder) -> None:
+    rng = np.random.default_rng(3)
+    judge = kernel(small, max_length=128)
+    judge._capacity = 4 * 128  # the least that it may have
+    paths = [path for _ in range(6) for path in pairs(rng, 40, [30, 20, 25])]
+    found = judge.log_probs(paths, [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+    assert judge._used <= judge._capacity
+    again = judge.log_probs(paths[::-1], [7, 8])[::-1]
+    assert np.abs(found - again).max() <= 1e-5
+
+
+def test_what_the_cache_knows_is_not_encoded_again(small: Decoder) -> None:
+    judge = kernel(small)
+    paths = pairs(np.random.default_rng(4), 50, [20, 21, 22])
+    judge.log_probs(paths[:3], [7, 8])
+    once = judge.usage.tokens
+    first = judge.log_probs(paths[:3], [7, 8])
+    leaves = sum(len(path[-1]) for path in paths[:3])
+    assert judge.usage.tokens == once + leaves
+    assert np.abs(first - plain(small, paths[:3], [7, 8])).max() <= 1e-4
+
+
+def test_each_piece_is_encoded_once(small: Decoder) -> None:
+    judge = kernel(small)
+    judge.log_probs(pairs(np.random.default_rng(5), 50, [20, 21, 22]), [7, 8])
+    assert judge.usage.tokens == 50 + (20 + 21 + 22) + 2 * (22 + 23 + 24)
+
+
+def test_programs_are_as_many_as_shapes_in_use(small: Decoder) -> None:
+    judge = kernel(small)
+    rng = np.random.default_rng(6)
+    for prompt, candidates in ((40, [20, 21, 50]), (70, [33, 40]), (41, [10, 64, 70, 71])):
+        judge.log_probs(pairs(rng, prompt, candidates), [7, 8])
+        assert judge.programs <= len(judge.usage.shapes)
+    before = judge.programs
+    for prompt, candidates in ((39, [19, 22, 49]), (69, [34, 41]), (42, [11, 63, 69, 72])):  # the same buckets
+        judge.log_probs(pairs(rng, prompt, candidates), [7, 8])
+    assert judge.programs == before
+
+
+def test_after_an_interruption_the_cache_is_made_anew(small: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = kernel(small)
+    rng = np.random.default_rng(7)
+    paths = pairs(rng, 40, [20, 21])
+    judge.log_probs(paths, [7, 8])
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judge, "_extend", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            judge.log_probs(pairs(rng, 30, [20, 21]), [7, 8])
+    assert np.abs(judge.log_probs(paths, [7, 8]) - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
+def test_what_does_not_fit_is_refused(small: Decoder) -> None:
+    judge = kernel(small, max_length=64)
+    with pytest.raises(ValueError, match="65 tokens, more than max_length 64"):
+        judge.log_probs([((1,) * 40, (1,) * 25)], [7, 8])
+    with pytest.raises(ValueError, match="no token"):
+        judge.log_probs([((1, 2), ())], [7, 8])
+    assert judge.log_probs([], [7, 8]).shape == (0, 2)
+
+
+def test_labels_of_several_tokens(small: Decoder) -> None:
+    judge = kernel(small)
+    rng = np.random.default_rng(8)
+    paths: list[tuple[Ids, ...]] = [*pairs(rng, 30, [10, 12]), (text(rng, 9), (4,))]
+    labels: list[Ids] = [(7,), (8, 9), (8, 10, 11)]
+    found = judge.log_likelihoods(paths, labels)
+    for r, path in enumerate(paths):
+        for c, label in enumerate(labels):
+            heads = [(*path, label[:k]) if k else path for k in range(len(label))]
+            steps = [plain(small, [head], [label[k]])[0, 0] for k, head in enumerate(heads)]
+            assert abs(found[r, c] - sum(steps)) <= 1e-4
+    single = judge.log_likelihoods(paths, [(7,), (8,)])
+    assert np.abs(single - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3"])
+def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None:
+    model = decoder(VARIANTS[family])
+    judge = kernel(model, tokens=128)
+    rng = np.random.default_rng(9)
+    paths = [(text(rng, 30), text(rng, 3)), (text(rng, 50),), (text(rng, 29), text(rng, 2))]
+    expected = []
+    for path in paths:
+        ids = [token for piece in path for token in piece]
+        for _ in range(6):
+            ids.append(int(plain(model, [(tuple(ids),)], list(range(WORDS)))[0].argmax()))
+        expected.append(ids[-6:])
+    assert judge.generate(paths, limit=6, eos=[]) == expected
+    stop = expected[0][3]
+    cut = [row[: row.index(stop)] if stop in row else row for row in expected]
+    assert judge.generate(paths, limit=6, eos=[stop]) == cut
+
+
+@pytest.mark.parametrize("how", ["rows", "xla"])
+def test_both_attentions_agree(small: Decoder, how: Attend) -> None:
+    paths = pairs(np.random.default_rng(10), 40, [20, 33])
+    found = kernel(small, how=how).log_probs(paths, [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
+PROGRAMS: dict[str, Callable[..., jax.Array]] = {"extend": extend, "score": score, "generate": generate}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("family", "dtype"), [("qwen2", "float32"), ("gemma2", "bfloat16"), ("gemma3", "bfloat16")])
+def test_programs_lower_for_every_platform(program: str, family: str, dtype: str) -> None:
+    model = decoder(VARIANTS[family])
+    config = model.config
+    B, T, S, L = 4, 32, 64, config.num_hidden_layers
+    row, ids = jax.ShapeDtypeStruct((B,), jnp.int32), jax.ShapeDtypeStruct((B, T), jnp.int32)
+    cache = jax.ShapeDtypeStruct((L, 2, 512, config.num_key_value_heads, config.head_dim), jnp.dtype(dtype))
+    arrays = {
+        "extend": (ids, row, row, row),
+        "score": (ids, row, row, jax.ShapeDtypeStruct((B, 1), jnp.int32), jax.ShapeDtypeStruct((B, 1, 2), jnp.int32)),
+        "generate": (row, row, row, jax.ShapeDtypeStruct((1,), jnp.int32)),
+    }[program]
+    options = {"limit": 8} if program == "generate" else {}
+    graph, params = nnx.split(model)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), params)
+    run = jax.jit(lambda params, *given: PROGRAMS[program](nnx.merge(graph, params), *given, S=S, how="xla", **options))
+    exported = jax.export.export(run, platforms=["tpu", "cuda", "cpu"])(shapes, cache, *arrays)
+    assert exported.platforms == ("tpu", "cuda", "cpu")
