@@ -1,4 +1,4 @@
-"""The kernel: what it says of a text in pieces is what the plain computation says of the whole, and what it compiles."""
+"""The kernel: of a text in pieces it says what the plain computation says of the whole. And what it compiles."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flame_rank.model import buckets, sharding
+from flame_rank.model import sharding
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.kernel import Ids, Kernel, extend, generate, score
 
@@ -79,9 +79,6 @@ def test_shared_prefixes_say_what_whole_texts_say(family: str) -> None:
     assert np.abs(log_odds(shared) - log_odds(whole)).max() <= 1e-4
     assert np.abs(shared - whole).max() <= 1e-4
     assert np.ptp(log_odds(whole)) > 1e-2  # the candidates make a difference
-
-
-EDGES = [1, 2, 31, 32, 33, 63, 64, 65, 255, 256, 257]
 
 
 @pytest.mark.parametrize("lengths", [(1, 1), (31, 33), (32, 32), (33, 31), (64, 96), (65, 1), (256, 64), (257, 255)])

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flame_rank.model.layers import Embedding, Linear
+
 PADDING = 0  # [PAD] in every BERT vocabulary
 
 
@@ -68,15 +70,6 @@ class EncoderConfig:
         return {**self.REQUIRED, **asdict(self)}
 
 
-class Linear(nnx.Module):
-    def __init__(self, out: int, into: int, rngs: nnx.Rngs):
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (out, into)) * 0.02)
-        self.bias = nnx.Param(jnp.zeros(out))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.weight[...].T + self.bias[...]
-
-
 class LayerNorm(nnx.Module):
     def __init__(self, size: int, eps: float):
         self.weight, self.bias, self.eps = nnx.Param(jnp.ones(size)), nnx.Param(jnp.zeros(size)), eps
@@ -85,14 +78,6 @@ class LayerNorm(nnx.Module):
         mean = x.mean(-1, keepdims=True)
         variance = jnp.square(x - mean).mean(-1, keepdims=True)
         return (x - mean) * jax.lax.rsqrt(variance + self.eps) * self.weight[...] + self.bias[...]
-
-
-class Embedding(nnx.Module):
-    def __init__(self, count: int, size: int, rngs: nnx.Rngs):
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (count, size)) * 0.02)
-
-    def __call__(self, ids: jax.Array) -> jax.Array:
-        return self.weight[...][ids]
 
 
 class Embeddings(nnx.Module):

@@ -167,7 +167,7 @@ class Kernel:
         stops = np.array(sorted({*eos}) or [-1], np.int32)
         written: list[list[int]] = [[] for _ in paths]
         for taken, rows, _ in buckets.pack([len(ids) for ids in whole], self._most(), multiple=self._multiple):
-            self._reset()
+            self.forget()
             nodes = [(whole[i][:-1],) for i in taken]
             self._grow(nodes)
             known = [self._nodes[node] for node in nodes]
@@ -220,7 +220,7 @@ class Kernel:
                 self._flush(wave, leaves, found)
                 wave, planned = {}, {}
                 if self._used + sum(self._missing(before, planned).values()) > self._capacity:
-                    self._reset()
+                    self.forget()
             planned |= self._missing(before, planned)
             wave[before] = members
         self._flush(wave, leaves, found)
@@ -242,7 +242,8 @@ class Kernel:
         for reads in sorted({len(leaves[i].targets) for i in members}):
             self._score_leaves([i for i in members if len(leaves[i].targets) == reads], leaves, found)
 
-    def _reset(self) -> None:
+    def forget(self) -> None:
+        """Takes nothing to be in the cache."""
         self._nodes, self._used = {}, 0
 
     def _grow(self, paths: Iterable[tuple[Ids, ...]]) -> None:
@@ -302,7 +303,7 @@ class Kernel:
                 *(config.num_key_value_heads, config.head_dim),
             )
             self._cache = jax.jit(lambda: jnp.zeros(shape, self._dtype), out_shardings=self._place)()
-            self._reset()
+            self.forget()
         return self._cache
 
     @staticmethod

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from flax import nnx
 
-from flame_rank.model.encoder import Embedding
+from flame_rank.model.layers import Embedding, Linear, RMSNorm
 
-# What some files hold and no computation reads, as patterns for re.fullmatch: copies of shared.weight, and a bias that
-# the first releases stored for the attention to the encoder, which has none.
+# What some files hold and no computation reads: copies of shared.weight, and a bias that the first releases stored for
+# the attention to the encoder, which has none.
 IGNORED_TENSORS = (
-    r"(encoder|decoder)\.embed_tokens\.weight",
-    r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
 )
 HEAD = "lm_head.weight"
 ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}  # feed_forward_proj -> dense_act_fn, which newer files add
@@ -156,30 +157,12 @@ def buckets(offsets: Ints, count: int, furthest: int, *, both_ways: bool) -> Int
     return np.asarray(first + np.where(distance < exact, distance, np.minimum(exact + far, count - 1)), np.int32)
 
 
-class Linear(nnx.Module):
-    def __init__(self, out: int, into: int, rngs: nnx.Rngs):
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (out, into)) * 0.02)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.weight[...].T
-
-
-class RMSNorm(nnx.Module):
-    def __init__(self, size: int, eps: float):
-        self.weight, self.eps = nnx.Param(jnp.ones(size)), eps
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = x.astype(jnp.float32)
-        y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
-        return self.weight[...] * y.astype(self.weight.dtype)
-
-
 class Attention(nnx.Module):
     def __init__(self, config: T5Config, rngs: nnx.Rngs, *, has_bias: bool = False):
         self.heads, self.size = config.num_heads, config.d_kv
         inner = self.heads * self.size
-        self.q, self.k, self.v = (Linear(inner, config.d_model, rngs) for _ in range(3))
-        self.o = Linear(config.d_model, inner, rngs)
+        self.q, self.k, self.v = (Linear(inner, config.d_model, rngs, bias=False) for _ in range(3))
+        self.o = Linear(config.d_model, inner, rngs, bias=False)
         if has_bias:
             self.relative_attention_bias = Embedding(config.relative_attention_num_buckets, self.heads, rngs)
 
@@ -219,10 +202,10 @@ class Dense(nnx.Module):
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.gated = config.feed_forward_proj == "gated-gelu"
         if self.gated:
-            self.wi_0, self.wi_1 = (Linear(config.d_ff, config.d_model, rngs) for _ in range(2))
+            self.wi_0, self.wi_1 = (Linear(config.d_ff, config.d_model, rngs, bias=False) for _ in range(2))
         else:
-            self.wi = Linear(config.d_ff, config.d_model, rngs)
-        self.wo = Linear(config.d_model, config.d_ff, rngs)
+            self.wi = Linear(config.d_ff, config.d_model, rngs, bias=False)
+        self.wo = Linear(config.d_model, config.d_ff, rngs, bias=False)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = jax.nn.gelu(self.wi_0(x), approximate=True) * self.wi_1(x) if self.gated else jax.nn.relu(self.wi(x))
@@ -285,7 +268,7 @@ class T5(nnx.Module):
         self.encoder = Stack(config, rngs, decoder=False)
         self.decoder = Stack(config, rngs, decoder=True)
         if not config.tie_word_embeddings:
-            self.lm_head = Linear(config.vocab_size, config.d_model, rngs)
+            self.lm_head = Linear(config.vocab_size, config.d_model, rngs, bias=False)
 
     def encode(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
         """Reads inputs.
