@@ -123,29 +123,24 @@ def count(paths: list[list[list[int]]], shared: int, *, last_layer: bool) -> tup
 class Process:
     """One row's process, loaded and warmed up; `answers` holds what it said, `problem` why it says no more."""
 
-    def __init__(self, name: str, spec_file: Path, spec: dict[str, Any], llama_python: str):
-        self.name, self.problem, self.ready, self.answers = name, None, {}, []
-        script = Path(__file__).with_name("benchmark_rows.py")
-        python = llama_python if name.startswith("llama.cpp") else sys.executable
+    def __init__(self, name: str, spec_file: Path, spec: dict[str, Any], python: str):
+        self.name, self.problem, self.answers = name, "", []
         environment = {**os.environ, "JAX_PLATFORMS": spec["device"], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        environment["JAX_TRACEBACK_FILTERING"] = "off"  # so that an error's last line is its message
         if spec["dtype"] == "float32":  # as PyTorch does; without effect on a CPU
             environment["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
         if name == "peak-numpy":  # settings that suit another machine would slow it
             environment = {key: value for key, value in environment.items() if not key.startswith("OPENBLAS_")}
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
-        try:
-            self.process = subprocess.Popen(
-                [python, script, name, spec_file],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.errors,
-                env=environment,
-                text=True,
-            )
-        except OSError as error:
-            self.problem = f"{python}: {error.strerror}"
-        else:
-            self.ready = self.read()
+        self.process = subprocess.Popen(
+            [python, Path(__file__).with_name("benchmark_rows.py"), name, spec_file],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=environment,
+            text=True,
+        )
+        self.ready = self.read()
 
     def read(self) -> dict[str, Any]:
         """Waits for the next answer; an empty one when there is none, and then `problem` says why."""
@@ -160,13 +155,15 @@ class Process:
         return answer
 
     def ask(self) -> None:
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: `read` tells why
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
         if answer := self.read():
             self.answers.append(answer)
 
     def close(self) -> None:
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
@@ -238,6 +235,8 @@ def render(report: dict[str, Any]) -> str:
         if row.get("padding_tokens"):
             lines.append(f"{'':<33} beside {row['padding_tokens']} tokens of padding, {row['programs']} programs")
     lines += [f"{ROWS[name][0]:<33} missing: {reason}" for name, reason in report["missing"].items()]
+    for row in list(report["rows"].values())[:1]:
+        lines.append(f"{'':<33} the pairs' log-odds spread over {np.ptp(row['log_odds']):.2g} nats")
     return "\n".join(lines)
 
 
@@ -279,9 +278,8 @@ def main(
         "device": device,
         "dtype": dtype,
         "max_length": max(2048, sum(map(len, paths[0]))),
-        "vocab_size": V,
         "verdicts": VERDICTS,
-        "batches": [4, 8],  # transformers takes the faster one
+        "batches": [4, 8] if device == "cpu" else [8, 32],  # transformers takes the faster one
         "mlp": [D, F],
         "paths": paths,
     }
@@ -294,7 +292,11 @@ def main(
                 missing[name] = "measured on cpu in float32 only"
                 continue
             click.echo(f"{name}: loading and warming up", err=True)
-            processes.append(Process(name, spec_file, spec, llama_python))
+            python = llama_python if name.startswith("llama.cpp") else sys.executable
+            try:
+                processes.append(Process(name, spec_file, spec, python))
+            except OSError as error:
+                missing[name] = f"{python}: {error.strerror}"
     for turn, process in itertools.product(range(repeats), processes):
         if not process.problem:
             click.echo(f"{process.name}: run {turn + 1} of {repeats}", err=True)

@@ -54,14 +54,19 @@ def names_and_shapes(config: dict[str, Any], *, head: bool) -> dict[str, tuple[i
 
 
 def reference(config: dict[str, Any], tokens: Array, lengths: Array, targets: Array, *, head: bool) -> Array:
-    """The logits [B, T, V] of transformers for a directory with such a config.json, with or without an lm_head."""
+    """The logits [B, T, V] of transformers for such a config.json, with or without an lm_head in the file."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps(config))
         weights = {name: random_tensor(name, shape) for name, shape in names_and_shapes(config, head=head).items()}
         save_file(weights, Path(folder, "model.safetensors"), {"format": "pt"})
-        model, loading = T5ForConditionalGeneration.from_pretrained(
-            folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
-        )
+        return logits(Path(folder), tokens, lengths, targets)
+
+
+def logits(folder: Path, tokens: Array, lengths: Array, targets: Array) -> Array:
+    """The logits [B, T, V] of transformers for a checkpoint directory."""
+    model, loading = T5ForConditionalGeneration.from_pretrained(
+        folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
+    )
     assert not any(loading.values()), loading
     mask = np.arange(tokens.shape[1])[None] < lengths[:, None]
     with torch.no_grad():
@@ -86,10 +91,10 @@ def asked(config: dict[str, Any], seed: int, S: int = 48, T: int = 25) -> dict[s
 def main() -> None:
     for name, config in CONFIGS.items():
         given = asked(config, 0)
-        logits = reference(config, **given, head=config.get("tie_word_embeddings") is False)
+        answer = reference(config, **given, head=config.get("tie_word_embeddings") is False)
         path = Path(__file__).parent / "golden" / f"{name}.safetensors"
-        save_file(given | {"logits": logits}, path, {"config": json.dumps(config)})
-        print(f"{path}: {path.stat().st_size} bytes, logits +- {logits.std():.2f}, torch {torch.__version__}")
+        save_file(given | {"logits": answer}, path, {"config": json.dumps(config)})
+        print(f"{path}: {path.stat().st_size} bytes, logits +- {answer.std():.2f}, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,6 @@ def random_tensor(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         values = 0.3 * values
     else:
         values = values * GAIN / np.sqrt(shape[-1])
-    if name.endswith("Attention.q.weight"):  # T5 does not scale its scores: as sharp as they would be, f32 is not enough
+    if name.endswith("Attention.q.weight"):  # T5 does not scale its scores; so sharp, f32 would not do
         values = values * 0.35
     return values.astype(np.float32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 from flame_rank import prompts
-from flame_rank.model import text
+from flame_rank.model import chat, text
 from flame_rank.model.text import TextTokenizer
 from flame_rank.prompts import Format, Instructions
 
@@ -101,7 +101,7 @@ def test_labels_that_begin_alike(bpe: TextTokenizer) -> None:
 
 def test_through_a_chat_template(tmp_path: Path) -> None:
     write_byte_bpe(tmp_path, template=CHATML)
-    tokenizer, template = text.load(tmp_path), text.chat_template(tmp_path)
+    tokenizer, template = text.load(tmp_path), chat.chat_template(tmp_path)
     assert template is not None
     form = Format(tokenizer, chat=template.around())
     around = form.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT)

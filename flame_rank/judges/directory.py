@@ -16,6 +16,7 @@ from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
 from flame_rank.model import config, sharding, t5, text, weights
+from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.t5_kernel import T5Kernel
@@ -49,7 +50,7 @@ def load(
     try:
         stated = read_config(folder)
         tokenizer = text.load(folder)
-        chat = None if template == "plain" else text.chat_template(folder)
+        chat = None if template == "plain" else chat_template(folder)
         if template == "chat" and chat is None:
             raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
         around = chat.around() if chat else None

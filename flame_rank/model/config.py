@@ -84,6 +84,7 @@ _QWEN = {
     "use_sliding_window": False,
     "sliding_window": 4096,
     "max_window_layers": 28,
+    "use_mrope": False,  # Qwen2.5's files state it
 }
 _GEMMA = {
     "hidden_act": "gelu_pytorch_tanh",
@@ -103,6 +104,7 @@ _GEMMA2 = _GEMMA | {
     "hidden_activation": "gelu_pytorch_tanh",
     "query_pre_attn_scalar": 256,
     "sliding_window": 4096,
+    "sliding_window_size": None,  # the same once more in Gemma 2's first files
     "final_logit_softcapping": 30.0,
     "attn_logit_softcapping": 50.0,
 }
@@ -120,6 +122,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "attention_bias": False,
         "mlp_bias": False,
         "pretraining_tp": 1,
+        "rope_interleaved": False,  # SmolLM2's files state it
     },
     "mistral": {
         "vocab_size": 32000,
@@ -172,20 +175,17 @@ IGNORED = frozenset(
     {
         *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"),
         *("bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "cache_implementation", "initializer_range"),
-        *(
-            "attention_dropout",
-            "hidden_dropout",
-            "is_decoder",
-            "is_encoder_decoder",
-            "return_dict",
-            "output_attentions",
-        ),
-        *("output_hidden_states", "chunk_size_feed_forward", "problem_type", "id2label", "label2id", "unsloth_fixed"),
-        *("_attn_implementation_autoset", "_attn_implementation", "unsloth_version", "add_cross_attention"),
+        *("attention_dropout", "hidden_dropout", "is_decoder", "is_encoder_decoder", "add_cross_attention"),
+        *("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward", "problem_type"),
+        *("id2label", "label2id", "unsloth_fixed", "unsloth_version", "is_llama_config"),
+        *("_attn_implementation", "_attn_implementation_autoset"),
+        # Of generating, from the time when that had no file of its own.
+        *("max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "typical_p"),
+        *("repetition_penalty", "num_beams", "num_return_sequences"),
     }
 )
 _OF_IMAGES = frozenset(
-    {"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"}
+    {"text_config", "vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"}
 )
 
 
@@ -195,27 +195,23 @@ def read(config: Config) -> DecoderConfig:
     Raises:
       ValueError: of a family, with a key or with a value that model/decoder.py does not compute.
     """
-    if config.get("model_type") == "gemma3":  # with images: the text's part is nested
-        inner = config.get("text_config")
-        if not isinstance(inner, Mapping):
-            raise ValueError("config.json: model_type gemma3 without text_config")
-        config = {**{k: v for k, v in config.items() if k not in _OF_IMAGES | {"text_config"}}, **inner}
-        config["model_type"] = "gemma3_text"
+    if config.get("model_type") == "gemma3":
+        config = _of_text(config)
     family = config.get("model_type")
-    if family not in DEFAULTS:
+    if not isinstance(family, str) or family not in DEFAULTS:
         raise ValueError(f"config.json: model_type {family!r} is not supported; there are {', '.join(DEFAULTS)} and t5")
     known = _ALL | DEFAULTS[family]
     for key in config:
         if key not in known and key not in IGNORED:
             raise ValueError(f"config.json: {key} = {config[key]!r} is not supported for {family}")
     stated = known | {key: value for key, value in config.items() if key in known}
-    _check(family, stated)
+    _check(family, known, stated)
     gemma = family.startswith("gemma")
     heads = stated["num_attention_heads"]
     head_dim = stated["head_dim"] or stated["hidden_size"] // heads
     biased = bool(stated.get("attention_bias"))
     kinds = _kinds(family, stated)
-    ropes = {kind: _rope(stated, kind, local=family == "gemma3_text" and kind == SLIDING) for kind in {*kinds}}
+    ropes = {kind: _rope(stated, kind) for kind in {*kinds}}
     return DecoderConfig(
         vocab_size=stated["vocab_size"],
         hidden_size=stated["hidden_size"],
@@ -242,31 +238,70 @@ def read(config: Config) -> DecoderConfig:
     )
 
 
+def _of_text(config: Config) -> Config:
+    """What a Gemma 3 with vision says of its text model."""
+    inner = config.get("text_config")
+    if not isinstance(inner, Mapping):
+        raise ValueError("config.json: model_type gemma3 without text_config")
+    tied = {"tie_word_embeddings": config["tie_word_embeddings"]} if "tie_word_embeddings" in config else {}
+    inner = {**tied, **inner, "model_type": "gemma3_text"}
+    for key, value in config.items():
+        if key not in IGNORED | _OF_IMAGES and inner.get(key) != value:
+            raise ValueError(f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config")
+    return inner
+
+
 FULL, SLIDING = "full_attention", "sliding_attention"
-_POSITIVE = (
-    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-    *("max_position_embeddings", "num_key_value_heads", "head_dim", "sliding_window"),
+_CAPS = ("attn_logit_softcapping", "final_logit_softcapping")
+# null = as if the key were not there, or without it.
+_MAY_BE_NULL = frozenset(
+    {
+        *("num_key_value_heads", "head_dim", "sliding_window", "sliding_window_size", "_sliding_window_pattern"),
+        *_CAPS,
+    }
 )
+# Of these only the default is computed here.
+_FIXED = ("pretraining_tp", "rope_interleaved", "use_mrope", "use_bidirectional_attention")
 
 
-def _check(family: str, stated: Config) -> None:
-    """Raises ValueError for a value that asks for another computation."""
-    for key in _POSITIVE:
-        value = stated.get(key)
-        if value is None and key in ("num_key_value_heads", "head_dim", "sliding_window"):
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**63
+
+
+def _check(family: str, known: Config, stated: Config) -> None:
+    """Raises ValueError for a value that is not of its default's type, or that asks for another computation."""
+    for key, value in stated.items():
+        default = known[key]
+        if value is None and key in {*_MAY_BE_NULL, *_FIXED}:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"config.json: {key} = {value!r}, not a positive whole number")
-    if stated["num_attention_heads"] % (stated["num_key_value_heads"] or stated["num_attention_heads"]):
+        if key in _FIXED:
+            if value != default or type(value) is not type(default):
+                raise ValueError(f"config.json: {key} = {value!r} is not supported, only {default}")
+        elif key in ("query_pre_attn_scalar", *_CAPS) or isinstance(default, float):
+            if not _is_number(value):
+                raise ValueError(f"config.json: {key} = {value!r}, not a positive number")
+        elif isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"config.json: {key} = {value!r}, neither true nor false")
+        elif isinstance(default, int) or key in _MAY_BE_NULL:
+            least = 0 if key == "max_window_layers" else 1
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+                raise ValueError(f"config.json: {key} = {value!r}, not a positive whole number")
+    heads = stated["num_attention_heads"]
+    if heads % (stated["num_key_value_heads"] or heads):
         raise ValueError("config.json: num_attention_heads is not a multiple of num_key_value_heads")
+    size = stated["head_dim"] or stated["hidden_size"] // heads
+    if size % 2 or not size:
+        raise ValueError(f"config.json: a head has {size} dimensions, not an even number")
     # "gelu" stands in Gemma's first files, and meant the tanh form there too.
     wanted = ("gelu_pytorch_tanh", "gelu") if family.startswith("gemma") else ("silu",)
     for key in ("hidden_act", "hidden_activation"):
         if stated.get(key) is not None and stated[key] not in wanted:
             raise ValueError(f"config.json: {key} = {stated[key]!r} is not supported for {family}, only {wanted[0]}")
-    for key, only in (("pretraining_tp", 1), ("use_bidirectional_attention", False)):
-        if stated.get(key) not in (None, only):
-            raise ValueError(f"config.json: {key} = {stated[key]!r} is not supported, only {only}")
+    if stated.get("sliding_window_size") not in (None, stated.get("sliding_window")):
+        raise ValueError("config.json: sliding_window and sliding_window_size are not the same")
+    if family == "gemma3_text" and stated["attn_logit_softcapping"] is not None:  # which transformers leaves out
+        raise ValueError("config.json: attn_logit_softcapping is not supported for gemma3_text")
 
 
 def _kinds(family: str, stated: Config) -> list[str]:
@@ -277,9 +312,9 @@ def _kinds(family: str, stated: Config) -> list[str]:
         window = None
     given = stated["layer_types"]
     if given is not None:
-        kinds = list(given)
-        if len(kinds) != len(layers) or not {*kinds} <= {FULL, SLIDING}:
-            raise ValueError(f"config.json: layer_types {kinds} does not name {len(layers)} {FULL} or {SLIDING}")
+        kinds = list(given) if isinstance(given, list | tuple) else []
+        if len(kinds) != len(layers) or not all(kind in (FULL, SLIDING) for kind in kinds):
+            raise ValueError(f"config.json: layer_types {given!r} does not name {len(layers)} {FULL} or {SLIDING}")
         if SLIDING in kinds and window is None:
             raise ValueError(f"config.json: layer_types names {SLIDING}, and there is no sliding_window in use")
         return kinds
@@ -293,34 +328,56 @@ def _kinds(family: str, stated: Config) -> list[str]:
     return [SLIDING if (i + 1) % every else FULL for i in layers]
 
 
-def _rope(stated: Config, kind: str, *, local: bool) -> Rope:
-    """The positions of a kind of layer. `local`: of Gemma 3's sliding layers, whose base is their own and which
-    `rope_scaling` does not touch."""
+def _rope(stated: Config, kind: str) -> Rope:
+    """The positions of a kind of layer."""
+    of_kind = "rope_local_base_freq" in stated  # Gemma 3: sliding layers have a base of their own and are not stretched
+    local = of_kind and kind == SLIDING
     theta = stated["rope_local_base_freq"] if local else stated["rope_theta"]
-    given = stated["rope_parameters"]
-    if given is None:
-        given = {} if local else stated["rope_scaling"] or {}
-    elif kind in given or FULL in given or SLIDING in given:  # one for each kind
-        given = given.get(kind) or {}
-    given = dict(given)
+    older, newer = stated["rope_scaling"], stated["rope_parameters"]
+    for key, value in (("rope_scaling", older), ("rope_parameters", newer)):
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"config.json: {key} = {value!r}, not an object")
+    if of_kind and newer is not None:
+        inner = newer.get(kind) or {}
+        if newer.keys() - {FULL, SLIDING} or not isinstance(inner, Mapping):
+            raise ValueError(f"config.json: rope_parameters = {newer!r}, not an object for {FULL} and for {SLIDING}")
+        newer = inner
+    if local:
+        older = None
+    rope = _parsed(newer or older or {}, theta)
+    if newer and older and rope != _parsed(older, rope.theta):
+        raise ValueError("config.json: rope_parameters and rope_scaling are not the same")
+    return rope
+
+
+_ROPES: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+
+def _parsed(stated: Config, theta: float) -> Rope:
+    given = dict(stated)
     theta = given.pop("rope_theta", theta)
     old = given.pop("type", None)
     form = given.pop("rope_type", old) or "default"
     if given.pop("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError("config.json: partial_rotary_factor is not supported")
-    wanted = {
-        "default": (),
-        "linear": ("factor",),
-        "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
-    }
-    if form not in wanted:
-        raise ValueError(f"config.json: rope_type {form!r} is not supported; there are {', '.join(wanted)}")
-    if {*given} != {*wanted[form]}:
-        raise ValueError(f"config.json: rope_type {form!r} takes {[*wanted[form]]}, and is given {sorted(given)}")
-    return Rope(
+    if not isinstance(form, str) or form not in _ROPES:
+        raise ValueError(f"config.json: rope_type {form!r} is not supported; there are {', '.join(_ROPES)}")
+    if {*given} != {*_ROPES[form]}:
+        raise ValueError(f"config.json: rope_type {form!r} takes {[*_ROPES[form]]}, and is given {[*given]}")
+    for key, value in {"rope_theta": theta, **given}.items():
+        if not _is_number(value):
+            raise ValueError(f"config.json: {key} = {value!r} of the rope, not a positive number")
+    rope = Rope(
         theta=float(theta),
         factor=float(given.get("factor", 1.0)),
         low=float(given.get("low_freq_factor", 0.0)),
         high=float(given.get("high_freq_factor", 0.0)),
         original=int(given.get("original_max_position_embeddings", 0)),
     )
+    if rope.low and rope.high <= rope.low:
+        raise ValueError("config.json: high_freq_factor is not more than low_freq_factor")
+    return rope

@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model.config import DecoderConfig, Rope
@@ -27,17 +29,23 @@ KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
 _HIDDEN = -1e30  # a score that softmax makes 0, finite so that a row without any visible key is no NaN
 
 
+def frequencies(rope: Rope, size: int) -> npt.NDArray[np.float32]:
+    """Radians a position [H/2], rounded where transformers rounds them: at position 2000 the last bit of a frequency
+    moves a logit by 1e-4."""
+    power = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    frequency = np.float32(1) / (rope.theta ** power.astype(np.float64)).astype(np.float32)
+    if not rope.low:
+        return frequency / np.float32(rope.factor)
+    # 1 where a wave is short enough to be kept, 0 where it is long enough to be stretched.
+    length = 1 / frequency * (2 * np.pi)
+    keep = np.clip((1 / length * rope.original - rope.low) / (rope.high - rope.low), 0, 1)
+    return np.asarray((1 - keep) * frequency / rope.factor + keep * frequency, np.float32)
+
+
 def rotate(x: jax.Array, positions: jax.Array, rope: Rope) -> jax.Array:
     """Rotary embedding: x [B, T, N, H] at positions [B, T], computed in f32."""
     half = x.shape[-1] // 2
-    frequency = rope.theta ** (-jnp.arange(half, dtype=jnp.float32) / half)  # [H/2]
-    if rope.low:
-        # 1 where a wave is short enough to be kept, 0 where it is long enough to be stretched.
-        turns = rope.original * frequency / (2 * jnp.pi)
-        keep = jnp.clip((turns - rope.low) / (rope.high - rope.low), 0, 1)
-        frequency = frequency * (keep + (1 - keep) / rope.factor)
-    else:
-        frequency = frequency / rope.factor
+    frequency = frequencies(rope, x.shape[-1])
     angle = positions[:, :, None, None].astype(jnp.float32) * frequency  # [B, T, 1, H/2]
     # As transformers has it: the angle is f32, its sine and cosine are of the model's dtype.
     cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)

@@ -103,13 +103,16 @@ class T5Config:
           ValueError: it asks for another computation than this file's, or holds a key unknown here.
         """
         feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
-        if feed_forward not in ACTIVATIONS:
+        if not isinstance(feed_forward, str) or feed_forward not in ACTIVATIONS:
             raise ValueError(f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5")
         known = {k: config[k] for k in cls.__dataclass_fields__ if config.get(k) is not None}
         known.setdefault("num_decoder_layers", known.get("num_layers", cls.num_layers))
         known.setdefault("decoder_start_token_id", known.get("pad_token_id", cls.pad_token_id))
         known.setdefault("scale_decoder_outputs", known.get("tie_word_embeddings", True))
-        known["tie_word_embeddings"] = known["scale_decoder_outputs"] if head is None else not head
+        _check(vars(cls()) | known)
+        if head is None:
+            head = not (known["scale_decoder_outputs"] and known.get("tie_word_embeddings", True))
+        known["tie_word_embeddings"] = not head
         if isinstance(known.get("eos_token_id"), list):
             known["eos_token_id"] = tuple(known["eos_token_id"])
         required = cls.REQUIRED | {
@@ -122,12 +125,42 @@ class T5Config:
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """A `config.json` that both dialects read alike: what they call tied is whether the head is scaled."""
+        """A `config.json` that both dialects read alike, where the head is either tied and scaled or neither."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["tie_word_embeddings"] = fields.pop("scale_decoder_outputs")
+        fields["tie_word_embeddings"] = self.tie_word_embeddings and self.scale_decoder_outputs
         if isinstance(self.eos_token_id, tuple):
             fields["eos_token_id"] = list(self.eos_token_id)
         return {"architectures": ["T5ForConditionalGeneration"], **self.REQUIRED, **fields}
+
+
+_POSITIVE = (
+    *("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads"),
+    *("relative_attention_num_buckets", "relative_attention_max_distance"),
+)
+
+
+def _check(stated: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value that nothing can be computed with."""
+
+    def whole(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    for key in _POSITIVE:
+        if not whole(stated[key]) or stated[key] < 1:
+            raise ValueError(f"config.json: {key} = {stated[key]!r}, not a positive whole number")
+    for key in ("tie_word_embeddings", "scale_decoder_outputs"):
+        if not isinstance(stated[key], bool):
+            raise ValueError(f"config.json: {key} = {stated[key]!r}, neither true nor false")
+    for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        several = key == "eos_token_id" and isinstance(stated[key], list)
+        if not all(whole(i) and 0 <= i < stated["vocab_size"] for i in (stated[key] if several else [stated[key]])):
+            raise ValueError(f"config.json: {key} = {stated[key]!r}, not in a vocabulary of {stated['vocab_size']}")
+    epsilon, count = stated["layer_norm_epsilon"], stated["relative_attention_num_buckets"]
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise ValueError(f"config.json: layer_norm_epsilon = {epsilon!r}, not between 0 and 1")
+    if count < 4 or stated["relative_attention_max_distance"] <= count // 2:
+        furthest = stated["relative_attention_max_distance"]
+        raise ValueError(f"config.json: {count} relative_attention_num_buckets do not cover a distance of {furthest}")
 
 
 Ints = npt.NDArray[np.int32]

@@ -62,7 +62,7 @@ class T5Kernel:
         In a path, what stands behind the end of text is the beginning of the answer, as long in all paths.
         """
         found = np.empty((len(paths), len(targets)))
-        for taken, tokens, lengths, answers in self._batches(paths):
+        for taken, tokens, lengths, answers in self._batches(paths, "next", 0):
             wanted = np.tile(np.array(targets, np.int32), (len(tokens), 1))
             arrays = sharding.rows(self.mesh, tokens, lengths, answers, wanted)
             found[taken] = np.asarray(self._next(self._params, *arrays))[: len(taken)]
@@ -72,7 +72,7 @@ class T5Kernel:
         """The log-likelihood [R, C] float64, in nats, of each of C labels as what R answers begin with."""
         found = np.empty((len(paths), len(labels)))
         longest = max(map(len, labels))
-        for taken, tokens, lengths, answers in self._batches(paths):
+        for taken, tokens, lengths, answers in self._batches(paths, "score", longest):
             begun = answers.shape[1]
             for c, label in enumerate(labels):
                 wanted = np.zeros((len(tokens), begun + longest), np.int32)
@@ -86,7 +86,9 @@ class T5Kernel:
         """The tokens, at most `limit`, of the greedy answer to each path, up to the first of `eos`."""
         stops = tuple(sorted({*eos}))
         written: list[list[int]] = [[] for _ in paths]
-        for taken, tokens, lengths, _ in self._batches(paths):
+        for taken, tokens, lengths, answers in self._batches(paths, "generate", limit):
+            if answers.size:
+                raise ValueError("an answer that is begun is not gone on with")
             out = np.asarray(
                 self._generate(self._params, *sharding.rows(self.mesh, tokens, lengths), eos=stops, limit=limit)
             )
@@ -95,12 +97,20 @@ class T5Kernel:
                 written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
         return written
 
-    def _batches(self, paths: Sequence[Path]) -> Iterable[tuple[list[int], Int32Array, Int32Array, Int32Array]]:
-        """Packs whole paths: which, tokens [B, S], lengths [B] and begun answers [B, T] int32."""
+    def _batches(
+        self, paths: Sequence[Path], program: str, more: int
+    ) -> Iterable[tuple[list[int], Int32Array, Int32Array, Int32Array]]:
+        """Packs whole paths for a program that takes `more` tokens of each answer.
+
+        Yields:
+          which, tokens [B, S], lengths [B] and begun answers [B, T] int32.
+        """
         whole = [[token for piece in path for token in piece] for path in paths]
         longest = max(map(len, whole), default=0)
         if longest > self.max_length:
             raise ValueError(f"a path of {longest} tokens, more than max_length {self.max_length}")
+        if not all(whole):
+            raise ValueError("a path without a token: nothing to read")
         texts, answers = zip(*map(self._parted, whole), strict=True) if whole else ((), ())
         begun = len(answers[0]) if answers else 0
         if any(len(answer) != begun for answer in answers):
@@ -113,7 +123,7 @@ class T5Kernel:
                 tokens[b, : len(texts[i])], lengths[b], answered[b] = texts[i], len(texts[i]), answers[i]
             self.usage.tokens += int(lengths.sum())
             self.usage.padded += rows * S
-            self.usage.shapes.add(("whole", 0, S, rows))
+            self.usage.shapes.add((program, S, begun + more, rows))
             yield taken, tokens, lengths, answered
 
     def _parted(self, ids: list[int]) -> tuple[list[int], list[int]]:

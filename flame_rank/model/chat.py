@@ -1,0 +1,126 @@
+"""A checkpoint's chat template, in one place for judge and trainer. Must render as transformers does: the same Jinja
+settings, filters and functions.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+
+from flame_rank.model.tokenizer_settings import CONFIG, Settings, one_line
+
+_FILE = "chat_template.jinja"
+_TODAY = date(2024, 7, 26)  # for templates that ask; Llama's take this day where they are given none
+
+
+class ChatTemplate:
+    """A checkpoint's own way to put a message to it.
+
+    The text around a message is trusted and read with `special=True`. It holds the BOS where the template wants one:
+    with a template the caller puts no `bos` in front; without a template it does.
+    """
+
+    def __init__(self, path: Path, source: str, tokens: Mapping[str, str]):
+        """Args:
+        path: the file that it is from, for messages.
+        source: Jinja, as transformers reads it.
+        tokens: what it may name, such as {"bos_token": "<s>"}.
+
+        Raises:
+          ValueError: it is no Jinja.
+        """
+        self.path, self._tokens = path, dict(tokens)
+        try:
+            self._template = _environment().from_string(source)
+        except Exception as error:  # TemplateSyntaxError, and RecursionError for one nested too deep
+            raise ValueError(f"{path}: the chat template is no Jinja ({one_line(error)})") from error
+
+    def render(self, content: str) -> str:
+        """The text of one user message up to where the answer begins. Templates that ask for the date get the same one
+        every day, those that can think are told not to (for Qwen3 an empty thinking block is part of the text).
+
+        Raises:
+          ValueError: the template fails, or refuses a lone user message.
+        """
+        try:
+            return self._template.render(
+                messages=[{"role": "user", "content": content}],
+                add_generation_prompt=True,
+                enable_thinking=False,
+                tools=None,
+                documents=None,
+                **self._tokens,
+            )
+        except Exception as error:  # a template can divide by zero
+            raise ValueError(
+                f"{self.path}: the chat template refuses a lone user message ({one_line(error)})"
+            ) from error
+
+    def around(self) -> tuple[str, str]:
+        """The text before and after the content of a user message.
+
+        Raises:
+          ValueError: as `render`, or the template alters, loses or repeats the content.
+        """
+        marker = "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1"
+        before, *after = self.render(marker).split(marker)
+        if len(after) != 1:
+            how = "repeats" if after else "alters or leaves out"
+            raise ValueError(f"{self.path}: the chat template {how} the content of a user message")
+        return before, after[0]
+
+
+def chat_template(folder: Path) -> ChatTemplate | None:
+    """A checkpoint's chat template, from chat_template.jinja or tokenizer_config.json; None where it has none.
+
+    Raises:
+      OSError: a file is unreadable.
+      ValueError: the template cannot be used; the message names the file.
+    """
+    settings, path = Settings(folder), folder / _FILE
+    if path.exists():
+        try:
+            return ChatTemplate(path, path.read_text(encoding="utf-8"), settings.named)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 ({one_line(error)})") from error
+    path, source = folder / CONFIG, settings.config.chat_template
+    if isinstance(source, list):
+        named = {one.name: one.template for one in source}
+        if named and "default" not in named:
+            raise ValueError(f'{path}: none of its chat templates has the name "default"')
+        source = named.get("default")
+    return ChatTemplate(path, source, settings.named) if source else None
+
+
+class _Generation(jinja2.ext.Extension):
+    """{% generation %}: marks what a trainer learns; says nothing here."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _TODAY.strftime}
+    return environment
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)  # jinja's own escapes HTML

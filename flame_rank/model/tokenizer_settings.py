@@ -1,0 +1,112 @@
+"""What the files beside a tokenizer say of it, as transformers writes them: tokenizer_config.json and the older
+special_tokens_map.json and added_tokens.json, and of the model's files what ends a generation.
+"""
+
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+CONFIG = "tokenizer_config.json"
+T = TypeVar("T")
+
+
+class Token(msgspec.Struct, frozen=True):
+    content: str
+    special: bool = False
+
+
+_Named: TypeAlias = str | Token
+_Several: TypeAlias = list[_Named] | dict[str, _Named] | None
+
+
+class Template(msgspec.Struct):
+    name: str
+    template: str
+
+
+class Config(msgspec.Struct):
+    """What counts of tokenizer_config.json, and of special_tokens_map.json."""
+
+    bos_token: _Named | None = None
+    eos_token: _Named | None = None
+    unk_token: _Named | None = None
+    sep_token: _Named | None = None
+    pad_token: _Named | None = None
+    cls_token: _Named | None = None
+    mask_token: _Named | None = None
+    additional_special_tokens: _Several = None
+    extra_special_tokens: _Several = None
+    added_tokens_decoder: dict[int, Token] = {}
+    add_bos_token: bool | None = None
+    legacy: bool | None = None
+    extra_ids: int = 100
+    chat_template: str | list[Template] | None = None
+
+
+_ROLES = [name for name in Config.__struct_fields__ if name.endswith("_token") and name != "add_bos_token"]
+
+
+class _Ends(msgspec.Struct):
+    """What counts of generation_config.json and config.json."""
+
+    eos_token_id: int | list[int] | None = None
+    text_config: "_Ends | None" = None
+
+
+class Settings:
+    """What the files beside a tokenizer say.
+
+    Attributes:
+      config: tokenizer_config.json.
+      named: special tokens with a role, as {"bos_token": "<s>"}.
+      special: all that are called special, whether the tokenizer has them or not.
+      added: ids of the tokens that come on top of a SentencePiece model.
+      eos: the ids that end a generation; [] where the model's files say nothing.
+    """
+
+    def __init__(self, folder: Path):
+        """Raises:
+        OSError: a file is unreadable.
+        ValueError: a file is broken; the message names it.
+        """
+        self.config = read(folder / CONFIG, Config)
+        older = read(folder / "special_tokens_map.json", Config)
+        found = {role: getattr(self.config, role) or getattr(older, role) for role in _ROLES}
+        self.named = {role: _content(token) for role, token in found.items() if token is not None}
+        decoder = self.config.added_tokens_decoder
+        self.added = read(folder / "added_tokens.json", dict[str, int])
+        self.added |= {token.content: i for i, token in decoder.items()}
+        special = {*self.named.values(), *(token.content for token in decoder.values() if token.special)}
+        for config in (self.config, older):
+            for several in (config.additional_special_tokens, config.extra_special_tokens):
+                special |= set(map(_content, several.values() if isinstance(several, dict) else several or ()))
+        self.special = {token for token in special if len(token) > 1}  # some pad with "!" or "0": that stays text
+        model = read(folder / "config.json", _Ends)
+        ends = [read(folder / "generation_config.json", _Ends), model, model.text_config or _Ends()]
+        eos = next((end.eos_token_id for end in ends if end.eos_token_id is not None), [])
+        self.eos = [eos] if isinstance(eos, int) else eos
+
+
+def _content(token: _Named) -> str:
+    return token if isinstance(token, str) else token.content
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """A JSON object; an empty one where there is no such file.
+
+    Raises:
+      OSError: it is unreadable.
+      ValueError: it is no such object; the message names the file.
+    """
+    if not path.exists():
+        return kind()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks."""
+    return " ".join(str(error).split())
