@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flame_rank.judges.base import Notes as Notes
     from flame_rank.judges.function import FunctionJudge as FunctionJudge
     from flame_rank.judges.function import from_probabilities as from_probabilities
+    from flame_rank.prompts import Instructions as Instructions
     from flame_rank.records import Candidate as Candidate
     from flame_rank.records import Problem as Problem
     from flame_rank.records import Ranking as Ranking
@@ -36,6 +37,7 @@ if getattr(strategies, "OWNER", None) != "flame_rank":
 _MODULES = {  # name handed on -> where it lives, and what it is called there
     "Candidate": "flame_rank.records:Candidate",
     "FunctionJudge": "flame_rank.judges.function:FunctionJudge",
+    "Instructions": "flame_rank.prompts:Instructions",
     "Judge": "flame_rank.judges.base:Judge",
     "Knockout": "strategies:Knockout",
     "Notes": "flame_rank.judges.base:Notes",

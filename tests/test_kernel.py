@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from flame_rank.model import sharding
 from flame_rank.model.decoder import Attend, Decoder
-from flame_rank.model.kernel import Ids, Kernel, extend, generate, score
+from flame_rank.model.kernel import Ids, Kernel
+from flame_rank.model.programs import extend, generate, score
 
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"]
 WORDS = 97  # the vocabulary of the tiny checkpoints
@@ -109,7 +110,7 @@ SHARED: dict[str, Kernel] = {}  # hypothesis calls a test many times; its progra
 @pytest.mark.full
 @pytest.mark.parametrize("family", FAMILIES)
 @given(data=st.data())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_any_lengths_of_any_family(family: str, data: st.DataObject) -> None:
     model = MODELS.setdefault(family, decoder(VARIANTS[family]))
     judge = SHARED.setdefault(family, kernel(model, max_length=2048))
@@ -208,7 +209,7 @@ def test_labels_of_several_tokens(small: Decoder) -> None:
     assert np.abs(single - plain(small, paths, [7, 8])).max() <= 1e-4
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3"])
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
 def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None:
     model = decoder(VARIANTS[family])
     judge = kernel(model, tokens=128)

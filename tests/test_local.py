@@ -77,6 +77,12 @@ def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LocalJudge)
     assert notes.health is not None and 0 < notes.health < 1 and notes.truncated == 0
 
 
+def test_in_bfloat16(qwen: Path, judge: LocalJudge) -> None:
+    coarse = flame_rank.load_judge(qwen, dtype="bfloat16")
+    (found,), (exact,) = coarse.judge([(PROBLEM, ALL)]), judge.judge([(PROBLEM, ALL)])
+    assert np.isfinite(found).all() and 0 < np.abs(found - exact).max() < 0.5
+
+
 def test_the_api_ranks_with_it(judge: LocalJudge) -> None:
     ranking = flame_rank.Reranker(judge).rank(PROBLEM)
     assert sorted(ranking.order) == [0, 1, 2] and ranking.comparisons == 6
@@ -181,7 +187,10 @@ def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     return int(result.return_value), [json.loads(line) for line in result.stdout.splitlines()], result.stderr
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("llama2", "qwen3", "gemma2", "t5")
+
+
+@pytest.mark.parametrize("family", [f if f in QUICK else pytest.param(f, marks=pytest.mark.full) for f in FAMILIES])
 def test_every_family_ranks_the_samples(family: str, tmp_path: Path) -> None:
     folder = make(tmp_path / family, family)
     status, records, said = run(str(SAMPLES), "--judge", str(folder), "--strategy", "knockout")

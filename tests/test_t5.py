@@ -16,7 +16,8 @@ from random_weights import random_tensor
 from safetensors import safe_open
 
 from flame_rank.model import checkpoint, t5, weights
-from flame_rank.model.t5 import HEAD, T5, Stack, T5Config, buckets, generate, score
+from flame_rank.model.t5 import T5, Stack, buckets, generate, score
+from flame_rank.model.t5_config import HEAD, T5Config
 
 GOLDEN = Path(__file__).parent / "golden"  # written by make_t5_golden.py
 NAMES = ["t5_v1_0", "t5_v1_1"]

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.model import config, sharding, t5, text, weights
+from flame_rank.model import config, sharding, t5, t5_config, text, weights
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.kernel import Kernel
@@ -116,8 +116,8 @@ def load_scorer(
         raise ValueError("attention 'cudnn' takes bfloat16 on an NVIDIA GPU")
     mesh = sharding.mesh(model=model_parallel or _split(files, chosen.itemsize))
     if stated.get("model_type") == "t5":
-        shape = t5.T5Config.read(stated, head=t5.HEAD in files)
-        model = _filled(lambda: t5.T5(shape, nnx.Rngs(0)), files, mesh, chosen, shape.d_kv, t5.IGNORED_TENSORS)
+        shape = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
+        model = _filled(lambda: t5.T5(shape, nnx.Rngs(0)), files, mesh, chosen, shape.d_kv, t5_config.IGNORED_TENSORS)
         return T5Kernel(model, mesh=mesh, max_length=max_length or MAX_LENGTH, max_batch_tokens=max_batch_tokens)
     decoder = config.read(stated)
     most = decoder.max_position_embeddings

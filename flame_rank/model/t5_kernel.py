@@ -70,6 +70,8 @@ class T5Kernel:
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
         """The log-likelihood [R, C] float64, in nats, of each of C labels as what R answers begin with."""
+        if all(len(label) == 1 for label in labels):
+            return self.log_probs(paths, [label[0] for label in labels])
         found = np.empty((len(paths), len(labels)))
         longest = max(map(len, labels))
         for taken, tokens, lengths, answers in self._batches(paths, "score", longest):
