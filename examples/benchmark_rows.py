@@ -69,11 +69,9 @@ def whole(path: list[list[int]]) -> list[int]:
 
 def kernel_row(spec: Spec, *, share: bool) -> Row:
     """The tree of shared prefixes, or with `share` False every path as one piece."""
-    import jax
-
     from flame_rank.judges.directory import load_scorer
 
-    device = jax.devices()[0]
+    device = jax_device(spec)
 
     def memory(key: str) -> int | None:  # None on a CPU
         return (device.memory_stats() or {}).get(key)
@@ -88,6 +86,15 @@ def kernel_row(spec: Spec, *, share: bool) -> Row:
         kernel.forget()  # or the next run would find its prefixes there
         log_probs = kernel.log_probs(paths, spec["verdicts"])
         yield {"log_probs": log_probs.tolist(), "bytes": memory("peak_bytes_in_use")}
+
+
+def jax_device(spec: Spec) -> Any:
+    import jax
+
+    try:
+        return jax.devices(spec["device"])[0]
+    except (RuntimeError, AssertionError) as error:  # an assertion where JAX_PLATFORMS names a platform without plugin
+        raise ImportError(f"JAX finds no {spec['device']} device; pip install 'flame-rank[cuda]'") from error
 
 
 def transformers_row(spec: Spec, *, keep_prompt: bool) -> Row:
@@ -150,11 +157,8 @@ def llama_cpp_row(spec: Spec, *, keep_prefix: bool) -> Row:
     def run(paths: list[list[int]]) -> list[list[float]]:
         log_probs, held = [], []
         for tokens in paths:
-            model.n_tokens = len(
-                list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(held, tokens, strict=False)))
-            )
-            if not keep_prefix:
-                model.n_tokens = 0
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(held, tokens, strict=False))
+            model.n_tokens = len(list(same)) if keep_prefix else 0
             model.eval(tokens[model.n_tokens :])
             held = tokens
             logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), (model.n_vocab(),))
@@ -233,6 +237,7 @@ def product(library: str, spec: Spec, rows: int, inner: int, columns: int) -> Ca
     if library == "jax":
         import jax
 
+        jax_device(spec)
         x, y, matmul = (
             jax.numpy.asarray(a, spec["dtype"]),
             jax.numpy.asarray(b, spec["dtype"]),

@@ -26,6 +26,7 @@ _SIZES = {
 }
 # What a file must state so that a class's own heads (up to 32 of up to 256 numbers) come with a small model.
 _SPARSE = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+# With a base of 5000 a head of 8 has waves of 6, 53, 444 and 3736: one is kept, one stretched in part, two in full.
 _LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -39,7 +40,7 @@ _FULL, _SLIDING = "full_attention", "sliding_attention"
 # texts of the tests.
 VARIANTS: dict[str, dict[str, Any]] = {
     "llama2": {"model_type": "llama", **_SIZES, "num_key_value_heads": 4},
-    "llama3": {"model_type": "llama", **_SIZES, "rope_theta": 500000.0, "rope_scaling": _LLAMA3},
+    "llama3": {"model_type": "llama", **_SIZES, "rope_theta": 5000.0, "rope_scaling": _LLAMA3},
     "mistral": {"model_type": "mistral", **_SIZES, "sliding_window": 16},
     "qwen2": {"model_type": "qwen2", **_SIZES, "tie_word_embeddings": True},
     "qwen3": {"model_type": "qwen3", **_SIZES, "head_dim": 16},
@@ -64,7 +65,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "rms_norm_eps": 1e-3,
         "rope_scaling": {"type": "linear", "factor": 4.0},
     },
-    "llama3_v5": {"model_type": "llama", **_SIZES, "rope_parameters": {"rope_theta": 500000.0, **_LLAMA3}},
+    # With this base one wave of the few is between the two limits of the scaling.
+    "llama3_v5": {"model_type": "llama", **_SIZES, "rope_parameters": {"rope_theta": 5000.0, **_LLAMA3}},
     "llama_sparse": {
         "model_type": "llama",
         **{key: value for key, value in _SIZES.items() if key != "num_key_value_heads"},
@@ -76,6 +78,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "head_dim": 16,
         "sliding_window": None,
         "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"},
+    },
+    "mistral_kinds": {  # Ministral
+        "model_type": "mistral",
+        **_SIZES,
+        "head_dim": 8,
+        "sliding_window": 16,
+        "layer_types": [_FULL, _SLIDING],
     },
     "qwen2_sliding": {
         "model_type": "qwen2",

@@ -16,6 +16,7 @@ import torch
 from checkpoints import VARIANTS, write_checkpoint
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 Array = npt.NDArray[Any]
 PLACES = [0, 5, 15, 16, 17, 30, 39]  # before, at and behind the end of a window of 16
@@ -42,6 +43,7 @@ def reference(model: Any, tokens: Array) -> Array:
 
 
 def main() -> None:
+    disable_progress_bar()
     tokens = np.random.RandomState(0).randint(0, 97, (2, 40)).astype(np.int32)
     found = {"tokens": tokens, "places": np.array(PLACES, np.int32)}
     for name, config in VARIANTS.items():
@@ -52,6 +54,7 @@ def main() -> None:
         print(f"{name}: logits +- {logits.std():.2f}")
     path = Path(__file__).parent / "golden" / "decoder.safetensors"
     save_file(found, path, {name: json.dumps(config) for name, config in VARIANTS.items()})
+    path.chmod(0o644)
     print(f"{path}: {path.stat().st_size} bytes, torch {torch.__version__}")
 
 
