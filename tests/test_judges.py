@@ -194,7 +194,7 @@ def without_line_breaks(folder: Path) -> None:
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda folder: [file.unlink() for file in folder.iterdir()], "No such file"),
+    "empty": (lambda folder: [file.unlink() for file in folder.iterdir()], "neither config.json"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
     "no tokenizer": (lambda folder: (folder / TOKENIZER).unlink(), TOKENIZER),
     "truncated weights": (cut(WEIGHTS, 5000), "not a whole safetensors file"),
