@@ -86,6 +86,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "sliding_window": 16,
         "layer_types": [_FULL, _SLIDING],
     },
+    "mistral_sparse": {"model_type": "mistral", **_SPARSE, "hidden_size": 64, "sliding_window": 16},
     "qwen2_sliding": {
         "model_type": "qwen2",
         **_SIZES,
@@ -127,6 +128,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attn_logit_softcapping": None,
         "final_logit_softcapping": None,
         "layer_types": [_FULL, _SLIDING],
+    },
+    "gemma2_sparse": {"model_type": "gemma2", **_SPARSE},
+    "gemma2_untied": {
+        "model_type": "gemma2",
+        **_SIZES,
+        "head_dim": 16,
+        "attn_logit_softcapping": 0.5,
+        "tie_word_embeddings": False,
     },
     "gemma2_caps": {
         "model_type": "gemma2",

@@ -138,6 +138,20 @@ def test_reads_what_transformers_saves(name: str, tmp_path: Path) -> None:
     assert np.abs(run(ours, tokens(1))[0] - theirs).max() <= 1e-4
 
 
+@pytest.mark.live
+@pytest.mark.parametrize("name", VARIANTS)
+def test_transformers_reads_what_is_saved(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the live comparison needs PyTorch")
+    pytest.importorskip("transformers", reason="the live comparison needs transformers")
+    import make_decoder_golden as golden
+
+    state = nnx.state(made(name), nnx.Param)
+    weights.save(tmp_path / "ours", VARIANTS[name], checkpoint.to_tensors(state), max_shard_bytes=20_000)
+    assert (tmp_path / "ours" / weights.INDEX).exists()
+    theirs = golden.reference(golden.load(tmp_path / "ours"), tokens(1))
+    assert np.abs(run(made(name), tokens(1))[0] - theirs).max() <= 1e-4
+
+
 def _from_directory(folder: Path) -> Decoder:
     stated = json.loads((folder / "config.json").read_text())
     if stated["model_type"] == "ministral":  # as transformers calls a Mistral with layer_types
