@@ -1,0 +1,205 @@
+"""`flame-rank ledger`: what is in a ledger, all of it as JSONL, and what is to be asked again."""
+
+import json
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PAGE = 1000  # lines that are written at a time
+_SHOWN = 10  # reasons of one judge that are printed
+
+_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def ledger() -> None:
+    """Look into a ledger of judgements, export it, or clear it out."""
+
+
+@ledger.command()
+@_FILE
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def info(file: Path, as_json: bool) -> None:
+    """Say whose judgements are in FILE, and how many are invalid and why."""
+    judges = count(file)
+    total = {
+        "bytes": size(file),
+        "judgements": sum(judge.judgements for judge in judges),
+        "invalid": sum(judge.invalid for judge in judges),
+    }
+    if as_json:
+        click.echo(json.dumps({"file": str(file), **total, "judges": [asdict(judge) for judge in judges]}))
+        return
+    click.echo(f"{file}: {_counted(total['judgements'], total['invalid'])}, {_megabytes(total['bytes'])}")
+    for judge in judges:
+        click.echo(f"{judge.name}: {_counted(judge.judgements, judge.invalid)}")
+        for one in judge.reasons[:_SHOWN]:
+            said = "no reason given" if one["reason"] is None else " ".join(one["reason"].split())
+            click.echo(f"  {one['count']:,} {said}")
+        if len(judge.reasons) > _SHOWN:
+            click.echo(f"  and {len(judge.reasons) - _SHOWN:,} reasons more (--json has all)")
+
+
+@ledger.command()
+@_FILE
+@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+def export(file: Path, output: str | None) -> None:
+    """Write all judgements of FILE as JSONL, one a line, in the order of their keys.
+
+    "key" is the sha256 by which a judgement is found. "prompt", "first" and "second" are the first 16 bytes of the
+    sha256 of these texts in UTF-8, "pool" those of all candidates' together, null where the judge does not look at
+    them. "log_odds" that the first is the better one are in nats, "Infinity" or "-Infinity" where they are infinite,
+    and null where the judgement is invalid; "reason" says why.
+    """
+    from flame_rank.errors import UserError
+    from flame_rank.output import Output
+
+    if output and output != "-":
+        folder = Path(output).absolute().parent
+        if not folder.is_dir():
+            raise UserError(f"{output}: its folder does not exist; create {folder}")
+        if Path(output).exists() and file.samefile(output):
+            raise UserError(f"{output}: the ledger itself; name another file")
+    with closing(exported(file)) as pages, Output(output) as out:
+        for lines in pages:
+            out.write(lines)
+
+
+@ledger.command()
+@_FILE
+@click.option("--invalid", is_flag=True, help="Drop invalid judgements, so that they are asked again.")
+@click.option("--judge", metavar="NAME", help="Drop this judge's judgements; with --invalid, its invalid ones.")
+def vacuum(file: Path, invalid: bool, judge: str | None) -> None:
+    """Drop judgements from FILE where asked to, and make it as small as it can be."""
+    before = size(file)
+    dropped, kept, compact = drop(file, invalid=invalid, judge=judge)
+    said = f"{dropped:,} judgements dropped, {kept:,} kept; {_megabytes(before)} before, {_megabytes(size(file))} now"
+    late = "" if compact else " (smaller once the other processes that have it open are done)"
+    click.echo(f"{file}: {said}{late}", err=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeCount:
+    """The judgements of one judge.
+
+    Attributes:
+      name: of the judge.
+      judgements: their number, invalid ones included.
+      invalid: the number of invalid ones.
+      reasons: why they are invalid: `reason`, None where nobody knows, with its `count`; the most frequent first.
+    """
+
+    name: str
+    judgements: int
+    invalid: int
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+def count(path: Path) -> list[JudgeCount]:
+    """The judgements in a ledger, by judge, in the order of their names.
+
+    Raises:
+      UserError: the file is not there, is no ledger, or cannot be read.
+    """
+    from flame_rank.ledger import execute, opened
+
+    rows = """
+      SELECT name, invalid, reason, n FROM judge JOIN (
+        SELECT judge, log_odds IS NULL AS invalid, reason, count(*) AS n FROM judgement GROUP BY 1, 2, 3
+      ) ON judge = judge.id ORDER BY name, n DESC, reason"""
+    judges: dict[str, list[tuple[bool, str | None, int]]] = {}
+    with opened(path) as connection:
+        for name, *group in execute(connection, rows):
+            judges.setdefault(name, []).append((group[0], group[1], group[2]))
+    return [
+        JudgeCount(
+            name=name,
+            judgements=sum(n for _, _, n in groups),
+            invalid=sum(n for invalid, _, n in groups if invalid),
+            reasons=[{"reason": reason, "count": n} for invalid, reason, n in groups if invalid],
+        )
+        for name, groups in judges.items()
+    ]
+
+
+def exported(path: Path) -> Generator[bytes, None, None]:
+    """Yields the judgements of a ledger as lines, a page at a time; `export` says what is in a line.
+
+    Raises:
+      UserError: the file is not there, is no ledger, or cannot be read.
+    """
+    import msgspec
+
+    from flame_rank.ledger import execute, opened
+
+    columns = ("key", "judge", "prompt", "first", "second", "pool", "log_odds", "reason")
+    rows = """
+      SELECT key, name, prompt, first, second, pool, log_odds, reason
+      FROM judgement JOIN judge ON judge.id = judge ORDER BY key"""
+    with opened(path) as connection:
+        cursor = execute(connection, rows)
+        while page := cursor.fetchmany(_PAGE):
+            records = (dict(zip(columns, map(_plain, row), strict=True)) for row in page)
+            yield b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, bool]:
+    """Drops judgements and compacts the file.
+
+    Args:
+      path: the ledger.
+      invalid: drop invalid judgements; with `judge`, only that judge's.
+      judge: drop this judge's judgements; with `invalid`, only its invalid ones. Without both, none is dropped.
+
+    Returns:
+      How many were dropped, how many are left, and whether the file is compact already: it is not while another
+      process reads it.
+
+    Raises:
+      UserError: no judgement is of this judge; the file is not there, is no ledger, or cannot be written.
+    """
+    from flame_rank.errors import UserError
+    from flame_rank.ledger import execute, opened, transaction
+
+    where = ["log_odds IS NULL"] * invalid + ["judge = (SELECT id FROM judge WHERE name = ?)"] * (judge is not None)
+    dropped = 0
+    with opened(path) as connection:
+        names = [name for (name,) in execute(connection, "SELECT name FROM judge ORDER BY name")]
+        if judge is not None and judge not in names:
+            raise UserError(f"{path}: no judgement of a judge {judge!r}; it has {', '.join(names) or 'none at all'}")
+        if where:
+            with transaction(connection):
+                delete = f"DELETE FROM judgement WHERE {' AND '.join(where)}"
+                dropped = connection.execute(delete, [judge] * (judge is not None)).rowcount
+                connection.execute("DELETE FROM judge WHERE id NOT IN (SELECT judge FROM judgement)")
+        [kept] = execute(connection, "SELECT count(*) FROM judgement").fetchone()
+        execute(connection, "VACUUM")
+        [busy, *_] = execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return dropped, kept, not busy
+
+
+def size(path: Path) -> int:
+    """Bytes of a ledger on the disk, with the write-ahead log beside it."""
+    log = Path(f"{path.resolve()}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def _plain(value: Any) -> Any:
+    """A value of a row as JSON has it; for infinity it has no number, and Protocol Buffers' JSON has this word."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and abs(value) == float("inf"):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _counted(judgements: int, invalid: int) -> str:
+    return f"{judgements:,} judgements" + (f", {invalid:,} of them invalid" if invalid else "")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"
