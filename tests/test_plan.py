@@ -1,0 +1,309 @@
+"""What a run will take, against what runs take."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import VARIANTS, write_checkpoint
+from click.testing import CliRunner
+from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
+
+import flame_rank
+import strategies
+from flame_rank import Problem, UserError
+from flame_rank.judges.local import LocalJudge
+from flame_rank.plan import Plan, Plans, _some_pairs, _Text, _too_long
+from flame_rank.plan import plan as make
+from flame_rank.plan_command import plan as command
+from flame_rank.reranker import Reranker
+from strategies import Strategy, by_name
+from strategies.base import FloatArray, IntArray
+
+T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "num_heads": 4}
+WORDS = ["the", "sum", "of", "two", "numbers", "is", "what", "we", "look", "for", "in", "every", "list"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def comparisons() -> None:
+    """Stands in for the strategies' own `comparisons` where they have none yet."""
+    most = {
+        strategies.RoundRobin: lambda n: n * (n - 1) // 2,
+        strategies.Knockout: lambda n: n - 1,
+        strategies.Pointwise: lambda n: n - 1,
+    }
+    for kind, count in most.items():
+        if "comparisons" not in vars(kind):
+
+            def counted(self: Any, n: int, count: Any = count) -> tuple[int, int]:
+                total = count(n) * (2 if getattr(self, "order", "fixed") == "both" else 1)
+                return total, total
+
+            setattr(kind, "comparisons", counted)  # noqa: B010
+
+
+def problems(count: int, seed: int = 0, words: int = 40) -> list[Problem]:
+    """Problems of 1 to 6 candidates, some of them equal."""
+    rng = np.random.default_rng(seed)
+
+    def text() -> str:
+        return " ".join(rng.choice(WORDS, rng.integers(1, words)))
+
+    made = []
+    for k in range(count):
+        texts = [text() for _ in range(rng.integers(1, 7))]
+        made.append(Problem(prompt=f"{k} {text()}", candidates=[*texts, *texts[: rng.integers(0, 2)]]))
+    return made
+
+
+class Counting:
+    """Counts comparisons, by problem, while a run goes on and forgets what a probe asked."""
+
+    name, pool_aware = "counting", False
+
+    def __init__(self, pointwise: bool = False):
+        self.pointwise, self.asked = pointwise, 0
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        self.asked += sum(len(pairs) for _, pairs in asked)
+        return [np.array([float(i - j) / 3 for i, j in pairs]) for _, pairs in asked]
+
+
+def one(found: Plans) -> Plan:
+    (only,) = found.plans
+    return only
+
+
+@pytest.mark.parametrize("order", ["both", "random", "fixed"])
+@pytest.mark.parametrize("name", [name for name in strategies.NAMES if name != "pointwise"])
+def test_comparisons_are_those_of_a_run(name: str, order: Any) -> None:
+    strategy, given, judge = by_name(name, order=order), problems(30), Counting()
+    rankings = list(Reranker(judge, strategy).rank_many(given))
+    found = make(given, Counting(), [strategy])
+    assert sum(ranking.comparisons for ranking in rankings) == judge.asked
+    assert one(found).least <= judge.asked <= one(found).most
+    if name in ("round-robin", "knockout"):
+        assert one(found).least == one(found).most
+    assert (found.problems, found.candidates) == (30, sum(map(len, given)))
+    assert found.distinct == sum(len({*problem.texts}) for problem in given)
+    assert one(found).tokens is None and one(found).programs is None
+
+
+def test_a_pointwise_judge_is_asked_the_same_whatever_the_strategy() -> None:
+    given, judge = problems(20), Counting(pointwise=True)
+    list(Reranker(judge, "round-robin").rank_many(given))
+    found = make(given, Counting(pointwise=True), [by_name("round-robin"), by_name("knockout")])
+    assert [(p.strategy, p.least, p.most) for p in found.plans] == [
+        ("round-robin", judge.asked, judge.asked),
+        ("knockout", judge.asked, judge.asked),
+    ]
+
+
+def test_programs_that_are_equal_up_to_formatting() -> None:
+    given = [Problem(prompt="p", candidates=["def f(): pass", "def f():  pass", "no"])]
+    assert one(make(given, Counting(), [by_name("round-robin")])).most == 6
+    assert one(make(given, Counting(), [by_name("round-robin")], dedupe="ast")).most == 2
+
+
+def folder(path: Path, family: str) -> Path:
+    path.mkdir()
+    size = write_sentencepiece(path, "t5") if family == "t5" else write_byte_bpe(path, template=CHATML)
+    config = T5 if family == "t5" else {**VARIANTS[family], "max_position_embeddings": 4096}
+    write_checkpoint(path, {**config, "vocab_size": size})
+    return path
+
+
+@pytest.fixture(scope="module", params=["qwen2", "t5"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder(tmp_path_factory.mktemp("plan") / request.param, request.param)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder(tmp_path_factory.mktemp("tiny") / "qwen2", "qwen2")
+
+
+def usage(judge: LocalJudge, strategy: Strategy, given: Sequence[Problem]) -> tuple[int, set[Any]]:
+    """The tokens and shapes of a run."""
+    kernel: Any = judge.kernel
+    kernel.usage.tokens, kernel.usage.shapes = 0, set()
+    if hasattr(kernel, "forget"):
+        kernel.forget()
+    list(Reranker(judge, strategy).rank_many(given))
+    return kernel.usage.tokens, kernel.usage.shapes
+
+
+def loaded(path: Path, **options: Any) -> LocalJudge:
+    judge = flame_rank.load_judge(path, **options)
+    assert isinstance(judge, LocalJudge)
+    return judge
+
+
+@pytest.mark.parametrize("order", ["both", "fixed"])
+def test_tokens_and_programs_are_those_of_a_run(checkpoint: Path, order: Any) -> None:
+    judge, strategy, given = loaded(checkpoint), by_name("round-robin", order=order), problems(9, words=20)
+    found = make(given, judge, [strategy])
+    tokens, shapes = usage(judge, strategy, given)
+    assert (one(found).tokens, one(found).programs, one(found).estimated) == (tokens, len(shapes), False)
+    assert one(found).seconds is not None and found.probe.comparisons > 0
+
+
+@pytest.mark.parametrize("on_long", ["cut", "skip"])
+def test_with_what_is_too_long(checkpoint: Path, on_long: str) -> None:
+    judge = loaded(checkpoint, max_length=700, on_long=on_long)
+    given = [Problem(prompt="p " * 30, candidates=["a", "b " * 80, "long " * 300, "more " * 350])]
+    found = make(given, judge, [by_name("round-robin")])
+    tokens, shapes = usage(judge, by_name("round-robin"), given)
+    assert one(found).tokens == tokens and one(found).programs == len(shapes)
+    assert 0 < found.long < 12 and found.on_long == on_long and found.max_length == 700
+
+
+def test_a_small_cache_is_emptied_now_and_then(tiny: Path) -> None:
+    judge, given, strategy = loaded(tiny, max_length=700), problems(12, words=10), by_name("round-robin")
+    kernel: Any = judge.kernel
+    kernel._capacity = 2800  # the least that it may have
+    found = make(given, judge, [strategy])
+    kernel._cache = None
+    tokens, shapes = usage(judge, strategy, given)
+    assert one(found).tokens == pytest.approx(tokens, rel=0.05)
+    assert one(found).programs == pytest.approx(len(shapes), abs=3)
+
+
+def test_an_adaptive_strategy_is_estimated(tiny: Path) -> None:
+    judge, given, strategy = loaded(tiny), problems(12, words=20), by_name("knockout")
+    found = make(given, judge, [strategy])
+    tokens, _ = usage(judge, strategy, given)
+    assert one(found).estimated and one(found).tokens == pytest.approx(tokens, rel=0.25)
+
+
+@pytest.mark.parametrize("order", ["both", "random", "fixed"])
+def test_some_pairs_are_different_and_reach_all(order: str) -> None:
+    for n in range(2, 8):
+        every = n * (n - 1) if order == "both" else n * (n - 1) // 2
+        for most in range(1, every + 1):
+            pairs = _some_pairs(n, most, order)
+            assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs) == most
+            if most >= (2 if order == "both" else 1) * (n - 1):
+                assert {*pairs.ravel().tolist()} == {*range(n)}
+
+
+def test_too_long_is_counted_pair_by_pair() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(1, 7):
+        text = _Text(prompt=5, candidates=rng.integers(0, 10, n))
+        for room in range(5, 26):
+            a = text.candidates
+            expected = sum(5 + a[i] + a[j] > room for i in range(n) for j in range(n) if i != j)
+            assert _too_long(text, room) == expected
+
+
+def test_a_judge_that_fails_has_no_seconds() -> None:
+    class Broken(Counting):
+        def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+            raise RuntimeError("ill")
+
+    class Silent(Counting):
+        def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+            return [np.full(len(pairs), np.nan) for _, pairs in asked]
+
+    for judge, said in ((Broken(), "RuntimeError: ill"), (Silent(), "answered no comparison")):
+        found = make(problems(5), judge, [by_name("round-robin")])
+        assert one(found).seconds is None and said in str(found.probe.problem)
+
+
+def test_the_file_is_a_stream() -> None:
+    read = 0
+
+    def source() -> Iterator[Problem]:
+        nonlocal read
+        for problem in problems(2000, words=2):
+            read += 1
+            yield problem
+
+    assert make(source(), Counting(), [by_name("knockout")]).problems == read == 2000
+
+
+# The command.
+
+
+def run(*arguments: object, given: str | None = None) -> tuple[str, str]:
+    result = CliRunner().invoke(command, [*map(str, arguments)], input=given, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout, result.stderr
+
+
+def lines(*records: Any) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+GOOD = {"prompt": "p", "candidates": ["ccc", "a", "bb", "a"]}
+
+
+def test_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(lines(GOOD, GOOD))
+    out, err = run(path, "--judge", "functions:shorter")
+    head, *rows = out.splitlines()
+    assert head.split() == ["strategy", "comparisons", "seconds"]
+    assert [row.split()[0] for row in rows] == list(strategies.NAMES)
+    assert next(row.split()[1] for row in rows if row.startswith("round-robin")) == "12"
+    assert "2 problems, 8 candidates, 6 without repetitions" in err and "comparisons probed" in err
+
+
+def test_json_from_standard_input() -> None:
+    arguments = ("-", "--judge", "functions:shorter", "--json", "--strategy", "knockout", "--strategy", "round-robin")
+    out, _ = run(*arguments, "--order", "fixed", given=lines(GOOD))
+    knockout, every = map(json.loads, out.splitlines())
+    assert (knockout["strategy"], knockout["least"], knockout["most"], knockout["tokens"]) == ("knockout", 2, 2, None)
+    assert every["most"] == 3 and every["judge"] == "functions:shorter" and math.isfinite(every["seconds"])
+    assert (every["problems"], every["candidates"], every["distinct"]) == (1, 4, 3)
+
+
+def test_the_default_judge_is_pointwise(tiny_judge_dir: Path) -> None:
+    out, err = run("--judge", tiny_judge_dir, given=lines(GOOD))
+    assert out.splitlines()[1].split()[:2] == ["any", "2"] and "n - 1 comparisons" in err
+
+
+def test_a_local_judge_has_tokens(tiny: Path) -> None:
+    out, _ = run("--judge", tiny, "--strategy", "round-robin", given=lines(GOOD))
+    head, row = out.splitlines()
+    assert head.split() == ["strategy", "comparisons", "tokens", "programs", "seconds"] and "at most" not in row
+
+
+def test_one_candidate_each_takes_nothing() -> None:
+    single = {"prompt": "p", "candidates": ["a", "a"]}
+    out, _ = run("--judge", "functions:shorter", "--json", given=lines(single))
+    assert all(json.loads(line)["most"] == 0 == json.loads(line)["seconds"] for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        ((), "", "no problem in it"),
+        ((), lines(GOOD) + "{\n", "stdin:2: not JSON"),
+        (("--judge", "nowhere"), lines(GOOD), "--judge nowhere"),
+        (("--judge", "functions:shorter", "--max-length", "9"), lines(GOOD), "takes no max_length"),
+        (("--strategy", "pointwise", "--order", "both"), lines(GOOD), "pointwise takes no --order"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: tuple[str, ...], given: str, said: str) -> None:
+    judge = () if "--judge" in arguments else ("--judge", "functions:shorter")
+    with pytest.raises(UserError) as error:
+        run(*arguments, *judge, given=given)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_bad_lines_are_left_out_where_asked_to() -> None:
+    out, err = run("--judge", "functions:shorter", "--json", "--on-bad-line", "skip", given="{\n" + lines(GOOD))
+    assert json.loads(out.splitlines()[0])["problems"] == 1 and "stdin:1" in err
+
+
+def test_the_command_is_light() -> None:
+    code = "import flame_rank.plan_command, sys; assert not {'numpy', 'jax', 'tqdm'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
