@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from strategies.aggregate_new import bradley_terry, count_wins
+from strategies.aggregate import bradley_terry, count_wins
 from strategies.base import FloatArray, IntArray
 
 TOLERANCE = 1e-12  # evalica's, of the norm of a step; its own default is 1e-6

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,31 +101,18 @@ def plan(
     with tqdm(reading, unit=" problems", disable=disable, file=sys.stderr) as shown:
         found = make(shown, loaded, chosen, dedupe=dedupe)
     if loaded.pointwise and not names:
-        found = _for_any(found)
+        found = replace(found, plans=tuple(replace(one, strategy="any") for one in found.plans))
     _say(found)
     click.echo("\n".join(json.dumps(one) for one in _records(found)) if as_json else _table(found))
 
 
 def _strategies(names: tuple[str, ...], options: dict[str, Any]) -> "list[Strategy]":
-    """The strategies of these names, or all, each with the options that it takes."""
+    """The strategies of these names, or all."""
     given = {name: value for name, value in options.items() if value is not None}
-    chosen = []
-    for name in dict.fromkeys(names or strategies.NAMES):
-        taken = {field.name for field in fields(type(strategies.by_name(name)))}  # type: ignore[arg-type]
-        refused = [option for option in given if option not in taken]
-        if names and refused:
-            raise UserError(f"--strategy {name} takes no --{refused[0]}; leave one of the two out")
-        try:
-            chosen.append(strategies.by_name(name, **{key: value for key, value in given.items() if key in taken}))
-        except ValueError as error:
-            raise UserError(f"--strategy {name}: {error}") from error
-    return chosen
-
-
-def _for_any(found: "Plans") -> "Plans":
-    from dataclasses import replace
-
-    return replace(found, plans=tuple(replace(one, strategy="any") for one in found.plans))
+    try:
+        return [strategies.by_name(name, **given) for name in dict.fromkeys(names or strategies.NAMES)]
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _say(found: "Plans") -> None:

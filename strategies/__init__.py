@@ -7,31 +7,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from strategies.active import Active as Active
     from strategies.base import Order as Order
     from strategies.base import Schedule as Schedule
     from strategies.base import Standing as Standing
     from strategies.base import Strategy as Strategy
+    from strategies.double_elimination import DoubleElimination as DoubleElimination
+    from strategies.heap import Heap as Heap
     from strategies.knockout import Knockout as Knockout
+    from strategies.merge import Merge as Merge
+    from strategies.pivot import Pivot as Pivot
     from strategies.pointwise import Pointwise as Pointwise
+    from strategies.posterior import standing as standing
     from strategies.round_robin import RoundRobin as RoundRobin
+    from strategies.swiss import Swiss as Swiss
+    from strategies.window import Window as Window
 
 OWNER: Final = "flame_rank"  # `strategies` is a common name: flame_rank checks that the package it got is this one
 
 _CLASSES = {  # name of a strategy -> its class
     "round-robin": "RoundRobin",
     "knockout": "Knockout",
+    "double-elimination": "DoubleElimination",
+    "swiss": "Swiss",
+    "merge": "Merge",
+    "heap": "Heap",
+    "window": "Window",
+    "pivot": "Pivot",
+    "active": "Active",
     "pointwise": "Pointwise",
 }
 NAMES: Final = tuple(_CLASSES)
 
 _MODULES = {  # name handed on -> where it lives
-    "Order": "strategies.base",
-    "Schedule": "strategies.base",
-    "Standing": "strategies.base",
-    "Strategy": "strategies.base",
-    "Knockout": "strategies.knockout",
-    "Pointwise": "strategies.pointwise",
-    "RoundRobin": "strategies.round_robin",
+    **{_CLASSES[name]: f"strategies.{name.replace('-', '_')}" for name in _CLASSES},
+    **dict.fromkeys(("Order", "Schedule", "Standing", "Strategy"), "strategies.base"),
+    "standing": "strategies.posterior",
 }
 
 

@@ -1,91 +1,346 @@
-"""From judgements to scores: least squares on the graph of comparisons.
+"""From a matrix of log-odds, or from counted wins, to a score for each candidate.
 
-HodgeRank (Jiang, Lim, Yao, Ye: Statistical ranking and combinatorial Hodge theory, 2011): the scores whose
-differences fit the log-odds best. On complete data this is the mean of a candidate's row of log-odds.
+Three views of the same judgements, and the scores that are computed from each:
+  log_odds [n, n]      what judges answer: entry [i, j] = nats that i is the better one when i stood first, NaN = not
+                       asked or invalid, the diagonal ignored -> copeland, borda, win_rate
+  wins [n, n]          entry [i, j] >= 0 = how often i won against j, a tie being half a win for each; may be fractions;
+                       the diagonal ignored -> bradley_terry, pagerank, rank_centrality
+  asked, outcomes [M]  comparisons one after the other -> elo
+`wins_of`, `verdicts_of` and `comparisons_of` lead from the first to the others, `count_wins` from the third to the
+second. All scores: the higher the better, and finite whatever is missing, tied or infinite.
 """
 
+import math
+from typing import Final
+
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, cg
+from scipy.special import expit, logsumexp
 
-from strategies.base import DECIMALS, FloatArray, IntArray, Standing
+from strategies.base import FloatArray, IntArray
 
-CERTAIN = 1e6  # nats: what an infinite log-odds counts as, so that one such answer does not make scores NaN
+CERTAIN: Final = 1e6  # nats: what an infinite log-odds counts as
+DIGITS: Final = 9  # margins are rounded to so many decimals: what is below comes from the order of a sum
+NEWTON_STEPS: Final = 1000  # 10 are usual; each goes one nat at most where a score lies far out
+UNBOUNDED: Final = "their scores have no bound, or none that float64 can find; give a prior above 0"
+ELO_START: Final = 1000.0
+ELO_SCALE: Final = 400 / math.log(10)  # Elo points a nat: 400 points are odds of 10 to 1
 
 
-def standing(asked: IntArray, log_odds: FloatArray, n: int) -> Standing:
-    """The standing that judgements give.
+def margins(log_odds: FloatArray) -> FloatArray:
+    """By how much each candidate is better than each other: the two orders of a pair as one observation.
 
-    Order is by score to 9 decimals, ties by position; p_best is the softmax of the scores, for two candidates
-    with mean log-odds l exactly sigmoid(l); decided means that the valid judgements connect all candidates.
+    Args:
+      log_odds: [n, n] float64, nats that i is the better one when i stood first, NaN = not asked or invalid.
+
+    Returns:
+      [n, n] float64, antisymmetric: (l_ij - l_ji) / 2, or the one of them that is valid, in nats, rounded to DIGITS
+      decimals; 0 = a tie. NaN where neither is valid, and on the diagonal.
+    """
+    clipped = np.clip(log_odds, -CERTAIN, CERTAIN)
+    np.fill_diagonal(clipped, np.nan)  # np.clip made a copy
+    here, there = ~np.isnan(clipped), ~np.isnan(clipped.T)
+    total = np.where(here, clipped, 0.0) - np.where(there, clipped.T, 0.0)  # [n, n]
+    orders = here.astype(np.int64) + there  # [n, n], how many orders of the pair are known: 0, 1, 2
+    return np.where(orders > 0, np.round(total / np.maximum(orders, 1), DIGITS), np.nan)
+
+
+def wins_of(log_odds: FloatArray) -> FloatArray:
+    """Wins as probabilities: of a compared pair with margin m one has sigmoid(m) of a win, the other the rest.
+
+    A pair counts once, whether one or both of its orders are known.
+
+    Args:
+      log_odds: [n, n] float64, as in `margins`.
+
+    Returns:
+      wins: [n, n] float64, [i, j] + [j, i] = 1 for a compared pair and 0 for another.
+    """
+    margin = margins(log_odds)
+    wins: FloatArray = np.where(np.isnan(margin), 0.0, expit(margin))
+    return wins
+
+
+def verdicts_of(log_odds: FloatArray) -> FloatArray:
+    """Wins as verdicts: 1 for the better one of a compared pair, 1/2 for each of a tied one. As `wins_of` otherwise."""
+    margin = margins(log_odds)
+    return np.where(np.isnan(margin), 0.0, (1 + np.sign(margin)) / 2)
+
+
+def comparisons_of(log_odds: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The compared pairs as a sequence, in order of position, each with the probability that its first one wins.
+
+    Args:
+      log_odds: [n, n] float64, as in `margins`.
+
+    Returns:
+      asked: [P, 2] int64, (first, second), first < second.
+      outcomes: [P] float64, sigmoid of the margin.
+    """
+    margin = margins(log_odds)
+    asked = np.argwhere(np.triu(~np.isnan(margin)))
+    return asked, expit(margin[asked[:, 0], asked[:, 1]])
+
+
+def count_wins(asked: IntArray, outcomes: FloatArray, n: int) -> FloatArray:
+    """Counts comparisons.
 
     Args:
       asked: [M, 2] int64, the comparisons (first, second).
-      log_odds: [M] float64, nats that the first is the better one; NaN = invalid and left out.
-      n: number of candidates.
-    """
-    scores, decided = _fit(asked, log_odds, n)
-    weights = np.exp(scores - scores.max())
-    return Standing(
-        order=np.argsort(-np.round(scores, DECIMALS), kind="stable"),
-        scores=scores,
-        p_best=weights / weights.sum(),
-        decided=decided,
-    )
-
-
-def least_squares(asked: IntArray, log_odds: FloatArray, n: int) -> FloatArray:
-    """The scores whose differences fit the valid log-odds best, of all such the ones of least norm.
-
-    The two orders of a pair count as one observation, (l_ij - l_ji) / 2, or as the one of them that is valid.
-    Each part of the graph that valid judgements connect is centred on 0; a candidate without any has score 0.
-
-    Args:
-      asked: [M, 2] int64, the comparisons (first, second), first != second; a comparison asked again is
-        averaged.
-      log_odds: [M] float64, nats that the first is the better one; NaN = invalid and left out; infinite
-        values, which a judge should have clipped, count as +-CERTAIN.
+      outcomes: [M] float64, 1 = the first won, 0 = the second, 1/2 = a tie, and any fraction between; NaN = invalid
+        and left out.
       n: number of candidates.
 
     Returns:
-      [n] float64, nats.
+      wins: [n, n] float64.
     """
-    return _fit(asked, log_odds, n)[0]
+    valid = ~np.isnan(outcomes)
+    (first, second), won = asked[valid].T, outcomes[valid]
+    cells = np.concatenate([first * n + second, second * n + first])
+    return np.bincount(cells, np.concatenate([won, 1 - won]), n * n).reshape(n, n).astype(np.float64, copy=False)
 
 
-def clipped(log_odds: FloatArray) -> FloatArray:
-    """Log-odds [M] without infinities; NaN stays."""
-    return np.clip(log_odds, -CERTAIN, CERTAIN)
+def copeland(log_odds: FloatArray) -> FloatArray:
+    """Pairs won minus pairs lost, by the sign of the margin (Copeland 1951).
+
+    Args:
+      log_odds: [n, n] float64, as in `margins`.
+
+    Returns:
+      [n] float64. A tie, and a pair not compared, changes nothing for either: half a win and half a loss.
+    """
+    score: FloatArray = np.nansum(np.sign(margins(log_odds)), axis=1)
+    return score
 
 
-def _fit(asked: IntArray, log_odds: FloatArray, n: int) -> tuple[FloatArray, bool]:
-    """Scores [n], and whether the valid judgements connect all candidates."""
-    valid = ~np.isnan(log_odds)
-    cell = (asked[:, 0] * n + asked[:, 1])[valid]
-    total = np.bincount(cell, weights=clipped(log_odds[valid]), minlength=n * n).reshape(n, n)
-    count = np.bincount(cell, minlength=n * n).reshape(n, n)
-    mean = total / np.maximum(count, 1)  # [n, n], 0 where nothing was asked
-    orders = (count > 0).astype(np.int64)
-    orders = orders + orders.T  # [n, n], how many orders of the pair are known: 0, 1, 2
-    observed = (mean - mean.T) / np.maximum(orders, 1)  # [n, n], antisymmetric
-    edges = orders > 0
-    flow = observed.sum(axis=1)  # [n]
-    if edges.sum() == n * (n - 1):
-        return flow / n, True
-    part = _parts(edges)
-    same = part[:, None] == part[None, :]
-    # The Laplacian is singular on each part's constant vector. Adding ones over the part makes it invertible and gives
-    # that direction the solution 0, because the flow of a part sums to 0.
-    laplacian = np.diag(edges.sum(axis=1)) - edges
-    return np.linalg.solve(laplacian + same, flow), bool(same.all())
+def borda(log_odds: FloatArray) -> FloatArray:
+    """The mean margin over the opponents that a candidate was compared with: Borda's count (1781), in log-odds.
+
+    Args:
+      log_odds: [n, n] float64, as in `margins`.
+
+    Returns:
+      [n] float64, nats; 0 for a candidate that was compared with none.
+    """
+    margin = margins(log_odds)
+    opponents = (~np.isnan(margin)).sum(axis=1)
+    score: FloatArray = np.nansum(margin, axis=1) / np.maximum(opponents, 1)
+    return score
 
 
-def _parts(edges: npt.NDArray[np.bool_]) -> IntArray:
-    """For each node of an undirected graph [n, n] the lowest node that it is connected to: [n]."""
-    n = len(edges)
-    part = np.arange(n)
-    while True:
-        lowest = np.minimum(part, np.where(edges, part[None, :], n).min(axis=1))
-        lowest = lowest[lowest]  # also halves the way along a chain
-        if np.array_equal(lowest, part):
-            return part
-        part = lowest
+def win_rate(log_odds: FloatArray) -> FloatArray:
+    """The share of its compared opponents that a candidate beats, a tie being half.
+
+    Args:
+      log_odds: [n, n] float64, as in `margins`.
+
+    Returns:
+      [n] float64 in [0, 1]; 1/2 for a candidate that was compared with none.
+    """
+    wins = verdicts_of(log_odds)
+    won, lost = wins.sum(axis=1), wins.sum(axis=0)
+    opponents = won + lost
+    return np.where(opponents > 0, won / np.maximum(opponents, 1), 0.5)
+
+
+def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
+    """Scores under which i beats j with probability sigmoid(score_i - score_j), given how often it did.
+
+    Bradley, Terry: Rank analysis of incomplete block designs, Biometrika 39, 1952. The maximum of the posterior, by
+    Newton's method. Without a prior, differences beyond some 30 nats come out too small: the wins against them are
+    lost in rounding.
+
+    Args:
+      wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
+      prior: precision, in 1 / nats^2, of a Gaussian prior around 0 on each score. Under 0.1, a single verdict on two
+        candidates gives the winner a probability of 0.9. 0 = none: the maximum of the likelihood.
+
+    Returns:
+      [n] float64, nats; each part of the graph that comparisons connect is centred on 0.
+
+    Raises:
+      ValueError: without a prior there is no finite maximum, or none within reach of float64.
+    """
+    graph = csr_array(_off_diagonal(wins))
+    part = _parts(graph, finite=prior > 0)
+    (winner, loser), count = graph.tocoo().coords, graph.data  # [E] each, the ordered pairs with wins
+    difference = csr_array(  # [E, n], takes scores to the winner's less the loser's
+        (np.tile([1.0, -1.0], len(count)), np.stack([winner, loser], axis=1).ravel(), np.arange(len(count) + 1) * 2),
+        shape=(len(count), len(wins)),
+    )
+    won, lost = graph.sum(axis=1), graph.sum(axis=0)  # [n]
+    scores = _centred(np.log((won + 1) / (lost + 1)), part)  # near the maximum where everyone met many others
+    noise = np.finfo(float).eps * np.linalg.norm(won + lost)
+    for _ in range(NEWTON_STEPS):
+        ahead = difference @ scores  # [E], nats
+        surprise = count * expit(-ahead)  # [E], how many of the wins were not to be expected
+        gradient = difference.T @ surprise - prior * scores
+        weight = surprise * expit(ahead)  # [E], the information in the wins
+        step = _solve_laplacian(difference, weight, prior, gradient, noise)
+        # No line search: the third derivative along a step is at most r times the second, r being its longest edge, and
+        # for such functions Newton's step times log(1 + r) / r climbs from everywhere and still converges quadratically
+        # (Sun, Tran-Dinh: Generalized self-concordant functions, 2019).
+        longest = np.abs(difference @ step).max(initial=0.0)
+        scores = scores + step * (math.log1p(longest) / longest if longest > 0 else 1.0)
+        if longest < 1e-8:
+            return _centred(scores, part)
+    raise ValueError(f"the scores did not settle in {NEWTON_STEPS} steps: {UNBOUNDED}")
+
+
+def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> FloatArray:
+    """Ratings that move with each comparison, in the order given.
+
+    Elo: The rating of chessplayers, past and present, 1978. Candidates do not improve from one comparison to the next
+    as players do, so a small k, under which the order of the comparisons matters less, is right for them.
+
+    Args:
+      asked: [M, 2] int64, the comparisons (first, second), first != second; from a matrix of log-odds both of
+        `comparisons_of(log_odds)`, repeated (np.tile) as often as the ratings need to settle.
+      outcomes: [M] float64, as in `count_wins`.
+      n: number of candidates.
+      k: points that a sure winner gets who was expected to lose.
+
+    Returns:
+      [n] float64, Elo points around ELO_START.
+    """
+    ratings = [ELO_START] * n
+    for (first, second), won in zip(asked.tolist(), outcomes.tolist(), strict=True):
+        if not math.isnan(won):
+            # 1 / (1 + 10^(-d / 400)), written so that no difference overflows
+            expected = (1 + math.tanh((ratings[first] - ratings[second]) / (2 * ELO_SCALE))) / 2
+            ratings[first] += k * (won - expected)
+            ratings[second] -= k * (won - expected)
+    return np.array(ratings)
+
+
+def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
+    """Where a walk spends its time that goes from a candidate to one that beat it, in proportion to the wins.
+
+    Page, Brin, Motwani, Winograd: The PageRank citation ranking, 1999; solved exactly. Only the shares of a candidate's
+    losses count, not how many they are: where wins are fractions and everyone has lost something to everyone, the order
+    can come out wrong, and of two candidates both score 1/2. It is a method for verdicts.
+
+    Args:
+      wins: [n, n] float64; from a matrix of log-odds `verdicts_of(log_odds)`.
+      damping: in [0, 1), the probability of going on rather than to start anew anywhere; a candidate without a loss
+        is left for anywhere.
+
+    Returns:
+      [n] float64, sums to 1.
+
+    Raises:
+      ValueError: damping is not in [0, 1).
+    """
+    if not 0 <= damping < 1:
+        raise ValueError(f"damping is {damping}; it is at least 0 and below 1")
+    wins = _off_diagonal(wins)
+    n = len(wins)
+    lost = wins.sum(axis=0)
+    step = wins / np.where(lost > 0, lost, 1.0)  # [to, from], columns sum to 1, or to 0 where there is no loss
+    # What a column of zeros loses is given to all alike, as a new start would, by making the shares sum to 1.
+    time = np.linalg.solve(np.eye(n) - damping * step, np.ones(n))
+    share: FloatArray = time / time.sum()
+    return share
+
+
+def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
+    """The log of where a walk spends its time that goes from i to j at the rate of the share of their games j won.
+
+    Negahban, Oh, Shah: Rank centrality: ranking from pairwise comparisons, Operations Research 65, 2017. On exact
+    Bradley-Terry probabilities and without a prior these are the Bradley-Terry scores.
+
+    Args:
+      wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
+      prior: wins that are added to both sides of every compared pair. 0 = none.
+
+    Returns:
+      [n] float64, nats; each part of the graph that comparisons connect is centred on 0.
+
+    Raises:
+      ValueError: without a prior some score is infinite.
+    """
+    wins = _off_diagonal(wins)
+    part = _parts(csr_array(wins), finite=prior > 0)
+    games = wins + wins.T
+    rates = np.where(games > 0, (wins.T + prior) / np.where(games > 0, games + 2 * prior, 1.0), 0.0)  # [from, to]
+    scores = np.zeros(len(wins))
+    for label in range(part.max(initial=-1) + 1):
+        members = np.flatnonzero(part == label)
+        scores[members] = _log_stationary(rates[np.ix_(members, members)])
+    return _centred(scores, part)
+
+
+def _off_diagonal(wins: FloatArray) -> FloatArray:
+    """A copy [n, n] with zeros on the diagonal."""
+    wins = wins.copy()
+    np.fill_diagonal(wins, 0.0)
+    return wins
+
+
+def _parts(graph: csr_array, *, finite: bool) -> IntArray:
+    """Labels [n], from 0, of the parts of the graph that comparisons connect.
+
+    Raises:
+      ValueError: not `finite` from elsewhere, and in some part there is a group that never lost to the rest of it.
+    """
+    count, part = connected_components(graph, connection="weak")
+    if not finite and connected_components(graph, connection="strong", return_labels=False) > count:
+        raise ValueError(f"some candidates never lost to others, or never won: {UNBOUNDED}")
+    labels: IntArray = part.astype(np.int64)
+    return labels
+
+
+def _centred(scores: FloatArray, part: IntArray) -> FloatArray:
+    """The scores [n] less the mean of each part."""
+    mean = np.bincount(part, scores) / np.maximum(np.bincount(part), 1)
+    centred: FloatArray = scores - mean[part]
+    return centred
+
+
+def _solve_laplacian(
+    difference: csr_array, weight: FloatArray, prior: float, right: FloatArray, noise: float
+) -> FloatArray:
+    """x [n] with (D^T diag(weight) D + prior) x = right, by conjugate gradients.
+
+    Args:
+      difference: D [E, n].
+      weight: [E] float64.
+      prior: added to the diagonal.
+      right: [n] float64; without a prior it sums to 0 over each part, as does x.
+      noise: the norm of what rounding has made of `right`.
+    """
+    diagonal = abs(difference).T @ weight + prior
+    scale = 1 / np.where(diagonal > 0, diagonal, 1.0)
+
+    def product(x: FloatArray) -> FloatArray:
+        y: FloatArray = difference.T @ (weight * (difference @ x)) + prior * x
+        return y
+
+    matrix = LinearOperator((len(right), len(right)), product, dtype=float)
+    x: FloatArray = cg(matrix, right, rtol=1e-4, atol=noise, M=diags_array(scale))[0]
+    return x
+
+
+def _log_stationary(rates: FloatArray) -> FloatArray:
+    """The log of the stationary distribution, up to a constant, of a chain in which each state leads to each other.
+
+    Grassmann, Taksar, Heyman: Regenerative analysis and steady state distributions for Markov chains, 1985. It takes
+    out one state after the other without a subtraction, so that the rarest state is as exact as the most frequent.
+
+    Args:
+      rates: [n, n] float64, from i to j; the diagonal is 0.
+    """
+    rates = rates.copy()
+    n = len(rates)
+    leaving = np.ones(n)
+    for i in range(n - 1, 0, -1):
+        leaving[i] = rates[i, :i].sum()
+        if leaving[i] == 0 or not rates[:i, i].any():  # such rates have underflowed
+            raise ValueError(f"some candidates hardly ever lost to others, or hardly ever won: {UNBOUNDED}")
+        rates[:i, :i] += np.outer(rates[:i, i], rates[i, :i] / leaving[i])
+    logs = np.zeros(n)
+    for i in range(1, n):
+        logs[i] = logsumexp(logs[:i], b=rates[:i, i]) - np.log(leaving[i])
+    return logs

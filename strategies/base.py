@@ -26,12 +26,14 @@ class Standing:
       p_best: [n] float64, indexed by candidate, the probability of being the best; sums to 1.
       decided: False when the valid judgements do not connect all candidates: scores of different parts then
         cannot be compared, and the head of `order` is no winner.
+      p_top: the probability that the first K of `order` are the true best K, where K > 1 was asked for.
     """
 
     order: IntArray
     scores: FloatArray
     p_best: FloatArray
     decided: bool
+    p_top: float | None = None
 
     @property
     def tied(self) -> list[int]:
@@ -45,6 +47,34 @@ class Standing:
 # sent their log-odds, [M] float64 in nats that the first is the better one, NaN = invalid; returns the
 # standing.
 Schedule: TypeAlias = Generator[IntArray, FloatArray, Standing]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every strategy can be told.
+
+    Attributes:
+      order: the order policy; "both" asks every pair twice and cancels a judge's bias for a place.
+      budget: comparisons for a problem, None = as many as the strategy takes. What is not asked for want of budget
+        counts as a tie.
+      top: how many of the best are wanted; strategies that can find one with less work find so many.
+
+    Raises:
+      ValueError: no such order policy, or a budget or top that is no positive number.
+    """
+
+    order: Order = "both"
+    budget: int | None = None
+    top: int = 1
+
+    def __post_init__(self) -> None:
+        check_options(self.order, self.budget, self.top)
+
+    def _bounds(self, least: int, most: int) -> tuple[int, int]:
+        """Comparisons from pairs, under the order policy and the budget."""
+        each = 2 if self.order == "both" else 1
+        room = None if self.budget is None else self.budget // each
+        return tuple(each * (pairs if room is None else min(pairs, room)) for pairs in (least, most))  # type: ignore[return-value]
 
 
 @runtime_checkable
@@ -63,11 +93,17 @@ class Strategy(Protocol):
           rng: the source of every coin the schedule throws, so that a seed gives the same comparisons again.
         """
 
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons that a schedule of n candidates asks."""
 
-def check_order(order: str) -> None:
-    """Raises ValueError unless `order` is an order policy."""
+
+def check_options(order: str, budget: int | None, top: int) -> None:
+    """Raises ValueError unless these are an order policy, a budget and a number of first places."""
     if order not in get_args(Order):
         raise ValueError(f"order is {order!r}; it is one of {', '.join(get_args(Order))}")
+    for name, value in (("budget", budget), ("top", top)):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+            raise ValueError(f"{name} is {value!r}; it is a whole number, 1 or more")
 
 
 def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray:
@@ -82,7 +118,6 @@ def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray
     Returns:
       [M, 2] int64, M = 2P for both, otherwise P.
     """
-    check_order(order)
     if order == "both":
         return np.stack([pairs, pairs[:, ::-1]], axis=1).reshape(-1, 2)  # [P, 2, 2] -> [2P, 2]
     if order == "random":

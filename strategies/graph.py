@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
-from strategies.aggregate_new import DIGITS, margins
+from strategies.aggregate import DIGITS, margins
 from strategies.base import FloatArray, IntArray
 
 KEMENY_MOST: Final = 16  # candidates in one tier: time and memory double with each further one

@@ -5,22 +5,27 @@ from typing import ClassVar
 
 import numpy as np
 
-from strategies.aggregate import standing
-from strategies.base import Schedule
+from strategies.base import Options, Schedule
+from strategies.posterior import pointwise_standing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pointwise:
-    """Every other candidate against the first one: n - 1 comparisons in one round.
+class Pointwise(Options):
+    """Every other candidate against the first one: n - 1 comparisons in one round, whatever the order policy.
 
     The answers of a pointwise judge are transitive, so the comparisons that are not asked follow from these.
     """
 
     name: ClassVar[str] = "pointwise"
 
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
+        count = min(n - 1, self.budget or n)
+        return count, count
+
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """One round of (j, 0) for all other j of n candidates; throws no coin."""
-        others = np.arange(1, n)
+        """One round of (j, 0) for the other j of n candidates; throws no coin."""
+        others = np.arange(1, self.comparisons(n)[0] + 1)
         asked = np.stack([others, np.zeros_like(others)], axis=1)  # [n - 1, 2]
         log_odds = (yield asked) if len(asked) else np.empty(0)
-        return standing(asked, log_odds, n)
+        return pointwise_standing(asked, log_odds, n, self.top)

@@ -5,27 +5,34 @@ from typing import ClassVar
 
 import numpy as np
 
-from strategies.aggregate import standing
-from strategies.base import Order, Schedule, check_order, ordered
+from strategies.base import Options, Schedule, ordered
+from strategies.posterior import standing
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundRobin:
-    """All n (n - 1) / 2 pairs.
+class RoundRobin(Options):
+    """All n (n - 1) / 2 pairs, or with a budget so many of them as it has room for, everyone as often as anyone.
 
-    Attributes:
-      order: the order policy; "both" asks n (n - 1) comparisons and cancels a judge's bias for a position,
-        the others ask half as many and keep it.
+    `order` "both" asks n (n - 1) comparisons and cancels a judge's bias for a position, the others ask half as many
+    and keep it.
     """
 
     name: ClassVar[str] = "round-robin"
-    order: Order = "both"
 
-    def __post_init__(self) -> None:
-        check_order(self.order)
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
+        pairs = n * (n - 1) // 2
+        return self._bounds(pairs, pairs)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """One round of all pairs of n candidates; rng throws the coins of order "random"."""
-        asked = ordered(np.argwhere(np.tri(n, k=-1).T), self.order, rng)  # (i, j), i < j
+        """One round of n candidates; rng throws the coins of order "random", and who is left out for the budget."""
+        pairs = np.argwhere(np.tri(n, k=-1).T)  # (i, j), i < j
+        room = self.comparisons(n)[0] // (2 if self.order == "both" else 1)
+        if room < len(pairs):  # rings over a shuffled circle, of neighbours, of next but one, ...
+            circle, step = rng.permutation(n), np.arange(1, n // 2 + 1)[:, None]
+            at = np.arange(n)
+            rings = np.sort(np.stack([circle[at + 0 * step], circle[(at + step) % n]], axis=-1).reshape(-1, 2), axis=1)
+            pairs = rings[:room]
+        asked = ordered(pairs, self.order, rng)
         log_odds = (yield asked) if len(asked) else np.empty(0)
-        return standing(asked, log_odds, n)
+        return standing(asked, log_odds, n, self.top)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from strategies.aggregate_new import (
+from strategies.aggregate import (
     ELO_SCALE,
     borda,
     bradley_terry,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.aggregate_new import margins
+from strategies.aggregate import margins
 from strategies.base import FloatArray, IntArray
 from strategies.graph import KEMENY_MOST, beats, components, cycles, kemeny, ranked_pairs, top_cycle
 

@@ -15,8 +15,8 @@ import flame_rank
 from flame_rank.records import Candidate, Problem, Ranking
 from flame_rank.reranker import Reranker, rerank
 from strategies import Knockout, RoundRobin, Standing
-from strategies.aggregate import standing
 from strategies.base import FloatArray, IntArray, Schedule
+from strategies.posterior import standing
 
 Answer = Callable[[Problem, str, str], float]
 

@@ -1,0 +1,50 @@
+"""Merge sort: a full order from about n log2(n) pairs, the fewest that do if the judge makes no mistakes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from strategies.base import Options, Schedule
+from strategies.evidence import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(Options):
+    """Sorted lists are merged two by two, all merges of a level at once: a round is as wide as there are merges.
+
+    The order is that of all judgements together, not of the sort alone: it differs where they contradict it.
+    """
+
+    name: ClassVar[str] = "merge"
+
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
+        sizes, least, most = [1] * n, 0, 0
+        while len(sizes) > 1:
+            for a, b in zip(sizes[::2], sizes[1::2], strict=False):
+                least, most = least + min(a, b), most + a + b - 1
+            sizes = [sum(sizes[i : i + 2]) for i in range(0, len(sizes), 2)]
+        return self._bounds(least, most)
+
+    def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
+        """The levels of one sort of n candidates; rng throws the coins of order "random"."""
+        evidence = Evidence(n, self, rng)
+        lists = [[i] for i in range(n)]
+        while len(lists) > 1 and evidence.affords():
+            merges = [_Merging(a, b) for a, b in zip(lists[::2], lists[1::2], strict=False)]
+            while asking := [merging for merging in merges if merging.a and merging.b]:
+                pairs = np.array([(merging.a[0], merging.b[0]) for merging in asking], np.int64)
+                leads = yield from evidence.ask(pairs)
+                for merging, first in zip(asking, evidence.first_wins(pairs, leads), strict=True):
+                    merging.done.append((merging.a if first else merging.b).pop(0))
+            lists = [merging.done + merging.a + merging.b for merging in merges] + lists[len(merges) * 2 :]
+        return evidence.standing()
+
+
+class _Merging:
+    """Two sorted lists, best first, on their way into one."""
+
+    def __init__(self, a: list[int], b: list[int]):
+        self.a, self.b = a, b
+        self.done: list[int] = []
