@@ -5,13 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
+from flame_rank.ledger_command import ledger as ledger_command
+from flame_rank.plan_command import plan
 
 if TYPE_CHECKING:
     from flame_rank.jsonl import BadLine
@@ -38,6 +40,8 @@ def cli() -> None:
 
 
 cli.add_command(humaneval)
+cli.add_command(ledger_command)
+cli.add_command(plan)
 
 
 @cli.command()
@@ -64,6 +68,23 @@ cli.add_command(humaneval)
 @click.option(
     "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
 )
+@click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
+@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Stop a problem when the best is the best with this probability (strategy active).",
+)
+@click.option(
+    "--dedupe",
+    type=click.Choice(["exact", "ast"]),
+    default="exact",
+    show_default=True,
+    help="Judge once what is equal: texts, or programs up to their formatting.",
+)
+@click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows.")
+@click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
 )
@@ -96,6 +117,12 @@ def rerank(
     template: str | None,
     explain: bool,
     strategy: str | None,
+    order: str | None,
+    budget: int | None,
+    confidence: float | None,
+    dedupe: str,
+    ledger: str | None,
+    unordered: bool,
     top: int | None,
     group_by: str,
     problems: Path | None,
@@ -138,7 +165,21 @@ def rerank(
         max_batch_tokens=max_batch_tokens,
         template=template,
     )
-    reranker = Reranker(loaded, strategy, seed=seed, explain=explain)
+    if confidence is not None and strategy not in (None, "active"):
+        raise UserError(f"--confidence is for the strategy active, not {strategy}; leave one of the two out")
+    reranker = Reranker(
+        loaded,
+        strategy,
+        order=cast(Any, order),
+        budget=budget,
+        confidence=confidence,
+        top=top,
+        dedupe=cast(Any, dedupe),
+        ledger=ledger,
+        ordered=not unordered,
+        seed=seed,
+        explain=explain,
+    )
     summary = _Summary()
     disable = None if sys.stderr else True  # None = where it is no terminal
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
@@ -150,6 +191,7 @@ def rerank(
     except BadLine as error:
         kept = f"; the {summary.problems} before it are in {output}.part" if output and output != "-" else ""
         raise UserError(f"{error}{kept}") from error
+    summary.remembered = reranker.remembered
     summary.say(bad, on_bad_line)
     return UNFINISHED if summary.undecided or bad.count else RANKED
 
@@ -198,7 +240,7 @@ class _Summary:
 
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
-        self.undecided = self.tied = self.invalid = self.truncated = 0
+        self.undecided = self.tied = self.invalid = self.truncated = self.remembered = 0
         self.healths: list[float] = []
 
     def add(self, ranking: "Ranking") -> None:
@@ -216,6 +258,7 @@ class _Summary:
         lines = getattr(bad, "count", 0)
         where = f" (in {getattr(bad, 'path', '')})" if on_bad_line == "quarantine" else ""
         wrong = [
+            (self.remembered, "of them from the ledger"),
             (self.undecided, "problems undecided"),
             (lines, f"bad lines left out{where}"),
             (self.invalid, "judgements invalid"),

@@ -19,7 +19,7 @@ from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ra
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("tied", "invalid", "reasons", "truncated", "health", "explanation", "top"),
+    *("p_top", "tied", "invalid", "reasons", "truncated", "health", "explanation", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -70,6 +70,8 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         "strategy": ranking.strategy,
         "judge": ranking.judge,
     }
+    if ranking.standing.p_top is not None:
+        fields["p_top"] = ranking.standing.p_top
     if ranking.tied:
         fields["tied"] = ranking.tied
     if ranking.invalid:

@@ -5,7 +5,7 @@ comparison, and how they are cut) and model/kernel.py (what is encoded once, and
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -54,9 +54,9 @@ class Plan:
       least, most: comparisons; equal where the number does not depend on what the judge says.
       tokens: to encode, each distinct piece once; of a T5 whole texts. None for judges that are no local model.
       programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled for.
-      estimated: which pairs are asked depends on answers or coins: tokens and programs are those of `most`
-        comparisons of some pairs.
-      seconds: by the probe, for `most` comparisons, compiling included; None where there is none.
+      estimated: which pairs are asked depends on answers or coins: tokens, programs and seconds are those of a run
+        over candidates of random qualities.
+      seconds: by the probe, compiling included; None where there is none.
     """
 
     strategy: str
@@ -135,21 +135,24 @@ def plan(
                 run.add(text)
     probe = _probe(judge, sample)
     plans = []
-    for name, run in zip([strategy.name for strategy in strategies], runs, strict=True):
-        run.call()
-        least, most = (sum(sizes[n] * run.comparisons(n)[end] for n in sizes) for end in (0, 1))
+    for strategy, run in zip(strategies, runs, strict=True):
+        run.finish()
+        for n, count in sizes.items():
+            run.count(n, count)
+        bounds = {n: run.strategy.comparisons(n) for n in sizes}
+        least, most = (sum(sizes[n] * bounds[n][end] for n in sizes) for end in (0, 1))
         units = run.tokens
         if reader is None:
-            units = sum(n * count for n, count in sizes.items() if n > 1) if judge.pool_aware else most
+            units = sum(n * count for n, count in sizes.items() if n > 1) if judge.pool_aware else run.comparisons
         seconds = None if probe.seconds is None else probe.seconds * units + probe.compiling * len(run.shapes)
         plans.append(
             Plan(
-                strategy=name,
+                strategy=strategy.name,
                 least=least,
                 most=most,
                 tokens=run.tokens if reader else None,
                 programs=len(run.shapes) if reader else None,
-                estimated=any(not run.pairs(n)[1] for n in sizes if n > 1),
+                estimated=run.estimated,
                 seconds=0.0 if most == 0 else seconds,
             )
         )
@@ -265,63 +268,81 @@ def _too_long(text: _Text, room: int) -> int:
     return int(above.sum() - (text.prompt + 2 * lengths > room).sum())  # not a candidate with itself
 
 
+@dataclass(kw_only=True)
+class _Open:
+    """A problem at work: the rounds that its schedule has left to ask, [M, 2] each."""
+
+    number: int
+    text: _Text
+    rounds: list[IntArray]
+
+
 @dataclass
 class _Run:
     """One strategy at work on lengths instead of texts.
 
     Attributes:
+      comparisons: asked.
       tokens: encoded.
       shapes: of programs.
-      waiting: problems that the next call of the judge is collected from.
-      used: tokens in the kernel's cache.
+      estimated: what is asked depends on answers or coins.
+      used: tokens in the kernel's cache; `known` are the prefixes there.
     """
 
     strategy: Strategy
     reader: _Reader | None
     batch: int
+    comparisons: int = 0
     tokens: int = 0
     shapes: set[tuple[str, int, int, int]] = field(default_factory=set)
-    waiting: list[_Text] = field(default_factory=list)
-    pending: int = 0
+    estimated: bool = False
+    opened: deque[_Open] = field(default_factory=deque)
+    number: int = 0
     used: int = 0
+    known: set[tuple[int, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.comparisons = cache(self.strategy.comparisons)
-        self.pairs = cache(self._pairs)
+        self.rounds = cache(self._rounds)
 
-    def _pairs(self, n: int) -> tuple[IntArray, bool]:
-        """The comparisons [M, 2] of n candidates, and whether they are these whatever the judge says."""
-        least, most = self.comparisons(n)
-        if most == 0:
-            return np.empty((0, 2), np.int64), True
-        order = getattr(self.strategy, "order", "fixed")
-        if least == most and order != "random":
-            one, other = (next(self.strategy.schedule(n, np.random.default_rng(seed))) for seed in (0, 1))
-            if len(one) == most and np.array_equal(one, other):  # all in one round, and no coin is thrown
-                return np.asarray(one, np.int64), True
-        return _some_pairs(n, most, order), False
+    def _rounds(self, n: int) -> list[IntArray]:
+        """The rounds [M, 2] of n candidates, whose qualities are drawn at random where answers matter."""
+        rounds, again = (_played(self.strategy, n, seed) for seed in (0, 1))
+        same = len(rounds) == len(again) and all(map(np.array_equal, rounds, again))
+        self.estimated |= not same or len(rounds) > 1 or (n > 1 and getattr(self.strategy, "order", "") == "random")
+        return rounds
+
+    def count(self, n: int, problems: int) -> None:
+        """Counts the comparisons of problems with n candidates each."""
+        self.comparisons += problems * sum(map(len, self.rounds(n)))
 
     def add(self, text: _Text) -> None:
-        """Collects a problem for the next call of the judge, and makes that call where enough is collected."""
-        self.waiting.append(text)
-        self.pending += len(self.pairs(len(text.candidates))[0])
-        if self.pending >= self.batch or len(self.waiting) >= self.batch:
+        """Opens a problem, when those that are open leave room for it: as Reranker.rank_many does."""
+        while len(self.opened) >= self.batch or self._pending() >= self.batch:
+            self.call()
+        self.number += 1
+        self.opened.append(_Open(number=self.number, text=text, rounds=list(self.rounds(len(text.candidates)))))
+
+    def finish(self) -> None:
+        """Plays all rounds that are left."""
+        while self.opened:
             self.call()
 
+    def _pending(self) -> int:
+        return sum(len(one.rounds[0]) for one in self.opened if one.rounds)
+
     def call(self) -> None:
-        """One call of the judge."""
-        texts, self.waiting, self.pending = self.waiting, [], 0
-        pairs = [self.pairs(len(text.candidates))[0] for text in texts]
+        """One call of the judge: the rounds of all open problems."""
+        asking = [(one, one.rounds.pop(0)) for one in self.opened if one.rounds]
+        while self.opened and not self.opened[0].rounds:
+            self.opened.popleft()
         reader = self.reader
-        if reader is None or not sum(map(len, pairs)):
+        if reader is None or not asking:
             return
-        problem = np.repeat(np.arange(len(texts)), [len(asked) for asked in pairs])  # [M]
-        first = np.concatenate([asked[:, 0] for asked in pairs])
-        prompt = np.array([text.prompt for text in texts])[problem]
-        a, b = (
-            np.concatenate([text.candidates[asked[:, side]] for text, asked in zip(texts, pairs, strict=True)])
-            for side in (0, 1)
-        )
+        lengths = [len(asked) for _, asked in asking]
+        problem = np.repeat([one.number for one, _ in asking], lengths)  # [M]
+        prompt = np.repeat([one.text.prompt for one, _ in asking], lengths)
+        first = np.concatenate([asked[:, 0] for _, asked in asking])
+        a, b = (np.concatenate([one.text.candidates[asked[:, side]] for one, asked in asking]) for side in (0, 1))
         over = prompt + a + b > reader.room
         if over.any():
             if reader.on_long == "cut":
@@ -348,18 +369,24 @@ class _Run:
         assert self.reader is not None
         root, roots = _numbered(problem, prompt)
         group, groups = _numbered(root, first, a)
-        own = np.zeros(len(groups), np.int64)
-        own[np.unique(root[groups], return_index=True)[1]] = 1  # groups whose prompt is new
-        cells = np.cumsum(own * prompt[groups] + prompt[groups] + a[groups])
+        own = [(int(problem[i]), int(prompt[i])) for i in roots]
+        grown = [(*own[root[i]], int(first[i]), int(a[i])) for i in groups]
+        new = np.array([key not in self.known for key in own])
+        more = np.array([key not in self.known for key in grown])
+        brings = np.zeros(len(groups), bool)  # groups that are the first of a new prompt
+        brings[np.unique(root[groups], return_index=True)[1]] = new
+        cells = np.cumsum(brings * prompt[groups] + more * (prompt + a)[groups])
         fits = int(np.searchsorted(cells, self.reader.capacity - self.used, side="right"))
         if fits < len(groups) and (fits or self.used):  # a full cache is emptied, and what is needed is encoded again
             columns = (problem, first, prompt, a, b)
             if fits:
                 self._shared(*(column[group < fits] for column in columns))
-            self.used = 0
+            self.used, self.known = 0, set()
             self._shared(*(column[group >= fits] for column in columns))
             return
         self.used += int(cells[-1])
+        self.known.update(own, grown)
+        roots, groups = roots[new], groups[more]
         self.tokens += int(prompt[roots].sum() + a[groups].sum() + b.sum())
         self._pack("extend", prompt[roots], np.zeros(len(roots), np.int64))
         self._pack("extend", a[groups], prompt[groups])
@@ -373,18 +400,19 @@ class _Run:
             self.shapes.add((level, buckets.length(int(prefixes[taken].max())), T, rows))
 
 
-def _some_pairs(n: int, most: int, order: str) -> IntArray:
-    """As many comparisons [M, 2] of n candidates: first so that they reach all, then at random."""
-    rng = np.random.default_rng(0)
-    tree = np.stack([rng.integers(np.arange(1, n)), np.arange(1, n)], axis=1)
-    every = np.argwhere(np.tri(n, k=-1).T)
-    rng.shuffle(every)
-    pairs = np.concatenate([tree, every])
-    pairs = pairs[_numbered(pairs[:, 0], pairs[:, 1])[1]]
-    if order == "both":
-        return np.stack([pairs, pairs[:, ::-1]], axis=1).reshape(-1, 2)[:most]
-    flipped = rng.integers(2, size=(len(pairs), 1)) == 1
-    return np.where(flipped & (order == "random"), pairs[:, ::-1], pairs)[:most]
+def _played(strategy: Strategy, n: int, seed: int) -> list[IntArray]:
+    """The rounds [M, 2] of a schedule that is told differences of random qualities: small ones, none is ever sure."""
+    rng = np.random.default_rng(seed)
+    quality = rng.normal(scale=0.1, size=n)
+    schedule = strategy.schedule(n, rng)
+    rounds: list[IntArray] = []
+    try:
+        asked = next(schedule)
+        while True:
+            rounds.append(np.asarray(asked, np.int64).reshape(-1, 2))
+            asked = schedule.send(quality[rounds[-1]] @ np.array([1.0, -1.0]))
+    except StopIteration:
+        return rounds
 
 
 def _numbered(*columns: IntArray) -> tuple[IntArray, IntArray]:

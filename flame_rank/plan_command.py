@@ -77,8 +77,8 @@ def plan(
 
     FILE and JUDGE are those of rerank. Comparisons are exact, or "at most" where a strategy may end early. Tokens (of a
     directory of weights only) are those that are encoded, every distinct piece once, and programs are what is compiled;
-    "about" where the pairs that will be asked depend on the answers. Seconds are those of at most so many comparisons,
-    estimated from a few that are judged now: up to 272 of a directory of weights, 9 of a function.
+    "about" where the pairs that will be asked depend on the answers. Seconds are estimated from a few comparisons that
+    are judged now: up to 272 of a directory of weights, 9 of a function.
     """
     from tqdm import tqdm
 

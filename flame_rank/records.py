@@ -137,7 +137,7 @@ class Ranking(Sequence[str | Candidate]):
     Attributes:
       problem: what was ranked.
       standing: how its candidates stand, indexed as in problem.candidates.
-      comparisons: number of judgements that were asked for, answered from a ledger or by the judge.
+      comparisons: number of judgements that the strategy asked for, answered from a ledger or by the judge.
       strategy: name of the strategy.
       judge: name of the judge.
       invalid: number of judgements that could not be had and were left out.

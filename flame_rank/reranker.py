@@ -6,19 +6,24 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 import strategies
+from flame_rank.dedupe import How, distinct
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
+from flame_rank.ledger import Ledger
 from flame_rank.records import Candidate, Problem, Ranking
-from strategies.base import FloatArray, IntArray, Schedule, Standing, Strategy
+from strategies.base import FloatArray, IntArray, Order, Schedule, Standing, Strategy
 
 ScheduleFunction = Callable[[int, np.random.Generator], Schedule]
 
+_SILENT = "the judge gave no log-odds"
+COMMIT = 1024  # comparisons at most between two commits to a ledger
 _PAIRWISE = "round-robin"  # what a pairwise judge is asked by default: the paper's (section 5, Table 4)
 
 
@@ -61,6 +66,13 @@ class Reranker:
         judge: Judge | PairFunction | str | None = None,
         strategy: str | Strategy | ScheduleFunction | None = None,
         *,
+        order: Order | None = None,
+        budget: int | None = None,
+        top: int | None = None,
+        confidence: float | None = None,
+        dedupe: How = "exact",
+        ledger: str | Path | None = None,
+        ordered: bool = True,
         seed: int = 0,
         batch: int = 128,
         explain: bool = False,
@@ -70,14 +82,23 @@ class Reranker:
             ships inside.
           strategy: a name, a strategy, or a generator function (n, rng); None for what suits the judge. A pointwise
             judge is asked once for each candidate whatever strategy is named: more would repeat what it said.
+          order: "both" orders of a pair, a "random" one, or the "fixed" one of the candidates' positions; as the
+            strategy has it where it is None, and so for the next three.
+          budget: comparisons of a problem at most.
+          top: how many of the best are wanted.
+          confidence: stop a problem when the best is the best with this probability; of the strategy "active", which
+            it chooses where none is named.
+          dedupe: "exact": equal texts are judged once; "ast": so are programs equal up to formatting.
+          ledger: a file that keeps every judgement: what it knows is not asked again, in this run or a later one.
+          ordered: yield rankings in input order; otherwise as soon as they are there.
           seed: of the strategy's coins.
           batch: comparisons that are collected from open problems for one call of the judge.
           explain: have the judge say why the best of each problem is better than the next.
 
         Raises:
           ValueError: no strategy has this name.
-          TypeError: judge or strategy is nothing of the kind.
-          UserError: the judge has no words to explain with.
+          TypeError: judge or strategy is nothing of the kind, or the strategy has no such option.
+          UserError: the judge has no words to explain with, or no name for a ledger, or the ledger cannot be used.
         """
         self.judge = _judge(judge)
         if explain and not hasattr(self.judge, "explain"):
@@ -85,8 +106,18 @@ class Reranker:
                 f"the judge {self.judge.name} has no words; explanations take a language model as the judge"
             )
         self.explain = explain
-        self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise)
-        self.seed, self.batch = seed, batch
+        options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
+        given = {name: value for name, value in options.items() if value is not None}
+        self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise, given)
+        self.seed, self.batch, self.ordered = seed, batch, ordered
+        distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises where there is no such way
+        self.dedupe: How = dedupe
+        if ledger is not None and isinstance(self.judge, FunctionJudge) and not self.judge.named:
+            raise UserError(
+                f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
+            )
+        self._ledger = Ledger(Path(ledger), self.judge) if ledger is not None else None
+        self.remembered = 0  # comparisons that the ledger answered
 
     def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem."""
@@ -118,35 +149,67 @@ class Reranker:
                     pending += 0 if one.round is None else len(one.round)
             self._ask([one for one in opened if one.round is not None])
             done = []
-            while opened and opened[0].round is None:
-                done.append(opened.popleft())
+            if self.ordered:
+                while opened and opened[0].round is None:
+                    done.append(opened.popleft())
+            else:
+                done = [one for one in opened if one.round is None]
+                opened = deque(one for one in opened if one.round is not None)
             yield from self._rankings(done)
         if failure is not None:
             raise failure
 
     def _open(self, problem: Problem) -> _Open:
         """Starts a problem's schedule over its distinct texts."""
-        first: dict[str, int] = {}
         texts = problem.texts
-        for i, text in enumerate(texts):
-            first.setdefault(text, i)
-        number = {text: k for k, text in enumerate(first)}
+        member = distinct(problem, self.dedupe)
+        place = np.unique(member, return_index=True)[1].astype(np.int64)
         # The coins belong to the problem, not to its place in a file.
         rng = np.random.default_rng([self.seed, zlib.crc32("\0".join((problem.prompt, *texts)).encode())])
         one = _Open(
             problem=problem,
-            place=np.fromiter(first.values(), np.int64),
-            member=np.fromiter((number[text] for text in texts), np.int64),
-            schedule=self._schedule(len(first), rng),
+            place=place,
+            member=member,
+            schedule=self._schedule(len(place), rng),
         )
         one.advance(None)
         return one
 
     def _ask(self, asking: list[_Open]) -> None:
-        """Has the judge answer every open round; what failed is asked once more, then left out."""
+        """Has every open round answered, by the ledger where it knows and by the judge where it does not."""
         if not asking:
             return
         rounds = [cast(IntArray, one.round) for one in asking]
+        if self._ledger is None:
+            answers = self._judged(asking, rounds)
+        else:
+            answers = [np.full(len(asked), np.nan) for asked in rounds]
+            waiting: list[tuple[int, IntArray]] = []  # a problem, and which of its round
+            pairs = [(one.problem, asked) for one, asked in zip(asking, rounds, strict=True)]
+            for k, known in enumerate(self._ledger.look_up(pairs)):
+                answers[k][known.known] = known.log_odds[known.known]
+                asking[k].invalid += int(np.isnan(known.log_odds[known.known]).sum())
+                asking[k].reasons.update(dict.fromkeys(known.reasons))
+                self.remembered += int(known.known.sum())
+                if not known.known.all():
+                    left = np.flatnonzero(~known.known)
+                    waiting += [(k, left[i : i + COMMIT]) for i in range(0, len(left), COMMIT)]
+            for batch in _batches(waiting):
+                some = [asking[k] for k, _ in batch]
+                asked = [rounds[k][at] for k, at in batch]
+                heard = self._judged(some, asked)
+                self._ledger.record(
+                    [(one.problem, pairs) for one, pairs in zip(some, asked, strict=True)],
+                    heard,
+                    [self._why(one) if np.isnan(said).any() else None for one, said in zip(some, heard, strict=True)],
+                )
+                for (k, at), said in zip(batch, heard, strict=True):
+                    answers[k][at] = said
+        for one, log_odds in zip(asking, answers, strict=True):
+            one.advance(log_odds)
+
+    def _judged(self, asking: list[_Open], rounds: list[IntArray]) -> list[FloatArray]:
+        """The judge's answers; what failed is asked once more, then left out."""
         answers = self._answers(asking, rounds)
         failed = [k for k, log_odds in enumerate(answers) if np.isnan(log_odds).any()]
         if failed:
@@ -157,9 +220,14 @@ class Reranker:
                 answers[k][at] = log_odds
                 if left := int(np.isnan(log_odds).sum()):
                     asking[k].invalid += left
-                    asking[k].reasons.setdefault("the judge gave no log-odds")
-        for one, log_odds in zip(asking, answers, strict=True):
-            one.advance(log_odds)
+                    asking[k].reasons.setdefault(_SILENT)
+        return answers
+
+    def _why(self, one: _Open) -> str:
+        """Why judgements of a problem failed: the judge's own words where it has some."""
+        notes: Any = getattr(self.judge, "notes", None)
+        said = notes(one.problem).failures if notes else ()
+        return next((reason for reason in (*said, *one.reasons) if reason != _SILENT), _SILENT)
 
     def _answers(self, asking: list[_Open], rounds: list[IntArray]) -> list[FloatArray]:
         """One call of the judge, or one for each problem where that call raised; NaN for what raises again."""
@@ -197,7 +265,7 @@ class Reranker:
         said = notes(one.problem) if notes else Notes()
         reasons = dict.fromkeys([*said.failures, *one.reasons]) if one.invalid else {}
         if len(reasons) > 1:  # a judge that says why need not be told that it said nothing
-            reasons.pop("the judge gave no log-odds", None)
+            reasons.pop(_SILENT, None)
         return Ranking(
             problem=one.problem,
             standing=_spread(cast(Standing, one.standing), one.member),
@@ -217,10 +285,10 @@ def rerank(
     *,
     judge: Judge | PairFunction | str | None = None,
     strategy: str | Strategy | ScheduleFunction | None = None,
-    seed: int = 0,
+    **options: Any,
 ) -> Ranking:
-    """Ranks the candidates for a prompt, best first; arguments as in Reranker."""
-    return Reranker(judge, strategy, seed=seed).rank(prompt, candidates)
+    """Ranks the candidates for a prompt, best first; arguments and options as in Reranker."""
+    return Reranker(judge, strategy, **options).rank(prompt, candidates)
 
 
 def _judge(judge: Judge | PairFunction | str | None) -> Judge:
@@ -235,16 +303,40 @@ def _judge(judge: Judge | PairFunction | str | None) -> Judge:
     raise TypeError(f"judge is a {type(judge).__name__}, not a judge, its name or a function f(prompt, pairs)")
 
 
-def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: bool) -> tuple[str, ScheduleFunction]:
+def _strategy(
+    strategy: str | Strategy | ScheduleFunction | None, pointwise: bool, options: dict[str, Any]
+) -> tuple[str, ScheduleFunction]:
     """A strategy's name and its schedules."""
-    named = strategies.by_name(strategy or _PAIRWISE) if strategy is None or isinstance(strategy, str) else strategy
+    if strategy is None or isinstance(strategy, str):
+        name = strategy or ("active" if "confidence" in options else _PAIRWISE)
+        if "confidence" in options and name != "active":
+            raise ValueError(f"confidence is an option of the strategy 'active', not of {name!r}")
+        named: Strategy | ScheduleFunction = strategies.by_name(name, **options)
+    elif options:
+        raise TypeError(f"{', '.join(options)} are for a strategy by name; this one has its own: set them there")
+    else:
+        named = strategy
     if isinstance(named, Strategy):
         if pointwise and named.name in strategies.NAMES:
-            named = strategies.by_name("pointwise")
+            named = strategies.by_name("pointwise", budget=options.get("budget"), top=options.get("top", 1))
         return named.name, named.schedule
     if callable(named):
         return getattr(named, "__name__", type(named).__name__), named
     raise TypeError(f"strategy is a {type(named).__name__}, not a name, a strategy or a generator function")
+
+
+def _batches(waiting: list[tuple[int, IntArray]]) -> Iterator[list[tuple[int, IntArray]]]:
+    """Parts of rounds, COMMIT comparisons together at most."""
+    batch: list[tuple[int, IntArray]] = []
+    size = 0
+    for part in waiting:
+        if batch and size + len(part[1]) > COMMIT:
+            yield batch
+            batch, size = [], 0
+        batch.append(part)
+        size += len(part[1])
+    if batch:
+        yield batch
 
 
 def _best_two(ranking: Ranking) -> tuple[int, int] | None:

@@ -21,8 +21,8 @@ CALM = 12  # comparisons before the first stop: from fewer, the judge's noise is
 class Active(Options):
     """A posterior over the qualities says what each comparison would tell; see strategies/posterior.py.
 
-    First a ring, in which everyone is once first and once second. Then a round is chosen one by one: the comparison that
-    most lessens the variances of the differences between candidates, weighted by the probabilities that they are the
+    First a ring, in which everyone is once first and once second. Then rounds are chosen one by one: the comparison
+    that most lessens the variances of the differences between candidates, weighted by their probabilities of being the
     best. What an answer does to the variances does not depend on the answer, so a round can be chosen without one.
 
     Attributes:

@@ -93,9 +93,6 @@ class Strategy(Protocol):
           rng: the source of every coin the schedule throws, so that a seed gives the same comparisons again.
         """
 
-    def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons that a schedule of n candidates asks."""
-
 
 def check_options(order: str, budget: int | None, top: int) -> None:
     """Raises ValueError unless these are an order policy, a budget and a number of first places."""

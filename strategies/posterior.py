@@ -2,8 +2,8 @@
 
 The model: a candidate has a quality s, and a judgement of (first, second) is s_first - s_second plus a noise of the
 pair, plus a bias for the first place where only one order of the pair was asked. Qualities and noise are normal, their
-variances unknown, and integrated out: s / noise over a grid, the noise by its conjugate prior, so that what is left is a
-Student distribution. Bradley-Terry's model with log-odds in the place of verdicts.
+variances unknown, and integrated out: their ratio over a grid, the noise by its conjugate prior, so that what is left
+is a Student distribution. Bradley-Terry's model with log-odds in the place of verdicts.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ RATIOS = 2.0 ** np.arange(-14, 6)  # variance of the noise over that of the qual
 # that it agrees with itself does not make it right.
 ROUNDING = 1e-6
 # The candidates' qualities are no sample of a normal distribution: some are right and some are wrong, and to draw the
-# best towards the mean as its fit says would be too much. Half as much is calibrated (examples/benchmark_strategies.py).
+# best towards the mean as its fit says would be too much. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
 USUAL, SURE = np.log(0.2), 2.0  # a priori the logarithm of such a ratio is about this, give or take
 LARGE = 400  # candidates; above, correlations are left out and the ratio is taken to be usual: n^3 is too slow
@@ -277,8 +277,8 @@ def _standing(observed: Observations, scores: FloatArray, known: Posterior, top:
 def _flow(observed: Observations, log_odds: FloatArray) -> FloatArray:
     """[n], the sum of what the judgements say for a candidate."""
     n = observed.n
-    flow: FloatArray = np.bincount(observed.pairs[:, 0], log_odds, n) - np.bincount(observed.pairs[:, 1], log_odds, n)
-    return flow
+    first, second = observed.pairs.T
+    return np.asarray(np.bincount(first, log_odds, n) - np.bincount(second, log_odds, n), np.float64)
 
 
 def _laplacian(observed: Observations) -> FloatArray:

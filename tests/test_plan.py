@@ -19,7 +19,7 @@ import flame_rank
 import strategies
 from flame_rank import Problem, UserError
 from flame_rank.judges.local import LocalJudge
-from flame_rank.plan import Plan, Plans, _some_pairs, _Text, _too_long
+from flame_rank.plan import Plan, Plans, Probe, _Text, _too_long
 from flame_rank.plan import plan as make
 from flame_rank.plan_command import plan as command
 from flame_rank.reranker import Reranker
@@ -154,33 +154,32 @@ def test_with_what_is_too_long(checkpoint: Path, on_long: str) -> None:
     assert 0 < found.long < 12 and found.on_long == on_long and found.max_length == 700
 
 
-def test_a_small_cache_is_emptied_now_and_then(tiny: Path) -> None:
-    judge, given, strategy = loaded(tiny, max_length=600), problems(5, words=6), by_name("round-robin")
-    kernel: Any = judge.kernel
-    kernel._capacity = 2560  # the least that it may have
-    found = make(given, judge, [strategy])
-    kernel._cache = None
-    tokens, shapes = usage(judge, strategy, given)
-    assert one(found).tokens == pytest.approx(tokens, rel=0.05)
-    assert one(found).programs == pytest.approx(len(shapes), abs=3)
+@pytest.fixture
+def idle(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> LocalJudge:
+    """A judge that packs and counts and computes nothing: all are tied."""
+    judge = loaded(tiny, max_length=600)
+    monkeypatch.setattr(judge.kernel, "_extend", lambda params, cache, *arrays, S: cache)
+    monkeypatch.setattr(judge.kernel, "_score", lambda params, cache, tokens, *arrays, S: np.zeros((len(tokens), 1, 2)))
+    monkeypatch.setattr("flame_rank.plan._probe", lambda judge, sample: Probe())
+    return judge
 
 
-def test_an_adaptive_strategy_is_estimated(tiny: Path) -> None:
-    judge, given, strategy = loaded(tiny), problems(8, words=6), by_name("knockout")
-    found = make(given, judge, [strategy])
-    tokens, _ = usage(judge, strategy, given)
-    assert one(found).estimated and one(found).tokens == pytest.approx(tokens, rel=0.25)
+def test_a_small_cache_is_emptied_now_and_then(idle: LocalJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle.kernel, "_capacity", 2560)  # the least that it may have
+    given, strategy = problems(60), by_name("round-robin")
+    found = make(given, idle, [strategy])
+    tokens, shapes = usage(idle, strategy, given)
+    assert one(found).tokens == pytest.approx(tokens, rel=0.02)
+    assert one(found).programs == pytest.approx(len(shapes), rel=0.1)
 
 
-@pytest.mark.parametrize("order", ["both", "random", "fixed"])
-def test_some_pairs_are_different_and_reach_all(order: str) -> None:
-    for n in range(2, 8):
-        every = n * (n - 1) if order == "both" else n * (n - 1) // 2
-        for most in range(1, every + 1):
-            pairs = _some_pairs(n, most, order)
-            assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs) == most
-            if most >= (2 if order == "both" else 1) * (n - 1):
-                assert {*pairs.ravel().tolist()} == {*range(n)}
+@pytest.mark.parametrize("name", [name for name in strategies.NAMES if name not in ("round-robin", "pointwise")])
+def test_an_adaptive_strategy_is_estimated(name: str, idle: LocalJudge) -> None:
+    given, strategy = problems(60), by_name(name)
+    found = make(given, idle, [strategy])
+    tokens, shapes = usage(idle, strategy, given)
+    assert one(found).estimated and 0.8 * tokens <= (one(found).tokens or 0) <= 2 * tokens
+    print(name, found.plans, tokens, len(shapes))
 
 
 def test_too_long_is_counted_pair_by_pair() -> None:

@@ -26,6 +26,7 @@ class FunctionJudge:
         name: its identity; the function's own name where none is given.
         """
         self._f = f
+        self.named = name is not None  # only then it has an identity that a ledger can hold
         self.name = name or f"function:{getattr(f, '__qualname__', type(f).__name__)}"
         self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
 
