@@ -178,8 +178,7 @@ def test_an_adaptive_strategy_is_estimated(name: str, idle: LocalJudge) -> None:
     given, strategy = problems(60), by_name(name)
     found = make(given, idle, [strategy])
     tokens, shapes = usage(idle, strategy, given)
-    assert one(found).estimated and 0.8 * tokens <= (one(found).tokens or 0) <= 2 * tokens
-    print(name, found.plans, tokens, len(shapes))
+    assert one(found).estimated and one(found).tokens == pytest.approx(tokens, rel=0.25)
 
 
 def test_too_long_is_counted_pair_by_pair() -> None:

@@ -1,0 +1,91 @@
+"""Measures every strategy on simulated judges: which candidate it picks, at how many comparisons, and how sure it is.
+
+    python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--json FILE] [--plot FILE]
+
+1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p`: what
+the strategy said of that, on average; `error`: the expected calibration error of p in ten parts of equal count. The
+problems are the same for all strategies. The plot (SVG or PNG) takes matplotlib.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+import strategies
+from strategies import Strategy, by_name
+from strategies.simulate import JUDGES, SimulatedProblem, play
+
+
+def contenders(n: int) -> dict[str, Strategy]:
+    """The strategies that are compared, by what the table calls them."""
+    found = {name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")}
+    found["round-robin, random order"] = by_name("round-robin", order="random")
+    for times in (2, 4):
+        found[f"active, {times}N"] = by_name("active", budget=times * n)
+    found["active, P(best) 0.9"] = by_name("active", confidence=0.9)
+    return found
+
+
+def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, Any]:
+    """One row of the table."""
+    right, best, said, asked = np.zeros((4, problems))
+    for k in range(problems):
+        problem = SimulatedProblem.draw(n, JUDGES[judge], k)
+        standing, comparisons = play(strategy, problem.table, np.random.default_rng(k))
+        pick = standing.order[0]
+        right[k], best[k] = problem.right[pick], pick == problem.quality.argmax()
+        said[k], asked[k] = standing.p_best[pick], len(comparisons)
+    parts = np.array_split(np.argsort(said), 10)
+    error = sum(len(part) * abs(said[part].mean() - best[part].mean()) for part in parts) / problems
+    mean = {"comparisons": asked, "right": right, "best": best, "p": said}
+    return {name: round(float(values.mean()), 4) for name, values in mean.items()} | {"error": round(float(error), 4)}
+
+
+def plot(rows: list[dict[str, Any]], file: Path) -> None:
+    """Quality against comparisons, a panel for each judge and N."""
+    import matplotlib.pyplot as plt
+
+    panels = sorted({(row["judge"], row["n"]) for row in rows})
+    sizes = sorted({n for _, n in panels})
+    names = sorted({judge for judge, _ in panels})
+    figure, axes = plt.subplots(len(names), len(sizes), figsize=(5 * len(sizes), 4 * len(names)), squeeze=False)
+    for judge, n in panels:
+        panel = axes[names.index(judge), sizes.index(n)]
+        panel.set(title=f"{judge} judge, N = {n}", xscale="log", xlabel="comparisons", ylabel="the pick is right")
+        for row in rows:
+            if (row["judge"], row["n"]) == (judge, n):
+                panel.plot(row["comparisons"], row["right"], "o")
+                panel.annotate(row["strategy"], (row["comparisons"], row["right"]), fontsize=7)
+    figure.tight_layout()
+    figure.savefig(file)
+
+
+@click.command(help=__doc__)
+@click.option("--problems", default=1000, show_default=True)
+@click.option("--sizes", default="4,10,16", show_default=True)
+@click.option("--judges", default=",".join(JUDGES), show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path))
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path))
+def main(problems: int, sizes: str, judges: str, json_file: Path | None, plot_file: Path | None) -> None:
+    rows: list[dict[str, Any]] = []
+    for n in map(int, sizes.split(",")):
+        for judge in judges.split(","):
+            click.echo(f"\n{judge} judge, N = {n}, {problems} problems")
+            click.echo(f"{'strategy':27}comparisons  right   best      p  error")
+            for name, strategy in tqdm(contenders(n).items(), leave=False):
+                row = measure(strategy, n, judge, problems)
+                numbers = (row["right"], row["best"], row["p"], row["error"])
+                click.echo(f"{name:27}{row['comparisons']:11.1f}" + "".join(f"{100 * x:7.1f}" for x in numbers))
+                rows.append({"n": n, "judge": judge, "strategy": name, "problems": problems, **row})
+    if json_file:
+        json_file.write_text(json.dumps(rows, indent=1) + "\n")
+    if plot_file:
+        plot(rows, plot_file)
+
+
+if __name__ == "__main__":
+    main()
