@@ -14,6 +14,7 @@ from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
 from flame_rank.plan_command import plan
+from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:
     from flame_rank.jsonl import BadLine
@@ -42,6 +43,7 @@ def cli() -> None:
 cli.add_command(humaneval)
 cli.add_command(ledger_command)
 cli.add_command(plan)
+cli.add_command(replay)
 
 
 @cli.command()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -25,6 +25,13 @@ TOGETHER = 256  # problems that are tokenised at once
 FEW, MANY = 8, 128  # comparisons of a probe; so many as the reranker collects for one call only where a few are quick
 QUICK = 0.25  # seconds
 SAMPLE = 16  # problems that a probe takes its comparisons from
+
+
+class Counted(Strategy, Protocol):
+    """A strategy that knows what it may ask, as all named ones do."""
+
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,8 @@ class Plan:
     Attributes:
       strategy: its name.
       least, most: comparisons; equal where the number does not depend on what the judge says.
-      tokens: to encode, each distinct piece once; of a T5 whole texts. None for judges that are no local model.
+      tokens: to encode, each distinct piece once, and again where the kernel's cache was emptied in between; of a T5
+        whole texts. None for judges that are no local model.
       programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled for.
       estimated: which pairs are asked depends on answers or coins: tokens, programs and seconds are those of a run
         over candidates of random qualities.
@@ -96,7 +104,7 @@ class Plans:
 def plan(
     problems: Iterable[Problem],
     judge: Judge,
-    strategies: Sequence[Strategy],
+    strategies: Sequence[Counted],
     *,
     dedupe: How = "exact",
     batch: int = 128,
@@ -114,9 +122,9 @@ def plan(
     if judge.pointwise:
         from strategies.pointwise import Pointwise
 
-        asked: Sequence[Strategy] = [Pointwise()] * len(strategies)
+        asked: list[Counted] = [Pointwise(budget=getattr(one, "budget", None)) for one in strategies]
     else:
-        asked = strategies
+        asked = list(strategies)
     reader = _Reader.of(judge)
     runs = [_Run(strategy, reader, batch) for strategy in asked]
     sizes: Counter[int] = Counter()  # number of distinct candidates -> problems
@@ -289,7 +297,7 @@ class _Run:
       used: tokens in the kernel's cache; `known` are the prefixes there.
     """
 
-    strategy: Strategy
+    strategy: Counted
     reader: _Reader | None
     batch: int
     comparisons: int = 0

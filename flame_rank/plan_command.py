@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,8 +12,7 @@ import strategies
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.plan import Plan, Plans
-    from strategies.base import Strategy
+    from flame_rank.plan import Counted, Plan, Plans
 
 
 @click.command()
@@ -34,6 +33,12 @@ if TYPE_CHECKING:
 )
 @click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
 @click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Stop a problem when the best is the best with this probability (strategy active).",
+)
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="How many of the best are wanted.")
 @click.option(
     "--dedupe",
@@ -65,6 +70,7 @@ def plan(
     names: tuple[str, ...],
     order: str | None,
     budget: int | None,
+    confidence: float | None,
     top: int | None,
     dedupe: Any,
     group_by: str,
@@ -76,9 +82,9 @@ def plan(
     """Say what ranking FILE takes with each strategy: comparisons, tokens, programs, seconds.
 
     FILE and JUDGE are those of rerank. Comparisons are exact, or "at most" where a strategy may end early. Tokens (of a
-    directory of weights only) are those that are encoded, every distinct piece once, and programs are what is compiled;
-    "about" where the pairs that will be asked depend on the answers. Seconds are estimated from a few comparisons that
-    are judged now: up to 272 of a directory of weights, 9 of a function.
+    directory of weights only) are those that are encoded, with all that comparisons share, and programs are what is
+    compiled; "about" where the pairs that will be asked depend on the answers. Seconds are estimated from a few
+    comparisons that are judged now: up to 272 of a directory of weights, 9 of a function.
     """
     from tqdm import tqdm
 
@@ -86,7 +92,7 @@ def plan(
     from flame_rank.jsonl import read_problems
     from flame_rank.plan import plan as make
 
-    chosen = _strategies(names, {"order": order, "budget": budget, "top": top})
+    chosen = _strategies(names, confidence, {"order": order, "budget": budget, "top": top})
     reading = read_problems(
         file,
         group_by=group_by,
@@ -106,13 +112,19 @@ def plan(
     click.echo("\n".join(json.dumps(one) for one in _records(found)) if as_json else _table(found))
 
 
-def _strategies(names: tuple[str, ...], options: dict[str, Any]) -> "list[Strategy]":
+def _strategies(names: tuple[str, ...], confidence: float | None, options: dict[str, Any]) -> "list[Counted]":
     """The strategies of these names, or all."""
     given = {name: value for name, value in options.items() if value is not None}
+    if confidence is not None and names and "active" not in names:
+        raise UserError(f"--confidence is for the strategy active, not {names[0]}; leave one of the two out")
+    chosen: Any = []
     try:
-        return [strategies.by_name(name, **given) for name in dict.fromkeys(names or strategies.NAMES)]
+        for name in dict.fromkeys(names or strategies.NAMES):
+            own = {"confidence": confidence} if name == "active" and confidence is not None else {}
+            chosen.append(strategies.by_name(name, **given, **own))
     except ValueError as error:
         raise UserError(str(error)) from error
+    return cast("list[Counted]", chosen)
 
 
 def _say(found: "Plans") -> None:

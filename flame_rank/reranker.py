@@ -2,9 +2,11 @@
 problems into one call of the judge, and hands the answers back.
 """
 
+import asyncio
+import weakref
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -117,6 +119,8 @@ class Reranker:
                 f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
             )
         self._ledger = Ledger(Path(ledger), self.judge) if ledger is not None else None
+        if self._ledger is not None:
+            weakref.finalize(self, self._ledger.close)
         self.remembered = 0  # comparisons that the ledger answered
 
     def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
@@ -158,6 +162,16 @@ class Reranker:
             yield from self._rankings(done)
         if failure is not None:
             raise failure
+
+    async def arank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
+        """As `rank`, in a thread of its own: the event loop is free meanwhile. One call at a time for one Reranker."""
+        return await asyncio.to_thread(self.rank, prompt, candidates)
+
+    async def arank_many(self, problems: Iterable[Problem]) -> AsyncIterator[Ranking]:
+        """As `rank_many`: reading and judging in a thread, one step at a time, as rankings are asked for."""
+        rankings = self.rank_many(problems)
+        while (ranking := await asyncio.to_thread(next, rankings, None)) is not None:
+            yield ranking
 
     def _open(self, problem: Problem) -> _Open:
         """Starts a problem's schedule over its distinct texts."""

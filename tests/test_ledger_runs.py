@@ -1,5 +1,6 @@
 """A run with a ledger: what is asked again, by whom, and what a killed process leaves."""
 
+import asyncio
 import json
 import random
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from flame_rank import FunctionJudge, Problem, Reranker, UserError
+from flame_rank.cli import cli
 from flame_rank.output import to_lines
 
 JUDGE = """
@@ -82,12 +84,45 @@ def test_a_function_without_a_name_has_no_ledger(tmp_path: Path) -> None:
         Reranker(Counting(), ledger=tmp_path / "l")
 
 
+def test_replay_says_the_same_and_what_is_missing(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    out = ranked(Counting(), tmp_path / "l", "knockout")
+    (tmp_path / "in.jsonl").write_bytes(out)
+
+    def replayed(strategy: str, *more: str) -> tuple[object, bytes, bytes]:
+        command = ["replay", str(tmp_path / "in.jsonl"), "--ledger", str(tmp_path / "l"), "--strategy", strategy]
+        return cli.main([*command, *more], standalone_mode=False), *capfdbinary.readouterr()
+
+    status, same, said = replayed("knockout")
+    assert not status and same == out and b"0 comparisons missing" in said
+    status, _, said = replayed("round-robin")
+    assert status == 1 and b"36 comparisons missing, of 3 problems" in said
+    with pytest.raises(UserError, match="holds no judge 'other': counting"):
+        replayed("knockout", "--judge", "other")
+
+
+def test_ranks_in_an_event_loop() -> None:
+    async def both() -> tuple[list[int], list[list[int]]]:
+        reranker = Reranker(FunctionJudge(Counting(), name="counting"))
+        one = await reranker.arank(problems()[0])
+        return one.order, [ranking.order async for ranking in reranker.arank_many(problems())]
+
+    one, many = asyncio.run(both())
+    assert len(many) == 3 and many[0] == one
+
+
+def test_unordered_gives_all() -> None:
+    reranker = Reranker(FunctionJudge(Counting(), name="counting"), "knockout", ordered=False, batch=4)
+    given = [Problem(prompt="p", candidates=[str(i) for i in range(n)]) for n in (9, 2, 5, 1)]
+    found = list(reranker.rank_many(given))
+    assert {id(r.problem) for r in found} == {id(p) for p in given} and found[0].problem is not given[0]
+
+
 def _kills(tmp_path: Path, kills: int, count: int) -> None:
     """Kills a run of count x 90 comparisons so often, and checks what it says once it is let through."""
     (tmp_path / "killed.py").write_text(JUDGE)
     lines = [json.dumps({"prompt": f"p{k}", "candidates": [f"{k}-{i}" for i in range(10)]}) for k in range(count)]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    command = [sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "in.jsonl"]
+    command = [sys.executable, "-c", "from flame_rank.cli import cli; main()", "rerank", "in.jsonl"]
     command += ["--judge", "killed:judge", "--strategy", "round-robin"]
     start = time.monotonic()
     subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True, capture_output=True)

@@ -177,7 +177,7 @@ def test_a_small_cache_is_emptied_now_and_then(idle: LocalJudge, monkeypatch: py
 def test_an_adaptive_strategy_is_estimated(name: str, idle: LocalJudge) -> None:
     given, strategy = problems(60), by_name(name)
     found = make(given, idle, [strategy])
-    tokens, shapes = usage(idle, strategy, given)
+    tokens, _ = usage(idle, strategy, given)
     assert one(found).estimated and one(found).tokens == pytest.approx(tokens, rel=0.25)
 
 
@@ -254,6 +254,15 @@ def test_json_from_standard_input() -> None:
     assert (every["problems"], every["candidates"], every["distinct"]) == (1, 4, 3)
 
 
+def test_with_confidence_active_may_stop_early() -> None:
+    many = {"prompt": "p", "candidates": [*"abcdefgh"]}
+    arguments = ("--judge", "functions:shorter", "--strategy", "active")
+    out, _ = run(*arguments, "--confidence", "0.9", given=lines(many))
+    assert "at most" in out
+    out, _ = run(*arguments, given=lines(many))
+    assert "at most" not in out
+
+
 def test_the_default_judge_is_pointwise(tiny_judge_dir: Path) -> None:
     out, err = run("--judge", tiny_judge_dir, given=lines(GOOD))
     assert out.splitlines()[1].split()[:2] == ["any", "2"] and "n - 1 comparisons" in err
@@ -278,6 +287,7 @@ def test_one_candidate_each_takes_nothing() -> None:
         ((), lines(GOOD) + "{\n", "stdin:2: not JSON"),
         (("--judge", "nowhere"), lines(GOOD), "--judge nowhere"),
         (("--judge", "functions:shorter", "--max-length", "9"), lines(GOOD), "takes no max_length"),
+        (("--strategy", "knockout", "--confidence", "0.9"), lines(GOOD), "for the strategy active, not knockout"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], given: str, said: str) -> None:

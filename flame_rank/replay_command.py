@@ -1,0 +1,111 @@
+"""`flame-rank replay`: rankings from a ledger alone, without a judge."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import strategies
+from flame_rank.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flame_rank.judges.base import Notes
+    from flame_rank.records import Problem
+    from strategies.base import FloatArray, IntArray
+
+MISSING = "not in the ledger"
+
+
+class ReplayJudge:
+    """Says what a judge has said before, and nothing else.
+
+    Attributes:
+      missing: comparisons that the ledger does not know.
+    """
+
+    def __init__(self, path: Path, name: str, *, pool_aware: bool):
+        from flame_rank.ledger import Ledger
+
+        self.name, self.pool_aware = name, pool_aware
+        self.pointwise = pool_aware  # as the one that ships, which alone looks at the pool
+        self.missing = 0
+        self._ledger = Ledger(path, self)
+        self._failures: dict[Problem, dict[str, None]] = {}
+
+    def judge(self, asked: "Sequence[tuple[Problem, IntArray]]") -> "list[FloatArray]":
+        """Log-odds [M] for each problem; NaN for what is missing and for what was invalid."""
+        answers = []
+        for (problem, _), known in zip(asked, self._ledger.look_up(asked), strict=True):
+            reasons = dict.fromkeys(known.reasons)
+            if not known.known.all():
+                reasons[MISSING] = None
+                self.missing += int((~known.known).sum())
+            self._failures.setdefault(problem, {}).update(reasons)
+            answers.append(known.log_odds)
+        return answers
+
+    def notes(self, problem: "Problem") -> "Notes":
+        """Why judgements of this problem are left out."""
+        from flame_rank.judges.base import Notes
+
+        return Notes(failures=tuple(self._failures.pop(problem, ())))
+
+    def close(self) -> None:
+        """Closes the ledger."""
+        self._ledger.close()
+
+
+@click.command()
+@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--ledger", "path", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
+)
+@click.option("--judge", metavar="NAME", help="Whose judgements; needed where the ledger holds several judges'.")
+@click.option("--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to look up.")
+@click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
+@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
+@click.option("--top", type=click.IntRange(min=1), metavar="K", help="As in rerank.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
+@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+def replay(file: str, path: Path, judge: str | None, output: str | None, top: int | None, **options: Any) -> int:
+    """Rank FILE by the judgements in a ledger, without a judge, and say what is missing there.
+
+    Exit status: 0 all there; 1 judgements are missing or a problem is undecided; 2 a mistake in what was given.
+    """
+    from flame_rank.jsonl import read_problems
+    from flame_rank.output import Output, to_lines
+    from flame_rank.reranker import Reranker
+
+    voice = _judge(path, judge)
+    problems = lacking = undecided = 0
+    try:
+        with Output(output) as out:
+            for ranking in Reranker(voice, top=top, **options).rank_many(read_problems(file)):
+                out.write(to_lines(ranking, top))
+                problems += 1
+                lacking += MISSING in ranking.reasons
+                undecided += not ranking.decided
+    finally:
+        voice.close()
+    # What is missing is asked for twice, as a judgement that failed is.
+    click.echo(f"{problems} problems; {voice.missing // 2} comparisons missing, of {lacking} problems", err=True)
+    return 1 if lacking or undecided else 0
+
+
+def _judge(path: Path, name: str | None) -> ReplayJudge:
+    """The one whose judgements are replayed."""
+    from flame_rank.ledger import opened
+
+    with opened(path) as connection:
+        rows = connection.execute(
+            "SELECT name, EXISTS (SELECT 1 FROM judgement WHERE judge = judge.id AND pool IS NOT NULL) FROM judge"
+        ).fetchall()
+    judges = {row[0]: bool(row[1]) for row in rows}
+    if name is None and len(judges) == 1:
+        (name,) = judges
+    if name is None or name not in judges:
+        said = f"holds no judge {name!r}" if name else "holds several judges; say which by --judge"
+        raise UserError(f"{path}: {said}: {', '.join(sorted(judges)) or 'there is none'}")
+    return ReplayJudge(path, name, pool_aware=judges[name])
