@@ -1,10 +1,11 @@
 """Measures every strategy on simulated judges: which candidate it picks, at how many comparisons, and how sure it is.
 
-    python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--json FILE] [--plot FILE]
+    python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--only NAME] [--json FILE] [--plot FILE]
 
 1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p`: what
-the strategy said of that, on average; `error`: the expected calibration error of p in ten parts of equal count. The
-problems are the same for all strategies. The plot (SVG or PNG) takes matplotlib.
+the strategy said of that, on average; `error` and `worst`: the expected calibration error of p, and of its worst part,
+in ten parts of equal count; `all`: the error when each candidate's P(best) counts, not the pick's alone. The problems
+are the same for all strategies. The plot (SVG or PNG) takes matplotlib.
 """
 
 import json
@@ -17,7 +18,10 @@ from tqdm import tqdm
 
 import strategies
 from strategies import Strategy, by_name
+from strategies.base import FloatArray
 from strategies.simulate import JUDGES, SimulatedProblem, play
+
+COLUMNS = ("right", "best", "p", "error", "worst", "all")
 
 
 def contenders(n: int) -> dict[str, Strategy]:
@@ -33,16 +37,26 @@ def contenders(n: int) -> dict[str, Strategy]:
 def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, Any]:
     """One row of the table."""
     right, best, said, asked = np.zeros((4, problems))
+    every, is_best = np.zeros((2, problems, n))
     for k in range(problems):
         problem = SimulatedProblem.draw(n, JUDGES[judge], k)
         standing, comparisons = play(strategy, problem.table, np.random.default_rng(k))
         pick = standing.order[0]
         right[k], best[k] = problem.right[pick], pick == problem.quality.argmax()
         said[k], asked[k] = standing.p_best[pick], len(comparisons)
-    parts = np.array_split(np.argsort(said), 10)
-    error = sum(len(part) * abs(said[part].mean() - best[part].mean()) for part in parts) / problems
-    mean = {"comparisons": asked, "right": right, "best": best, "p": said}
-    return {name: round(float(values.mean()), 4) for name, values in mean.items()} | {"error": round(float(error), 4)}
+        every[k], is_best[k, problem.quality.argmax()] = standing.p_best, 1
+    error, worst = calibration(said, best)
+    means = {"comparisons": asked, "right": right, "best": best, "p": said}
+    row = {name: float(values.mean()) for name, values in means.items()}
+    row |= {"error": error, "worst": worst, "all": calibration(every.ravel(), is_best.ravel())[0]}
+    return {name: round(value, 4) for name, value in row.items()}
+
+
+def calibration(said: FloatArray, true: FloatArray) -> tuple[float, float]:
+    """How far probabilities [M] are off what came true [M], in ten parts of equal count: on average, at worst."""
+    parts = np.array_split(np.argsort(said, kind="stable"), 10)
+    off = np.array([abs(said[part].mean() - true[part].mean()) for part in parts])
+    return float(off @ [len(part) for part in parts] / len(said)), float(off.max())
 
 
 def plot(rows: list[dict[str, Any]], file: Path) -> None:
@@ -68,18 +82,23 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
 @click.option("--problems", default=1000, show_default=True)
 @click.option("--sizes", default="4,10,16", show_default=True)
 @click.option("--judges", default=",".join(JUDGES), show_default=True)
+@click.option("--only", multiple=True, metavar="NAME", help="Of these strategies; without it, of all.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path))
-def main(problems: int, sizes: str, judges: str, json_file: Path | None, plot_file: Path | None) -> None:
+def main(
+    problems: int, sizes: str, judges: str, only: tuple[str, ...], json_file: Path | None, plot_file: Path | None
+) -> None:
     rows: list[dict[str, Any]] = []
     for n in map(int, sizes.split(",")):
         for judge in judges.split(","):
             click.echo(f"\n{judge} judge, N = {n}, {problems} problems")
-            click.echo(f"{'strategy':27}comparisons  right   best      p  error")
+            click.echo(f"{'strategy':27}comparisons" + "".join(f"{name:>7}" for name in COLUMNS))
             for name, strategy in tqdm(contenders(n).items(), leave=False):
+                if only and name not in only:
+                    continue
                 row = measure(strategy, n, judge, problems)
-                numbers = (row["right"], row["best"], row["p"], row["error"])
-                click.echo(f"{name:27}{row['comparisons']:11.1f}" + "".join(f"{100 * x:7.1f}" for x in numbers))
+                numbers = "".join(f"{100 * row[name]:7.1f}" for name in COLUMNS)
+                click.echo(f"{name:27}{row['comparisons']:11.1f}{numbers}")
                 rows.append({"n": n, "judge": judge, "strategy": name, "problems": problems, **row})
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1) + "\n")

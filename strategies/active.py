@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from strategies.base import FloatArray, IntArray, Options, Schedule
-from strategies.posterior import Posterior, observe, posterior, shrunk_standing
+from strategies.base import FloatArray, IntArray, Options, Schedule, ordered
+from strategies.posterior import Posterior, observe, posterior, shrunk_standing, standing
 
 SPENDS = 4  # comparisons a candidate, where neither budget nor confidence is given: close to all pairs (README)
 LEADERS = 64  # candidates among whom pairs are weighed: the others have slim chances, and there may be thousands
@@ -21,9 +21,10 @@ CALM = 12  # comparisons before the first stop: from fewer, the judge's noise is
 class Active(Options):
     """A posterior over the qualities says what each comparison would tell; see strategies/posterior.py.
 
-    First a ring, in which everyone is once first and once second. Then rounds are chosen one by one: the comparison
-    that most lessens the variances of the differences between candidates, weighted by their probabilities of being the
-    best. What an answer does to the variances does not depend on the answer, so a round can be chosen without one.
+    Where everything may be asked, it is, in one round. Otherwise first a ring, in which everyone is once first and once
+    second. Then rounds are chosen one by one: the comparison that most lessens the variances of the differences between
+    candidates, weighted by their probabilities of being the best. What an answer does to the variances does not depend
+    on the answer, so a round can be chosen without one.
 
     Attributes:
       order: under "both" either order of a pair may be asked, and the bias for a place is fitted: to ask every pair
@@ -51,6 +52,9 @@ class Active(Options):
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """A ring, then rounds of WIDE comparisons or more; rng throws the ring and the first order of each pair."""
         least, most = self.comparisons(n)
+        if most == len(everything := ordered(np.argwhere(np.tri(n, k=-1).T), self.order, rng)) and not self.confidence:
+            heard = (yield everything) if most else np.empty(0)  # few candidates: nothing is left to choose
+            return standing(everything, heard, n, self.top)
         left = np.triu(np.ones((n, n), bool), 1) if self.order == "fixed" else ~np.eye(n, dtype=bool)  # may be asked
         asked, heard = np.empty((0, 2), np.int64), np.empty(0)
         observed = observe(asked, heard, n)

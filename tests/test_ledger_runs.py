@@ -122,7 +122,7 @@ def _kills(tmp_path: Path, kills: int, count: int) -> None:
     (tmp_path / "killed.py").write_text(JUDGE)
     lines = [json.dumps({"prompt": f"p{k}", "candidates": [f"{k}-{i}" for i in range(10)]}) for k in range(count)]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    command = [sys.executable, "-c", "from flame_rank.cli import cli; main()", "rerank", "in.jsonl"]
+    command = [sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "in.jsonl"]
     command += ["--judge", "killed:judge", "--strategy", "round-robin"]
     start = time.monotonic()
     subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True, capture_output=True)

@@ -65,7 +65,7 @@ def test_ranks_best_first() -> None:
     judge = Recorder()
     ranking = Reranker(judge).rank("p", ["bb", "dddd", "a", Candidate(text="ccc")])
     assert ranking.order == [1, 3, 0, 2] and ranking.best == "dddd"
-    assert (ranking.comparisons, ranking.strategy, ranking.judge) == (12, "round-robin", "recorder")
+    assert (ranking.comparisons, ranking.strategy, ranking.judge) == (12, "active", "recorder")
     assert sorted(judge.pairs) == sorted(permutations(["bb", "dddd", "a", "ccc"], 2))
     np.testing.assert_allclose(ranking.scores, [-0.5, 1.5, -1.5, 0.5])
     assert ranking.decided and not ranking.tied and ranking.invalid == 0 and ranking.reasons == ()

@@ -74,7 +74,7 @@ def connected(asked: IntArray, valid: FloatArray, n: int) -> bool:
 
 @each
 @given(table=tables())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_any_answers_give_a_whole_standing(strategy: Strategy, table: FloatArray) -> None:
     n = len(table)
     result, asked = play(strategy, table)
@@ -89,7 +89,7 @@ def test_any_answers_give_a_whole_standing(strategy: Strategy, table: FloatArray
 
 @each
 @given(n=st.integers(2, 40), data=st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 def test_perfect_judge(strategy: Strategy, n: int, data: st.DataObject) -> None:
     quality = np.array(data.draw(st.permutations(range(n))), float) / 3
     result, _ = play(strategy, perfect(quality))
@@ -129,7 +129,7 @@ def test_knockout_has_byes_in_the_first_round_only(n: int, rounds: list[int]) ->
 
 @each
 @given(table=tables(), budget=st.integers(1, 40))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_a_budget_is_kept(strategy: Strategy, table: FloatArray, budget: int) -> None:
     n = len(table)
     limited = replace(strategy, budget=budget)  # type: ignore[type-var]
@@ -191,7 +191,7 @@ def test_round_robin_is_equivariant(table: FloatArray, data: st.DataObject) -> N
 
 @each
 @given(log_odds=st.floats(-300, 300))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 def test_two_candidates_have_the_judges_own_probability(strategy: Strategy, log_odds: float) -> None:
     result, _ = play(strategy, np.array([[0, log_odds], [-log_odds, 0]]))
     sigmoid = np.exp(-np.logaddexp(0, [-log_odds, log_odds]))
