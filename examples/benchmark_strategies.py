@@ -1,6 +1,7 @@
 """Measures every strategy on simulated judges: which candidate it picks, at how many comparisons, and how sure it is.
 
-    python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--only NAME] [--json FILE] [--plot FILE]
+    python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--only NAME] [--json FILE]
+        [--plot FILE]
 
 1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p`: what
 the strategy said of that, on average; `error` and `worst`: the expected calibration error of p, and of its worst part,
