@@ -79,7 +79,7 @@ class Ledger:
     """One judge's judgements in a ledger file: a context manager.
 
     The file may be open in many processes at once, on one machine: SQLite's locks do not reach over a network file
-    system. A Ledger belongs to the thread that opened it; other threads, and a process after a fork, open their own.
+    system. One thread at a time uses a Ledger; a process after a fork opens its own.
     """
 
     def __init__(self, path: str | Path, judge: Judge):
@@ -226,7 +226,7 @@ def _open(path: Path, *, create: bool = False) -> sqlite3.Connection:
         mode = "ro&immutable=1"  # SQLite reads a write-ahead file only where it can make a file beside it
     with told(path):
         uri = f"{path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=_TRY, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, timeout=_TRY, isolation_level=None, check_same_thread=False)
         try:
             if create:
                 _make(connection)

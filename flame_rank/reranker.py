@@ -4,60 +4,25 @@ problems into one call of the judge, and hands the answers back.
 
 import asyncio
 import weakref
-import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 import strategies
+from flame_rank.asker import Asker
 from flame_rank.dedupe import How, distinct
 from flame_rank.errors import UserError
+from flame_rank.gathering import Gathering, stream
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger import Ledger
 from flame_rank.records import Candidate, Problem, Ranking
-from strategies.base import FloatArray, IntArray, Order, Schedule, Standing, Strategy
+from flame_rank.tournament import ScheduleFunction, Tournament
+from strategies.base import Order, Strategy
 
-ScheduleFunction = Callable[[int, np.random.Generator], Schedule]
-
-_SILENT = "the judge gave no log-odds"
-COMMIT = 1024  # comparisons at most between two commits to a ledger
 _PAIRWISE = "active"  # of round-robin's picks all but 1 to 3 in a hundred, for a quarter of its comparisons (README)
-
-
-@dataclass(eq=False)
-class _Open:
-    """A problem at work.
-
-    Attributes:
-      place: [d] the first candidate of each distinct text; the schedule knows these d only.
-      member: [n] the distinct text that each candidate has.
-      round: [M, 2] what the schedule wants to know now, in candidate indices; None once it has ended.
-    """
-
-    problem: Problem
-    place: IntArray
-    member: IntArray
-    schedule: Schedule
-    round: IntArray | None = None
-    standing: Standing | None = None
-    comparisons: int = 0
-    invalid: int = 0
-    reasons: dict[str, None] = field(default_factory=dict)
-
-    def advance(self, log_odds: FloatArray | None) -> None:
-        """Sends the schedule its answers (None at the start) and takes its next round."""
-        try:
-            asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
-        except StopIteration as end:
-            self.round, self.standing = None, end.value
-        else:
-            self.round = self.place[np.asarray(asked, np.int64).reshape(-1, 2)]
-            self.comparisons += len(self.round)
 
 
 class Reranker:
@@ -118,18 +83,15 @@ class Reranker:
             raise UserError(
                 f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
             )
-        self._ledger = Ledger(Path(ledger), self.judge) if ledger is not None else None
-        if self._ledger is not None:
-            weakref.finalize(self, self._ledger.close)
-        self.remembered = 0  # comparisons that the ledger answered
+        kept = Ledger(Path(ledger), self.judge) if ledger is not None else None
+        if kept is not None:
+            weakref.finalize(self, kept.close)
+        self._asker = Asker(self.judge, kept)
+        self._gathering = Gathering(self._start, self._asker.ask, self._rankings, batch)
 
     def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem."""
-        if not isinstance(prompt, Problem):
-            if candidates is None:
-                raise TypeError("rank takes a Problem, or a prompt and its candidates")
-            prompt = Problem(prompt=prompt, candidates=candidates)
-        return next(self.rank_many([prompt]))
+        return next(self.rank_many([_problem(prompt, candidates)]))
 
     def rank_many(self, problems: Iterable[Problem]) -> Iterator[Ranking]:
         """Yields rankings in input order, as soon as they are there; holds the open problems, never all.
@@ -137,9 +99,9 @@ class Reranker:
         What `problems` raises is raised here, after the problems before it have been yielded.
         """
         source, failure = iter(problems), None
-        live, opened = True, deque[_Open]()
+        live, opened = True, deque[Tournament]()
         while live or opened:
-            pending = sum(len(one.round) for one in opened if one.round is not None)
+            pending = sum(one.pending for one in opened)
             while live and pending < self.batch and len(opened) < self.batch:
                 try:
                     problem = next(source)
@@ -148,10 +110,9 @@ class Reranker:
                 except Exception as error:
                     live, failure = False, error
                 else:
-                    one = self._open(problem)
-                    opened.append(one)
-                    pending += 0 if one.round is None else len(one.round)
-            self._ask([one for one in opened if one.round is not None])
+                    opened.append(self._start(problem))
+                    pending += opened[-1].pending
+            self._asker.ask(list(opened))
             done = []
             if self.ordered:
                 while opened and opened[0].round is None:
@@ -164,106 +125,32 @@ class Reranker:
             raise failure
 
     async def arank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
-        """As `rank`, in a thread of its own: the event loop is free meanwhile. One call at a time for one Reranker."""
-        return await asyncio.to_thread(self.rank, prompt, candidates)
+        """As `rank`, for asyncio: calls that wait at the same time share the judge's batches, in a thread beside."""
+        return await self._gathering.rank(_problem(prompt, candidates))
 
-    async def arank_many(self, problems: Iterable[Problem]) -> AsyncIterator[Ranking]:
-        """As `rank_many`: reading and judging in a thread, one step at a time, as rankings are asked for."""
-        rankings = self.rank_many(problems)
-        while (ranking := await asyncio.to_thread(next, rankings, None)) is not None:
-            yield ranking
+    async def arank_many(self, problems: Iterable[Problem] | AsyncIterable[Problem]) -> AsyncIterator[Ranking]:
+        """As `rank_many`, for asyncio.
 
-    def _open(self, problem: Problem) -> _Open:
-        """Starts a problem's schedule over its distinct texts."""
-        texts = problem.texts
-        member = distinct(problem, self.dedupe)
-        place = np.unique(member, return_index=True)[1].astype(np.int64)
-        # The coins belong to the problem, not to its place in a file.
-        rng = np.random.default_rng([self.seed, zlib.crc32("\0".join((problem.prompt, *texts)).encode())])
-        one = _Open(
-            problem=problem,
-            place=place,
-            member=member,
-            schedule=self._schedule(len(place), rng),
-        )
-        one.advance(None)
-        return one
-
-    def _ask(self, asking: list[_Open]) -> None:
-        """Has every open round answered, by the ledger where it knows and by the judge where it does not."""
-        if not asking:
+        A plain iterable is read and judged in a thread, one step at a time, as rankings are asked for. Problems of an
+        asynchronous one are judged as they come, together with those that wait, with `batch` of them open at most.
+        """
+        if isinstance(problems, AsyncIterable):
+            async for ranking in stream(problems, self.arank, self.batch, ordered=self.ordered):
+                yield ranking
             return
-        rounds = [cast(IntArray, one.round) for one in asking]
-        if self._ledger is None:
-            answers = self._judged(asking, rounds)
-        else:
-            answers = [np.full(len(asked), np.nan) for asked in rounds]
-            waiting: list[tuple[int, IntArray]] = []  # a problem, and which of its round
-            pairs = [(one.problem, asked) for one, asked in zip(asking, rounds, strict=True)]
-            for k, known in enumerate(self._ledger.look_up(pairs)):
-                answers[k][known.known] = known.log_odds[known.known]
-                asking[k].invalid += int(np.isnan(known.log_odds[known.known]).sum())
-                asking[k].reasons.update(dict.fromkeys(known.reasons))
-                self.remembered += int(known.known.sum())
-                if not known.known.all():
-                    left = np.flatnonzero(~known.known)
-                    waiting += [(k, left[i : i + COMMIT]) for i in range(0, len(left), COMMIT)]
-            for batch in _batches(waiting):
-                some = [asking[k] for k, _ in batch]
-                asked = [rounds[k][at] for k, at in batch]
-                heard = self._judged(some, asked)
-                self._ledger.record(
-                    [(one.problem, pairs) for one, pairs in zip(some, asked, strict=True)],
-                    heard,
-                    [self._why(one) if np.isnan(said).any() else None for one, said in zip(some, heard, strict=True)],
-                )
-                for (k, at), said in zip(batch, heard, strict=True):
-                    answers[k][at] = said
-        for one, log_odds in zip(asking, answers, strict=True):
-            one.advance(log_odds)
+        rankings = self.rank_many(problems)
+        while (ranked := await asyncio.to_thread(next, rankings, None)) is not None:
+            yield ranked
 
-    def _judged(self, asking: list[_Open], rounds: list[IntArray]) -> list[FloatArray]:
-        """The judge's answers; what failed is asked once more, then left out."""
-        answers = self._answers(asking, rounds)
-        failed = [k for k, log_odds in enumerate(answers) if np.isnan(log_odds).any()]
-        if failed:
-            missing = [np.flatnonzero(np.isnan(answers[k])) for k in failed]
-            again = [asking[k] for k in failed]
-            second = self._answers(again, [rounds[k][at] for k, at in zip(failed, missing, strict=True)])
-            for k, at, log_odds in zip(failed, missing, second, strict=True):
-                answers[k][at] = log_odds
-                if left := int(np.isnan(log_odds).sum()):
-                    asking[k].invalid += left
-                    asking[k].reasons.setdefault(_SILENT)
-        return answers
+    def _start(self, problem: Problem) -> Tournament:
+        return Tournament.start(problem, self._schedule, self.dedupe, self.seed)
 
-    def _why(self, one: _Open) -> str:
-        """Why judgements of a problem failed: the judge's own words where it has some."""
-        notes: Any = getattr(self.judge, "notes", None)
-        said = notes(one.problem).failures if notes else ()
-        return next((reason for reason in (*said, *one.reasons) if reason != _SILENT), _SILENT)
+    @property
+    def remembered(self) -> int:
+        """Number of comparisons that the ledger has answered."""
+        return self._asker.remembered
 
-    def _answers(self, asking: list[_Open], rounds: list[IntArray]) -> list[FloatArray]:
-        """One call of the judge, or one for each problem where that call raised; NaN for what raises again."""
-        try:
-            return self._call(asking, rounds)
-        except UserError:  # for the user to mend: to ask again is of no use
-            raise
-        except Exception as error:
-            if len(asking) == 1:
-                asking[0].reasons[f"{type(error).__name__}: {error}"[:300]] = None
-                return [np.full(len(rounds[0]), np.nan)]
-        return [self._answers([one], [asked])[0] for one, asked in zip(asking, rounds, strict=True)]
-
-    def _call(self, asking: list[_Open], rounds: list[IntArray]) -> list[FloatArray]:
-        answers = self.judge.judge([(one.problem, asked) for one, asked in zip(asking, rounds, strict=True)])
-        answers = [np.array(log_odds, np.float64) for log_odds in answers]
-        shapes, wanted = [a.shape for a in answers], [(len(asked),) for asked in rounds]
-        if shapes != wanted:
-            raise ValueError(f"judge {self.judge.name} returned shapes {shapes} where {wanted} were asked")
-        return answers
-
-    def _rankings(self, done: list[_Open]) -> Iterator[Ranking]:
+    def _rankings(self, done: list[Tournament]) -> list[Ranking]:
         """The results of problems, with the judge's words where they are asked for."""
         rankings = [self._ranking(one) for one in done]
         if self.explain:
@@ -272,22 +159,19 @@ class Reranker:
             words = say.explain([(rankings[k].problem, *pair) for k, pair in asked.items()])
             for k, text in zip(asked, words, strict=True):
                 rankings[k] = replace(rankings[k], explanation=text)
-        yield from rankings
+        return rankings
 
-    def _ranking(self, one: _Open) -> Ranking:
+    def _ranking(self, one: Tournament) -> Ranking:
         notes: Any = getattr(self.judge, "notes", None)
         said = notes(one.problem) if notes else Notes()
-        reasons = dict.fromkeys([*said.failures, *one.reasons]) if one.invalid else {}
-        if len(reasons) > 1:  # a judge that says why need not be told that it said nothing
-            reasons.pop(_SILENT, None)
         return Ranking(
             problem=one.problem,
-            standing=_spread(cast(Standing, one.standing), one.member),
+            standing=one.result,
             comparisons=one.comparisons,
             strategy=self.strategy,
             judge=self.judge.name,
             invalid=one.invalid,
-            reasons=tuple(reasons),
+            reasons=self._asker.reasons(one, said.failures),
             truncated=said.truncated,
             health=said.health,
         )
@@ -303,6 +187,14 @@ def rerank(
 ) -> Ranking:
     """Ranks the candidates for a prompt, best first; arguments and options as in Reranker."""
     return Reranker(judge, strategy, **options).rank(prompt, candidates)
+
+
+def _problem(prompt: str | Problem, candidates: Sequence[str | Candidate] | None) -> Problem:
+    if isinstance(prompt, Problem):
+        return prompt
+    if candidates is None:
+        raise TypeError("rank takes a Problem, or a prompt and its candidates")
+    return Problem(prompt=prompt, candidates=candidates)
 
 
 def _judge(judge: Judge | PairFunction | str | None) -> Judge:
@@ -339,38 +231,9 @@ def _strategy(
     raise TypeError(f"strategy is a {type(named).__name__}, not a name, a strategy or a generator function")
 
 
-def _batches(waiting: list[tuple[int, IntArray]]) -> Iterator[list[tuple[int, IntArray]]]:
-    """Parts of rounds, COMMIT comparisons together at most."""
-    batch: list[tuple[int, IntArray]] = []
-    size = 0
-    for part in waiting:
-        if batch and size + len(part[1]) > COMMIT:
-            yield batch
-            batch, size = [], 0
-        batch.append(part)
-        size += len(part[1])
-    if batch:
-        yield batch
-
-
 def _best_two(ranking: Ranking) -> tuple[int, int] | None:
     """The best candidate and the best one of another text, None where all are the same."""
     best, *others = ranking.order
     texts = ranking.problem.texts
     second = next((i for i in others if texts[i] != texts[best]), None)
     return None if second is None else (best, second)
-
-
-def _spread(standing: Standing, member: IntArray) -> Standing:
-    """The standing of all n candidates from that of the d distinct texts: equal texts stand together, in input order,
-    and share their text's probability of being the best."""
-    if len(member) == len(standing.order):
-        return standing
-    place = np.empty_like(standing.order)
-    place[standing.order] = np.arange(len(place))
-    return Standing(
-        order=np.argsort(place[member], kind="stable"),
-        scores=standing.scores[member],
-        p_best=(standing.p_best / np.bincount(member))[member],
-        decided=standing.decided,
-    )

@@ -1,0 +1,82 @@
+"""A problem at work: its distinct texts, the strategy's schedule over them, and what came of it."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeAlias, cast
+
+import numpy as np
+
+from flame_rank.dedupe import How, distinct
+from flame_rank.records import Problem
+from strategies.base import FloatArray, IntArray, Schedule, Standing
+
+ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]
+
+
+@dataclass(eq=False)
+class Tournament:
+    """A schedule over the distinct texts of a problem.
+
+    Attributes:
+      place: [d] the first candidate of each distinct text; the schedule knows these d only.
+      member: [n] the distinct text that each candidate has.
+      round: [M, 2] what the schedule wants to know now, in candidate indices; None once it has ended.
+      standing: of the distinct texts, once it has ended.
+      comparisons: how many the schedule has asked for.
+      invalid: how many of them could not be had.
+      reasons: why they could not, each reason once.
+    """
+
+    problem: Problem
+    place: IntArray
+    member: IntArray
+    schedule: Schedule
+    round: IntArray | None = None
+    standing: Standing | None = None
+    comparisons: int = 0
+    invalid: int = 0
+    reasons: dict[str, None] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, problem: Problem, schedule: ScheduleFunction, dedupe: How, seed: int) -> Self:
+        """Opens a problem: up to its first round, or its end where one candidate is all there is."""
+        member = distinct(problem, dedupe)
+        place = np.unique(member, return_index=True)[1].astype(np.int64)
+        # The coins belong to the problem, not to its place in a file.
+        text = "\0".join((problem.prompt, *problem.texts))
+        rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
+        opened = cls(problem=problem, place=place, member=member, schedule=schedule(len(place), rng))
+        opened.advance(None)
+        return opened
+
+    @property
+    def pending(self) -> int:
+        """Number of comparisons in the round that waits to be judged."""
+        return 0 if self.round is None else len(self.round)
+
+    def advance(self, log_odds: FloatArray | None) -> None:
+        """Sends the schedule its answers (None at the start) and takes its next round."""
+        try:
+            asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
+        except StopIteration as end:
+            self.round, self.standing = None, end.value
+        else:
+            self.round = self.place[np.asarray(asked, np.int64).reshape(-1, 2)]
+            self.comparisons += len(self.round)
+
+    @property
+    def result(self) -> Standing:
+        """The standing of all n candidates once the schedule has ended: equal texts stand together, in input order,
+        and share their text's probability of being the best; p_top is that of the distinct texts."""
+        standing = cast(Standing, self.standing)
+        if len(self.member) == len(standing.order):
+            return standing
+        place = np.empty_like(standing.order)
+        place[standing.order] = np.arange(len(place))
+        return replace(
+            standing,
+            order=np.argsort(place[self.member], kind="stable"),
+            scores=standing.scores[self.member],
+            p_best=(standing.p_best / np.bincount(self.member))[self.member],
+        )
