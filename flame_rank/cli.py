@@ -243,6 +243,7 @@ class _Summary:
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
         self.undecided = self.tied = self.invalid = self.truncated = self.remembered = 0
+        self.p_best: list[float] = []
         self.healths: list[float] = []
 
     def add(self, ranking: "Ranking") -> None:
@@ -253,6 +254,8 @@ class _Summary:
         self.tied += bool(ranking.tied)
         self.invalid += ranking.invalid
         self.truncated += ranking.truncated
+        if ranking.decided and len(ranking) > 1:
+            self.p_best.append(float(ranking.p_best[ranking.order[0]]))
         if ranking.health is not None:
             self.healths.append(ranking.health)
 
@@ -268,7 +271,9 @@ class _Summary:
             (self.tied, "problems tied at the top"),
         ]
         done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
-        click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count)]), err=True)
+        done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
+        sure = [f"P(best) {sum(self.p_best) / len(self.p_best):.2f} on average"] if self.p_best else []
+        click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure]), err=True)
         health = sum(self.healths) / len(self.healths) if self.healths else 1.0
         if health < HEALTHY:
             click.echo(

@@ -92,7 +92,9 @@ def test_ranks_and_sums_up(rerank: Run, tmp_path: Path) -> None:
         first.items()
     )
     assert second["ranking"] == [0, 1] and second["samples"][1] == {"text": "bb"}
-    assert done.err == "2 problems, 5 candidates, 8 comparisons\n"  # and no progress: it is no terminal
+    sure = (max(first["p_best"]) + max(second["p_best"])) / 2
+    said = f"2 problems, 5 candidates, 8 comparisons (4.0 a problem); P(best) {sure:.2f} on average\n"
+    assert done.err == said  # and no progress: it is no terminal
 
 
 def test_the_same_bytes_again(rerank: Run, tmp_path: Path) -> None:

@@ -112,6 +112,14 @@ def test_duplicates_are_judged_once_and_stand_together(texts: list[str], strateg
     assert ranking.p_best.sum() == pytest.approx(1)
 
 
+def test_p_top_is_that_of_distinct_texts() -> None:
+    found = [
+        Reranker(Recorder(), "swiss", top=2).rank("p", texts)
+        for texts in (["a", "bbb", "cc"], list("aa") + ["bbb", "cc"])
+    ]
+    assert found[0].standing.p_top == found[1].standing.p_top is not None
+
+
 @given(log_odds=st.floats(-30, 30), strategy=st.sampled_from(["round-robin", "knockout", "pointwise"]))
 @settings(deadline=None, max_examples=40)
 def test_two_candidates_have_the_judges_own_probability(log_odds: float, strategy: str) -> None:
