@@ -317,7 +317,7 @@ def test_a_bad_line(rerank: Run, tmp_path: Path, case: str) -> None:
     done = rerank(file, "--on-bad-line", "skip")
     assert done.status == 1 and len(done.records) == 3
     assert f"left out: {file}:3: " in done.err and message in done.err
-    assert done.err.endswith("3 problems, 9 candidates, 18 comparisons; 1 bad lines left out\n")
+    assert "3 problems, 9 candidates, 18 comparisons (6.0 a problem); 1 bad lines left out; P(best)" in done.err
     assert not (tmp_path / "f.bad").exists()
 
     done = rerank(file, "--on-bad-line", "quarantine", "-o", tmp_path / "out")

@@ -114,8 +114,7 @@ def test_duplicates_are_judged_once_and_stand_together(texts: list[str], strateg
 
 def test_p_top_is_that_of_distinct_texts() -> None:
     found = [
-        Reranker(Recorder(), "swiss", top=2).rank("p", texts)
-        for texts in (["a", "bbb", "cc"], list("aa") + ["bbb", "cc"])
+        Reranker(Recorder(), "swiss", top=2).rank("p", texts) for texts in (["a", "bbb", "cc"], ["a", "a", "bbb", "cc"])
     ]
     assert found[0].standing.p_top == found[1].standing.p_top is not None
 
