@@ -3,10 +3,11 @@
     python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--only NAME] [--json FILE]
         [--plot FILE]
 
-1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p`: what
-the strategy said of that, on average; `error` and `worst`: the expected calibration error of p, and of its worst part,
-in ten parts of equal count; `all`: the error when each candidate's P(best) counts, not the pick's alone. The problems
-are the same for all strategies. The plot (SVG or PNG) takes matplotlib.
+1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p(best)`:
+what the strategy said of that, on average; `error` and `worst`: the expected calibration error of that, and of its
+worst part, in ten parts of equal count; `every`: the same of the P(best) of every candidate, not the pick's alone;
+`sure`: P(best) is 0.9 or more; `of sure best`: of these picks the very best. The problems are the same for all
+strategies. The plot (SVG or PNG) takes matplotlib.
 """
 
 import json
@@ -22,7 +23,8 @@ from strategies import Strategy, by_name
 from strategies.base import FloatArray
 from strategies.simulate import JUDGES, SimulatedProblem, play
 
-COLUMNS = ("right", "best", "p", "error", "worst", "all")
+COLUMNS = ("right", "best", "p(best)", "error", "worst", "every", "every worst", "sure", "of sure best")
+SURE = 0.9
 
 
 def contenders(n: int) -> dict[str, Strategy]:
@@ -31,7 +33,7 @@ def contenders(n: int) -> dict[str, Strategy]:
     found["round-robin, random order"] = by_name("round-robin", order="random")
     for times in (2, 4):
         found[f"active, {times}N"] = by_name("active", budget=times * n)
-    found["active, P(best) 0.9"] = by_name("active", confidence=0.9)
+    found[f"active, P(best) {SURE}"] = by_name("active", confidence=SURE)
     return found
 
 
@@ -47,9 +49,12 @@ def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, 
         said[k], asked[k] = standing.p_best[pick], len(comparisons)
         every[k], is_best[k, problem.quality.argmax()] = standing.p_best, 1
     error, worst = calibration(said, best)
-    means = {"comparisons": asked, "right": right, "best": best, "p": said}
+    means = {"comparisons": asked, "right": right, "best": best, "p(best)": said}
     row = {name: float(values.mean()) for name, values in means.items()}
-    row |= {"error": error, "worst": worst, "all": calibration(every.ravel(), is_best.ravel())[0]}
+    row |= {"error": error, "worst": worst}
+    row["every"], row["every worst"] = calibration(every.ravel(), is_best.ravel())
+    sure = said >= SURE
+    row |= {"sure": float(sure.mean()), "of sure best": float(best[sure].mean()) if sure.any() else float("nan")}
     return {name: round(value, 4) for name, value in row.items()}
 
 
@@ -93,12 +98,12 @@ def main(
     for n in map(int, sizes.split(",")):
         for judge in judges.split(","):
             click.echo(f"\n{judge} judge, N = {n}, {problems} problems")
-            click.echo(f"{'strategy':27}comparisons" + "".join(f"{name:>7}" for name in COLUMNS))
+            click.echo(f"{'strategy':27}comparisons" + "".join(f"{name:>{len(name) + 2}}" for name in COLUMNS))
             for name, strategy in tqdm(contenders(n).items(), leave=False):
                 if only and name not in only:
                     continue
                 row = measure(strategy, n, judge, problems)
-                numbers = "".join(f"{100 * row[name]:7.1f}" for name in COLUMNS)
+                numbers = "".join(f"{100 * row[name]:{len(name) + 2}.1f}" for name in COLUMNS)
                 click.echo(f"{name:27}{row['comparisons']:11.1f}{numbers}")
                 rows.append({"n": n, "judge": judge, "strategy": name, "problems": problems, **row})
     if json_file:

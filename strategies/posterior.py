@@ -27,8 +27,8 @@ ROUNDING = 1e-6
 # The candidates' qualities are no sample of a normal distribution: some are right and some are wrong, and to draw the
 # best towards the mean as its fit says would be too much. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
-USUAL, SURE = np.log(0.2), 2.0  # a priori the logarithm of such a ratio is about this, give or take
-LARGE = 400  # candidates; above, correlations are left out and the ratio is taken to be usual: n^3 is too slow
+SURE = 2.0  # a priori the logarithm of such a ratio is 0, give or take this
+LARGE = 400  # candidates; above, correlations are left out and the ratio is taken to be 1: n^3 is too slow
 
 _POINTS = 160  # of the integral over the best one's quality
 _REACH = 6.0  # standard deviations to either side
@@ -186,7 +186,7 @@ def posterior(observed: Observations) -> Posterior:
     filtered = 1 / (values + RATIOS[:, None])  # [K, n]
     left = np.maximum(squares - filtered @ power, least)  # [K], for the noise and the prior of s to explain
     degrees = WORTH + count
-    likely = -(((np.log(RATIOS) - USUAL) / SURE) ** 2) / 2
+    likely = -((np.log(RATIOS) / SURE) ** 2) / 2
     likely = likely - 0.5 * np.log1p(values / RATIOS[:, None]).sum(axis=1) - degrees / 2 * np.log(WORTH * NOISE + left)
     share = np.exp(likely - likely.max())
     share /= share.sum()
@@ -210,7 +210,7 @@ def posterior(observed: Observations) -> Posterior:
 def _large(observed: Observations, laplacian: FloatArray, flow: FloatArray) -> Posterior:
     """As `posterior`, for so many candidates that each one's own variance is all there is time for."""
     n, count, single = observed.n, len(observed.pairs), observed.single
-    ratio = DRAWN * np.exp(USUAL)
+    ratio = DRAWN  # of the usual 1
     mean = np.linalg.solve(laplacian + ratio * np.eye(n), flow)
     first, second = observed.pairs.T
 
