@@ -210,8 +210,7 @@ def posterior(observed: Observations) -> Posterior:
 def _large(observed: Observations, laplacian: FloatArray, flow: FloatArray) -> Posterior:
     """As `posterior`, for so many candidates that each one's own variance is all there is time for."""
     n, count, single = observed.n, len(observed.pairs), observed.single
-    ratio = DRAWN  # of the usual 1
-    mean = np.linalg.solve(laplacian + ratio * np.eye(n), flow)
+    mean = np.asarray(np.linalg.solve(laplacian + DRAWN * np.eye(n), flow), np.float64)
     first, second = observed.pairs.T
 
     def unexplained(scores: FloatArray) -> float:
@@ -225,7 +224,7 @@ def _large(observed: Observations, laplacian: FloatArray, flow: FloatArray) -> P
     return Posterior(
         mean=mean - mean.mean(),
         covariance=None,
-        variance=noise / (np.diag(laplacian) + ratio),
+        variance=noise / (np.diag(laplacian) + DRAWN),
         degrees=WORTH + count,
         noise=noise,
         spare=spare,
