@@ -7,8 +7,8 @@ from flame_rank.judges.pool import Combination, Evidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.combine import SAMPLES, SOURCES, Judged, draw, group, learn, right_share
+from trainer.comparisons import Comparison
 from trainer.pools import Pool
-from trainer.tasks import Comparison
 
 
 def pool(number: int, right: int, wrong: int, mutants: int = 0) -> Pool:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from trainer.comparisons import Comparison
 from trainer.contact import humaneval_runs, pools_without_contact, runs, without_contact
 from trainer.pools import Pool
-from trainer.tasks import Comparison
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()

@@ -15,9 +15,9 @@ from flax import nnx
 from flame_rank.model import checkpoint
 from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import Row, RowTokenizer, pad
+from trainer.comparisons import Comparison
 from trainer.fit import Recipe, fit, loss, optimiser, rows
 from trainer.sampling import Mixture
-from trainer.tasks import Comparison
 
 WORDS = ["if", "else", "for", "in", "while", "the", "which", "response"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from trainer.comparisons import Comparison
 from trainer.pools import Pool
 from trainer.sampling import HELD_OUT, Mixture, held_out, plain
-from trainer.tasks import Comparison
 
 RIGHT, WRONG, MUTANT = "    return (a+b)  # sum\n", "    return (a-b)  # sum\n", "    return a * b\n"
 

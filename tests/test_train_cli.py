@@ -19,8 +19,8 @@ from flame_rank.errors import UserError
 from flame_rank.judges.pool import Combination, Evidence, PoolJudge
 from flame_rank.records import Problem
 from trainer.combine import Judged
+from trainer.comparisons import COMPARISONS
 from trainer.sampling import held_out
-from trainer.tasks import TASKS
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["default", "--help"]])
@@ -327,7 +327,7 @@ def test_builds_a_judge_through_two_interruptions(
         build(data, started, out, Recipe(steps=121, pairs=1, length=32, max_prompt=12))
     assert any(line.startswith("MBPP") and "consensus" in line for line in third)
     figures = json.loads((out / "figures.json").read_text())
-    assert figures.keys() > TASKS.keys()
+    assert figures.keys() > COMPARISONS.keys()
     assert figures["pandalm"]["prompts"] == 3
 
     judge = judges.load(str(out))

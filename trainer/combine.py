@@ -14,8 +14,8 @@ import optax
 from flame_rank.judges.pool import Combination, Evidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
+from trainer.comparisons import Comparison
 from trainer.pools import Pool
-from trainer.tasks import Comparison
 
 T = TypeVar("T")
 

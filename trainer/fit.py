@@ -16,8 +16,8 @@ from flax import nnx
 from flame_rank.model import buckets, checkpoint
 from flame_rank.model.encoder import Encoder
 from flame_rank.model.tokenizer import Row, RowTokenizer, pad
+from trainer.comparisons import Comparison
 from trainer.sampling import Mixture
-from trainer.tasks import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
+from trainer.comparisons import files, read_json, read_lines
 from trainer.mutants import mutants
-from trainer.tasks.base import files, read_json, read_lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer.comparisons import Comparison
 from trainer.pools import Pool
-from trainer.tasks import Comparison
 
 HELD_OUT = 0.2  # the share of problems that no step sees
 

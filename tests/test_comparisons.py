@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from flame_rank.errors import UserError
-from trainer.tasks import TASKS, Comparison
-from trainer.tasks.base import files, majority, read_json, read_lines
+from trainer.comparisons import COMPARISONS, Comparison, files, majority, read_json, read_lines
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train.tar.xz"
 
@@ -26,7 +25,7 @@ def write_lines(path: Path, records: Iterable[object]) -> None:
 
 def told(name: str, data: Path) -> list[tuple[str, str, str]]:
     """A task's comparisons as (prompt, better, worse)."""
-    return [(c.prompt, c.better, c.worse) for c in TASKS[name](data)]
+    return [(c.prompt, c.better, c.worse) for c in COMPARISONS[name](data)]
 
 
 def test_majority() -> None:
@@ -180,7 +179,7 @@ def test_summeval(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", COMPARISONS)
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         told(name, tmp_path)
@@ -239,6 +238,6 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_reads_the_releases(name: str, count: int, released: Path) -> None:
-    comparisons = list(TASKS[name](released))
+    comparisons = list(COMPARISONS[name](released))
     assert len(comparisons) == count
     assert all(isinstance(c, Comparison) and c.prompt and c.better != c.worse for c in comparisons)
