@@ -2,6 +2,7 @@
 
 import socket
 import string
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +92,17 @@ def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prose=Combination(pair=2.0, encoder=1.5, overlap=2.0, cosine=1.0, invalid=1.0),
     )
     (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data sets in ../shared, unpacked: real human judgements, of which no line is kept here."""
+    packed = Path(__file__).parents[1].parent / "shared" / "data"
+    if not packed.is_dir():
+        pytest.skip("needs ../shared/data, beside the checkout")
+    folder = tmp_path_factory.mktemp("data")
+    for part in ("train", "eval"):
+        with tarfile.open(packed / f"{part}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
     return folder

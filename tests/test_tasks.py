@@ -1,0 +1,89 @@
+"""Every task of the collection, on small records in its upstream format and on the data sets that are at hand."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from releases import FIXTURES, GOLDEN, make
+
+from trainer.collection import Counts, examples, folder_of, is_there
+from trainer.tasks import TASKS, Task, by_name
+
+FOUND = Path(__file__).parent / "golden" / "found"
+
+every = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("releases"))
+
+
+def test_names_are_unique() -> None:
+    assert [name for name, times in Counter(task.name for task in TASKS).items() if times > 1] == []
+
+
+@every
+def test_says_what_it_is(task: Task) -> None:
+    assert task.name == task.name.lower() and " " not in task.name and "_" not in task.name
+    assert len(task.description) >= 100, "a definition and instructions, not a title"
+    assert "\n" not in task.title and len(task.title) < 80
+    assert bool(task.labels) == (task.kind != "generative")
+    assert task.data.origin.startswith(("hf:", "github:", "https://"))
+    if task.kind == "pairwise":
+        assert task.labels[:2] == ("A", "B") and "response_a" in task.description and "response_b" in task.description
+    else:  # a label that the instructions do not name cannot be known
+        numbers = all(label.isdigit() for label in task.labels)
+        missing = [] if numbers else [label for label in task.labels if label not in task.description]
+        assert not missing
+    for address, file in task.data.downloads.items():
+        assert address.startswith(("hf://datasets/", "https://", "http://"))
+        assert file and ("*" not in address or file.endswith("/"))
+
+
+@every
+def test_loads_from_its_upstream_format(task: Task, data: Path) -> None:
+    counts = Counts()
+    found = list(examples(task, data, counts, max_bad=0))
+    assert 2 <= len(found) == counts.examples and counts.bad == 0
+    # The official form, which is the first one, is the one that the fixtures have.
+    assert all(folder_of(task, data).has(pattern) for pattern in task.data.releases[0].files)
+    if task.kind == "pairwise":
+        letters = Counter(example.label for example in found)
+        assert abs(letters["A"] - letters["B"]) <= 1
+    for example in found:
+        assert len(example.values) == len(task.context) and example.target.startswith(" ")
+        assert example.label in task.labels if task.labels else not example.label
+
+
+@every
+def test_the_first_example_is_as_a_reader_has_seen_it(task: Task, data: Path) -> None:
+    first = next(examples(task, data))
+    assert first.input + first.target + "\n" == (GOLDEN / f"{task.name}.txt").read_text(encoding="utf-8")
+
+
+def test_no_golden_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {task.name for task in TASKS}
+    used = {task.data.folder.split("/")[0] for task in TASKS}
+    assert {path.name for path in FIXTURES.iterdir()} == used
+
+
+def told() -> dict[str, dict[str, object]]:
+    """What is found at hand for each task, as its manifest has it: records, examples, labels."""
+    files = [json.loads(path.read_text()) for path in sorted(FOUND.glob("*.json"))]
+    return {name: counts for file in files for name, counts in file.items()}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", told())
+def test_what_is_at_hand_loads_whole(name: str, shared_data: Path) -> None:
+    counts = Counts()
+    for _ in examples(by_name(name), shared_data, counts):
+        pass
+    wanted = told()[name]
+    assert {"records": counts.records, "examples": counts.examples, "labels": counts.labels} == wanted
+
+
+def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
+    assert {task.name for task in TASKS if is_there(task, shared_data)} == told().keys()

@@ -1,0 +1,228 @@
+"""Reads the files of data sets as their authors release them: every record with the place it stands in.
+
+A record that cannot be read comes as a Bad, with the reason, for whoever counts them; a file that cannot be read at all
+is an error that names it. Nothing is unpickled.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeAlias, cast
+
+import msgspec
+
+from flame_rank.errors import UserError
+
+
+class Bad(ValueError):
+    """Why a record cannot be used."""
+
+
+Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a Bad
+
+_OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # answers are longer than 128 KiB at times
+
+
+class Folder:
+    """A data set's folder. Patterns are relative to it, a name may have .gz, .bz2 or .xz behind it, and all files that
+    match are read, in the order of their names."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def has(self, pattern: str) -> bool:
+        """Whether some file matches."""
+        return bool(self._matches(pattern))
+
+    def files(self, pattern: str) -> list[Path]:
+        """The files that match; one at least.
+
+        Raises:
+          UserError: there is none.
+        """
+        found = self._matches(pattern)
+        if not found:
+            raise UserError(f"{self.path / pattern}: no such file")
+        return found
+
+    def json(self, pattern: str) -> Iterator[Row]:
+        """One record a file: all that a JSON file holds."""
+        for path in self.files(pattern):
+            with _told(path), _open(path) as file:
+                content = file.read()
+            try:
+                yield str(path), msgspec.json.decode(content)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise UserError(f"{path}: not whole JSON ({error})") from error
+
+    def records(self, pattern: str, key: str | None = None) -> Iterator[Row]:
+        """The elements of JSON files that hold a list, or an object of records; with `key`, of that value in them."""
+        for path, value in self.json(pattern):
+            found = value
+            if key is not None:
+                found = value.get(key) if isinstance(value, dict) else None
+            if isinstance(found, dict):
+                yield from ((f"{path}: {name!r}", record) for name, record in found.items())
+            elif isinstance(found, list):
+                yield from ((f"{path}: record {k}", record) for k, record in enumerate(found, 1))
+            else:
+                raise UserError(f"{path}: holds no records{f' under {key!r}' if key else ''}")
+
+    def jsonl(self, pattern: str) -> Iterator[Row]:
+        """The lines of JSONL files; empty ones are passed over."""
+        decode = msgspec.json.Decoder().decode
+        for path in self.files(pattern):
+            with _told(path), _open(path) as file:
+                for number, line in enumerate(file, 1):
+                    if line.isspace():
+                        continue
+                    record: Any
+                    try:
+                        record = decode(line)
+                    except UnicodeDecodeError as error:
+                        record = Bad(f"not UTF-8 at byte {error.start}")
+                    except (msgspec.DecodeError, RecursionError) as error:
+                        record = Bad(f"not JSON ({error})")
+                    yield f"{path}:{number}", record
+
+    def csv(
+        self,
+        pattern: str,
+        *,
+        delimiter: str = ",",
+        columns: Sequence[str] | None = None,
+        quoted: bool = True,
+        more: bool = False,
+    ) -> Iterator[Row]:
+        """The rows of CSV and TSV files, as column name -> text.
+
+        Args:
+          columns: their names, for files without a header.
+          quoted: whether a quotation mark quotes; False for files in which it is a character like others.
+          more: a row may have further columns, which are left out.
+        """
+        for path in self.files(pattern):
+            with _told(path), _open(path) as file:
+                # Bytes that are no UTF-8 come as surrogates, so that one bad row does not end the file.
+                text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+                rows = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+                yield from _table(str(path), rows, columns, more)
+
+    def parquet(self, pattern: str) -> Iterator[Row]:
+        """The rows of parquet files, as column name -> value; takes pyarrow."""
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise UserError(f"{self.path / pattern}: parquet takes pyarrow; pip install 'flame-rank[data]'") from error
+        for path in self.files(pattern):
+            row = 0
+            try:
+                with parquet.ParquetFile(path) as file:
+                    for batch in file.iter_batches(batch_size=1024):
+                        for record in batch.to_pylist():
+                            row += 1
+                            yield f"{path}: row {row}", record
+            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                raise UserError(f"{path}: not whole parquet behind row {row} ({str(error).splitlines()[0]})") from error
+
+    def lines(self, *patterns: str) -> Iterator[Row]:
+        """Line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts."""
+        paths = [self.files(pattern)[0] for pattern in patterns]
+        texts = [_lines(path) for path in paths]
+        number = 0
+        while True:
+            number += 1
+            found = [next(text, None) for text in texts]
+            if all(line is None for line in found):
+                return
+            for path, line in zip(paths, found, strict=True):
+                if line is None:
+                    raise UserError(f"{path}: ends before line {number}, unlike {paths[0].parent}'s other files")
+            bad = next((line for line in found if isinstance(line, Bad)), None)
+            yield f"{paths[0]}:{number}", bad if bad is not None else tuple(found)
+
+    def _matches(self, pattern: str) -> list[Path]:
+        if not self.path.is_dir():
+            return []
+        return sorted({path for end in ("", *_OPEN) for path in self.path.glob(pattern + end) if path.is_file()})
+
+
+def changed(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
+    """The rows with their records changed; one that cannot be changed is a bad one."""
+    for where, record in rows:
+        if not isinstance(record, Bad):
+            try:
+                record = change(record)
+            except KeyError as error:
+                record = Bad(f"no field {error.args[0]!r}")
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
+                record = Bad(f"{type(error).__name__}: {error}")
+        yield where, record
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], _OPEN.get(path.suffix, Path.open)(path, "rb"))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns what a compressed file does not survive into an error that names it."""
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: not a whole compressed file ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def _lines(path: Path) -> Iterator[str | Bad]:
+    with _told(path), _open(path) as file:
+        for line in file:
+            try:
+                yield line.decode().rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                yield Bad(f"{path.name}: not UTF-8 at byte {error.start}")
+
+
+def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool) -> Iterator[Row]:
+    """The rows of a csv.reader as records."""
+    while True:
+        record: Any
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"{path}:{rows.line_num}", Bad(f"not CSV ({error})")
+            continue
+        if not row:
+            continue
+        if columns is None:
+            columns = row
+            continue
+        if more:
+            row = row[: len(columns)]
+        if len(row) != len(columns):
+            record = Bad(f"{len(row)} columns where there are {len(columns)}")
+        elif any(not field.isascii() and not _encodable(field) for field in row):
+            record = Bad("not UTF-8")
+        else:
+            record = dict(zip(columns, row, strict=True))
+        yield f"{path}:{rows.line_num}", record
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""The collection: every task, in the order of Table 6 of the paper and of its section 4.1."""
+
+from trainer.tasks import (
+    aggrefact,
+    code,
+    dialogue,
+    genie,
+    hallucination,
+    held_out,
+    inference,
+    instruction_tuning,
+    language,
+    longform,
+    mathematics,
+    preferences,
+    ratings,
+    rewardbench,
+    safety,
+    similarity,
+    summaries,
+    summary_facts,
+)
+from trainer.tasks.base import Task
+
+TASKS: tuple[Task, ...] = (
+    *inference.TASKS,
+    *similarity.TASKS,
+    *dialogue.TASKS,
+    *hallucination.TASKS,
+    *summary_facts.TASKS,
+    *summaries.TASKS,
+    *genie.TASKS,
+    *preferences.TASKS,
+    *ratings.TASKS,
+    *language.TASKS,
+    *longform.TASKS,
+    *safety.TASKS,
+    *code.TASKS,
+    *mathematics.TASKS,
+    *instruction_tuning.TASKS,
+    *rewardbench.TASKS,
+    *aggrefact.TASKS,
+    *held_out.TASKS,
+)
+
+
+def by_name(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+      UserError: there is none.
+    """
+    from difflib import get_close_matches
+
+    from flame_rank.errors import UserError
+
+    for task in TASKS:
+        if task.name == name:
+            return task
+    near = get_close_matches(name, [task.name for task in TASKS])
+    hint = f"did you mean {', '.join(near)}?" if near else "`flame-train tasks` lists them"
+    raise UserError(f"no task {name!r}; {hint}")

@@ -1,0 +1,126 @@
+"""Attribution: does one text follow from another?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.reading import Folder, Row, changed
+from trainer.tasks.base import Answer, DataSet, Release, Task
+
+_NLI = ("entailment", "neutral", "contradiction")  # Hugging Face's numbers 0, 1, 2
+
+
+def _esnli_texts(folder: Folder) -> Iterator[Row]:
+    """The repository's line-aligned texts, with the field names of the release."""
+    names = ("gold_label", "Sentence1", "Sentence2", "Explanation_1")
+    for part in ("dev", "test"):
+        rows = folder.lines(f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}")
+        yield from changed(rows, lambda found: dict(zip(names, found, strict=True)))
+
+
+ESNLI = DataSet(
+    folder="esnli",
+    origin="github:OanaMariaCamburu/e-SNLI",
+    licence="MIT; SNLI's texts CC BY-SA 4.0",
+    permissive=True,
+    releases=(
+        Release(
+            files=("esnli_train_1.csv", "esnli_train_2.csv"), read=lambda folder: folder.csv("esnli_train_[12].csv")
+        ),
+        Release(
+            files=("labels.dev", "labels.test"),
+            read=_esnli_texts,
+            note="tokenised texts of the dev and test parts, from the same repository",
+        ),
+    ),
+    downloads={
+        f"https://raw.githubusercontent.com/OanaMariaCamburu/e-SNLI/master/dataset/{name}": name
+        for name in ("esnli_train_1.csv", "esnli_train_2.csv")
+    },
+)
+MNLI = DataSet(
+    folder="mnli",
+    origin="hf:nyu-mll/multi_nli",
+    licence="OANC; parts CC BY 3.0 and CC BY-SA 3.0",
+    permissive=True,
+    releases=(
+        Release(files=("train-*.parquet",), read=lambda folder: folder.parquet("train-*.parquet")),
+        Release(files=("mnli_dev.csv",), read=lambda folder: folder.csv("mnli_dev.csv"), note="dev parts, as CSV"),
+    ),
+    downloads={"hf://datasets/nyu-mll/multi_nli/data/train-*.parquet": "./"},
+)
+
+
+def _esnli(record: Any) -> Iterator[Answer]:
+    yield Answer(context=(record["Sentence1"], record["Sentence2"]), values=(record["gold_label"],))
+
+
+def _esnli_explanation(record: Any) -> Iterator[Answer]:
+    if record["gold_label"] not in _NLI:
+        raise ValueError(f"gold_label is {record['gold_label']!r}")
+    context = record["Sentence1"], record["Sentence2"], record["gold_label"]
+    yield Answer(context=context, values=(record["Explanation_1"],))
+
+
+def _mnli(record: Any) -> Iterator[Answer]:
+    label = record["label"]
+    if label == -1:  # the annotators did not agree
+        return
+    name = label if isinstance(label, str) else _NLI[label]
+    yield Answer(context=(record["premise"], record["hypothesis"]), values=(name,))
+
+
+TASKS = (
+    Task(
+        name="esnli",
+        split="train",
+        capability="attribution",
+        kind="classification",
+        data=ESNLI,
+        title="Inference from an image's caption",
+        description=(
+            "The premise describes a scene. Say what it implies for the hypothesis: entailment if the hypothesis is "
+            "definitely true of that scene, contradiction if it is definitely false, neutral if it might be either. "
+            "Go by the premise and common knowledge of the world alone."
+        ),
+        fields=("premise", "hypothesis"),
+        output_fields=("relation",),
+        labels=_NLI,
+        convert=_esnli,
+        full=549_367,
+    ),
+    Task(
+        name="esnli-explanation",
+        split="train",
+        capability="attribution",
+        kind="generative",
+        data=ESNLI,
+        title="Explanation of an inference",
+        description=(
+            "The relation between the premise and the hypothesis is given. Explain in one or two sentences why it "
+            "holds: name what in the premise settles it, and do not just repeat the sentences."
+        ),
+        fields=("premise", "hypothesis", "relation"),
+        output_fields=("explanation",),
+        labels=(),
+        convert=_esnli_explanation,
+        full=549_367,
+    ),
+    Task(
+        name="mnli",
+        split="train",
+        capability="attribution",
+        kind="classification",
+        data=MNLI,
+        title="Inference across genres",
+        description=(
+            "The premise is taken from speech, fiction or a report. Answer entailment if the hypothesis is definitely "
+            "correct about the situation or event in the premise, contradiction if it is definitely incorrect, and "
+            "neutral if it might be correct or not."
+        ),
+        fields=("premise", "hypothesis"),
+        output_fields=("relation",),
+        labels=_NLI,
+        convert=_mnli,
+        full=392_702,
+    ),
+)

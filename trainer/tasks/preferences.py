@@ -1,0 +1,5 @@
+"""To be written."""
+
+from trainer.tasks.base import Task
+
+TASKS: tuple[Task, ...] = ()
