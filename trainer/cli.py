@@ -6,12 +6,19 @@ import click
 
 from flame_rank.cli import run
 from flame_rank.errors import UserError
+from trainer.collection_command import show, tasks
+from trainer.fetch_command import data as data_command
+from trainer.mixture_command import export, mixture
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
 def cli() -> None:
     """Build and measure the judge."""
+
+
+for command in (data_command, tasks, show, mixture, export):
+    cli.add_command(command)
 
 
 @cli.command()

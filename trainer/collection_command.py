@@ -1,0 +1,142 @@
+"""`flame-train tasks` and `flame-train show`: what is in the collection."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trainer.tasks import Task
+
+DATA = click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The data sets, a folder each, as released.",
+)
+MAX_BAD = click.option(
+    "--max-bad",
+    type=click.FloatRange(0, 1),
+    default=0.001,
+    show_default=True,
+    metavar="SHARE",
+    help="Stop where more of a task's records are not as released.",
+)
+
+
+@click.command()
+@DATA
+@MAX_BAD
+@click.option("--json", "as_json", is_flag=True, help="One list of objects.")
+def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
+    """List every task: its capability, kind, licence and source, and how many examples are found.
+
+    Without --data nothing is read, and none are found.
+    """
+    from trainer.tasks import TASKS
+
+    found = count(TASKS, data, max_bad) if data else None
+    rows = [_row(task, None if found is None else found.get(task.name, 0)) for task in TASKS]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    heads = ("name", "split", "capability", "kind", "licence", "source", "found", "full")
+    cells = [heads, *(tuple(_cell(row[head]) for head in heads) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    for row in cells:
+        texts = [cell.ljust(width) for cell, width in zip(row[:-2], widths[:-2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(row[-2:], widths[-2:], strict=True)]
+        click.echo("  ".join([*texts, *numbers]).rstrip())
+    splits = [row["split"] for row in rows]
+    extra = splits.count("extra")
+    click.echo(f"{splits.count('train')} train, {splits.count('eval')} eval, {extra} extra", err=True)
+
+
+@click.command()
+@click.argument("name", metavar="TASK")
+@click.option("--n", default=3, show_default=True, type=click.IntRange(min=1), help="How many examples.")
+@DATA
+@MAX_BAD
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Count tokens with this checkpoint's tokenizer, not with the one of the judge that ships.",
+)
+def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path | None) -> None:
+    """Print examples of TASK as the model sees them, their tokens, and how the labels are distributed."""
+    from flame_rank.errors import UserError
+    from trainer.collection import Counts, examples
+    from trainer.tasks import by_name
+
+    task = by_name(name)
+    if data is None:
+        raise UserError(f"--data: say where the data set of {name} is ({task.data.origin})")
+    length, counts = _length(tokenizer), Counts()
+    for k, example in enumerate(examples(task, data, counts, max_bad=max_bad)):
+        if k < n:
+            click.echo(f"{example.input}{example.target}\n")
+            sizes = f"{length(example.input)} + {length(example.target)} tokens"
+            click.echo(f"--- {task.name} {k + 1}: {sizes}\n")
+    said = ", ".join(
+        f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())
+    )
+    left = [(counts.silent, "records without an answer"), (counts.ties, "ties"), (counts.hollow, "hollow examples")]
+    out = "; ".join([f"{counts.examples} examples of {counts.records} records", *(f"{k} {w}" for k, w in left if k)])
+    click.echo(f"{out}; {counts.bad} bad{f' ({counts.first_bad})' if counts.bad else ''}")
+    if said:
+        click.echo(f"labels: {said}")
+
+
+def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) -> dict[str, int]:
+    """The number of examples of each task whose data set is there."""
+    from tqdm import tqdm
+
+    from trainer.collection import Counts, examples, is_there
+
+    found = {}
+    here = [task for task in tasks if is_there(task, data)]
+    for task in tqdm(here, unit=" tasks", disable=None, leave=False):
+        counts = Counts()
+        for _ in examples(task, data, counts, max_bad=max_bad):
+            pass
+        found[task.name] = counts.examples
+        if counts.bad:
+            click.echo(f"flame-train: {task.name}: {counts.bad} bad records; the first: {counts.first_bad}", err=True)
+    return found
+
+
+def _row(task: "Task", found: int | None) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "split": task.split,
+        "capability": task.capability,
+        "kind": task.kind,
+        "licence": task.data.licence,
+        "permissive": task.data.permissive,
+        "source": task.data.origin,
+        "found": found,
+        "full": task.full,
+    }
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _length(folder: Path | None) -> Any:
+    """The number of tokens of a text."""
+    if folder is None:
+        from importlib.resources import files
+
+        from tokenizers import Tokenizer
+
+        own = Tokenizer.from_str(files("flame_rank.judges").joinpath("default/tokenizer.json").read_text("utf-8"))
+        own.no_truncation()
+        own.no_padding()
+        return lambda text: len(own.encode(text, add_special_tokens=False).ids)
+    from flame_rank.model.text import load
+
+    tokenizer = load(folder)
+    return lambda text: len(tokenizer.encode([text])[0])

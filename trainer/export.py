@@ -1,0 +1,127 @@
+"""The collection as files that `datasets`, TRL and T5X read: shards of examples and a data card."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
+
+from flame_rank.errors import UserError
+from trainer.collection import Counts, examples
+from trainer.contact import Held, apart, evaluation_texts
+from trainer.tasks import TASKS, Task
+
+
+def write(
+    tasks: Sequence[Task],
+    weights: Mapping[str, float],
+    data: Path,
+    out: Path,
+    *,
+    form: str,
+    shard: int,
+    max_bad: float,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes the examples of tasks; what touches an evaluation text is left out.
+
+    A row holds `task`, `input`, `target`, `weight` (what the example weighs: its task's weight over the number of its
+    task's examples) and `licence`.
+
+    Args:
+      weights: of the tasks, as trainer/mixture.py has them.
+      out: a folder that is not there yet; it appears once all is written.
+      form: "jsonl" or "parquet".
+      shard: examples of one file.
+
+    Raises:
+      UserError: `out` is there, or a task cannot be read.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; name a new folder")
+    held = Held(evaluation_texts(TASKS, data))
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "data").mkdir(parents=True)
+    rows: dict[str, int] = {}
+    left: dict[str, int] = {}
+
+    def records() -> Iterator[dict[str, Any]]:
+        for task in tqdm(tasks, unit=" tasks", disable=None):
+            kept, counts = 0, Counts()
+            # Twice over the task: what an example weighs is known only when all are counted.
+            size = sum(1 for _ in apart(examples(task, data, max_bad=max_bad), held))
+            for example in apart(examples(task, data, counts, max_bad=max_bad), held):
+                kept += 1
+                yield {
+                    "task": task.name,
+                    "input": example.input,
+                    "target": example.target,
+                    "weight": weights[task.name] / size,
+                    "licence": task.data.licence,
+                }
+            rows[task.name] = kept
+            if counts.examples > kept:
+                left[task.name] = counts.examples - kept
+                say(f"{task.name}: {left[task.name]} examples share text with an evaluation task and are left out")
+
+    try:
+        _shards(records(), part / "data", form, shard)
+        (part / "README.md").write_text(_card(tasks, rows, left, form), encoding="utf-8")
+        part.rename(out)
+    except OSError as error:
+        raise UserError(f"{error.filename or part}: {error.strerror}; what is written so far is in {part}") from error
+    say(f"{out}: {sum(rows.values())} examples of {len(rows)} tasks")
+
+
+def _shards(records: Iterator[dict[str, Any]], folder: Path, form: str, size: int) -> None:
+    encode = msgspec.json.Encoder().encode
+    first = next(records, None)
+    for number in count():
+        if first is None:
+            return
+        name = folder / f"train-{number:05d}"
+        if form == "jsonl":
+            with name.with_suffix(".jsonl").open("wb") as file:
+                file.write(encode(first) + b"\n")
+                for _, record in zip(range(size - 1), records, strict=False):
+                    file.write(encode(record) + b"\n")
+        else:
+            import pyarrow
+            from pyarrow import parquet
+
+            batch = [first, *(record for _, record in zip(range(size - 1), records, strict=False))]
+            parquet.write_table(pyarrow.Table.from_pylist(batch), name.with_suffix(".parquet"))
+        first = next(records, None)
+
+
+def _card(tasks: Sequence[Task], rows: Mapping[str, int], left: Mapping[str, int], form: str) -> str:
+    """The data card, with the header that Hugging Face reads."""
+    header = {
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"data/*.{form}"}]}],
+        "language": ["en"],
+        "pretty_name": "FLAMe collection",
+    }
+    lines = [
+        "---",
+        json.dumps(header),  # JSON is YAML
+        "---",
+        "# The FLAMe collection",
+        "",
+        "Human judgements of public data sets in one text-to-text format, after Vu et al., Foundational Autoraters",
+        "(2024), sections 3.1 to 3.4; written by `flame-train export`. Columns: `task`, `input`, `target` (with the",
+        "blank that it begins with), `weight` (what an example weighs when the mixture is drawn), `licence` (of the data",
+        "set that the example is from; the whole has no other).",
+        "",
+        "| task | capability | kind | examples | left out: shares text with an evaluation task | licence | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for task in tasks:
+        if rows.get(task.name):
+            cells = (task.name, task.capability, task.kind, rows[task.name], left.get(task.name, 0), task.data.licence)
+            lines.append("| " + " | ".join(map(str, (*cells, task.data.origin))) + " |")
+    return "\n".join(lines) + "\n"
