@@ -229,20 +229,20 @@ class _Reader:
             return None
         kernel: Any = judge.kernel
         whole = isinstance(kernel, T5Kernel)
-        frame = judge._frame
-        begun = len(kernel._parted([token for piece in frame for token in piece])[1]) if whole else 0
+        frame = judge.frame
+        begun = len(kernel.parted([token for piece in frame for token in piece])[1]) if whole else 0
         return cls(
-            values=judge._form.values,
+            values=judge.form.values,
             frame=cast(tuple[int, int, int, int], tuple(map(len, frame))),
-            room=judge._room,
-            share=judge._room // SHARE,
+            room=judge.room,
+            share=judge.room // SHARE,
             max_length=kernel.max_length,
             on_long=judge.on_long,
             whole=whole,
             begun=begun,
             most_tokens=kernel.max_batch_tokens,
             multiple=sharding.shares(kernel.mesh),
-            capacity=0 if whole else kernel._capacity,
+            capacity=0 if whole else kernel.capacity,
         )
 
     def read(self, problems: Sequence[Problem], places: Sequence[IntArray]) -> Iterator[_Text]:

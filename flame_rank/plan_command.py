@@ -10,6 +10,7 @@ import click
 
 import strategies
 from flame_rank.errors import UserError
+from flame_rank.options import Prompts, Skip, read_criteria
 
 if TYPE_CHECKING:
     from flame_rank.plan import Counted, Plan, Plans
@@ -88,7 +89,7 @@ def plan(
     """
     from tqdm import tqdm
 
-    from flame_rank import cli, judges
+    from flame_rank import judges
     from flame_rank.jsonl import read_problems
     from flame_rank.plan import plan as make
 
@@ -96,10 +97,10 @@ def plan(
     reading = read_problems(
         file,
         group_by=group_by,
-        prompts=cli._Prompts(problems),
-        on_bad_line=None if on_bad_line == "fail" else cli._Skip(),
+        prompts=Prompts(problems),
+        on_bad_line=None if on_bad_line == "fail" else Skip(),
     )
-    options["criteria"] = cli._criteria(options["criteria"])
+    options["criteria"] = read_criteria(options["criteria"])
     loaded = judges.load(judge, **options)
     if loaded.pointwise and not names:  # all strategies ask it the same
         chosen = chosen[:1]

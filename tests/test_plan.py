@@ -165,7 +165,7 @@ def idle(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> LocalJudge:
 
 
 def test_a_small_cache_is_emptied_now_and_then(idle: LocalJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle.kernel, "_capacity", 2560)  # the least that it may have
+    monkeypatch.setattr(idle.kernel, "capacity", 2560)  # the least that it may have
     given, strategy = problems(60), by_name("round-robin")
     found = make(given, idle, [strategy])
     tokens, shapes = usage(idle, strategy, given)

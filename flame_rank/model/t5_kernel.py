@@ -113,7 +113,7 @@ class T5Kernel:
             raise ValueError(f"a path of {longest} tokens, more than max_length {self.max_length}")
         if not all(whole):
             raise ValueError("a path without a token: nothing to read")
-        texts, answers = zip(*map(self._parted, whole), strict=True) if whole else ((), ())
+        texts, answers = zip(*map(self.parted, whole), strict=True) if whole else ((), ())
         begun = len(answers[0]) if answers else 0
         if any(len(answer) != begun for answer in answers):
             raise ValueError("answers that are begun have different lengths")
@@ -128,8 +128,8 @@ class T5Kernel:
             self.usage.shapes.add((program, S, begun + more, rows))
             yield taken, tokens, lengths, answered
 
-    def _parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
-        """What the encoder reads, its end of text included, and how the decoder has begun."""
+    def parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
+        """Of a path's ids: what the encoder reads, its end of text included, and how the decoder has begun."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids) - 1) + 1
         return ids[:end], ids[end:]
 
