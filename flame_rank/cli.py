@@ -13,7 +13,7 @@ from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
 from flame_rank.options import Prompts, Skip, read_criteria
-from flame_rank.plan_command import plan
+from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ class Scorer(Protocol):
     max_length: int
     dtype: str
     vocab_size: int
+    parameters: int
 
     def log_probs(self, paths: Sequence[Sequence[Ids]], targets: Sequence[int]) -> FloatArray: ...
     def log_likelihoods(self, paths: Sequence[Sequence[Ids]], labels: Sequence[Ids]) -> FloatArray: ...

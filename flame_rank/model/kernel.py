@@ -68,6 +68,7 @@ class Kernel:
     """Scores paths with a decoder.
 
     Attributes:
+      parameters: numbers in its weights.
       capacity: tokens whose keys and values the cache holds.
     """
 
@@ -90,6 +91,7 @@ class Kernel:
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
         self.vocab_size = decoder.config.vocab_size
         graph, self._params = nnx.split(decoder)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         self._dtype = decoder.model.embed_tokens.weight[...].dtype
         self.dtype = self._dtype.name
         single_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"

@@ -15,7 +15,11 @@ from strategies.base import FloatArray
 
 
 class T5Kernel:
-    """Scores paths with an encoder-decoder."""
+    """Scores paths with an encoder-decoder.
+
+    Attributes:
+      parameters: numbers in its weights.
+    """
 
     def __init__(self, model: t5.T5, *, mesh: Mesh, max_length: int = 2048, max_batch_tokens: int | None = None):
         """Args:
@@ -41,6 +45,7 @@ class T5Kernel:
             longest=buckets.length(max_length),
         )
         graph, self._params = nnx.split(model)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         self._score = jax.jit(lambda params, *arrays: t5.score(nnx.merge(graph, params), *arrays))
         self._next = jax.jit(lambda params, *arrays: _next(nnx.merge(graph, params), *arrays))
         self._generate = jax.jit(
