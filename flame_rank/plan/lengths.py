@@ -20,8 +20,8 @@ class Lengths:
 
     @property
     def total(self) -> int:
-        """Tokens of all texts together."""
-        return self.prompt + int(self.candidates.sum())
+        """Tokens of all texts together; 0 where there is but one candidate."""
+        return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
 
     def long(self, room: int) -> int:
         """Number of comparisons, of all pairs in both orders, of more than `room` tokens."""

@@ -66,8 +66,8 @@ class Runs:
         tokens, shapes = run.encoding.tokens, run.encoding.shapes
         if not last or len(last) == self._sample.seen:
             return Encoded(tokens=tokens, programs=len(shapes), sampled=None)
-        share = sum(one.total for one in last) / self._sample.tokens
-        return Encoded(tokens=round(tokens / share), programs=_kinds(shapes), sampled=len(last))
+        scale = self._sample.tokens / max(1, sum(one.total for one in last))
+        return Encoded(tokens=round(tokens * scale), programs=_kinds(shapes), sampled=len(last))
 
 
 @dataclass(kw_only=True)
@@ -101,11 +101,9 @@ class _Run:
 class _Sample:
     """Up to SAMPLE of a stream's problems, each with the same chance (Vitter's algorithm R, 1985).
 
-    Those with one candidate are left out: they ask nothing.
-
     Attributes:
-      seen: number of problems.
-      tokens: of all their texts.
+      seen: number of problems in the stream.
+      tokens: of all their texts that are compared.
     """
 
     def __init__(self) -> None:
@@ -115,8 +113,6 @@ class _Sample:
 
     def add(self, problems: Sequence[Lengths]) -> None:
         for one in problems:
-            if len(one.candidates) < 2:
-                continue
             at = self.seen if self.seen < SAMPLE else int(self._rng.integers(self.seen + 1))
             if at < SAMPLE:
                 self._kept[at : at + 1] = [(self.seen, one)]
