@@ -1,6 +1,5 @@
 """The command `flame-rank`. Results go to standard output, everything else to standard error."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,11 +12,11 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.plan_command import plan
+from flame_rank.options import Prompts, Skip, read_criteria
+from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:
-    from flame_rank.jsonl import BadLine
     from flame_rank.records import Ranking
 
 HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
@@ -151,16 +150,16 @@ def rerank(
 
     if output and output != "-" and not Path(output).absolute().parent.is_dir():
         raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
-    bad = Quarantine(_quarantine(file, output)) if on_bad_line == "quarantine" else _Skip()
+    bad = Quarantine(_quarantine(file, output)) if on_bad_line == "quarantine" else Skip()
     reading = read_problems(
         file,
         group_by=group_by,
-        prompts=_Prompts(problems),
+        prompts=Prompts(problems),
         on_bad_line=None if on_bad_line == "fail" else bad,
     )
     loaded = judges.load(
         judge,
-        criteria=_criteria(criteria),
+        criteria=read_criteria(criteria),
         max_length=max_length,
         on_long=on_long,
         dtype=dtype,
@@ -196,45 +195,6 @@ def rerank(
     summary.remembered = reranker.remembered
     summary.say(bad, on_bad_line)
     return UNFINISHED if summary.undecided or bad.count else RANKED
-
-
-def _criteria(given: str | None) -> str | None:
-    """The text of --criteria: of a file where it names one."""
-    if given is None or not os.path.isfile(given):  # noqa: PTH113 (a Path raises where a text is too long for a name)
-        return given
-    try:
-        text = Path(given).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"--criteria {given}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    if not text.strip():
-        raise UserError(f"--criteria {given}: the file is empty")
-    return text
-
-
-class _Prompts:
-    """Prompts by task id, read when the first one is asked for."""
-
-    def __init__(self, path: Path | None):
-        self._path = path
-        self._prompts: dict[str, str] | None = None
-
-    def __call__(self, task: str) -> str | None:
-        if self._prompts is None:
-            from flame_rank.humaneval import problems
-
-            self._prompts = {name: problem.prompt for name, problem in problems.load(self._path).items()}
-        return self._prompts.get(task)
-
-
-class _Skip:
-    """Says of each bad line that it was left out."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, error: "BadLine", line: bytes) -> None:
-        self.count += 1
-        click.echo(f"flame-rank: left out: {error}", err=True)
 
 
 class _Summary:

@@ -48,15 +48,15 @@ def _ast(prompt: str, text: str) -> Hashable:
     """A program's kind and syntax tree; of any other text the text."""
     if len(text) > forms.LONGEST:
         return text
-    fenced = forms._FENCE.fullmatch(text.strip())
+    fenced = forms.FENCE.fullmatch(text.strip())
     source = fenced[1] if fenced else text
-    continues = forms._continues(prompt[-forms.LONGEST :], source)
+    continues = forms.is_continuation(prompt[-forms.LONGEST :], source)
     if continues and len(prompt) > forms.LONGEST:
         return text
-    tree = forms._parse(prompt + source if continues else source)
+    tree = forms.parse(prompt + source if continues else source)
     if tree is None:
         return text
-    if not continues and not any(isinstance(node, forms._PROGRAM + _STATEMENTS) for node in tree.body):
+    if not continues and not any(isinstance(node, forms.PROGRAM + _STATEMENTS) for node in tree.body):
         return text
     try:
         return continues, ast.dump(tree)

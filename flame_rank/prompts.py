@@ -109,6 +109,10 @@ class Format:
         """The ids of values; what looks like a special token in them is plain text."""
         return [tuple(ids) for ids in self._tokenizer.encode(texts)]
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many ids each value has."""
+        return self._tokenizer.count(texts)
+
     def frame(
         self, instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()
     ) -> list[Ids]:

@@ -116,7 +116,7 @@ def test_hostile_programs_raise_nothing_and_take_no_time(text: str) -> None:
 
 
 @given(program=st.sampled_from(PROGRAMS), others=st.lists(st.text(max_size=20), max_size=3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_reformatting_a_program_keeps_it_in_its_class(program: str, others: list[str]) -> None:
     again = ast.unparse(ast.parse(program))
     first, second, third, *rest = classes(program, again, f"```python\n{again}\n\n# The end.\n```", *others)
@@ -125,7 +125,7 @@ def test_reformatting_a_program_keeps_it_in_its_class(program: str, others: list
 
 
 @given(program=st.sampled_from(PROGRAMS), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_change_of_a_constant_or_a_name_leaves_the_class(program: str, data: st.DataObject) -> None:
     tree = ast.parse(program)
     node = data.draw(st.sampled_from([n for n in ast.walk(tree) if isinstance(n, ast.Name) or _is_number(n)]))

@@ -131,11 +131,11 @@ MODELS: dict[str, Decoder] = {}
 def test_a_cache_that_is_full_starts_anew(small: Decoder) -> None:
     rng = np.random.default_rng(3)
     judge = kernel(small, max_length=128)
-    judge._capacity = 4 * 128  # the least that it may have
+    judge.capacity = 4 * 128  # the least that it may have
     paths = [path for _ in range(6) for path in pairs(rng, 40, [30, 20, 25])]
     found = judge.log_probs(paths, [7, 8])
     assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
-    assert judge._used <= judge._capacity
+    assert judge._used <= judge.capacity
     again = judge.log_probs(paths[::-1], [7, 8])[::-1]
     assert np.abs(found - again).max() <= 1e-5
 

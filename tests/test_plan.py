@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,18 @@ import flame_rank
 import strategies
 from flame_rank import Problem, UserError
 from flame_rank.judges.local import LocalJudge
-from flame_rank.plan import Plan, Plans, Probe, _Text, _too_long
-from flame_rank.plan import plan as make
-from flame_rank.plan_command import plan as command
+from flame_rank.plan import plans, runs
+from flame_rank.plan.command import plan as command
+from flame_rank.plan.lengths import Lengths
+from flame_rank.plan.plans import Plan, Plans
+from flame_rank.plan.plans import plan as make
+from flame_rank.plan.probe import FEW, Probe, probe
+from flame_rank.plan.rounds import calls
 from flame_rank.reranker import Reranker
 from strategies import Strategy, by_name
 from strategies.base import FloatArray, IntArray
 
-T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "num_heads": 4}
+T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 1, "num_heads": 2}
 WORDS = ["the", "sum", "of", "two", "numbers", "is", "what", "we", "look", "for", "in", "every", "list"]
 
 
@@ -103,19 +106,30 @@ def test_programs_that_are_equal_up_to_formatting() -> None:
 def folder(path: Path, family: str) -> Path:
     path.mkdir()
     size = write_sentencepiece(path, "t5") if family == "t5" else write_byte_bpe(path, template=CHATML)
-    config = T5 if family == "t5" else {**VARIANTS[family], "max_position_embeddings": 4096}
+    config = T5 if family == "t5" else {**VARIANTS[family], "num_hidden_layers": 1}
     write_checkpoint(path, {**config, "vocab_size": size})
     return path
 
 
-@pytest.fixture(scope="module", params=["qwen2", "t5"])
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder(tmp_path_factory.mktemp("plan") / request.param, request.param)
-
-
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder(tmp_path_factory.mktemp("tiny") / "qwen2", "qwen2")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {family: folder(tmp_path_factory.mktemp("plan") / family, family) for family in ("qwen2", "t5")}
+
+
+@pytest.fixture
+def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "probe", lambda judge, sample: Probe())
+
+
+def idle(path: Path, **options: Any) -> LocalJudge:
+    """A judge that packs and counts and computes nothing: all are tied."""
+    judge = flame_rank.load_judge(path, **options)
+    assert isinstance(judge, LocalJudge)
+    kernel: Any = judge.kernel
+    kernel._extend = lambda params, cache, *arrays, S: cache
+    kernel._score = lambda params, cache, tokens, *arrays, S: np.zeros((len(tokens), 1, 2))
+    kernel._next = lambda params, tokens, *arrays: np.zeros((len(tokens), 2))
+    return judge
 
 
 def usage(judge: LocalJudge, strategy: Strategy, given: Sequence[Problem]) -> tuple[int, set[Any]]:
@@ -128,25 +142,26 @@ def usage(judge: LocalJudge, strategy: Strategy, given: Sequence[Problem]) -> tu
     return kernel.usage.tokens, kernel.usage.shapes
 
 
-@cache  # its programs are compiled once
-def loaded(path: Path, **options: Any) -> LocalJudge:
-    judge = flame_rank.load_judge(path, **options)
-    assert isinstance(judge, LocalJudge)
-    return judge
-
-
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize("order", ["both", "fixed"])
-def test_tokens_and_programs_are_those_of_a_run(checkpoint: Path, order: Any) -> None:
-    judge, strategy, given = loaded(checkpoint), by_name("round-robin", order=order), problems(9, words=12)
-    found = make(given, judge, [strategy])
-    tokens, shapes = usage(judge, strategy, given)
-    assert (one(found).tokens, one(found).programs, one(found).estimated) == (tokens, len(shapes), False)
-    assert one(found).seconds is not None and found.probe.comparisons > 0
+@pytest.mark.parametrize("family", ["qwen2", "t5"])
+def test_tokens_and_programs_are_those_of_a_run(
+    family: str, order: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "TOGETHER", 7)  # so that calls reach from one part of the file into the next
+    judge, given = idle(folders[family]), problems(60)
+    for strategy in (by_name("round-robin", order=order), by_name("pointwise", order=order)):
+        found = one(make(given, judge, [strategy]))
+        tokens, shapes = usage(judge, strategy, given)
+        assert (found.tokens, found.programs) == (tokens, len(shapes))
+        assert (found.estimated, found.sampled) == (False, None)
 
 
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize("on_long", ["cut", "skip"])
-def test_with_what_is_too_long(checkpoint: Path, on_long: str) -> None:
-    judge = loaded(checkpoint, max_length=700, on_long=on_long)
+@pytest.mark.parametrize("family", ["qwen2", "t5"])
+def test_with_what_is_too_long(family: str, on_long: str, folders: dict[str, Path]) -> None:
+    judge = idle(folders[family], max_length=700, on_long=on_long)
     given = [Problem(prompt="p " * 30, candidates=["a", "b " * 80, "long " * 300, "more " * 350])]
     found = make(given, judge, [by_name("round-robin")])
     tokens, shapes = usage(judge, by_name("round-robin"), given)
@@ -154,41 +169,74 @@ def test_with_what_is_too_long(checkpoint: Path, on_long: str) -> None:
     assert 0 < found.long < 12 and found.on_long == on_long and found.max_length == 700
 
 
-@pytest.fixture
-def idle(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> LocalJudge:
-    """A judge that packs and counts and computes nothing: all are tied."""
-    judge = loaded(tiny, max_length=600)
-    monkeypatch.setattr(judge.kernel, "_extend", lambda params, cache, *arrays, S: cache)
-    monkeypatch.setattr(judge.kernel, "_score", lambda params, cache, tokens, *arrays, S: np.zeros((len(tokens), 1, 2)))
-    monkeypatch.setattr("flame_rank.plan._probe", lambda judge, sample: Probe())
-    return judge
-
-
-def test_a_small_cache_is_emptied_now_and_then(idle: LocalJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle.kernel, "_capacity", 2560)  # the least that it may have
+@pytest.mark.usefixtures("without_probe")
+def test_a_small_cache_is_emptied_now_and_then(folders: dict[str, Path]) -> None:
+    judge = idle(folders["qwen2"], max_length=600)
+    kernel: Any = judge.kernel
+    kernel.capacity = 2560  # the least that it may have
     given, strategy = problems(60), by_name("round-robin")
-    found = make(given, idle, [strategy])
-    tokens, shapes = usage(idle, strategy, given)
-    assert one(found).tokens == pytest.approx(tokens, rel=0.02)
-    assert one(found).programs == pytest.approx(len(shapes), rel=0.1)
+    found = make(given, judge, [strategy])
+    tokens, shapes = usage(judge, strategy, given)
+    assert (one(found).tokens, one(found).programs) == (tokens, len(shapes))
 
 
-@pytest.mark.parametrize("name", [name for name in strategies.NAMES if name not in ("round-robin", "pointwise")])
-def test_an_adaptive_strategy_is_estimated(name: str, idle: LocalJudge) -> None:
-    given, strategy = problems(60), by_name(name)
-    found = make(given, idle, [strategy])
-    tokens, _ = usage(idle, strategy, given)
-    assert one(found).estimated and one(found).tokens == pytest.approx(tokens, rel=0.25)
+ADAPTIVE = [name for name in strategies.NAMES if name not in ("round-robin", "pointwise")]
+
+
+@pytest.mark.usefixtures("without_probe")
+def test_an_adaptive_strategy_is_estimated(folders: dict[str, Path]) -> None:
+    judge, given = idle(folders["qwen2"], max_length=600), problems(60)
+    found = make(given, judge, [by_name(name) for name in ADAPTIVE])
+    for name, planned in zip(ADAPTIVE, found.plans, strict=True):
+        tokens, _ = usage(judge, by_name(name), given)
+        assert planned.estimated and planned.sampled is None, name
+        assert planned.tokens == pytest.approx(tokens, rel=0.25), name
+
+
+@pytest.mark.usefixtures("without_probe")
+def test_of_many_problems_a_sample_is_played_through(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, given = idle(folders["qwen2"]), problems(600)
+    asked = [by_name(name) for name in ("round-robin", "knockout", "merge")]
+    every, *whole = make(given, judge, asked).plans
+    monkeypatch.setattr(runs, "SAMPLE", 200)
+    again, *sampled = make(given, judge, asked).plans
+    assert again == every and every.sampled is None  # nothing there depends on answers
+    for few, all_ in zip(sampled, whole, strict=True):
+        assert few.sampled == 200 and all_.sampled is None
+        assert (few.least, few.most) == (all_.least, all_.most)
+        assert few.tokens == pytest.approx(all_.tokens, rel=0.05)
+        assert few.programs == pytest.approx(all_.programs, rel=0.5)  # so few say little of what is rare
+
+
+def test_a_call_waits_until_it_is_full() -> None:
+    sizes = [[3], [], [2], [3], [1]]
+    assert calls(sizes, 5, last=False) == ([[0, 1]], 3)
+    assert calls(sizes, 5, last=True) == ([[0, 1], [2, 3]], 5)
+    assert calls(sizes[:3], 5, last=False) == ([[0, 1]], 3)
+    assert calls([[3, 1], [3, 2, 1], [1]], 5, last=True) == ([[0, 2], [1, 3, 5], [4]], 3)
+    assert calls([[]] * 4, 3, last=False) == ([], 3)
+    assert calls([], 5, last=True) == ([], 0)
+
+
+def test_a_probe_of_a_local_judge(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = [(Problem(prompt="p", candidates=["a", "b", "c"]), np.arange(3))]
+    timed = probe(flame_rank.load_judge(folders["qwen2"]), sample)
+    assert timed.comparisons == 2 * 6 and timed.problem is None
+    assert timed.seconds is not None and 0 < timed.seconds < timed.compiling
+    t5 = idle(folders["t5"])
+    monkeypatch.setattr(type(t5.kernel), "programs", 0)
+    timed = probe(t5, sample)
+    assert timed.comparisons == 2 * 6 and timed.seconds is not None and timed.seconds > 0 == timed.compiling
 
 
 def test_too_long_is_counted_pair_by_pair() -> None:
     rng = np.random.default_rng(0)
     for n in range(1, 7):
-        text = _Text(prompt=5, candidates=rng.integers(0, 10, n))
+        text = Lengths(prompt=5, candidates=rng.integers(0, 10, n))
         for room in range(5, 26):
             a = text.candidates
             expected = sum(5 + a[i] + a[j] > room for i in range(n) for j in range(n) if i != j)
-            assert _too_long(text, room) == expected
+            assert text.long(room) == expected
 
 
 def test_a_judge_that_fails_has_no_seconds() -> None:
@@ -268,10 +316,15 @@ def test_the_default_judge_is_pointwise(tiny_judge_dir: Path) -> None:
     assert out.splitlines()[1].split()[:2] == ["any", "2"] and "n - 1 comparisons" in err
 
 
-def test_a_local_judge_has_tokens(tiny: Path) -> None:
-    out, _ = run("--judge", tiny, "--strategy", "round-robin", given=lines(GOOD))
-    head, row = out.splitlines()
-    assert head.split() == ["strategy", "comparisons", "tokens", "programs", "seconds"] and "at most" not in row
+def test_a_local_judge_has_tokens(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "probe", lambda judge, sample: Probe(comparisons=FEW, seconds=0.1, compiling=1.0))
+    monkeypatch.setattr(runs, "SAMPLE", 2)
+    given = lines(*({**GOOD, "prompt": "p" * k} for k in range(9)))
+    out, err = run("--judge", folders["qwen2"], "--strategy", "round-robin", "--strategy", "knockout", given=given)
+    head, every, knockout = out.splitlines()
+    assert head.split() == ["strategy", "comparisons", "tokens", "programs", "seconds"]
+    assert "at most" not in out and (every.count("about"), knockout.count("about")) == (1, 3)  # seconds; all else too
+    assert "estimated from 2 of the problems" in err
 
 
 def test_one_candidate_each_takes_nothing() -> None:
@@ -303,5 +356,5 @@ def test_bad_lines_are_left_out_where_asked_to() -> None:
 
 
 def test_the_command_is_light() -> None:
-    code = "import flame_rank.plan_command, sys; assert not {'numpy', 'jax', 'tqdm'} & sys.modules.keys()"
+    code = "import flame_rank.plan.command, sys; assert not {'numpy', 'jax', 'tqdm'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -127,6 +127,12 @@ def test_puts_nothing_around_a_text(kind: str, tokenizers: dict[str, text.TextTo
         assert ids and not set(ids) & special_ids(tokenizer, kind)
 
 
+@pytest.mark.parametrize("kind", WRITE)
+def test_counts_what_it_reads(kind: str, tokenizers: dict[str, text.TextTokenizer]) -> None:
+    tokenizer, texts = tokenizers[kind], ["", *strings(100)]
+    assert tokenizer.count(texts) == [len(ids) for ids in tokenizer.encode(texts)]
+
+
 @pytest.mark.parametrize("kind", BYTES)
 def test_every_text_comes_back(kind: str, tokenizers: dict[str, text.TextTokenizer]) -> None:
     texts = [written.replace("▁", "_") for written in strings(300)]  # "▁" comes back as a space

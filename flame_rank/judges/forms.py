@@ -6,10 +6,10 @@ import re
 import warnings
 from dataclasses import dataclass
 
+FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)  # group 1 is the program in it
+PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)  # no prose has these
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"^(def|class|import|from|async def) \w+", re.MULTILINE)
-_PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 _GIVEN = frozenset((*dir(builtins), "__name__", "__file__", "__doc__"))
 LONGEST = 100_000  # characters that are read: what a text shares with its pool shows long before
 
@@ -36,18 +36,18 @@ def read(prompt: str, text: str) -> Form:
     """Reads a candidate as a program, a fenced program or the indented continuation of the prompt's function where
     it is one of these, and as prose otherwise."""
     prompt, text = prompt[-LONGEST:], text[:LONGEST]
-    if fenced := _FENCE.search(text):
+    if fenced := FENCE.search(text):
         text = fenced[1]
-    continues = _continues(prompt, text)
+    continues = is_continuation(prompt, text)
     # What follows a continued function is compared with nothing, but it has to parse when all of it is run.
     compared = "def f():\n" + _continuation(text) if continues else text
     plain = tuple(_TOKEN.findall(_continuation(text) if continues else text))
-    tree = _parse(compared)
-    is_program = tree is not None and any(isinstance(node, _PROGRAM) for node in tree.body)
+    tree = parse(compared)
+    is_program = tree is not None and any(isinstance(node, PROGRAM) for node in tree.body)
     if not continues and not is_program:
         code = bool(_OPENING.search(text))
         return Form(views=(plain,) * 3, code=code, valid=not code)
-    whole = _parse(prompt + text if continues else text)
+    whole = parse(prompt + text if continues else text)
     # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
     valid = whole is not None and not _unbound(whole, given)
@@ -61,7 +61,7 @@ def read(prompt: str, text: str) -> Form:
     return Form(views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid)
 
 
-def _continues(prompt: str, text: str) -> bool:
+def is_continuation(prompt: str, text: str) -> bool:
     """Whether a text is the indented body of the function that ends the prompt."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first[:1].isspace() and bool(re.search(r"^[ \t]*(async )?def \w+", prompt, re.MULTILINE))
@@ -74,7 +74,8 @@ def _continuation(text: str) -> str:
     return "\n".join(lines[:end])
 
 
-def _parse(source: str) -> ast.Module | None:
+def parse(source: str) -> ast.Module | None:
+    """The syntax tree of a program that compiles; None for anything else, whatever is wrong with it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a candidate's own invalid escapes and comparisons

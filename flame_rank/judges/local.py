@@ -26,6 +26,7 @@ class Scorer(Protocol):
     max_length: int
     dtype: str
     vocab_size: int
+    parameters: int
 
     def log_probs(self, paths: Sequence[Sequence[Ids]], targets: Sequence[int]) -> FloatArray: ...
     def log_likelihoods(self, paths: Sequence[Sequence[Ids]], labels: Sequence[Ids]) -> FloatArray: ...
@@ -48,6 +49,9 @@ class LocalJudge:
     Attributes:
       kernel: the model.
       verdict_ids: the ids of A and B.
+      form: the unified format in the checkpoint's tokens.
+      frame: ids of the four pieces around prompt and responses: before each of the three, and behind the last.
+      room: tokens that `kernel.max_length` leaves for prompt and two responses.
     """
 
     pool_aware = False
@@ -73,15 +77,15 @@ class LocalJudge:
           ValueError: A and B are no single, distinct tokens, or the instructions leave no room for responses.
         """
         self.kernel, self.name, self.on_long = kernel, name, on_long
-        self._form, self._instructions = form, instructions
+        self.form, self._instructions = form, instructions
         shared, (a, b) = form.labels(instructions, prompts.VERDICTS)
         *start, cue = form.frame(instructions, prompts.PAIRWISE_CONTEXT)
-        self._frame = [*start, cue + shared]
+        self.frame = [*start, cue + shared]
         if len(a) != 1 or len(b) != 1:
             raise ValueError("A and B are several tokens each in this tokenizer: no verdict can be read")
         self.verdict_ids = a[0], b[0]
-        self._room = kernel.max_length - sum(map(len, self._frame))  # for the three values
-        if self._room < SHARE * 2:
+        self.room = kernel.max_length - sum(map(len, self.frame))
+        if self.room < SHARE * 2:
             raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
         self._heard: WeakKeyDictionary[Problem, _Heard] = WeakKeyDictionary()
 
@@ -146,9 +150,9 @@ class LocalJudge:
         names = tuple(contexts[0])
         if any(tuple(context) != names for context in contexts):
             raise ValueError("contexts have different fields")
-        shared, targets = self._form.labels(instructions, labels)
-        *start, cue = self._form.frame(instructions, names)
-        values = self._form.values([context[name] for context in contexts for name in names])
+        shared, targets = self.form.labels(instructions, labels)
+        *start, cue = self.form.frame(instructions, names)
+        values = self.form.values([context[name] for context in contexts for name in names])
         paths = [_joined([*start, cue + shared], values[i : i + len(names)]) for i in range(0, len(values), len(names))]
         scores = self.kernel.log_likelihoods(paths, targets)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
@@ -165,16 +169,16 @@ class LocalJudge:
           a text for each, None where the comparison was too long.
         """
         answered = [(self._instructions.output_fields[0], prompts.VERDICTS[0])]
-        around = self._form.frame(prompts.with_words(self._instructions), prompts.PAIRWISE_CONTEXT, answered)
-        extra = sum(map(len, around)) - sum(map(len, self._frame)) + limit
-        paths = [self._path(*one, around=around, room=self._room - extra) for one in asked]
-        written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self._form.eos)
+        around = self.form.frame(prompts.with_words(self._instructions), prompts.PAIRWISE_CONTEXT, answered)
+        extra = sum(map(len, around)) - sum(map(len, self.frame)) + limit
+        paths = [self._path(*one, around=around, room=self.room - extra) for one in asked]
+        written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self.form.eos)
         words = iter(written)
-        return [self._form.text(next(words)) if path is not None else None for path in paths]
+        return [self.form.text(next(words)) if path is not None else None for path in paths]
 
     def _hear(self, problem: Problem) -> _Heard:
         if problem not in self._heard:
-            prompt, *candidates = self._form.values([problem.prompt, *problem.texts])
+            prompt, *candidates = self.form.values([problem.prompt, *problem.texts])
             self._heard[problem] = _Heard(prompt, candidates)
         return self._heard[problem]
 
@@ -189,7 +193,7 @@ class LocalJudge:
     ) -> list[Ids] | None:
         """The pieces of a comparison; None where it is too long and skipped."""
         heard = self._hear(problem)
-        room = self._room if room is None else room
+        room = self.room if room is None else room
         prompt, a, b = heard.prompt, heard.candidates[first], heard.candidates[second]
         if len(prompt) + len(a) + len(b) > room:
             if self.on_long != "cut":
@@ -205,7 +209,7 @@ class LocalJudge:
             if len(prompt) < len(heard.prompt):
                 heard.cut |= {first, second}
             a, b = a_cut, b_cut
-        return _joined(around or self._frame, [prompt, a, b])
+        return _joined(around or self.frame, [prompt, a, b])
 
 
 def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
@@ -221,8 +225,14 @@ def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
 
 def _fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
     """The three cut to `room` tokens. What each keeps depends on these three texts alone, not on other candidates."""
+    of_prompt, of_a, of_b = kept(np.array(len(prompt)), np.array(len(a)), np.array(len(b)), room)
+    return middle_cut(prompt, int(of_prompt)), middle_cut(a, int(of_a)), middle_cut(b, int(of_b))
+
+
+def kept(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
+    """How many tokens prompt and responses, each [M], keep in comparisons that are cut to `room` tokens."""
     share = room // SHARE
-    prompt = middle_cut(prompt, room - min(len(a), share) - min(len(b), share))
-    left = room - len(prompt)
-    kept = min(len(a), max(left // 2, left - len(b)))  # the shorter one is cut only where both have more than half
-    return prompt, middle_cut(a, kept), middle_cut(b, left - kept)
+    prompt = np.minimum(prompt, room - np.minimum(a, share) - np.minimum(b, share))
+    left = room - prompt
+    a = np.minimum(a, np.maximum(left // 2, left - b))  # the shorter one is cut only where both have more than half
+    return prompt, a, np.minimum(b, left - a)

@@ -65,7 +65,12 @@ class _Leaf:
 
 
 class Kernel:
-    """Scores paths with a decoder."""
+    """Scores paths with a decoder.
+
+    Attributes:
+      parameters: numbers in its weights.
+      capacity: tokens whose keys and values the cache holds.
+    """
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Kernel:
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
         self.vocab_size = decoder.config.vocab_size
         graph, self._params = nnx.split(decoder)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         self._dtype = decoder.model.embed_tokens.weight[...].dtype
         self.dtype = self._dtype.name
         single_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
@@ -98,7 +104,7 @@ class Kernel:
         self.max_batch_tokens = max_batch_tokens or memory.batch_tokens(each, mesh=mesh, longest=longest)
         cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._dtype.itemsize
         self._place, copies = sharding.cache(mesh, config.num_key_value_heads)
-        self._capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
+        self.capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
         # Windows are read, and padding is written, beyond a node's end.
         self._slack = 2 * longest
         self._cache: jax.Array | None = None
@@ -193,7 +199,7 @@ class Kernel:
 
     def _most(self) -> int:
         """Tokens of a batch of whole texts that the cache has room for."""
-        return min(self.max_batch_tokens, self._capacity)
+        return min(self.max_batch_tokens, self.capacity)
 
     @property
     def _multiple(self) -> int:
@@ -217,10 +223,10 @@ class Kernel:
         wave: dict[tuple[Ids, ...], list[int]] = {}
         planned: dict[tuple[Ids, ...], int] = {}
         for before, members in groups.items():
-            if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self._capacity:
+            if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self.capacity:
                 self._flush(wave, leaves, found)
                 wave, planned = {}, {}
-                if self._used + sum(self._missing(before, planned).values()) > self._capacity:
+                if self._used + sum(self._missing(before, planned).values()) > self.capacity:
                     self.forget()
             planned |= self._missing(before, planned)
             wave[before] = members
@@ -263,7 +269,7 @@ class Kernel:
                 for path, parent in zip(chosen, parents, strict=True):
                     made.append(_Node(start=end, length=parent.length + len(path[-1])))
                     end += made[-1].length
-                target = np.full(rows, self._capacity, np.int32)  # of padding: into the slack
+                target = np.full(rows, self.capacity, np.int32)  # of padding: into the slack
                 target[: len(made)] = [node.start for node in made]
                 tokens = self._tokens([path[-1] for path in chosen], rows, T)
                 self._count("extend", S, T, rows, tokens=sum(len(path[-1]) for path in chosen))
@@ -300,7 +306,7 @@ class Kernel:
         if self._cache is None:
             config = self.config
             shape = (
-                *(config.num_hidden_layers, 2, self._capacity + self._slack),
+                *(config.num_hidden_layers, 2, self.capacity + self._slack),
                 *(config.num_key_value_heads, config.head_dim),
             )
             self._cache = jax.jit(lambda: jnp.zeros(shape, self._dtype), out_shardings=self._place)()

@@ -15,7 +15,11 @@ from strategies.base import FloatArray
 
 
 class T5Kernel:
-    """Scores paths with an encoder-decoder."""
+    """Scores paths with an encoder-decoder.
+
+    Attributes:
+      parameters: numbers in its weights.
+    """
 
     def __init__(self, model: t5.T5, *, mesh: Mesh, max_length: int = 2048, max_batch_tokens: int | None = None):
         """Args:
@@ -41,6 +45,7 @@ class T5Kernel:
             longest=buckets.length(max_length),
         )
         graph, self._params = nnx.split(model)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         self._score = jax.jit(lambda params, *arrays: t5.score(nnx.merge(graph, params), *arrays))
         self._next = jax.jit(lambda params, *arrays: _next(nnx.merge(graph, params), *arrays))
         self._generate = jax.jit(
@@ -113,7 +118,7 @@ class T5Kernel:
             raise ValueError(f"a path of {longest} tokens, more than max_length {self.max_length}")
         if not all(whole):
             raise ValueError("a path without a token: nothing to read")
-        texts, answers = zip(*map(self._parted, whole), strict=True) if whole else ((), ())
+        texts, answers = zip(*map(self.parted, whole), strict=True) if whole else ((), ())
         begun = len(answers[0]) if answers else 0
         if any(len(answer) != begun for answer in answers):
             raise ValueError("answers that are begun have different lengths")
@@ -128,8 +133,8 @@ class T5Kernel:
             self.usage.shapes.add((program, S, begun + more, rows))
             yield taken, tokens, lengths, answered
 
-    def _parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
-        """What the encoder reads, its end of text included, and how the decoder has begun."""
+    def parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
+        """Of a path's ids: what the encoder reads, its end of text included, and how the decoder has begun."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids) - 1) + 1
         return ids[:end], ids[end:]
 

@@ -43,6 +43,9 @@ class TextTokenizer(Protocol):
             is. Added tokens that are not special (Qwen3's "<think>") are read as tokens either way, as in transformers.
         """
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many ids `encode` makes of each text."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens and without ids past the vocabulary."""
 
@@ -96,6 +99,9 @@ class _Json:
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
         tokenizer = self._trusted if special else self._plain
         return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._trusted.decode(list(ids), skip_special_tokens=True))
@@ -194,6 +200,9 @@ class _SentencePiece:
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
         return [self._encode(text, special) for text in texts]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(self._encode(text, False)) for text in texts]
 
     def _encode(self, text: str, special: bool) -> list[int]:
         tokens, cut = (self._any, None) if special else (self._open, self._cut)

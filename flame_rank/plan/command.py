@@ -10,9 +10,11 @@ import click
 
 import strategies
 from flame_rank.errors import UserError
+from flame_rank.options import Prompts, Skip, read_criteria
 
 if TYPE_CHECKING:
-    from flame_rank.plan import Counted, Plan, Plans
+    from flame_rank.plan.plans import Plan, Plans
+    from flame_rank.plan.rounds import Counted
 
 
 @click.command()
@@ -83,23 +85,24 @@ def plan(
 
     FILE and JUDGE are those of rerank. Comparisons are exact, or "at most" where a strategy may end early. Tokens (of a
     directory of weights only) are those that are encoded, with all that comparisons share, and programs are what is
-    compiled; "about" where the pairs that will be asked depend on the answers. Seconds are estimated from a few
-    comparisons that are judged now: up to 272 of a directory of weights, 9 of a function.
+    compiled; "about" where the pairs that will be asked depend on the answers, which is estimated on up to 2,048 of the
+    problems. Seconds are estimated from a few comparisons that are judged now: up to 256 of a directory of weights, 9
+    of a function.
     """
     from tqdm import tqdm
 
-    from flame_rank import cli, judges
+    from flame_rank import judges
     from flame_rank.jsonl import read_problems
-    from flame_rank.plan import plan as make
+    from flame_rank.plan.plans import plan as make
 
     chosen = _strategies(names, confidence, {"order": order, "budget": budget, "top": top})
     reading = read_problems(
         file,
         group_by=group_by,
-        prompts=cli._Prompts(problems),
-        on_bad_line=None if on_bad_line == "fail" else cli._Skip(),
+        prompts=Prompts(problems),
+        on_bad_line=None if on_bad_line == "fail" else Skip(),
     )
-    options["criteria"] = cli._criteria(options["criteria"])
+    options["criteria"] = read_criteria(options["criteria"])
     loaded = judges.load(judge, **options)
     if loaded.pointwise and not names:  # all strategies ask it the same
         chosen = chosen[:1]
@@ -136,6 +139,8 @@ def _say(found: "Plans") -> None:
     ]
     if found.pointwise:
         said.append("the judge is pointwise: n - 1 comparisons of n candidates, whatever the strategy")
+    if sampled := max(one.sampled or 0 for one in found.plans):
+        said.append(f"what depends on answers is estimated from {sampled:,} of the problems")
     if found.long:
         then = {"cut": "and are cut", "skip": "and are left out", "fail": "and end a run"}[found.on_long or "cut"]
         said.append(f"{found.long:,} of all comparisons are longer than {found.max_length:,} tokens {then}")

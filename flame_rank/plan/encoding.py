@@ -1,0 +1,109 @@
+"""What a kernel encodes of comparisons, and in which shapes: must agree with flame_rank/model/kernel.py and
+t5_kernel.py. Only lengths are looked at, no text is.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flame_rank.judges.local import LocalJudge
+from flame_rank.model import buckets, sharding
+from flame_rank.model.t5_kernel import T5Kernel
+from flame_rank.plan.lengths import Comparisons
+from strategies.base import IntArray
+
+Shape = tuple[str, int, int, int]
+
+
+class Encoding:
+    """A kernel at work on lengths.
+
+    Attributes:
+      tokens: encoded so far.
+      shapes: (level, prefix bucket, own bucket, rows) of a program -> batches that it had.
+    """
+
+    def __init__(self, judge: LocalJudge):
+        kernel: Any = judge.kernel
+        self.tokens = 0
+        self.shapes: Counter[Shape] = Counter()
+        self._most, self._multiple = kernel.max_batch_tokens, sharding.shares(kernel.mesh)
+        self._begun: int | None = None  # tokens that a T5's decoder begins with, not its encoder
+        if isinstance(kernel, T5Kernel):
+            self._begun = len(kernel.parted([token for piece in judge.frame for token in piece])[1])
+        else:
+            self._capacity, self._used = kernel.capacity, 0
+
+    def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
+        """Encodes comparisons; calls: the rounds that each call of the judge has."""
+        if self._begun is None:
+            self._shared(asked, calls)
+            return
+        lengths = asked.prompt + asked.a + asked.b - self._begun
+        start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
+        for together in calls:
+            some = lengths[_members(start, together)]
+            self._batch("next", some, np.zeros_like(some))
+
+    def _shared(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
+        """Encodes what comparisons share once, as long as the cache has room for it.
+
+        A node is a prefix (prompt, A) that a round asks for: the comparisons that share it are its leaves.
+        """
+        prompt_id = _ids(asked.problem, asked.prompt)  # what is cut depends on the pair: a prompt may be several
+        prefix_id = _ids(asked.first, asked.prompt, asked.a)
+        _, at, node = np.unique(_code(asked.round, prefix_id), return_index=True, return_inverse=True)
+        leaves_of = np.bincount(node, minlength=len(at))[np.argsort(at)]
+        order = np.argsort(at[node], kind="stable")  # [M] comparisons, node by node as they are asked for
+        behind, b = (asked.prompt + asked.a)[order], asked.b[order]
+        at.sort()
+        round, prompt_id, prefix_id = asked.round[at], prompt_id[at], prefix_id[at]  # [nodes], as all that follow
+        prompt, a = asked.prompt[at], asked.a[at]
+        node_start = np.searchsorted(round, np.arange(asked.rounds + 1))
+        leaf_start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
+        has_prompt, has_prefix = (np.zeros(1 + ids.max(initial=0), bool) for ids in (prompt_id, prefix_id))  # cached
+        for together in calls:
+            nodes, leaves = _members(node_start, together), _members(leaf_start, together)
+            while len(nodes):
+                new = ~has_prefix[prefix_id[nodes]]
+                prompts, first = np.unique(prompt_id[nodes], return_index=True)
+                opens = np.zeros(len(nodes), bool)  # the node is the first of a new prompt
+                opens[first] = ~has_prompt[prompts]
+                cells = np.cumsum(opens * prompt[nodes] + new * (prompt + a)[nodes])
+                fits = int(np.searchsorted(cells, self._capacity - self._used, side="right"))
+                now, roots, grown = nodes[:fits], nodes[:fits][opens[:fits]], nodes[:fits][new[:fits]]
+                read = leaves[: leaves_of[now].sum()]
+                self._batch("extend", prompt[roots], np.zeros_like(roots))
+                self._batch("extend", a[grown], prompt[grown])
+                self._batch("score", b[read], behind[read])
+                has_prompt[prompt_id[roots]] = has_prefix[prefix_id[grown]] = True
+                self._used += int(cells[fits - 1]) if fits else 0
+                nodes, leaves = nodes[fits:], leaves[len(read) :]
+                if len(nodes):  # a full cache is emptied, and what is needed is encoded again
+                    self._used, has_prompt[:], has_prefix[:] = 0, False, False
+
+    def _batch(self, level: str, lengths: IntArray, prefixes: IntArray) -> None:
+        """Packs a level's pieces: tokens [M] of each, and of what stands before it."""
+        self.tokens += int(lengths.sum())
+        for taken, rows, T in buckets.pack(lengths.tolist(), self._most, multiple=self._multiple):
+            self.shapes[level, buckets.length(int(prefixes[taken].max())), T, rows] += 1
+
+
+def _members(start: IntArray, groups: Sequence[int]) -> IntArray:
+    """The members of groups, each of which has those from its start up to the next one's."""
+    return np.concatenate([np.arange(start[g], start[g + 1]) for g in groups])
+
+
+def _code(*columns: IntArray) -> IntArray:
+    """A number for each row, equal for equal rows."""
+    code = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        code = code * (1 + column.max(initial=0)) + column
+    return code
+
+
+def _ids(*columns: IntArray) -> IntArray:
+    """Numbers of rows from 0 on, equal for equal rows."""
+    return np.asarray(np.unique(_code(*columns), return_inverse=True)[1])

@@ -1,0 +1,93 @@
+"""Texts and comparisons as a local judge has them, in tokens; must agree with flame_rank/judges/local.py."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flame_rank.judges.local import LocalJudge, kept
+from flame_rank.plan.rounds import Rounds
+from flame_rank.records import Problem
+from strategies.base import IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lengths:
+    """Tokens of a problem's texts: of its prompt, and of each distinct candidate [d]."""
+
+    prompt: int
+    candidates: IntArray
+
+    @property
+    def total(self) -> int:
+        """Tokens of all texts together; 0 where there is but one candidate."""
+        return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
+
+    def long(self, room: int) -> int:
+        """Number of comparisons, of all pairs in both orders, of more than `room` tokens."""
+        ascending = np.sort(self.candidates)
+        if len(ascending) < 2 or self.prompt + ascending[-2:].sum() <= room:
+            return 0
+        left = room - self.prompt - ascending
+        above = len(ascending) - np.searchsorted(ascending, left, side="right")
+        return int(above.sum() - (ascending > left).sum())  # not a candidate with itself
+
+
+def read(judge: LocalJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
+    """Counts the tokens of problems, each distinct text once; places: [d] which candidates, for each problem."""
+    texts = [
+        [problem.prompt, *(problem.texts[i] for i in place)] for problem, place in zip(problems, places, strict=True)
+    ]
+    unique = list({text: None for one in texts for text in one})
+    count = dict(zip(unique, judge.form.count(unique), strict=True))
+    return [Lengths(prompt=count[one[0]], candidates=np.array([count[text] for text in one[1:]])) for one in texts]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparisons:
+    """Comparisons [M] of many problems, one problem after the other, in their rounds' order.
+
+    Attributes:
+      problem, round: [M] numbers, ascending; those of rounds go on from problem to problem.
+      rounds: how many there are.
+      first: [M] the candidate that comes first, numbered through all problems.
+      prompt, a, b: [M] tokens of the three pieces of each.
+    """
+
+    problem: IntArray
+    round: IntArray
+    rounds: int
+    first: IntArray
+    prompt: IntArray
+    a: IntArray
+    b: IntArray
+
+
+def compare(judge: LocalJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
+    """The comparisons of problems, without those that the judge skips; asked: what is asked of n candidates."""
+    pairs = [asked(len(one.candidates)).pairs for one in problems]
+    sizes = [len(each) for one in pairs for each in one]
+    problem = np.repeat(np.arange(len(pairs)), [sum(map(len, one)) for one in pairs])
+    start = np.cumsum([0, *(len(one.candidates) for one in problems)])
+    candidates = np.concatenate([one.candidates for one in problems])
+    places = np.concatenate([np.empty((0, 2), np.int64), *(each for one in pairs for each in one)])
+    places = places + start[problem, None]  # [M, 2]
+    round = np.repeat(np.arange(len(sizes)), sizes)
+    first = places[:, 0]
+    prompt = np.array([one.prompt for one in problems])[problem]
+    a, b = candidates[first], candidates[places[:, 1]]
+    if judge.on_long == "cut":
+        prompt, a, b = kept(prompt, a, b, judge.room)
+    else:
+        fits = prompt + a + b <= judge.room
+        problem, round, first, prompt, a, b = (column[fits] for column in (problem, round, first, prompt, a, b))
+    before, between, behind, end = map(len, judge.frame)
+    return Comparisons(
+        problem=problem,
+        round=round,
+        rounds=len(sizes),
+        first=first,
+        prompt=prompt + before + between,
+        a=a + behind,
+        b=b + end,
+    )

@@ -1,0 +1,175 @@
+"""The plans of a file: what ranking it with each strategy takes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flame_rank.dedupe import How, distinct
+from flame_rank.judges.base import Judge
+from flame_rank.plan.probe import Probe, probe
+from flame_rank.plan.rounds import Counted, Rounds, rounds
+from flame_rank.records import Problem
+from strategies.base import IntArray
+
+if TYPE_CHECKING:  # they import jax, which a function as the judge does without
+    from flame_rank.judges.local import LocalJudge
+    from flame_rank.plan.runs import Encoded
+
+TOGETHER = 256  # problems that are tokenised at once
+PROBED = 16  # problems that a probe takes its comparisons from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What ranking all problems with one strategy takes.
+
+    Attributes:
+      strategy: its name.
+      least, most: comparisons; equal where the number does not depend on what the judge says.
+      tokens: to encode, each distinct piece once, and again where the kernel's cache was emptied in between; of a T5
+        whole texts. None for judges that are no local model.
+      programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled for.
+      estimated: which pairs are asked depends on answers or coins: tokens, programs and seconds are those of a run
+        over candidates of random qualities.
+      sampled: problems of that run, where it was not over all.
+      seconds: by the probe, compiling included; None where there is none.
+    """
+
+    strategy: str
+    least: int
+    most: int
+    tokens: int | None
+    programs: int | None
+    estimated: bool
+    sampled: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plans:
+    """The plans of a file, and what they hold for.
+
+    Attributes:
+      judge: its name.
+      pointwise: it is asked the same whatever the strategy.
+      problems, candidates: in the file.
+      distinct: candidates without their repetitions.
+      long: comparisons, of all that there may be, that are longer than max_length tokens.
+      on_long: what becomes of these.
+    """
+
+    judge: str
+    pointwise: bool
+    problems: int
+    candidates: int
+    distinct: int
+    long: int
+    max_length: int | None
+    on_long: str | None
+    probe: Probe
+    plans: tuple[Plan, ...]
+
+
+def plan(
+    problems: Iterable[Problem],
+    judge: Judge,
+    strategies: Sequence[Counted],
+    *,
+    dedupe: How = "exact",
+    batch: int = 128,
+) -> Plans:
+    """Plans the ranking of problems; reads them as a stream.
+
+    Args:
+      strategies: to plan for; of a pointwise judge they do not matter.
+      dedupe: which candidates are the same.
+      batch: comparisons that are collected for one call of the judge, as in Reranker.
+
+    Raises:
+      UserError: a file is at fault, or a comparison of the probe is too long and `on_long` is "fail".
+    """
+    if judge.pointwise:
+        from strategies.pointwise import Pointwise
+
+        asked: list[Counted] = [Pointwise(budget=getattr(one, "budget", None)) for one in strategies]
+    else:
+        asked = list(strategies)
+    rounds_of = [cache(partial(rounds, strategy)) for strategy in asked]
+    local, runs = _local(judge), None
+    if local is not None:
+        from flame_rank.plan.runs import Runs
+
+        runs = Runs(local, rounds_of, batch)
+    sizes: Counter[int] = Counter()  # number of distinct candidates -> problems
+    candidates = 0
+    probed: list[tuple[Problem, IntArray]] = []
+    source = iter(problems)
+    while taken := list(islice(source, TOGETHER)):
+        places = [np.unique(distinct(problem, dedupe), return_index=True)[1] for problem in taken]
+        sizes.update(map(len, places))
+        candidates += sum(map(len, taken))
+        several = ((problem, place) for problem, place in zip(taken, places, strict=True) if len(place) > 1)
+        probed += islice(several, PROBED - len(probed))
+        if runs is not None:
+            runs.add(taken, places)
+    timed = probe(judge, probed)
+    encoded = runs.finish() if runs else [None] * len(asked)
+    plans = [_plan(*one, judge, sizes, timed) for one in zip(asked, rounds_of, encoded, strict=True)]
+    return Plans(
+        judge=judge.name,
+        pointwise=judge.pointwise,
+        problems=sizes.total(),
+        candidates=candidates,
+        distinct=sum(n * count for n, count in sizes.items()),
+        long=runs.long if runs else 0,
+        max_length=local.kernel.max_length if local else None,
+        on_long=local.on_long if local else None,
+        probe=timed,
+        plans=tuple(replace(one, strategy=given.name) for one, given in zip(plans, strategies, strict=True)),
+    )
+
+
+def _plan(
+    strategy: Counted,
+    asked: Callable[[int], Rounds],
+    encoded: "Encoded | None",
+    judge: Judge,
+    sizes: Counter[int],
+    timed: Probe,
+) -> Plan:
+    """The plan for one strategy; sizes: number of distinct candidates -> problems."""
+    bounds = {n: strategy.comparisons(n) for n in sizes}
+    least, most = (sum(count * bounds[n][end] for n, count in sizes.items()) for end in (0, 1))
+    if encoded is not None:
+        units = encoded.tokens
+    elif judge.pool_aware:
+        units = sum(n * count for n, count in sizes.items() if n > 1)
+    else:
+        units = sum(count * sum(map(len, asked(n).pairs)) for n, count in sizes.items())
+    seconds = None
+    if timed.seconds is not None:
+        seconds = timed.seconds * units + timed.compiling * (encoded.programs if encoded else 0)
+    return Plan(
+        strategy=strategy.name,
+        least=least,
+        most=most,
+        tokens=encoded.tokens if encoded else None,
+        programs=encoded.programs if encoded else None,
+        estimated=not all(asked(n).certain for n in sizes),
+        sampled=encoded.sampled if encoded else None,
+        seconds=0.0 if most == 0 else seconds,
+    )
+
+
+def _local(judge: Judge) -> "LocalJudge | None":
+    """The judge where it has a model of which tokens and programs are known."""
+    if not hasattr(judge, "kernel"):
+        return None
+    from flame_rank.judges.local import LocalJudge
+
+    return judge if isinstance(judge, LocalJudge) else None

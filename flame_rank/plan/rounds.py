@@ -1,0 +1,88 @@
+"""What a strategy asks of n candidates, and which rounds go into one call of the judge: as in reranker.py."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from strategies.base import IntArray, Strategy
+
+
+class Counted(Strategy, Protocol):
+    """A strategy that knows what it may ask, as all named ones do."""
+
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rounds:
+    """The rounds of one problem.
+
+    Attributes:
+      pairs: [M, 2] candidate indices, for each round.
+      certain: every problem with so many candidates has these; otherwise they depend on answers or coins.
+    """
+
+    pairs: list[IntArray]
+    certain: bool
+
+
+def rounds(strategy: Strategy, n: int) -> Rounds:
+    """The rounds of n candidates, whose qualities are drawn at random where answers matter."""
+    pairs, again = (_played(strategy, n, seed) for seed in (0, 1))
+    same = len(pairs) == len(again) and all(map(np.array_equal, pairs, again))
+    coins = n > 1 and getattr(strategy, "order", "") == "random"
+    return Rounds(pairs=pairs, certain=same and len(pairs) < 2 and not coins)
+
+
+def _played(strategy: Strategy, n: int, seed: int) -> list[IntArray]:
+    """The rounds [M, 2] of a schedule that is told differences of random qualities: small ones, none is ever sure."""
+    rng = np.random.default_rng(seed)
+    quality = rng.normal(scale=0.1, size=n)
+    schedule = strategy.schedule(n, rng)
+    played: list[IntArray] = []
+    try:
+        asked = next(schedule)
+        while True:
+            played.append(np.asarray(asked, np.int64).reshape(-1, 2))
+            asked = schedule.send(quality[played[-1]] @ np.array([1.0, -1.0]))
+    except StopIteration:
+        return played
+
+
+def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[list[list[int]], int]:
+    """Which rounds the judge is asked together.
+
+    Args:
+      sizes: the comparisons of each round, for each problem.
+      batch: comparisons that are collected for one call, and problems that are open at once.
+      last: no problem comes after these; otherwise a call waits until it is full.
+
+    Returns:
+      for each call its rounds, numbered through all problems; and how many problems are done.
+    """
+    number = np.cumsum([0, *map(len, sizes)])  # of each problem's first round
+    opened = deque[list[int]]()  # a problem, and how many of its rounds have been asked
+    found: list[list[int]] = []
+    begun = 0
+    while True:
+        pending = sum(sizes[k][r] for k, r in opened if r < len(sizes[k]))
+        while begun < len(sizes) and pending < batch and len(opened) < batch:
+            opened.append([begun, 0])
+            pending += sum(sizes[begun][:1])
+            begun += 1
+        if not opened or (not last and pending < batch and len(opened) < batch):
+            return found, opened[0][0] if opened else begun
+        together = []
+        for one in opened:
+            k, r = one
+            if r < len(sizes[k]):
+                together.append(int(number[k]) + r)
+                one[1] += 1
+        if together:
+            found.append(together)
+        while opened and opened[0][1] == len(sizes[opened[0][0]]):
+            opened.popleft()
