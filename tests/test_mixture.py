@@ -90,7 +90,7 @@ def test_wrong_ratings_are_told(rows: list[str], message: str, tmp_path: Path) -
 
 
 def test_ratings_that_are_not_there_or_no_csv(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file; .* `flame-train tail-patch` writes"):
+    with pytest.raises(UserError, match="no such file; FLAMe-RM"):
         read_ratings(tmp_path / "r")
     (tmp_path / "r").write_bytes(b"task,category,rating,score\n\xff,chat,1,2\n")
     with pytest.raises(UserError, match="not CSV"):

@@ -8,7 +8,8 @@ import pytest
 from releases import FIXTURES, GOLDEN, make
 
 from trainer.collection import Counts, examples, folder_of, is_there
-from trainer.tasks import TASKS, Task, by_name
+from trainer.tasks import TASKS, by_name
+from trainer.tasks.base import Task
 
 FOUND = Path(__file__).parent / "golden" / "found"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from trainer.tasks import Task
+    from trainer.tasks.base import Task
 
 DATA = click.option(
     "--data",
@@ -79,14 +79,12 @@ def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path |
             click.echo(f"{example.input}{example.target}\n")
             sizes = f"{length(example.input)} + {length(example.target)} tokens"
             click.echo(f"--- {task.name} {k + 1}: {sizes}\n")
-    said = ", ".join(
-        f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())
-    )
+    shares = [f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())]
     left = [(counts.silent, "records without an answer"), (counts.ties, "ties"), (counts.hollow, "hollow examples")]
     out = "; ".join([f"{counts.examples} examples of {counts.records} records", *(f"{k} {w}" for k, w in left if k)])
     click.echo(f"{out}; {counts.bad} bad{f' ({counts.first_bad})' if counts.bad else ''}")
-    if said:
-        click.echo(f"labels: {said}")
+    if shares:
+        click.echo(f"labels: {', '.join(shares)}")
 
 
 def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) -> dict[str, int]:

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from flame_rank.errors import UserError
 from trainer.collection import Counts, examples
 from trainer.contact import Held, apart, evaluation_texts
-from trainer.tasks import TASKS, Task
+from trainer.tasks import TASKS
+from trainer.tasks.base import Task
 
 
 def write(
@@ -114,8 +115,8 @@ def _card(tasks: Sequence[Task], rows: Mapping[str, int], left: Mapping[str, int
         "",
         "Human judgements of public data sets in one text-to-text format, after Vu et al., Foundational Autoraters",
         "(2024), sections 3.1 to 3.4; written by `flame-train export`. Columns: `task`, `input`, `target` (with the",
-        "blank that it begins with), `weight` (what an example weighs when the mixture is drawn), `licence` (of the data",
-        "set that the example is from; the whole has no other).",
+        "blank that it begins with), `weight` (of the example, when the mixture is drawn), `licence` (of its data set; the",
+        "whole has no other).",
         "",
         "| task | capability | kind | examples | left out: shares text with an evaluation task | licence | source |",
         "|---|---|---|---|---|---|---|",

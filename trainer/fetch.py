@@ -101,7 +101,7 @@ def fetch(download: Download) -> None:
 def _check(status: int, download: Download) -> None:
     if status in (401, 403):
         raise UserError(
-            f"{download.address}: not allowed ({status}); accept its terms at its page, then `hf auth login` or HF_TOKEN"
+            f"{download.address}: not allowed ({status}); accept its terms at its page, then `hf auth login`"
         )
     if status >= 400:
         raise UserError(f"{download.address}: not to be had ({status})")

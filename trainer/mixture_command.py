@@ -10,7 +10,7 @@ import click
 from trainer.collection_command import MAX_BAD, count
 
 if TYPE_CHECKING:
-    from trainer.tasks import Task
+    from trainer.tasks.base import Task
 
 _DATA = click.option(
     "--data",
