@@ -230,6 +230,8 @@ def _checker(task: Task) -> Callable[[Pair | Answer], None]:
         for text in texts:
             if type(text) is not str:
                 raise Bad(f"{type(text).__name__} where a text is due")
+            if "\0" in text:
+                raise Bad("a NUL in a text")
         if isinstance(found, Answer):
             if len(found.values) != outputs:
                 raise Bad(f"{len(found.values)} values for {outputs} output fields")

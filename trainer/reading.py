@@ -27,6 +27,7 @@ class Bad(ValueError):
 
 Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a Bad
 
+_CUT = "the file ends within this line; fetch it again"
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # answers are longer than 128 KiB at times
 
@@ -101,6 +102,7 @@ class Folder:
         columns: Sequence[str] | None = None,
         quoted: bool = True,
         more: bool = False,
+        unended: bool = False,
     ) -> Iterator[Row]:
         """The rows of CSV and TSV files, as column name -> text.
 
@@ -108,13 +110,16 @@ class Folder:
           columns: their names, for files without a header.
           quoted: whether a quotation mark quotes; False for files in which it is a character like others.
           more: a row may have further columns, which are left out.
+          unended: the release has no newline behind its last row; otherwise a file that ends so was cut.
         """
         for path in self.files(pattern):
             with _told(path), _open(path) as file:
                 # Bytes that are no UTF-8 come as surrogates, so that one bad row does not end the file.
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                rows = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-                yield from _table(str(path), rows, columns, more)
+                quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+                lines = _Lines(text)
+                rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoted)  # type: ignore[arg-type]
+                yield from _ended(_table(str(path), rows, columns, more), lines, unended)
 
     def parquet(self, pattern: str) -> Iterator[Row]:
         """The rows of parquet files, as column name -> value; takes pyarrow."""
@@ -134,10 +139,14 @@ class Folder:
             except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise UserError(f"{path}: not whole parquet behind row {row} ({str(error).splitlines()[0]})") from error
 
-    def lines(self, *patterns: str) -> Iterator[Row]:
-        """Line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts."""
+    def lines(self, *patterns: str, unended: bool = False) -> Iterator[Row]:
+        """Line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts.
+
+        Args:
+          unended: the release has no newline behind its last line; otherwise a file that ends so was cut.
+        """
         paths = [self.files(pattern)[0] for pattern in patterns]
-        texts = [_lines(path) for path in paths]
+        texts = [_lines(path, unended) for path in paths]
         number = 0
         while True:
             number += 1
@@ -184,13 +193,42 @@ def _told(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
 
-def _lines(path: Path) -> Iterator[str | Bad]:
+def _lines(path: Path, unended: bool) -> Iterator[str | Bad]:
     with _told(path), _open(path) as file:
         for line in file:
+            if not line.endswith(b"\n") and not unended:
+                yield Bad(f"{path.name}: {_CUT}")
+                return
             try:
                 yield line.decode().rstrip("\r\n")
             except UnicodeDecodeError as error:
                 yield Bad(f"{path.name}: not UTF-8 at byte {error.start}")
+
+
+class _Lines:
+    """The lines of a file, of which the last one is remembered."""
+
+    def __init__(self, file: io.TextIOWrapper):
+        self._file, self.last = file, "\n"
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._file)
+        return self.last
+
+
+def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
+    """The rows, of which the last one is bad where the file was cut within it."""
+    before = next(rows, None)
+    for row in rows:
+        if before is not None:
+            yield before
+        before = row
+    if before is not None:
+        cut = not unended and not lines.last.endswith(("\n", "\r"))
+        yield (before[0], Bad(_CUT)) if cut else before
 
 
 def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool) -> Iterator[Row]:

@@ -13,7 +13,8 @@ def _esnli_texts(folder: Folder) -> Iterator[Row]:
     """The repository's line-aligned texts, with the field names of the release."""
     names = ("gold_label", "Sentence1", "Sentence2", "Explanation_1")
     for part in ("dev", "test"):
-        rows = folder.lines(f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}")
+        texts = f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}"
+        rows = folder.lines(*texts, unended=True)
         yield from changed(rows, lambda found: dict(zip(names, found, strict=True)))
 
 

@@ -1,0 +1,278 @@
+"""How records become examples: checked, ordered, counted; and what happens to files that are not as released."""
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from releases import make
+
+from flame_rank.errors import UserError
+from trainer.collection import Counts, Example, examples, is_there, release
+from trainer.tasks import TASKS, by_name
+from trainer.tasks.base import Answer, DataSet, Pair, Release, Task, majority
+
+
+def pairs(record: Any) -> Iterator[Pair]:
+    yield Pair(context=(record["q"],), better=record["a"], worse=record["b"], tie=record.get("tie", False))
+
+
+def answers(record: Any) -> Iterator[Answer]:
+    if record.get("label") is not None:
+        yield Answer(context=(record["q"],), values=(record["label"],))
+
+
+DATA = DataSet(
+    folder="set",
+    origin="hf:owner/set",
+    licence="MIT",
+    permissive=True,
+    releases=(
+        Release(files=("official.jsonl",), read=lambda folder: folder.jsonl("official.jsonl")),
+        Release(files=("copy.json",), read=lambda folder: folder.records("copy.json"), note="a copy"),
+    ),
+)
+PAIRS = Task(
+    name="pairs",
+    split="train",
+    capability="safety",
+    kind="pairwise",
+    data=DATA,
+    title="Pairs",
+    description="Choose.",
+    fields=("prompt",),
+    convert=pairs,
+)
+LABELS = replace(PAIRS, name="labels", kind="classification", labels=("yes", "no"), convert=answers)
+
+
+def write(folder: Path, *records: Any, name: str = "official.jsonl") -> Path:
+    (folder / "set").mkdir(parents=True, exist_ok=True)
+    lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
+    (folder / "set" / name).write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def record(k: int, **more: Any) -> dict[str, Any]:
+    return {"q": f"question {k}", "a": f"good {k}", "b": f"poor {k}", **more}
+
+
+def better(example: Example) -> str:
+    """The response that the target names."""
+    return example.values[-2 if example.target == " A" else -1]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+@settings(deadline=None, max_examples=40)
+def test_labels_are_recoverable_and_sides_equally_often(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int]
+) -> None:
+    data = write(tmp_path_factory.mktemp("d"), *(record(k) for k in numbers))  # repetitions among them
+    found = list(examples(PAIRS, data))
+    assert [better(example) for example in found] == [f"good {k}" for k in numbers]
+    sides = [example.label for example in found]
+    assert abs(sides.count("A") - sides.count("B")) <= 1
+
+
+def test_neither_the_place_nor_an_id_tells_the_side(tmp_path: Path) -> None:
+    found = list(examples(PAIRS, write(tmp_path, *(record(k) for k in range(2000)))))
+    sides = [example.label == "A" for example in found]
+    guesses = {
+        "the place is even": [k % 2 == 0 for k in range(2000)],
+        "the first half": [k < 1000 for k in range(2000)],
+        "the side before": [True, *sides[:-1]],
+        "the id's last digit": [int(example.values[0][-1]) < 5 for example in found],
+        "the id's hash": [hashlib.sha256(example.values[0].encode()).digest()[0] < 128 for example in found],
+    }
+    for name, guess in guesses.items():
+        hits = sum(g == s for g, s in zip(guess, sides, strict=True))
+        most = max(hits, 2000 - hits)
+        p = 2 * sum(comb(2000, k) for k in range(most, 2001)) / 2**2000
+        assert p > 0.001, name
+
+
+def test_the_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
+    records = [record(k) for k in range(50)]
+    one = {e.input: e.target for e in examples(PAIRS, write(tmp_path / "a", *records))}
+    assert one == {e.input: e.target for e in examples(PAIRS, write(tmp_path / "b", *records[::-1]))}
+
+
+def test_the_whole_text() -> None:
+    pieces = "I\nprompt: ", "\nresponse_a: ", "\n\nchoice:"
+    example = Example(task="t", pieces=pieces, values=("p", "r"), target=" A", label="A")
+    assert example.input == "I\nprompt: p\nresponse_a: r\n\nchoice:"
+
+
+def test_ties_are_left_out_or_kept(tmp_path: Path) -> None:
+    data = write(tmp_path, record(1), record(2, tie=True), record(3))
+    counts = Counts()
+    assert len(list(examples(PAIRS, data, counts))) == 2 and counts.ties == 1
+    kept = list(examples(replace(PAIRS, labels=("A", "B", "tie")), data))
+    assert [example.target == " tie" for example in kept] == [False, True, False]
+
+
+def test_what_says_nothing_is_counted(tmp_path: Path) -> None:
+    data = write(tmp_path, record(1), record(2, a=" "), record(3, b="good 3"))
+    counts = Counts()
+    assert len(list(examples(PAIRS, data, counts))) == 1 and counts.hollow == 2
+    counts = Counts()
+    data = write(tmp_path, {"q": "q", "label": "yes"}, {"q": "q", "label": None}, {"q": "q", "label": "no"})
+    assert [e.target for e in examples(LABELS, data, counts)] == [" yes", " no"]
+    assert (counts.records, counts.silent, counts.labels) == (3, 1, {"yes": 1, "no": 1})
+
+
+@pytest.mark.parametrize(
+    ("task", "wrong", "why"),
+    [
+        (PAIRS, {"q": "q", "a": "a"}, "no field 'b'"),
+        (PAIRS, record(1, a=1), "int where a text is due"),
+        (PAIRS, record(1, q=None), "NoneType where a text is due"),
+        (PAIRS, [1, 2], "TypeError"),
+        (PAIRS, '{"q": ', "not JSON"),
+        (LABELS, {"q": "q", "label": "maybe"}, "'maybe' is none of its labels"),
+        (LABELS, {"q": "q", "label": 1}, "int where a text is due"),
+        (replace(LABELS, output_fields=("a", "b")), {"q": "q", "label": "yes"}, "1 values for 2 output fields"),
+        (replace(LABELS, fields=("a", "b")), {"q": "q", "label": "yes"}, "1 values for 2 fields"),
+        (replace(LABELS, kind="pairwise"), {"q": "q", "label": "yes"}, "a pairwise task made a Answer"),
+    ],
+)
+def test_a_bad_record_is_named_and_ends_it(task: Task, wrong: Any, why: str, tmp_path: Path) -> None:
+    data = write(tmp_path, wrong)
+    with pytest.raises(UserError) as caught:
+        list(examples(task, data))
+    assert str(caught.value).startswith(f"{task.name}: {tmp_path}/set/official.jsonl:1: ") and why in str(caught.value)
+
+
+def test_few_bad_records_are_counted(tmp_path: Path) -> None:
+    data = write(tmp_path, *(record(k) for k in range(99)), {"q": 1})
+    counts = Counts()
+    assert len(list(examples(PAIRS, data, counts, max_bad=0.01))) == 99
+    assert counts.bad == 1 and counts.first_bad.endswith("official.jsonl:100: no field 'a'")
+    with pytest.raises(UserError, match=r"1 of 100 records are bad, more than --max-bad allows \(0.10%\)"):
+        list(examples(PAIRS, data))
+
+
+def test_a_wrong_file_ends_it_early(tmp_path: Path) -> None:
+    data = write(tmp_path, *({"q": str(k)} for k in range(30_000)))
+    with pytest.raises(UserError, match="10000 of 10000 records are bad"):
+        list(examples(LABELS, write(tmp_path, *(["x"] * 30_000)), Counts()))
+    counts = Counts()
+    assert (
+        list(examples(LABELS, write(data, *({"q": str(k)} for k in range(30))), counts)) == [] and counts.silent == 30
+    )
+
+
+def test_the_form_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pairs: .*set/official.jsonl: no such file; .* fetch pairs --data"):
+        release(PAIRS, tmp_path)
+    assert not is_there(PAIRS, tmp_path)
+    write(tmp_path, json.dumps([record(1)]), name="copy.json")
+    assert release(PAIRS, tmp_path).note == "a copy" and len(list(examples(PAIRS, tmp_path))) == 1
+    write(tmp_path, record(1), record(2))
+    assert release(PAIRS, tmp_path).note == "" and len(list(examples(PAIRS, tmp_path))) == 2
+    write(tmp_path)
+    with pytest.raises(UserError, match="no record in its files"):
+        list(examples(PAIRS, tmp_path))
+    for part in ("train", "eval"):
+        write(tmp_path / "whole" / part / "..", *[record(1)])
+        shutil.move(tmp_path / "whole" / "set", tmp_path / part / "set")
+        assert is_there(PAIRS, tmp_path)
+
+
+def test_majority() -> None:
+    assert majority([1, 1, 2]) == 1 and majority(["a", "b"]) is None and majority([]) is None
+
+
+def test_by_name() -> None:
+    assert by_name("mnli") in TASKS
+    with pytest.raises(UserError, match="did you mean mnli"):
+        by_name("mnly")
+    with pytest.raises(UserError, match="flame-train tasks"):
+        by_name("qqqqqqqq")
+
+
+# Files that are not as they were released: 20 ways to damage one.
+
+
+def damages(content: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]]:
+    size = len(content)
+    for k in range(5):
+        yield f"cut {k}", content[: rng.randrange(size)]
+    for k in range(6):
+        place = rng.randrange(size)
+        yield f"high bit {k}", content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :]
+    lines = content.split(b"\n")
+    line = rng.randrange(len(lines))
+
+    def changed(new: bytes) -> bytes:
+        return b"\n".join([*lines[:line], new, *lines[line + 1 :]])
+
+    yield "a huge line", changed(b"x" * 10**6)
+    yield "a line of another file", changed(b'{"unheard": "of"}')
+    yield "a line with more columns", changed(lines[line] + b",\t,\tmore")
+    yield "a line without its first column", changed(lines[line].split(b",", 1)[-1].split(b"\t", 1)[-1])
+    yield "NUL", content.replace(b" ", b"\0", 3)
+    yield "UTF-16", content.decode(errors="replace").encode("utf-16")
+    yield "nothing", b""
+    yield "no file of this kind", b"<html>404: Not Found</html>\n"
+    yield "zeros", bytes(size)
+
+
+def test_damages_are_twenty() -> None:
+    assert len(list(damages(b"a b\nc d\n", random.Random(0)))) == 20
+
+
+def undamaged(task: Task, data: Path, cache: dict[str, set[tuple[str, str]]]) -> set[tuple[str, str]]:
+    if task.name not in cache:
+        cache[task.name] = {shape(example) for example in examples(task, data, max_bad=1.0)}
+    return cache[task.name]
+
+
+def shape(example: Example) -> tuple[str, str]:
+    """An example, whichever side its better response is on."""
+    if {"A", "B"} >= {example.label} and example.label:
+        *context, first, second = example.values
+        pair = (first, second) if example.label == "A" else (second, first)
+        return "\0".join((*context, *pair)), "better first"
+    return "\0".join(example.values), example.target
+
+
+def check_damage(task: Task, good: Path, bad: Path, cache: dict[str, set[tuple[str, str]]]) -> str:
+    """Reads a damaged data set: an error that names it, or counted bad records, and no example that was not there."""
+    counts = Counts()
+    right = undamaged(task, good, cache)
+    try:
+        found = list(examples(task, bad, counts))
+    except UserError as error:
+        assert task.name in str(error) and task.data.folder in str(error) and "\n" not in str(error)
+        return "error"
+    wrong = [example for example in found if shape(example) not in right]
+    assert not wrong, (task.name, wrong[0].values, wrong[0].target)
+    return "bad" if counts.bad else "whole"
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_damaged_fixtures(task: Task, tmp_path: Path, made: Path) -> None:
+    rng, cache = random.Random(task.name), dict[str, set[tuple[str, str]]]()
+    folder = made / task.data.folder
+    for path in sorted({p for pattern in task.data.releases[0].files for p in folder.glob(pattern + "*")}):
+        content = path.read_bytes()
+        for name, damaged in damages(content, rng):
+            bad = tmp_path / "bad"
+            shutil.rmtree(bad, ignore_errors=True)
+            shutil.copytree(folder, bad / task.data.folder)
+            (bad / task.data.folder / path.relative_to(folder)).write_bytes(damaged)
+            assert check_damage(task, made, bad, cache), (path.name, name)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("made"))
