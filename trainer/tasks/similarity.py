@@ -167,10 +167,10 @@ TASKS = (
         data=CXC,
         title="Similarity of two captions",
         description=(
-            "Each caption describes a photograph, in most cases not the same one. Rate how far they say the same: 5 if "
-            "they are equivalent; 4 if they differ in details that do not matter; 3 if the main scene is the same and "
-            "something important differs or is missing; 2 if only some details agree; 1 if only the topic is the same; "
-            "0 if they describe quite different scenes."
+            "Each caption describes a photograph, both the same one or each another. Rate how far they say the same: 5 "
+            "if they are equivalent; 4 if they differ in details that do not matter; 3 if the main scene is the same "
+            "and something important differs or is missing; 2 if only some details agree; 1 if only the topic is the "
+            "same; 0 if they describe quite different scenes."
         ),
         fields=("caption_1", "caption_2"),
         output_fields=("similarity",),
