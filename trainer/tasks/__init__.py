@@ -4,6 +4,7 @@ from trainer.tasks import (
     aggrefact,
     code,
     dialogue,
+    dialogue_quality,
     genie,
     hallucination,
     held_out,
@@ -41,6 +42,7 @@ TASKS: tuple[Task, ...] = (
     *rewardbench.TASKS,
     *aggrefact.TASKS,
     *held_out.TASKS,
+    *dialogue_quality.TASKS,
 )
 
 

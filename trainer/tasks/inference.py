@@ -7,6 +7,8 @@ from trainer.reading import Folder, Row, changed
 from trainer.tasks.base import Answer, DataSet, Release, Task
 
 _NLI = ("entailment", "neutral", "contradiction")  # Hugging Face's numbers 0, 1, 2
+_EVIDENCE = {"SUPPORTS": "supports", "REFUTES": "refutes", "NOT ENOUGH INFO": "neither"}
+_PROTOCOLS = ("base", "contrast", "edit_other", "edit_premise", "paragraph")
 
 
 def _esnli_texts(folder: Folder) -> Iterator[Row]:
@@ -16,6 +18,17 @@ def _esnli_texts(folder: Folder) -> Iterator[Row]:
         texts = f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}"
         rows = folder.lines(*texts, unended=True)
         yield from changed(rows, lambda found: dict(zip(names, found, strict=True)))
+
+
+def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
+    """The release's fields under other names, their labels in small letters."""
+    names = {"claim": "claim", "evidence": "evidence", "label": "label", "unique_id": "id"}
+
+    def upstream(record: Any) -> Any:
+        found = {name: record[other] for name, other in names.items()}
+        return found | {"label": found["label"].upper()}
+
+    return changed(folder.jsonl("lifelong_icl_*.jsonl"), upstream)
 
 
 ESNLI = DataSet(
@@ -49,6 +62,43 @@ MNLI = DataSet(
     ),
     downloads={"hf://datasets/nyu-mll/multi_nli/data/train-*.parquet": "./"},
 )
+VITAMINC = DataSet(
+    folder="vitaminc",
+    origin="hf:tals/vitaminc",
+    licence="CC BY-SA 3.0",
+    permissive=True,
+    releases=(
+        Release(files=("train.jsonl",), read=lambda folder: folder.jsonl("train.jsonl")),
+        Release(
+            files=("lifelong_icl_*.jsonl",),
+            read=_vitaminc_samples,
+            note="400 pairs under other field names, from INK-USC/Lifelong-ICL",
+        ),
+    ),
+    downloads={"hf://datasets/tals/vitaminc/train.jsonl": "train.jsonl"},
+)
+NEW_PROTOCOLS = DataSet(
+    folder="extra_nli_new_protocols",
+    origin="github:google-research-datasets/Textual-Entailment-New-Protocols",
+    licence="none stated; Wikipedia's texts CC BY-SA 3.0",
+    permissive=False,
+    releases=(
+        Release(
+            files=tuple(f"data/{protocol}/train.tsv" for protocol in _PROTOCOLS),
+            read=lambda folder: folder.csv("data/*/train.tsv", delimiter="\t"),
+        ),
+        Release(
+            files=("*_train.tsv",),
+            read=lambda folder: folder.csv("*_train.tsv", delimiter="\t"),
+            note="four of the five protocols, without paragraphs, in one folder",
+        ),
+    ),
+    downloads={
+        "https://raw.githubusercontent.com/google-research-datasets/Textual-Entailment-New-Protocols/"
+        f"24a5a1d69b24b6fc6f575f7145d3871f1611df2c/data/{protocol}/train.tsv": f"data/{protocol}/train.tsv"
+        for protocol in _PROTOCOLS
+    },
+)
 
 
 def _esnli(record: Any) -> Iterator[Answer]:
@@ -68,6 +118,15 @@ def _mnli(record: Any) -> Iterator[Answer]:
         return
     name = label if isinstance(label, str) else _NLI[label]
     yield Answer(context=(record["premise"], record["hypothesis"]), values=(name,))
+
+
+def _vitaminc(record: Any) -> Iterator[Answer]:
+    yield Answer(context=(record["evidence"], record["claim"]), values=(_EVIDENCE[record["label"]],))
+
+
+def _new_protocols(record: Any) -> Iterator[Answer]:
+    # One annotator wrote and labelled each pair: label1 and gold_label are the same.
+    yield Answer(context=(record["sentence1"], record["sentence2"]), values=(record["gold_label"],))
 
 
 TASKS = (
@@ -123,5 +182,42 @@ TASKS = (
         labels=_NLI,
         convert=_mnli,
         full=392_702,
+    ),
+    Task(
+        name="vitaminc",
+        split="train",
+        capability="attribution",
+        kind="classification",
+        data=VITAMINC,
+        title="A claim checked against one piece of evidence",
+        description=(
+            "The evidence is a passage of Wikipedia; a small edit of it can turn the verdict round, so mind names, "
+            "dates and numbers. Answer supports if the evidence shows that the claim is true, refutes if it shows that "
+            "the claim is false, and neither if it does not contain enough to tell. Go by the evidence alone, even "
+            "where you know better."
+        ),
+        fields=("evidence", "claim"),
+        output_fields=("verdict",),
+        labels=tuple(_EVIDENCE.values()),
+        convert=_vitaminc,
+        full=370_653,
+    ),
+    Task(
+        name="nli-new-protocols",
+        split="extra",
+        capability="attribution",
+        kind="classification",
+        data=NEW_PROTOCOLS,
+        title="Inference from Wikipedia",
+        description=(
+            "The premise is a sentence or a paragraph of Wikipedia, at times edited; the hypothesis was written to go "
+            "with it. Assume that the premise is true. Answer entailment if the hypothesis must then be true as well, "
+            "contradiction if it cannot be true of the same things, and neutral if the premise leaves it open."
+        ),
+        fields=("premise", "hypothesis"),
+        output_fields=("relation",),
+        labels=_NLI,
+        convert=_new_protocols,
+        full=42_500,
     ),
 )
