@@ -101,7 +101,9 @@ def test_a_table_that_ends_within_a_row_was_cut(tmp_path: Path) -> None:
     assert [record for _, record in folder.csv("f", unended=True)] == [{"a": "1", "b": "2"}, {"a": "3", "b": "four"}]
     assert bad(folder.csv("f")) == [("f:3", "the file ends within this line; fetch it again")]
     (quoted,) = bad(write(tmp_path, "f", b'a,b\n1,2\n3,"fo\n').csv("f"))
-    assert quoted == ("f:4", "not CSV (unexpected end of data)")
+    assert quoted == ("f:3", "not CSV (unexpected end of data)")
+    (lone,) = bad(write(tmp_path, "f", b'a,b\n1",2\n"3 ""x""",4\n').csv("f"))
+    assert lone == ("f:2", "a quotation mark without its partner")
     assert list(write(tmp_path, "f", b"").csv("f")) == list(write(tmp_path, "f", b"a,b\n").csv("f")) == []
 
 

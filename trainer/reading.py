@@ -119,7 +119,8 @@ class Folder:
                 quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
                 lines = _Lines(text)
                 rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoted)  # type: ignore[arg-type]
-                yield from _ended(_table(str(path), rows, columns, more), lines, unended)
+                table = _table(str(path), rows, columns, more, lines if quoted else None)
+                yield from _ended(table, lines, unended)
 
     def parquet(self, pattern: str) -> Iterator[Row]:
         """The rows of parquet files, as column name -> value; takes pyarrow."""
@@ -206,16 +207,17 @@ def _lines(path: Path, unended: bool) -> Iterator[str | Bad]:
 
 
 class _Lines:
-    """The lines of a file, of which the last one is remembered."""
+    """The lines of a file; remembers the last one, and how many quotation marks there were."""
 
     def __init__(self, file: io.TextIOWrapper):
-        self._file, self.last = file, "\n"
+        self._file, self.last, self.marks = file, "\n", 0
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
         self.last = next(self._file)
+        self.marks += self.last.count('"')
         return self.last
 
 
@@ -231,7 +233,7 @@ def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
         yield (before[0], Bad(_CUT)) if cut else before
 
 
-def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool) -> Iterator[Row]:
+def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quoted: _Lines | None) -> Iterator[Row]:
     """The rows of a csv.reader as records."""
     while True:
         record: Any
@@ -242,6 +244,9 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool) -> I
         except csv.Error as error:
             yield f"{path}:{rows.line_num}", Bad(f"not CSV ({error})")
             continue
+        odd = False
+        if quoted is not None:  # quotation marks come in pairs
+            odd, quoted.marks = quoted.marks % 2 == 1, 0
         if not row:
             continue
         if columns is None:
@@ -251,6 +256,8 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool) -> I
             row = row[: len(columns)]
         if len(row) != len(columns):
             record = Bad(f"{len(row)} columns where there are {len(columns)}")
+        elif odd:
+            record = Bad("a quotation mark without its partner")
         elif any(not field.isascii() and not _encodable(field) for field in row):
             record = Bad("not UTF-8")
         else:
