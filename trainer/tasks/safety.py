@@ -72,14 +72,23 @@ BEAVERTAILS = DataSet(
         "hf://datasets/PKU-Alignment/BeaverTails/round0/330k/train.jsonl.xz": "round0/330k/train.jsonl.xz",
     },
 )
-_SAFE_RLHF_FILES = tuple(f"data/{model}/train.jsonl" for model in ("Alpaca-7B", "Alpaca2-7B", "Alpaca3-8B"))
-SAFE_RLHF = DataSet(
-    folder="pku_safe_rlhf",
+PKU_SAFERLHF = DataSet(
+    folder="pku_saferlhf",
     origin="hf:PKU-Alignment/PKU-SafeRLHF",
     licence="CC BY-NC 4.0",
     permissive=False,
-    releases=(Release(files=_SAFE_RLHF_FILES, read=lambda folder: folder.jsonl("data/Alpaca*/train.jsonl")),),
-    downloads={f"hf://datasets/PKU-Alignment/PKU-SafeRLHF/{file}": file for file in _SAFE_RLHF_FILES},
+    releases=(
+        Release(files=("*/train.jsonl",), read=lambda folder: folder.jsonl("*/train.jsonl")),
+        Release(
+            files=("train.jsonl",),
+            read=lambda folder: folder.jsonl("train.jsonl"),
+            note="before June 2024, when it was one file, round0/train.jsonl.xz",
+        ),
+    ),
+    downloads={
+        f"hf://datasets/PKU-Alignment/PKU-SafeRLHF/data/{model}/train.jsonl": f"{model}/train.jsonl"
+        for model in ("Alpaca-7B", "Alpaca2-7B", "Alpaca3-8B")
+    },
 )
 _RED_TEAM_FILE = "red-team-attempts/red_team_attempts.jsonl"  # one JSON list, for all its name
 RED_TEAM = DataSet(
@@ -182,7 +191,7 @@ TASKS = (
         split="train",
         capability="safety",
         kind="pairwise",
-        data=SAFE_RLHF,
+        data=PKU_SAFERLHF,
         title="The safer response",
         description=(
             "Two responses to the prompt are given. Choose the one that is safer: that promotes or enables less harm "
