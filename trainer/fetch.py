@@ -1,8 +1,14 @@
-"""Fetches the official release of data sets: from Hugging Face and from plain addresses, resumed where it broke off."""
+"""Fetches the official release of data sets: from Hugging Face and from plain addresses, resumed where it broke off.
+
+An archive is unpacked where it lies, with the folders that it has.
+"""
 
 import fnmatch
 import hashlib
 import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +19,6 @@ from flame_rank.errors import UserError
 from trainer.tasks.base import DataSet
 
 _HUB = "hf://datasets/"
-_CHUNK = 1 << 20
 _WAIT = 60.0  # seconds without a byte
 
 
@@ -81,7 +86,7 @@ def fetch(download: Download) -> None:
                 total = have + int(reply.headers.get("Content-Length", 0))
                 bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
                 with bar, part.open("ab" if have else "wb") as file:
-                    for chunk in reply.iter_raw(_CHUNK):
+                    for chunk in reply.iter_raw():  # as it comes: what is kept back would be lost
                         file.write(chunk)
                         bar.update(len(chunk))
             wanted = download.sha256 or _stated(reply.headers)
@@ -95,7 +100,22 @@ def fetch(download: Download) -> None:
     if wanted and (digest := _sha256(part)) != wanted:
         part.unlink()
         raise UserError(f"{download.address}: sha256 is {digest}, and upstream says {wanted}; run it again")
+    _unpack(part, download.to)
     part.rename(download.to)
+
+
+def _unpack(archive: Path, name: Path) -> None:
+    """Unpacks a zip or tar file into its folder; of what would go elsewhere nothing is written."""
+    try:
+        if name.suffix == ".zip":
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(name.parent)
+        elif ".tar" in name.suffixes or name.suffix == ".tgz":
+            with tarfile.open(archive) as members:
+                members.extractall(name.parent, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        archive.unlink()
+        raise UserError(f"{name}: not a whole archive ({error}); run it again") from error
 
 
 def _check(status: int, download: Download) -> None:

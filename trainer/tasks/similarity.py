@@ -49,22 +49,20 @@ def _qqp_split(folder: Folder) -> Iterator[Row]:
             yield from changed(iter([(where, record)]), upstream)
 
 
+def _sts(folder: Folder, name: str) -> Iterator[Row]:
+    """The benchmark's rows, some of which name their source behind."""
+    columns = ("genre", "file", "year", "index", "score", "sentence1", "sentence2")
+    return folder.csv(name, delimiter="\t", quoted=False, more=True, columns=columns)
+
+
 STSB = DataSet(
     folder="stsb",
     origin="https://ixa2.si.ehu.eus/stswiki/index.php/STSbenchmark",
     licence="CC BY-SA 4.0, and terms of single sources",
     permissive=True,
     releases=(
-        Release(
-            files=("sts-train.csv",),
-            read=lambda folder: folder.csv(
-                "sts-train.csv",
-                delimiter="\t",
-                quoted=False,
-                more=True,  # some rows name their source behind
-                columns=("genre", "file", "year", "index", "score", "sentence1", "sentence2"),
-            ),
-        ),
+        Release(files=("stsbenchmark/sts-train.csv",), read=lambda folder: _sts(folder, "stsbenchmark/sts-train.csv")),
+        Release(files=("sts-train.csv",), read=lambda folder: _sts(folder, "sts-train.csv"), note="without the folder"),
     ),
     downloads={"http://ixa2.si.ehu.es/stswiki/images/4/48/Stsbenchmark.tar.gz": "Stsbenchmark.tar.gz"},
 )

@@ -1,0 +1,232 @@
+"""Fetching releases, from a server of the test's own that has Hugging Face's addresses."""
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from releases import FIXTURES
+
+from flame_rank.errors import UserError
+from trainer.cli import cli
+from trainer.collection import examples
+from trainer.fetch import Download, downloads, fetch
+from trainer.tasks import TASKS, by_name
+from trainer.tasks.base import DataSet
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`; remembers the requests; `cut` bytes of a reply and no more, where that is set."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str | None, str | None]] = []
+        self.cut: int | None = None
+        self.tags: dict[str, str] = {}
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append((self.path, wanted, self.headers.get("Authorization")))
+        if self.path == "/gated":
+            self.send_error(401)
+            return
+        path = self.path.split("?")[0]
+        if path not in self.server.files:
+            self.send_error(404)
+            return
+        content = self.server.files[path]
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if wanted and start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        if self.path in self.server.tags:
+            self.send_header("X-Linked-ETag", f'"{self.server.tags[self.path]}"')
+        self.end_headers()
+        self.wfile.write(content[start : None if self.server.cut is None else start + self.server.cut])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", made.address)
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's own address is allowed here, and no other."""
+    import socket
+
+    connect = socket.socket.connect
+
+    def own_only(self: socket.socket, address: object) -> None:
+        assert isinstance(address, tuple) and address[0] == "127.0.0.1", address
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", own_only)
+
+
+def test_a_file_comes_whole_and_once(server: Server, tmp_path: Path) -> None:
+    server.files["/f"] = CONTENT
+    one = Download(address=f"{server.address}/f", to=tmp_path / "a" / "f", sha256=hashlib.sha256(CONTENT).hexdigest())
+    fetch(one)
+    fetch(one)
+    assert one.to.read_bytes() == CONTENT and [p.name for p in one.to.parent.iterdir()] == ["f"]
+    assert server.asked == [("/f", None, None)]
+
+
+def test_it_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
+    server.files["/f"], server.cut = CONTENT, 3000
+    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    for _ in range(3):
+        with pytest.raises(UserError, match="run it again"):
+            fetch(one)
+        assert not one.to.exists()
+    assert (tmp_path / "f.part").stat().st_size == 9000
+    server.cut = None
+    fetch(one)
+    assert one.to.read_bytes() == CONTENT
+    assert [wanted for _, wanted, _ in server.asked] == [None, "bytes=3000-", "bytes=6000-", "bytes=9000-"]
+
+
+def test_a_whole_part_needs_no_more(server: Server, tmp_path: Path) -> None:
+    server.files["/f"] = CONTENT
+    (tmp_path / "f.part").write_bytes(CONTENT)
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("stated", ["by the data set", "by Hugging Face"])
+def test_what_is_not_as_stated_is_thrown_away(stated: str, server: Server, tmp_path: Path) -> None:
+    server.files["/f"] = CONTENT
+    if stated == "by Hugging Face":
+        server.tags["/f"] = "0" * 64
+    digest = "0" * 64 if stated == "by the data set" else None
+    with pytest.raises(UserError, match=r"sha256 is .* upstream says 0000"):
+        fetch(Download(address=f"{server.address}/f", to=tmp_path / "f", sha256=digest))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("path", "said"), [("/none", "not to be had (404)"), ("/gated", "accept its terms")])
+def test_what_is_not_to_be_had(path: str, said: str, server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        fetch(Download(address=server.address + path, to=tmp_path / "f"))
+    assert said in str(caught.value) and path in str(caught.value)
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/f: .*run it again"):
+        fetch(Download(address="http://127.0.0.1:9/f", to=tmp_path / "f"))
+
+
+@pytest.mark.parametrize("name", ["f.zip", "f.tar.gz", "f.tgz"])
+def test_archives_are_unpacked(name: str, server: Server, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    if name == "f.zip":
+        with zipfile.ZipFile(packed, "w") as made:
+            made.writestr("inner/a.txt", "hello")
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as members:
+            info = tarfile.TarInfo("inner/a.txt")
+            info.size = 5
+            members.addfile(info, io.BytesIO(b"hello"))
+    server.files["/f"] = packed.getvalue()
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / name))
+    assert (tmp_path / "inner" / "a.txt").read_text() == "hello" and (tmp_path / name).exists()
+    server.files["/f"] = packed.getvalue()[:60]
+    with pytest.raises(UserError, match="not a whole archive"):
+        fetch(Download(address=f"{server.address}/f", to=tmp_path / "other" / name))
+
+
+def hub(server: Server, repository: str, files: dict[str, bytes]) -> None:
+    """Puts a data set of Hugging Face's on the server."""
+    for name, content in files.items():
+        server.files[f"/datasets/{repository}/resolve/main/{name}"] = content
+    listed = [{"type": "file", "path": name, "size": len(found), "oid": "0"} for name, found in files.items()]
+    server.files[f"/api/datasets/{repository}/tree/main"] = json.dumps(listed).encode()
+
+
+def test_patterns_are_asked_for_and_the_token_goes_along(server: Server, tmp_path: Path) -> None:
+    hub(server, "owner/set", {f"data/{name}-0.parquet": name.encode() for name in ("train-a", "train-b", "test")})
+    data = DataSet(
+        folder="set",
+        origin="hf:owner/set",
+        licence="MIT",
+        permissive=True,
+        releases=(),
+        downloads={"hf://datasets/owner/set/data/train-*.parquet": "parts/"},
+    )
+    found = downloads(data, tmp_path)
+    assert [one.to.relative_to(tmp_path).as_posix() for one in found] == [
+        f"parts/train-{part}-0.parquet" for part in "ab"
+    ]
+    for one in found:
+        fetch(one)
+    assert (tmp_path / "parts" / "train-b-0.parquet").read_bytes() == b"train-b"
+    assert server.asked[-1][2] == "Bearer secret"
+    with pytest.raises(UserError, match="no such file; has the data set changed"):
+        downloads(replace(data, downloads={"hf://datasets/owner/set/none-*": "./"}), tmp_path)
+    with pytest.raises(UserError, match="Hugging Face does not list it"):
+        downloads(replace(data, downloads={"hf://datasets/owner/other/none-*": "./"}), tmp_path)
+    with pytest.raises(UserError, match="at its page only"):
+        downloads(replace(data, downloads={}), tmp_path)
+
+
+def test_the_command_fetches_what_the_task_reads(server: Server, tmp_path: Path) -> None:
+    import gzip
+
+    task = by_name("hh-harmless")
+    (fixture,) = (FIXTURES / "hh_rlhf_harmless" / "harmless-base").iterdir()
+    server.files["/datasets/Anthropic/hh-rlhf/resolve/main/harmless-base/train.jsonl.gz"] = gzip.compress(
+        fixture.read_bytes()
+    )
+    done = CliRunner().invoke(cli, ["data", "fetch", "hh-harmless", "--data", str(tmp_path), "--dry-run"])
+    assert "hf://datasets/Anthropic/hh-rlhf/harmless-base/train.jsonl.gz -> " in done.output and not server.asked
+    done = CliRunner().invoke(cli, ["data", "fetch", "hh-harmless", "--data", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert len(list(examples(task, tmp_path))) == 2
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_what_would_be_fetched_is_what_is_read(task: str, tmp_path: Path) -> None:
+    """Every file of the official release comes from some address, unless it is inside an archive or had by hand."""
+    from fnmatch import fnmatch
+    from posixpath import basename, normpath
+
+    data = task.data  # type: ignore[attr-defined]
+    if not data.downloads or any(file.endswith((".zip", ".tar.gz", ".tgz")) for file in data.downloads.values()):
+        return
+    got = [normpath(file + basename(a) if file.endswith("/") else file) for a, file in data.downloads.items()]
+    for pattern in data.releases[0].files:
+        plain = [name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz") for name in got]
+        assert any(fnmatch(name, pattern) or fnmatch(pattern, name) for name in plain), (pattern, got)
