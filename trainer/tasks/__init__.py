@@ -2,6 +2,7 @@
 
 from trainer.tasks import (
     aggrefact,
+    answers,
     code,
     dialogue,
     genie,
@@ -31,6 +32,7 @@ TASKS: tuple[Task, ...] = (
     *summaries.TASKS,
     *genie.TASKS,
     *preferences.TASKS,
+    *answers.TASKS,
     *ratings.TASKS,
     *language.TASKS,
     *longform.TASKS,
