@@ -2,6 +2,7 @@
 
 from trainer.tasks import (
     aggrefact,
+    answers,
     code,
     dialogue,
     dialogue_quality,
@@ -32,6 +33,7 @@ TASKS: tuple[Task, ...] = (
     *summaries.TASKS,
     *genie.TASKS,
     *preferences.TASKS,
+    *answers.TASKS,
     *ratings.TASKS,
     *language.TASKS,
     *longform.TASKS,
