@@ -68,8 +68,8 @@ _PARTS = {
     ),
     "Lfqa": (
         "A long answer's sentence and its sources",
-        "The claim is a sentence from a long answer to a question; the document consists of the passages that the answer "
-        "was, or could have been, written from.",
+        "The claim is a sentence from a long answer to a question; the document consists of the passages that the "
+        "answer was, or could have been, written from.",
         1911,
     ),
 }
