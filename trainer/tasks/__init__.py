@@ -7,6 +7,8 @@ from trainer.tasks import (
     genie,
     hallucination,
     held_out,
+    held_out_ratings,
+    hhh,
     inference,
     instruction_tuning,
     language,
@@ -41,6 +43,8 @@ TASKS: tuple[Task, ...] = (
     *rewardbench.TASKS,
     *aggrefact.TASKS,
     *held_out.TASKS,
+    *hhh.TASKS,
+    *held_out_ratings.TASKS,
 )
 
 
