@@ -9,6 +9,8 @@ from trainer.tasks import (
     genie,
     hallucination,
     held_out,
+    held_out_ratings,
+    hhh,
     inference,
     instruction_tuning,
     language,
@@ -45,6 +47,8 @@ TASKS: tuple[Task, ...] = (
     *aggrefact.TASKS,
     *held_out.TASKS,
     *dialogue_quality.TASKS,
+    *hhh.TASKS,
+    *held_out_ratings.TASKS,
 )
 
 
