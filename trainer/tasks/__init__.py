@@ -22,7 +22,9 @@ from trainer.tasks import (
     safety,
     similarity,
     summaries,
+    summary_extras,
     summary_facts,
+    summary_ratings,
 )
 from trainer.tasks.base import Task
 
@@ -33,6 +35,8 @@ TASKS: tuple[Task, ...] = (
     *hallucination.TASKS,
     *summary_facts.TASKS,
     *summaries.TASKS,
+    *summary_ratings.TASKS,
+    *summary_extras.TASKS,
     *genie.TASKS,
     *preferences.TASKS,
     *answers.TASKS,
