@@ -2,6 +2,7 @@
 
 from trainer.tasks import (
     aggrefact,
+    claims,
     code,
     dialogue,
     dialogue_quality,
@@ -29,6 +30,7 @@ TASKS: tuple[Task, ...] = (
     *dialogue.TASKS,
     *hallucination.TASKS,
     *summary_facts.TASKS,
+    *claims.TASKS,
     *summaries.TASKS,
     *genie.TASKS,
     *preferences.TASKS,
