@@ -39,7 +39,7 @@ def _audit(folder: Folder) -> Iterator[Row]:
         return dict(zip(("knowledge", "history", "response", "BEGIN"), (found[name] for name in names), strict=True))
 
     for file in _AUDIT_FILES:
-        yield from changed(folder.csv(file), same)
+        yield from changed(folder.csv(file, unended=True), same)
 
 
 FAITHDIAL = DataSet(
@@ -88,11 +88,11 @@ BEGIN = DataSet(
     releases=(
         Release(
             files=tuple(f"begin_{part}_{source}.tsv" for source in ("wow", "cmu", "tc") for part in ("dev", "test")),
-            read=lambda folder: folder.csv("begin_*.tsv", delimiter="\t", quoted=False),
+            read=lambda folder: folder.csv("begin_*.tsv", delimiter="\t", quoted=False, unended=True),
         ),
         Release(
             files=("begin_dev_wow.tsv", "begin_test_wow.tsv", "begin_dev_cmu.tsv", "begin_dev_tc.tsv"),
-            read=lambda folder: folder.csv("begin_*.tsv", delimiter="\t", quoted=False),
+            read=lambda folder: folder.csv("begin_*.tsv", delimiter="\t", quoted=False, unended=True),
             note="without the test parts of CMU-DoG and Topical-Chat",
         ),
     ),
