@@ -3,6 +3,7 @@
 from trainer.tasks import (
     aggrefact,
     answers,
+    claims,
     code,
     dialogue,
     dialogue_quality,
@@ -34,6 +35,7 @@ TASKS: tuple[Task, ...] = (
     *dialogue.TASKS,
     *hallucination.TASKS,
     *summary_facts.TASKS,
+    *claims.TASKS,
     *summaries.TASKS,
     *summary_ratings.TASKS,
     *summary_extras.TASKS,
