@@ -138,8 +138,14 @@ def examples(task: Task, data: Path, counts: Counts | None = None, *, max_bad: f
         if label:
             counts.labels[label] = counts.labels.get(label, 0) + 1
         behind = "".join(f"\n{name}: {value}" for name, value in zip(task.output_fields[1:], answer[1:], strict=True))
-        stripped = tuple(value.strip() for value in values)
+        stripped = tuple(_trimmed(value) for value in values)
         yield Example(task=task.name, pieces=pieces, values=stripped, target=f" {answer[0]}{behind}", label=label)
+
+
+def _trimmed(value: str) -> str:
+    """A value without the blank around it; indentation that a program begins with stays."""
+    value = value.rstrip().lstrip("\r\n")
+    return value if value.startswith(("  ", "\t")) else value.lstrip()
 
 
 def _is_decided(found: Pair | Answer) -> bool:
