@@ -1,0 +1,47 @@
+"""Right and wrong solutions of the same problem, gathered from all of a release's records."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.reading import Bad, Row, changed
+
+
+@dataclass(slots=True, kw_only=True)
+class Solutions:
+    """One problem, and what is known of the attempts at it.
+
+    Attributes:
+      human: a person's solution, where there is one.
+      right, wrong: solutions by models; each text once, as keys in the order of the release.
+    """
+
+    problem: str
+    human: str | None = None
+    right: dict[str, None] = field(default_factory=dict)
+    wrong: dict[str, None] = field(default_factory=dict)
+
+    def add(self, right: Iterable[str], wrong: Iterable[str]) -> None:
+        """Takes up further attempts."""
+        self.right |= dict.fromkeys(right)
+        self.wrong |= dict.fromkeys(wrong)
+
+    def sure(self) -> tuple[list[str], list[str]]:
+        """The right and the wrong ones, without texts that are held to be both."""
+        return [text for text in self.right if text not in self.wrong], [
+            text for text in self.wrong if text not in self.right
+        ]
+
+
+def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
+    """One record for each problem, which stands where its first attempt does; bad records as they are."""
+    problems: dict[str, tuple[str, Solutions]] = {}
+    for where, found in changed(rows, read):
+        if isinstance(found, Bad):
+            yield where, found
+            continue
+        _, known = problems.setdefault(found.problem, (where, found))
+        if known is not found:
+            known.human = known.human or found.human
+            known.add(found.right, found.wrong)
+    yield from problems.values()
