@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from tqdm import tqdm
 
@@ -145,7 +146,7 @@ def _resolved(address: str, file: str) -> Iterator[tuple[str, str]]:
         raise UserError(f"{address}: no such file; has the data set changed?")
     for found in paths:
         to = f"{file}{found.rsplit('/', 1)[-1]}" if file.endswith("/") else file
-        yield f"{_endpoint()}/datasets/{repository}/resolve/main/{found}", to
+        yield f"{_endpoint()}/datasets/{repository}/resolve/main/{quote(found)}", to
 
 
 def _endpoint() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.reading import Bad, Folder, Row
 from trainer.tasks.base import DataSet, Pair, Release, Task, majority
-from trainer.tasks.safety import hh_data, hh_pair
+from trainer.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
 # Both as SHP's authors advise: closer scores say little, and a post with many comments should not weigh more.
 _SHP_RATIO = 2.0  # the better comment's score over the worse one's
@@ -38,24 +38,6 @@ SHP = DataSet(
     permissive=False,
     releases=(Release(files=("*/train.json",), read=_shp_rows),),
     downloads={f"hf://datasets/stanfordnlp/SHP/{part}/train.json": f"{part}/train.json" for part in _SHP_PARTS},
-)
-PKU_SAFERLHF = DataSet(
-    folder="pku_saferlhf",
-    origin="hf:PKU-Alignment/PKU-SafeRLHF",
-    licence="CC BY-NC 4.0",
-    permissive=False,
-    releases=(
-        Release(files=("*/train.jsonl",), read=lambda folder: folder.jsonl("*/train.jsonl")),
-        Release(
-            files=("train.jsonl",),
-            read=lambda folder: folder.jsonl("train.jsonl"),
-            note="before June 2024, when it was one file, round0/train.jsonl.xz",
-        ),
-    ),
-    downloads={
-        f"hf://datasets/PKU-Alignment/PKU-SafeRLHF/data/{model}/train.jsonl": f"{model}/train.jsonl"
-        for model in ("Alpaca-7B", "Alpaca2-7B", "Alpaca3-8B")
-    },
 )
 ARENA = DataSet(
     folder="lmsys_arena",
