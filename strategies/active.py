@@ -14,7 +14,6 @@ SPENDS = 4  # comparisons a candidate, where neither budget nor confidence is gi
 LEADERS = 64  # candidates among whom pairs are weighed: the others have slim chances, and there may be thousands
 WIDE = 8  # comparisons a round at least; a quarter of the candidates where that is more
 AGAIN = 4.0  # the other order of a pair tells so many times less: most of what was misjudged is misjudged again
-CALM = 12  # comparisons before the first stop: from fewer, the judge's noise is a guess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,9 @@ class Active(Options):
       order: under "both" either order of a pair may be asked, and the bias for a place is fitted: to ask every pair
         twice would buy half as many opponents. Under "random" and "fixed" a pair is asked once; under "fixed" the
         lower index is always the first one.
-      confidence: stop when the best is the best with this probability, or with `top` the first K are the best K.
-        Without a budget, everything may be asked until then.
+      confidence: stop when the best is the best with this probability, or with `top` the first K are the best K; not
+        before SPENDS comparisons a candidate: from fewer, the judge's noise is a guess, and looking often finds the
+        lucky moments. Without a budget, everything may be asked until then.
     """
 
     name: ClassVar[str] = "active"
@@ -47,7 +47,7 @@ class Active(Options):
         everything = n * (n - 1) if self.order == "both" else n * (n - 1) // 2
         usual = everything if self.confidence else SPENDS * n
         most = min(self.budget or usual, everything)
-        return (min(max(n, CALM), most) if self.confidence else most), most
+        return (min(SPENDS * n, most) if self.confidence else most), most
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """A ring, then rounds of WIDE comparisons or more; rng throws the ring and the first order of each pair."""

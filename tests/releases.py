@@ -24,7 +24,7 @@ def make(folder: Path) -> Path:
             from pyarrow import parquet
 
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            parquet.write_table(pyarrow.Table.from_pylist(records), to.with_suffix(""))
+            parquet.write_table(pyarrow.Table.from_pylist(records), to.with_suffix(""), write_page_checksum=True)
         elif path.name.endswith(".gz.txt"):
             to.with_suffix("").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
         else:

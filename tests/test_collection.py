@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from releases import make
 
 from flame_rank.errors import UserError
 from trainer.collection import Counts, Example, examples, is_there, release
@@ -197,82 +195,3 @@ def test_by_name() -> None:
         by_name("mnly")
     with pytest.raises(UserError, match="flame-train tasks"):
         by_name("qqqqqqqq")
-
-
-# Files that are not as they were released: 20 ways to damage one.
-
-
-def damages(content: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]]:
-    size = len(content)
-    for k in range(5):
-        yield f"cut {k}", content[: rng.randrange(size)]
-    for k in range(6):
-        place = rng.randrange(size)
-        yield f"high bit {k}", content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :]
-    lines = content.split(b"\n")
-    line = rng.randrange(len(lines))
-
-    def changed(new: bytes) -> bytes:
-        return b"\n".join([*lines[:line], new, *lines[line + 1 :]])
-
-    yield "a huge line", changed(b"x" * 10**6)
-    yield "a line of another file", changed(b'{"unheard": "of"}')
-    yield "a line with more columns", changed(lines[line] + b",\t,\tmore")
-    yield "a line without its first column", changed(lines[line].split(b",", 1)[-1].split(b"\t", 1)[-1])
-    yield "NUL", content.replace(b" ", b"\0", 3)
-    yield "UTF-16", content.decode(errors="replace").encode("utf-16")
-    yield "nothing", b""
-    yield "no file of this kind", b"<html>404: Not Found</html>\n"
-    yield "zeros", bytes(size)
-
-
-def test_damages_are_twenty() -> None:
-    assert len(list(damages(b"a b\nc d\n", random.Random(0)))) == 20
-
-
-def undamaged(task: Task, data: Path, cache: dict[str, set[tuple[str, str]]]) -> set[tuple[str, str]]:
-    if task.name not in cache:
-        cache[task.name] = {shape(example) for example in examples(task, data, max_bad=1.0)}
-    return cache[task.name]
-
-
-def shape(example: Example) -> tuple[str, str]:
-    """An example, whichever side its better response is on."""
-    if {"A", "B"} >= {example.label} and example.label:
-        *context, first, second = example.values
-        pair = (first, second) if example.label == "A" else (second, first)
-        return "\0".join((*context, *pair)), "better first"
-    return "\0".join(example.values), example.target
-
-
-def check_damage(task: Task, good: Path, bad: Path, cache: dict[str, set[tuple[str, str]]]) -> str:
-    """Reads a damaged data set: an error that names it, or counted bad records, and no example that was not there."""
-    counts = Counts()
-    right = undamaged(task, good, cache)
-    try:
-        found = list(examples(task, bad, counts))
-    except UserError as error:
-        assert task.name in str(error) and task.data.folder in str(error) and "\n" not in str(error)
-        return "error"
-    wrong = [example for example in found if shape(example) not in right]
-    assert not wrong, (task.name, wrong[0].values, wrong[0].target)
-    return "bad" if counts.bad else "whole"
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_damaged_fixtures(task: Task, tmp_path: Path, made: Path) -> None:
-    rng, cache = random.Random(task.name), dict[str, set[tuple[str, str]]]()
-    folder = made / task.data.folder
-    for path in sorted({p for pattern in task.data.releases[0].files for p in folder.glob(pattern + "*")}):
-        content = path.read_bytes()
-        for name, damaged in damages(content, rng):
-            bad = tmp_path / "bad"
-            shutil.rmtree(bad, ignore_errors=True)
-            shutil.copytree(folder, bad / task.data.folder)
-            (bad / task.data.folder / path.relative_to(folder)).write_bytes(damaged)
-            assert check_damage(task, made, bad, cache), (path.name, name)
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("made"))

@@ -18,6 +18,7 @@ from trainer.reading import Bad, Folder, Row
 from trainer.tasks.base import TIE, Answer, Pair, Release, Task
 
 MAX_BAD = 0.001  # the share of a task's records that may be bad
+LONGEST = 500_000  # characters of one value: more is no text that somebody judged
 _ENOUGH = 10_000  # records after which a run is stopped at once, not at the end
 _NOT_AS_UPSTREAM = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
@@ -176,8 +177,7 @@ def _hash(found: Pair | Answer) -> int:
 def _converted(task: Task, form: Release, folder: Folder, counts: Counts, max_bad: float) -> Iterator[Pair | Answer]:
     """What the records say, checked against what the task says of itself."""
     check = _checker(task)
-    rows = _named(task, form.read(folder))
-    for where, record in rows:
+    for where, record in _rows(task, folder, form):
         counts.records += 1
         try:
             if isinstance(record, Bad):
@@ -206,14 +206,16 @@ def _converted(task: Task, form: Release, folder: Folder, counts: Counts, max_ba
         raise UserError(f"{task.name}: {folder.path}: no record in its files; fetch them again")
 
 
-def _named(task: Task, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows; an error about a file says for which task it was read."""
+def _rows(task: Task, folder: Folder, form: Release) -> Iterator[Row]:
+    """The records; an error about a file says for which task it was read."""
     try:
-        yield from rows
+        yield from form.read(folder)
     except UserError as error:
         raise UserError(f"{task.name}: {error}") from error
     except _NOT_AS_UPSTREAM as error:  # a reader that joins files found them otherwise than they are released
-        raise UserError(f"{task.name}: its files are not as {task.data.origin} has them ({_why(error)})") from error
+        raise UserError(
+            f"{task.name}: {folder.path}: its files are not as {task.data.origin} has them ({_why(error)})"
+        ) from error
 
 
 def _why(error: Exception) -> str:
@@ -236,6 +238,8 @@ def _checker(task: Task) -> Callable[[Pair | Answer], None]:
         for text in texts:
             if type(text) is not str:
                 raise Bad(f"{type(text).__name__} where a text is due")
+            if len(text) > LONGEST:
+                raise Bad(f"a text of {len(text)} characters")
             if "\0" in text:
                 raise Bad("a NUL in a text")
         if isinstance(found, Answer):

@@ -132,7 +132,7 @@ class Folder:
         for path in self.files(pattern):
             row = 0
             try:
-                with parquet.ParquetFile(path) as file:
+                with parquet.ParquetFile(path, page_checksum_verification=True) as file:
                     for batch in file.iter_batches(batch_size=1024):
                         for record in batch.to_pylist():
                             row += 1
@@ -176,6 +176,18 @@ def changed(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
                 record = Bad(f"no field {error.args[0]!r}")
             except (TypeError, ValueError, IndexError, AttributeError) as error:
                 record = Bad(f"{type(error).__name__}: {error}")
+        yield where, record
+
+
+def whole(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of a file that others are joined with: a bad record there spoils those, so it is an error.
+
+    Raises:
+      UserError: a record is bad.
+    """
+    for where, record in rows:
+        if isinstance(record, Bad):
+            raise UserError(f"{where}: {record}")
         yield where, record
 
 

@@ -35,7 +35,8 @@ def _audit(folder: Folder) -> Iterator[Row]:
         if "BEGIN" in found:
             names = "evidence", "history", "response", "BEGIN"
         else:
-            names = "knowledge", "history", next(name for name in _MODELS if name in found), "begin_label"
+            model = next((name for name in _MODELS if name in found), "response")
+            names = "knowledge", "history", model, "begin_label"
         return dict(zip(("knowledge", "history", "response", "BEGIN"), (found[name] for name in names), strict=True))
 
     for file in _AUDIT_FILES:

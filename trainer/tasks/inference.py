@@ -41,7 +41,9 @@ ESNLI = DataSet(
             files=("esnli_train_1.csv", "esnli_train_2.csv"), read=lambda folder: folder.csv("esnli_train_[12].csv")
         ),
         Release(
-            files=("labels.dev", "labels.test"),
+            files=tuple(
+                f"{name}.{part}" for part in ("dev", "test") for name in ("labels", "s1", "s2", "preproc1_expl_1")
+            ),
             read=_esnli_texts,
             note="tokenised texts of the dev and test parts, from the same repository",
         ),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row
+from trainer.reading import Bad, Folder, Row, whole
 from trainer.tasks.base import DataSet, Pair, Release, Task, majority
 from trainer.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
@@ -70,7 +70,7 @@ def _prd_rows(folder: Folder) -> Iterator[Row]:
     answers: dict[tuple[str, int], str] = {}
     for model, (file, field) in sources.items():
         if folder.has(file):
-            answers |= {(model, record["question_id"]): record[field] for _, record in folder.jsonl(file)}
+            answers |= {(model, record["question_id"]): record[field] for _, record in whole(folder.jsonl(file))}
     votes: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)
     for path in folder.files("ratings-human/*.jsonl"):
         shown = path.name.split("-human-reviewer")[0].split("-vs-")

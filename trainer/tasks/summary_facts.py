@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row
+from trainer.reading import Bad, Folder, Row
 from trainer.tasks.base import Answer, DataSet, Release, Task, majority
 
 _YES_NO = ("yes", "no")
@@ -29,6 +29,9 @@ def _xsum(folder: Folder, articles: dict[str, str]) -> Iterator[Row]:
     """One record a summary: its article, and the spans that each of its annotators marked; without an article, none."""
     summaries: dict[tuple[str, str], Any] = {}
     for where, row in folder.csv(_XSUM_SPANS):
+        if isinstance(row, Bad):
+            yield where, row
+            continue
         key = row["bbcid"], row["system"]
         if row["bbcid"] in articles:
             new = {"article": articles[row["bbcid"]], "summary": row["summary"], "marks": []}
