@@ -105,7 +105,8 @@ def _whole(value: str, scale: tuple[str, ...]) -> int:
 
 def _stance(record: Any) -> dict[str, Any]:
     label = _whole(record["stance"], _STANCES)
-    return {"dataset": "FactCheck-GPT", "doc": record["evidence"], "claim": record["claim"], "label": label}
+    evidence = record["evidence"].replace("\0", "")  # two pages of the web have some
+    return {"dataset": "FactCheck-GPT", "doc": evidence, "claim": record["claim"], "label": label}
 
 
 def _wice(record: Any) -> dict[str, Any]:

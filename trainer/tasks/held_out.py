@@ -42,7 +42,7 @@ def _preferred(context: tuple[str, ...], first: str, second: str, votes: list[in
 
 
 def _rankgen_rows(folder: Folder) -> Iterator[Row]:
-    return _together(folder.csv("*.csv"), lambda row: row["HITId"])
+    return _together(folder.csv("*.csv", unended=True), lambda row: row["HITId"])
 
 
 ALPACAFARM = DataSet(
@@ -102,7 +102,11 @@ COPOEM = DataSet(
     origin="github:vishakhpk/creative-instructions",
     licence="MIT",
     permissive=True,
-    releases=(Release(files=(_POEMS,), read=lambda folder: _together(folder.csv(_POEMS), lambda row: row["HITId"])),),
+    releases=(
+        Release(
+            files=(_POEMS,), read=lambda folder: _together(folder.csv(_POEMS, unended=True), lambda row: row["HITId"])
+        ),
+    ),
     downloads={
         f"{_GITHUB}/vishakhpk/creative-instructions/36d98fb31c01600d3360e3a41373bd83e0bb650a/"
         + _POEMS.replace(" ", "%20"): _POEMS
