@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from releases import FIXTURES, GOLDEN, make
 
+import trainer.tasks.base
 from trainer.collection import Counts, examples, folder_of, is_there
 from trainer.tasks import TASKS, by_name
 from trainer.tasks.base import Task
@@ -88,3 +90,22 @@ def test_what_is_at_hand_loads_whole(name: str, shared_data: Path) -> None:
 
 def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
     assert {task.name for task in TASKS if is_there(task, shared_data)} == told().keys()
+
+
+def test_the_readmes_task(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = readme.split("HEADLINES = DataSet(")[1].split("```")[0]
+    base = ("DataSet", "Pair", "Release", "Task", "majority")
+    names: dict[str, Any] = {name: getattr(trainer.tasks.base, name) for name in base}
+    exec("HEADLINES = DataSet(" + code.replace("\nTask(", "\nHEADLINE = Task("), names)
+    (tmp_path / "headlines").mkdir()
+    records = [
+        {"headlines": ["one", "two"], "article": "a", "votes": ["first", "second", "first"]},
+        {"headlines": ["one", "two"], "article": "b", "votes": ["first", "second"]},
+        {"headlines": ["one", "two"], "article": "c", "votes": ["second"]},
+    ]
+    (tmp_path / "headlines" / "votes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    counts = Counts()
+    found = list(examples(names["HEADLINE"], tmp_path, counts))
+    assert counts.silent == 1
+    assert [e.values[1:][e.label == "B"] for e in found] == ["one", "two"]
