@@ -67,6 +67,7 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
 def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path | None) -> None:
     """Print examples of TASK as the model sees them, their tokens, and how the labels are distributed."""
     from flame_rank.errors import UserError
+    from flame_rank.prompts import VERDICTS
     from trainer.collection import Counts, examples
     from trainer.tasks import by_name
 
@@ -74,17 +75,24 @@ def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path |
     if data is None:
         raise UserError(f"--data: say where the data set of {name} is ({task.data.origin})")
     length, counts = _length(tokenizer), Counts()
+    longer = shorter = 0
     for k, example in enumerate(examples(task, data, counts, max_bad=max_bad)):
         if k < n:
             click.echo(f"{example.input}{example.target}\n")
             sizes = f"{length(example.input)} + {length(example.target)} tokens"
             click.echo(f"--- {task.name} {k + 1}: {sizes}\n")
+        if task.kind == "pairwise" and example.label in VERDICTS:
+            first, second = map(len, example.values[-2:])
+            longer += (first > second) == (example.label == "A") and first != second
+            shorter += (first < second) == (example.label == "A") and first != second
     shares = [f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())]
     left = [(counts.silent, "records without an answer"), (counts.ties, "ties"), (counts.hollow, "hollow examples")]
     out = "; ".join([f"{counts.examples} examples of {counts.records} records", *(f"{k} {w}" for k, w in left if k)])
     click.echo(f"{out}; {counts.bad} bad{f' ({counts.first_bad})' if counts.bad else ''}")
     if shares:
         click.echo(f"labels: {', '.join(shares)}")
+    if longer + shorter:  # what a judge that looks at nothing else reaches
+        click.echo(f"the longer response is the better one: {longer / (longer + shorter):.1%} of {longer + shorter}")
 
 
 def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) -> dict[str, int]:

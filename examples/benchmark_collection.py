@@ -1,0 +1,45 @@
+"""Measures how fast the tasks of the collection are read and formatted, on one core.
+
+    python examples/benchmark_collection.py DATA
+
+DATA holds the data sets, a folder each. For every task that is there: examples, seconds, examples a second, megabytes
+of text a second; at the end the median of the rates, the whole, and the most memory that the process held.
+"""
+
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import click
+
+from trainer.collection import examples, is_there
+from trainer.tasks import TASKS
+
+
+@click.command(help=__doc__)
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(data: Path) -> None:
+    rates, total, whole = [], 0, time.perf_counter()
+    for task in TASKS:
+        if not is_there(task, data):
+            continue
+        count = size = 0
+        start = time.perf_counter()
+        for example in examples(task, data):
+            count += 1
+            size += len(example.input) + len(example.target)
+        seconds = time.perf_counter() - start
+        rates.append(count / seconds)
+        total += count
+        click.echo(f"{task.name:34}{count:8} {seconds:7.2f} s {rates[-1]:10.0f}/s {size / seconds / 1e6:8.1f} MB/s")
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
+    seconds = time.perf_counter() - whole
+    click.echo(
+        f"{len(rates)} tasks: median {statistics.median(rates):.0f} examples/s; {total} examples in {seconds:.1f} s, "
+        f"{held:.0f} MiB at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
