@@ -20,7 +20,7 @@ from trainer.cli import cli
 from trainer.collection import examples
 from trainer.fetch import Download, downloads, fetch
 from trainer.tasks import TASKS, by_name
-from trainer.tasks.base import DataSet
+from trainer.tasks.base import DataSet, Task
 
 CONTENT = bytes(range(256)) * 40
 
@@ -218,12 +218,14 @@ def test_the_command_fetches_what_the_task_reads(server: Server, tmp_path: Path)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_what_would_be_fetched_is_what_is_read(task: str, tmp_path: Path) -> None:
+def test_what_would_be_fetched_is_what_is_read(task: Task) -> None:
     """Every file of the official release comes from some address, unless it is inside an archive or had by hand."""
     from fnmatch import fnmatch
     from posixpath import basename, normpath
 
-    data = task.data  # type: ignore[attr-defined]
+    if task.name == "refchecker":  # upstream's script gathers its questions and passages
+        return
+    data = task.data
     if not data.downloads or any(file.endswith((".zip", ".tar.gz", ".tgz")) for file in data.downloads.values()):
         return
     got = [normpath(file + basename(a) if file.endswith("/") else file) for a, file in data.downloads.items()]

@@ -140,7 +140,7 @@ def test_infinite_log_odds(strategy: str) -> None:
     ranking = Reranker(judge, strategy).rank("p", ["b", "c", "a"])
     assert ranking.order[0] == 1 and ranking.decided and ranking.invalid == 0
     # Infinities do not add up, so that the judge counts as one that errs by much.
-    assert np.isfinite(ranking.scores).all() and 0.9 < ranking.p_best[1] <= 1
+    assert np.isfinite(ranking.scores).all() and 0.8 < ranking.p_best[1] <= 1
 
 
 # What fails.

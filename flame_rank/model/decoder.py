@@ -19,7 +19,7 @@ import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model.config import DecoderConfig, Rope
-from flame_rank.model.layers import Embedding, Linear, RMSNorm
+from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
 # rows = our own, row by row: on a CPU the scores of one row stay in its cache. The others are
 # jax.nn.dot_product_attention's.
@@ -146,17 +146,24 @@ class Layer(nnx.Module):
         self.mlp = MLP(config, rngs)
 
     def __call__(
-        self, x: jax.Array, normed: jax.Array, positions: jax.Array, kv: KeyValue, visible: jax.Array, how: Attend
+        self,
+        x: jax.Array,
+        normed: jax.Array,
+        positions: jax.Array,
+        kv: KeyValue,
+        visible: jax.Array,
+        how: Attend,
+        drop: Drop = keep,
     ) -> jax.Array:
         """x [B, T, D] and the same behind the first norm -> [B, T, D]."""
         with jax.named_scope("attention"):
             y = self.self_attn(normed, positions, kv, visible, how)
         with jax.named_scope("mlp"):
             if self.sandwich:
-                x = x + self.post_attention_layernorm(y)
-                return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
-            x = x + y
-            return x + self.mlp(self.post_attention_layernorm(x))
+                x = x + drop(self.post_attention_layernorm(y))
+                return x + drop(self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))))
+            x = x + drop(y)
+            return x + drop(self.mlp(self.post_attention_layernorm(x)))
 
 
 class Stack(nnx.Module):
@@ -183,6 +190,8 @@ class Decoder(nnx.Module):
         prefix: Callable[[int], KeyValue] | None = None,
         read: jax.Array | None = None,
         how: Attend = "xla",
+        drop: Drop = keep,
+        recompute: bool = False,
     ) -> tuple[jax.Array, list[KeyValue]]:
         """Reads tokens that follow a prefix.
 
@@ -193,6 +202,8 @@ class Decoder(nnx.Module):
           read: [B, R] int32, the places in `tokens` whose output is wanted; None = all. The last layer computes no
             others.
           how: which attention.
+          drop: dropout, in training; called twice a layer, in their order.
+          recompute: let the gradient compute each layer again rather than keep what is inside it.
 
         Returns:
           the last layer's output, normed, [B, R, D] or [B, T, D]; for each layer keys and values [B, T, K, H].
@@ -231,7 +242,8 @@ class Decoder(nnx.Module):
                     x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
                     positions = jnp.take_along_axis(positions, read, 1)
                     mask = visible(positions, self.config.windows[i])
-                x = layer(x, normed, positions, (k, v), mask, how)
+                run = partial(layer, how=how, drop=drop)
+                x = (jax.checkpoint(run) if recompute else run)(x, normed, positions, (k, v), mask)
         return self.model.norm(x), new
 
     def logits(self, hidden: jax.Array) -> jax.Array:

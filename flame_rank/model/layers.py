@@ -1,8 +1,18 @@
 """The layers that every model here is made of. Weights keep Hugging Face's (out, in) layout."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+Drop: TypeAlias = Callable[[jax.Array], jax.Array]  # dropout of what a sublayer adds, [B, T, D] -> [B, T, D]
+
+
+def keep(x: jax.Array) -> jax.Array:
+    """No dropout: what a model does but in training."""
+    return x
 
 
 class Linear(nnx.Module):

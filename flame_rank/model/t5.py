@@ -7,6 +7,7 @@ The encoder reads both ways, so it has no prefix to share: each ordered pair is 
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from flax import nnx
 
-from flame_rank.model.layers import Embedding, Linear, RMSNorm
+from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 from flame_rank.model.t5_config import T5Config
 
 Ints = npt.NDArray[np.int32]
@@ -72,9 +73,9 @@ class SelfAttention(nnx.Module):
         self.SelfAttention = Attention(config, rngs, has_bias=has_bias)
         self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
-    def __call__(self, x: jax.Array, bias: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def __call__(self, x: jax.Array, bias: jax.Array, lengths: jax.Array | None, drop: Drop = keep) -> jax.Array:
         y = self.layer_norm(x)
-        return x + self.SelfAttention(y, y, bias, lengths)
+        return x + drop(self.SelfAttention(y, y, bias, lengths))
 
 
 class CrossAttention(nnx.Module):
@@ -82,8 +83,8 @@ class CrossAttention(nnx.Module):
         self.EncDecAttention = Attention(config, rngs)
         self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
-    def __call__(self, x: jax.Array, encoded: jax.Array, lengths: jax.Array) -> jax.Array:
-        return x + self.EncDecAttention(self.layer_norm(x), encoded, None, lengths)
+    def __call__(self, x: jax.Array, encoded: jax.Array, lengths: jax.Array, drop: Drop = keep) -> jax.Array:
+        return x + drop(self.EncDecAttention(self.layer_norm(x), encoded, None, lengths))
 
 
 class Dense(nnx.Module):
@@ -105,8 +106,8 @@ class FeedForward(nnx.Module):
         self.DenseReluDense = Dense(config, rngs)
         self.layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x + self.DenseReluDense(self.layer_norm(x))
+    def __call__(self, x: jax.Array, drop: Drop = keep) -> jax.Array:
+        return x + drop(self.DenseReluDense(self.layer_norm(x)))
 
 
 class Block(nnx.Module):
@@ -135,14 +136,28 @@ class Stack(nnx.Module):
         offsets = jnp.arange(T)[None, :] - jnp.arange(T)[:, None] + T - 1
         return by_offset.T[None, :, offsets]
 
-    def __call__(self, x: jax.Array, lengths: jax.Array, encoded: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        lengths: jax.Array,
+        encoded: jax.Array | None = None,
+        *,
+        drop: Drop = keep,
+        recompute: bool = False,
+    ) -> jax.Array:
         bias = self.bias(x.shape[1])
+
+        def run(block: Any, x: jax.Array) -> jax.Array:
+            x = block.layer[0](x, bias, None if self.decoder else lengths, drop)
+            if self.decoder:
+                x = block.layer[1](x, encoded, lengths, drop)
+            y: jax.Array = block.layer[-1](x, drop)
+            return y
+
         for i, block in enumerate(self.block):
             with jax.named_scope(f"block_{i}"):
-                x = block.layer[0](x, bias, None if self.decoder else lengths)
-                if self.decoder:
-                    x = block.layer[1](x, encoded, lengths)
-                x = block.layer[-1](x)
+                one = partial(run, block)
+                x = jax.checkpoint(one)(x) if recompute else one(x)
         return self.final_layer_norm(x)
 
 
@@ -158,20 +173,29 @@ class T5(nnx.Module):
         if not config.tie_word_embeddings:
             self.lm_head = Linear(config.vocab_size, config.d_model, rngs, bias=False)
 
-    def encode(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+    def encode(self, tokens: jax.Array, lengths: jax.Array, *, drop: Drop = keep, recompute: bool = False) -> jax.Array:
         """Reads inputs.
 
         Args:
           tokens: [B, S] int32; what stands past a row's length is not read.
           lengths: [B] int32; a row of length 0 only fills the batch, and what comes out of it means nothing.
+          drop, recompute: as in decoder.py, for training.
 
         Returns:
           [B, S, D].
         """
         with jax.named_scope("encoder"):
-            return self.encoder(self.shared(tokens), lengths)
+            return self.encoder(self.shared(tokens), lengths, drop=drop, recompute=recompute)
 
-    def decode(self, targets: jax.Array, encoded: jax.Array, lengths: jax.Array) -> jax.Array:
+    def decode(
+        self,
+        targets: jax.Array,
+        encoded: jax.Array,
+        lengths: jax.Array,
+        *,
+        drop: Drop = keep,
+        recompute: bool = False,
+    ) -> jax.Array:
         """Reads targets that are given (teacher forcing).
 
         Args:
@@ -183,7 +207,7 @@ class T5(nnx.Module):
           [B, T, D], for `logits`: at position t those of target t+1.
         """
         with jax.named_scope("decoder"):
-            return self.decoder(self.shared(targets), lengths, encoded)
+            return self.decoder(self.shared(targets), lengths, encoded, drop=drop, recompute=recompute)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """hidden: [..., D] from `decode` -> [..., V] float32."""
