@@ -135,6 +135,28 @@ class Format:
         Raises:
           ValueError: two labels have the same ids, or a label merges with the cue.
         """
+        found = self._behind(instructions, labels)
+        if len({*found}) < len(found):
+            raise ValueError(f"the tokenizer does not tell the labels {', '.join(labels)} apart")
+        shared = 0
+        while len({ids[shared] for ids in found}) == 1 and all(len(ids) > shared + 1 for ids in found):
+            shared += 1
+        return found[0][:shared], [ids[shared:] for ids in found]
+
+    def answers(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
+        """The ids of whole answers as a model is to give them, the end included: the first output field's value, and
+        the other fields with theirs.
+
+        Raises:
+          ValueError: the tokenizer has no token that ends a text, or merges an answer with the cue.
+        """
+        eos = self._end or tuple(sorted(self._tokenizer.eos))[:1]
+        if not eos:
+            raise ValueError("the tokenizer has no token that ends a text; name one in its configuration")
+        return [ids + eos for ids in self._behind(instructions, texts)]
+
+    def _behind(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
+        """The ids of texts that stand behind the cue of the first output field."""
         if self._end:  # the answer is a text of its own
             cue, gap = "", ""
         elif self._chat is not None:
@@ -143,14 +165,11 @@ class Format:
             cue, gap = frame(instructions, ("",))[-1], " "
         special = self._chat is not None
         (head,) = self._tokenizer.encode([cue], special=special)
-        whole = self._tokenizer.encode([f"{cue}{gap}{label}" for label in labels], special=special)
-        for label, text in zip(labels, whole, strict=True):
-            if text[: len(head)] != head or len(text) == len(head):
-                raise ValueError(f"the tokenizer merges the label {label!r} with the text before it")
-        found = [tuple(text[len(head) :]) for text in whole]
-        if len({*found}) < len(found):
-            raise ValueError(f"the tokenizer does not tell the labels {', '.join(labels)} apart")
-        shared = 0
-        while len({ids[shared] for ids in found}) == 1 and all(len(ids) > shared + 1 for ids in found):
-            shared += 1
-        return found[0][:shared], [ids[shared:] for ids in found]
+        found = []
+        for text, ids in zip(
+            texts, self._tokenizer.encode([f"{cue}{gap}{text}" for text in texts], special=special), strict=True
+        ):
+            if ids[: len(head)] != head or len(ids) == len(head):
+                raise ValueError(f"the tokenizer merges the label {text[:80]!r} with the text before it")
+            found.append(tuple(ids[len(head) :]))
+        return found

@@ -18,7 +18,7 @@ from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 import flame_rank
 from flame_rank import Problem, UserError, prompts
 from flame_rank.cli import cli
-from flame_rank.judges.local import LocalJudge, _fitted, expected
+from flame_rank.judges.local import LocalJudge, expected, fitted
 from flame_rank.model.kernel import Kernel
 
 SAMPLES = Path(__file__).parent.parent / "examples" / "samples.jsonl"
@@ -114,7 +114,7 @@ def test_cutting_keeps_heads_and_tails_and_fills_the_room(prompt: int, a: int, b
     texts = [tuple(range(k, k + n)) for k, n in ((0, prompt), (1000, a), (2000, b))]
     if sum(map(len, texts)) <= room:
         return
-    cut = _fitted(texts[0], texts[1], texts[2], room)
+    cut = fitted(texts[0], texts[1], texts[2], room)
     assert sum(map(len, cut)) == room
     for before, after in zip(texts, cut, strict=True):
         head = len(after) - len(after) // 2

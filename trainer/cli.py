@@ -9,6 +9,7 @@ from flame_rank.errors import UserError
 from trainer.collection_command import show, tasks
 from trainer.fetch_command import data as data_command
 from trainer.mixture_command import export, mixture
+from trainer.run_command import run as run_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +18,7 @@ def cli() -> None:
     """Build and measure the judge."""
 
 
-for command in (data_command, tasks, show, mixture, export):
+for command in (data_command, tasks, show, mixture, export, run_command):
     cli.add_command(command)
 
 

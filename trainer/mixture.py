@@ -121,6 +121,39 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
     return ratings
 
 
+def read_weights(path: Path) -> dict[str, float]:
+    """A mixture of one's own: CSV with the columns task and weight.
+
+    Raises:
+      UserError: the file is not there, or a line is not as said.
+    """
+    found: dict[str, float] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            if tuple(rows.fieldnames or ()) != ("task", "weight"):
+                raise UserError(f"{path}:1: the columns are task, weight")
+            for row in rows:
+                weight = _number(row["weight"])
+                if not 0 < weight < float("inf"):
+                    raise UserError(f"{path}:{rows.line_num}: weight {row['weight']!r} is no positive number")
+                found[row["task"]] = weight
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; a mixture is flame, flame-rm, or a CSV of task,weight") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not CSV ({error})") from error
+    if not found:
+        raise UserError(f"{path}: no task in it")
+    return found
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return float("nan")
+
+
 def _rating(row: Mapping[str, str], where: str) -> Rating:
     try:
         rating, score = int(row["rating"]), float(row["score"])

@@ -204,7 +204,7 @@ class LocalJudge:
                     raise UserError(f"{message}; raise it, or cut or skip what is too long")
                 heard.failures[message] = None
                 return None
-            prompt, a_cut, b_cut = _fitted(prompt, a, b, room)
+            prompt, a_cut, b_cut = fitted(prompt, a, b, room)
             heard.cut |= {i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)}
             if len(prompt) < len(heard.prompt):
                 heard.cut |= {first, second}
@@ -223,7 +223,7 @@ def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
     return [around[0] + pieces[0], *pieces[1:]]
 
 
-def _fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
+def fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
     """The three cut to `room` tokens. What each keeps depends on these three texts alone, not on other candidates."""
     of_prompt, of_a, of_b = kept(np.array(len(prompt)), np.array(len(a)), np.array(len(b)), room)
     return middle_cut(prompt, int(of_prompt)), middle_cut(a, int(of_a)), middle_cut(b, int(of_b))

@@ -17,6 +17,7 @@ Params = Any  # nnx.State, whose type parameters change from release to release
 Axes = tuple[str | None, ...]  # the mesh axis over which each axis of a tensor is split
 ROWS, COLUMNS = ("model", None), (None, "model")
 BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, None, "model"), P()  # type: ignore[no-untyped-call]
+PARTS = P(None, "data")  # type: ignore[no-untyped-call]
 
 # The first that is found in a name counts; whatever none matches is on every device.
 RULES: tuple[tuple[str, Axes], ...] = (
@@ -50,7 +51,7 @@ def mesh(model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1) -> P:
+def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1, *, fully: bool = False) -> P:
     """How one tensor is split. An axis that does not divide evenly stays whole.
 
     Args:
@@ -58,27 +59,34 @@ def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1) -> P:
       shape: of the tensor.
       mesh: with an axis "model".
       head_dim: size of one attention head; queries, keys and values are split between heads, never inside one.
+      fully: split matrices over the data axis too (training: each device keeps its part of parameters and moments).
     """
     rule = next((axes for pattern, axes in RULES if re.search(pattern, name)), ())
     unit = head_dim if HEADS.search(name) else 1
-    fits = (axis if axis and n % (unit * mesh.shape[axis]) == 0 else None for axis, n in zip(rule, shape, strict=False))
+    fits = [axis if axis and n % (unit * mesh.shape[axis]) == 0 else None for axis, n in zip(rule, shape, strict=False)]
+    if fully and len(shape) == 2:
+        fits = fits or [None, None]
+        free = next((k for k, n in enumerate(shape) if fits[k] is None and n % mesh.shape["data"] == 0), None)
+        if free is not None:
+            fits[free] = "data"
     return P(*fits)  # type: ignore[no-untyped-call]
 
 
-def shardings(params: Params, mesh: Mesh, head_dim: int = 1) -> Params:
+def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = False) -> Params:
     """The sharding of every parameter.
 
     Args:
       params: as `nnx.split` gave them; shapes are enough.
       mesh: as `mesh` makes it.
       head_dim: size of one attention head (T5: d_kv).
+      fully: as in `spec`.
 
     Returns:
       The same tree with a NamedSharding for each parameter, for `weights.fill` and for `jax.jit(in_shardings=...)`.
     """
     tree = jax.tree.map(lambda leaf: leaf, params)  # a copy, whose leaves may be set
     for path, leaf in nnx.to_flat_state(tree):
-        leaf.set_value(NamedSharding(mesh, spec(".".join(map(str, path)), leaf.shape, mesh, head_dim)))
+        leaf.set_value(NamedSharding(mesh, spec(".".join(map(str, path)), leaf.shape, mesh, head_dim, fully=fully)))
     return tree
 
 
@@ -90,6 +98,16 @@ def shares(mesh: Mesh) -> int:
 def rows(mesh: Mesh, *arrays: npt.NDArray[Any]) -> list[jax.Array]:
     """Puts arrays whose first axis is the rows of a batch onto the mesh."""
     return [jax.device_put(array, NamedSharding(mesh, BATCH)) for array in arrays]
+
+
+def microbatches(mesh: Mesh, rows: int) -> NamedSharding:
+    """Where arrays [parts, rows, ...] of a training step live: split by rows where these divide evenly."""
+    return NamedSharding(mesh, PARTS if rows % shares(mesh) == 0 else WHOLE)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """On every device, whole."""
+    return NamedSharding(mesh, WHOLE)
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:

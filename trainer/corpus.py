@@ -1,0 +1,163 @@
+"""A mixture's examples as token ids on disk, to be read in any order: a file of ids and an index for each task.
+
+What does not fit the input's length is cut as the judge cuts it (judges/local.py): a pairwise task's responses first,
+of other tasks the longest values.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flame_rank.errors import UserError
+from flame_rank.judges.local import fitted
+from flame_rank.model.tokenizer import middle_cut
+from flame_rank.prompts import Format, Ids
+from trainer.collection import Example, folder_of
+from trainer.tasks.base import Task
+
+Ints = npt.NDArray[np.int32]
+
+_CHUNK = 512  # examples that are tokenised together
+_COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The examples of one task.
+
+    Attributes:
+      task: its name.
+      labels: what its first output field may hold; empty for a generative task.
+      label_ids: of each label as an answer, its end included.
+      cut: how many examples lost something.
+    """
+
+    task: str
+    kind: str
+    labels: tuple[str, ...]
+    label_ids: tuple[Ids, ...]
+    cut: int
+    ids: Ints
+    index: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, place: int) -> tuple[Ints, Ints, int]:
+        """An example: the ids of its input and of its target, and which label that is, -1 where it is none."""
+        start, of_input, of_target, label = map(int, self.index[place])
+        middle = start + of_input
+        return self.ids[start:middle], self.ids[middle : middle + of_target], label
+
+
+def encode(
+    form: Format, task: Task, found: Sequence[Example], *, max_input: int, max_target: int
+) -> Iterator[tuple[Ids, Ids, bool]]:
+    """The ids of examples of one task: input, target with its end, and whether something was cut.
+
+    Raises:
+      ValueError: the instructions leave no room for values, or the tokenizer merges an answer with its cue.
+    """
+    around = form.frame(task.instructions, task.context)
+    room = max_input - sum(map(len, around))
+    if room < 16:
+        raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens")
+    values = form.values([value for example in found for value in example.values])
+    answers = form.answers(task.instructions, [example.target[1:] for example in found])
+    width = len(task.context)
+    for k, answer in enumerate(answers):
+        own = values[k * width : (k + 1) * width]
+        long = sum(map(len, own)) > room
+        if long:
+            own = (
+                list(fitted(own[0], own[1], own[2], room))
+                if width == 3 and task.kind == "pairwise"
+                else _level(own, room)
+            )
+        ids = around[0] + tuple(i for value, behind in zip(own, around[1:], strict=True) for i in value + behind)
+        yield ids, answer[:max_target], long or len(answer) > max_target
+
+
+def _level(values: Sequence[Ids], room: int) -> list[Ids]:
+    """The values cut to `room` tokens together, the longest ones to one length."""
+    low, high = 0, max(map(len, values))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sum(min(len(v), middle) for v in values) <= room else (low, middle - 1)
+    return [middle_cut(value, low) for value in values]
+
+
+def identity(base: Path, task: Task, data: Path, rest: str) -> str:
+    """Of what rows are made of: the tokenizer's files and template, the data set's files by size and time, and `rest`.
+    Rows that were made by another version of a task's `convert` are to be deleted by hand."""
+    found = hashlib.sha256(rest.encode())
+    for pattern in ("tokenizer*", "*.model", "*.jinja"):
+        for path in sorted(base.glob(pattern)):
+            found.update(path.name.encode() + path.read_bytes())
+    folder = folder_of(task, data).path
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            about = path.stat()
+            found.update(f"{path.relative_to(folder)} {about.st_size} {about.st_mtime_ns}".encode())
+    return found.hexdigest()
+
+
+def build(
+    form: Format,
+    identity: str,
+    task: Task,
+    found: Callable[[], Iterator[Example]],
+    folder: Path,
+    *,
+    max_input: int,
+    max_target: int,
+) -> Rows:
+    """A task's rows, from `folder` where they are there already.
+
+    Args:
+      identity: of the tokenizer and of the data: what is there counts only if it was made of the same.
+      found: gives the examples.
+      folder: of all tasks; files appear there once they are whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context])
+    name = f"{task.name}-{hashlib.sha256(stated.encode()).hexdigest()[:12]}"
+    about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
+    if not about.exists():
+        index: list[tuple[int, int, int, int]] = []
+        cut = at = 0
+        examples = found()
+        part = ids_file.with_suffix(".part")
+        with part.open("wb") as file:
+            while chunk := list(islice(examples, _CHUNK)):
+                rows = encode(form, task, chunk, max_input=max_input, max_target=max_target)
+                for example, (of_input, target, lost) in zip(chunk, rows, strict=True):
+                    file.write(np.array(of_input + target, np.int32).tobytes())
+                    label = task.labels.index(example.label) if task.labels else -1
+                    index.append((at, len(of_input), len(target), label))
+                    at += len(of_input) + len(target)
+                    cut += lost
+        part.rename(ids_file)
+        np.save(index_file, np.array(index, np.int64).reshape(-1, _COLUMNS))
+        written = about.with_suffix(".json.part")
+        written.write_text(json.dumps({"cut": cut, "examples": len(index)}))
+        written.rename(about)
+    said = json.loads(about.read_text())
+    index_ = np.load(index_file, mmap_mode="r")
+    if not len(index_):
+        raise UserError(f"{task.name}: no example is left to train on")
+    return Rows(
+        task=task.name,
+        kind=task.kind,
+        labels=task.labels,
+        label_ids=tuple(form.answers(task.instructions, task.labels)) if task.labels else (),
+        cut=said["cut"],
+        ids=np.memmap(ids_file, np.int32, "r"),
+        index=index_,
+    )

@@ -1,0 +1,69 @@
+"""Low-rank adaptation (Hu et al. 2021): a frozen weight W [out, in] plus (alpha / rank) B A, of which A [rank, in] and
+B [out, rank] are trained. Saved merged into W, or in the names of the library PEFT."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors.numpy import save_file
+
+Params = Any  # nnx.State
+Adapters = dict[str, dict[str, jax.Array]]  # tensor name -> "A", "B"
+
+TARGETS = re.compile(r"(_proj|Attention\.[qkvo]|\.wi(_0|_1)?|\.wo)\.weight$")  # every matrix inside the layers
+ALPHA = 2  # times the rank: the weight of an adapter is the same whatever the rank
+
+
+def start(params: Params, rank: int, seed: int) -> Adapters:
+    """Adapters that change nothing yet: A is normal with variance 1 / in, B is 0."""
+    found: Adapters = {}
+    for number, (path, leaf) in enumerate(nnx.to_flat_state(params)):
+        name = ".".join(map(str, path))
+        if TARGETS.search(name):
+            out, into = leaf.shape
+            key = jax.random.fold_in(jax.random.key(seed), number)
+            found[name] = {"A": jax.random.normal(key, (rank, into)) * into**-0.5, "B": jnp.zeros((out, rank))}
+    return found
+
+
+def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> Params:
+    """The parameters with the adapters added."""
+    tree = jax.tree.map(lambda leaf: leaf, params)  # a copy, whose leaves may be set
+    for path, leaf in nnx.to_flat_state(tree):
+        own = adapters.get(".".join(map(str, path)))
+        if own is not None:
+            leaf.set_value(leaf[...] + ALPHA * (own["B"] @ own["A"]).astype(leaf.dtype))
+    return tree
+
+
+def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
+    """Writes adapter_config.json and adapter_model.safetensors, as PEFT reads them."""
+    import json
+
+    rank = next(iter(adapters.values()))["A"].shape[0]
+    modules = sorted({name.rsplit(".", 2)[-2] for name in adapters})
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": ALPHA * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": modules,
+        "task_type": "SEQ_2_SEQ_LM" if any("Attention." in name for name in adapters) else "CAUSAL_LM",
+    }
+    tensors = {
+        f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight": np.ascontiguousarray(
+            own[side], np.float32
+        )
+        for name, own in adapters.items()
+        for side in ("A", "B")
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")

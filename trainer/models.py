@@ -1,0 +1,122 @@
+"""What a training starts from and makes: a Hugging Face directory of a family that flame_rank/model computes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from flame_rank.errors import UserError
+from flame_rank.judges.directory import IGNORED, Template, read_config
+from flame_rank.model import config, sharding, t5, t5_config, text, weights
+from flame_rank.model.chat import chat_template
+from flame_rank.model.decoder import Decoder
+from flame_rank.prompts import Format
+
+Params = Any  # nnx.State, whose type parameters change from release to release
+
+# All files of a directory that are no weights go along: tokenizer, templates, configuration.
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".gguf")
+
+
+@dataclass(kw_only=True, eq=False)
+class Base:
+    """A model to be trained.
+
+    Attributes:
+      folder: where it was read from; its tokenizer goes along.
+      stated: its config.json.
+      graph, params: of the model, float32, each parameter on its devices.
+      joined: it reads input and target in one row (a decoder), not each for itself (T5).
+      form: the unified format in its tokens.
+      longest: tokens that it can read in one row.
+    """
+
+    folder: Path
+    stated: dict[str, Any]
+    graph: Any
+    params: Params
+    joined: bool
+    form: Format
+    longest: int
+    head_dim: int
+    ignored: tuple[str, ...]
+
+    def read(self, folder: Path, mesh: Mesh) -> Params:
+        """The parameters that `save` wrote, float32."""
+        shapes = nnx.split(nnx.eval_shape(lambda: nnx.merge(self.graph, self.params)))[1]
+        places = sharding.shardings(shapes, mesh, self.head_dim, fully=True)
+        files = weights.WeightFiles.open(folder)
+        return weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=self.ignored)
+
+    def save(self, params: Params, folder: Path) -> None:
+        """Writes a directory that judge, transformers and vLLM read, float32; `folder` is not there yet."""
+        tensors = {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(params)}
+        others = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if path.is_file()
+            and path.suffix not in _WEIGHTS
+            and not path.name.startswith(("config.json", "model.safe"))
+        ]
+        stated = {name: value for name, value in self.stated.items() if name not in ("torch_dtype", "dtype")}
+        weights.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
+
+
+def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
+    """Reads a checkpoint directory to train it.
+
+    Args:
+      template: whether the unified format goes through the checkpoint's chat template; without it, where it has one: as
+        the judge reads it afterwards.
+
+    Raises:
+      UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
+    """
+    try:
+        stated = read_config(folder)
+        files = weights.WeightFiles.open(folder)
+        tokenizer = text.load(folder)
+        chat = None if template == "plain" else chat_template(folder)
+        if template == "chat" and chat is None:
+            raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
+        joined = stated.get("model_type") != "t5"
+        ignored: tuple[str, ...]
+        if joined:
+            shape = config.read(stated)
+
+            def make() -> nnx.Module:
+                return Decoder(shape, nnx.Rngs(0))
+
+            head_dim, longest = shape.head_dim, shape.max_position_embeddings
+            ignored = (*IGNORED, "lm_head.weight") if shape.tie_word_embeddings else IGNORED
+            vocabulary = shape.vocab_size
+        else:
+            wanted = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
+
+            def make() -> nnx.Module:
+                return t5.T5(wanted, nnx.Rngs(0))
+
+            head_dim, longest, ignored = wanted.d_kv, 1 << 30, tuple(t5_config.IGNORED_TENSORS)
+            vocabulary = wanted.vocab_size
+        graph, shapes = nnx.split(nnx.eval_shape(make))
+        if tokenizer.size > vocabulary:
+            raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {vocabulary}")
+        places = sharding.shardings(shapes, mesh, head_dim, fully=True)
+        params = weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=ignored)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the model in {folder} cannot be read: {error}") from error
+    end = () if joined else tuple(sorted(tokenizer.eos))[:1]
+    return Base(
+        folder=folder,
+        stated=stated,
+        graph=graph,
+        params=params,
+        joined=joined,
+        form=Format(tokenizer, chat=chat.around() if chat else None, end=end),
+        longest=longest,
+        head_dim=head_dim,
+        ignored=ignored,
+    )

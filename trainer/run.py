@@ -1,0 +1,238 @@
+"""Trains a judge: any family of the kernel, on the rows of a mixture; resumed exactly where it was killed."""
+
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh
+
+from flame_rank.errors import UserError
+from flame_rank.model import checkpoint, sharding
+from trainer import lora
+from trainer.batches import drawn
+from trainer.corpus import Rows
+from trainer.models import Base
+from trainer.recipe import Recipe, optimiser
+from trainer.step import Batch, State, Sums, make
+
+Ids: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]  # of an input and of its target
+
+STEP = "step-{:07d}"
+RECIPE, METRICS = "recipe.json", "metrics.jsonl"
+_MOMENTS = "training.safetensors"
+
+
+def padded(tokens: int) -> int:
+    """The padded length for a row in training: few programs, each of which takes long to compile."""
+    step = 128 if tokens <= 512 else 256 if tokens <= 1024 else 512
+    return -(-tokens // step) * step
+
+
+def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
+    """Examples as a batch of `parts` microbatches: arrays with the axes [parts, rows, ...].
+
+    Args:
+      examples: ids of inputs and of targets.
+      joined: a decoder reads both in one row; T5 reads the input.
+    """
+    B = len(examples)
+    longest = max(len(i) + (len(t) if joined else 0) for i, t in examples)
+    most = max(len(t) for _, t in examples)
+    R = 4 if most <= 4 else 1 << (most - 1).bit_length()
+    tokens, targets = np.zeros((B, padded(longest)), np.int32), np.zeros((B, R), np.int32)
+    for k, (of_input, target) in enumerate(examples):
+        tokens[k, : len(of_input)] = of_input
+        targets[k, : len(target)] = target
+        if joined:
+            tokens[k, len(of_input) : len(of_input) + len(target)] = target
+    lengths, counts = (np.array([len(e[side]) for e in examples], np.int32) for side in (0, 1))
+    fields = (tokens, lengths, targets, counts, np.arange(B, dtype=np.int32))
+    return Batch(*(jnp.asarray(x.reshape(parts, B // parts, *x.shape[1:])) for x in fields))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is kept on the way.
+
+    Attributes:
+      every: steps between two checkpoints.
+      last: so many of the newest checkpoints stay, and the best one.
+      log: steps between two lines of metrics.
+    """
+
+    every: int = 1000
+    last: int = 2
+    log: int = 20
+
+
+class Training:
+    """A training at some step."""
+
+    def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
+        self.base, self.recipe, self.mesh = base, recipe, mesh
+        self.done = 0
+        params = base.params
+        self._optimiser = optimiser(recipe)
+        if recipe.lora:
+            self.trained: Any = jax.device_put(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(mesh))
+            self.frozen: Any = params
+        else:
+            self.trained, self.frozen = params, {}
+        self.state = State(self.trained, jax.jit(self._optimiser.init)(self.trained))
+        del self.trained
+        self._step = make(
+            base.graph,
+            lora.merged if recipe.lora else (lambda trained, frozen: trained),
+            self._optimiser,
+            dtype=jnp.dtype(recipe.dtype),
+            rate=recipe.dropout,
+            recompute=recipe.recompute,
+        )
+
+    def params(self) -> Any:
+        """The model's parameters as they are now, adapters merged."""
+        return lora.merged(self.state.trained, self.frozen) if self.recipe.lora else self.state.trained
+
+    def step(self, examples: Sequence[Ids]) -> Sums:
+        """One step of the optimiser on these examples."""
+        batch = arrange(examples, self.recipe.accumulate, joined=self.base.joined)
+        batch = jax.device_put(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
+        key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
+        self.state, found = self._step(self.state, self.frozen, batch, key)
+        self.done += 1
+        return Sums(*found)
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint beside and renames it: a Hugging Face directory, with the optimiser's state in it."""
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        self.base.save(self.params(), part)
+        leaves = self.state if self.recipe.lora else self.state.optimiser
+        arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(leaves))}
+        checkpoint.save(arrays | {"step": np.array(self.done)}, part / _MOMENTS)
+        part.rename(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Takes a checkpoint up again, to the last bit."""
+        kept = checkpoint.load(folder / _MOMENTS)
+        self.done = int(kept.pop("step").item())
+        leaves = self.state if self.recipe.lora else self.state.optimiser
+        fresh, structure = jax.tree.flatten(leaves)
+        # A file keeps a number as an array of one.
+        found = [
+            jax.device_put(jnp.asarray(kept[str(i)], leaf.dtype).reshape(leaf.shape), leaf.sharding)
+            for i, leaf in enumerate(fresh)
+        ]
+        leaves = jax.tree.unflatten(structure, found)
+        if self.recipe.lora:
+            self.state = leaves
+        else:
+            self.state = State(self.base.read(folder, self.mesh), leaves)
+
+
+def train(
+    training: Training,
+    rows: Sequence[Rows],
+    weights: Mapping[str, float],
+    out: Path,
+    kept: Kept,
+    *,
+    evaluate: Callable[[Training], dict[str, float]] | None = None,
+    evaluate_every: int = 0,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Runs to the recipe's last step, from the newest checkpoint in `out` where there is one.
+
+    Args:
+      rows: of each task.
+      weights: of each task, by name.
+      out: the folder of the run: checkpoints step-N, metrics.jsonl, recipe.json.
+      evaluate: gives accuracies; the checkpoint with the highest mean stays as `best`.
+    """
+    recipe = training.recipe
+    _same_recipe(out, recipe)
+    if saved := sorted(out.glob("step-*[0-9]")):
+        training.restore(saved[-1])
+        say(f"taken up at step {training.done}")
+    shares = np.array([weights[one.task] for one in rows], np.float64)
+    sizes = np.array([len(one) for one in rows], np.int64)
+    began, first, tokens = time.monotonic(), training.done, 0
+    losses: list[float] = []
+    rights: dict[str, list[bool]] = defaultdict(list)
+    best = _best(out)
+    with (out / METRICS).open("a", encoding="utf-8") as log:
+        while training.done < recipe.steps:
+            tasks, places = drawn(shares, sizes, seed=recipe.seed, step=training.done, batch=recipe.batch)
+            examples = [rows[t][p] for t, p in zip(tasks.tolist(), places.tolist(), strict=True)]
+            found = training.step([(i, t) for i, t, _ in examples])
+            losses.append(float(found.loss))
+            for task, right in zip(tasks.tolist(), np.asarray(found.right).tolist(), strict=True):
+                rights[rows[task].kind].append(right)
+            tokens += sum(len(i) + len(t) for i, t, _ in examples)
+            done, last = training.done, training.done == recipe.steps
+            if done % kept.log == 0 or last:
+                seconds = time.monotonic() - began
+                line: dict[str, Any] = {"step": done, "loss": float(np.mean(losses))}
+                line |= {f"right/{kind}": float(np.mean(found_)) for kind, found_ in sorted(rights.items())}
+                line |= {"tokens_per_second": tokens / seconds, "seconds": seconds}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                left = seconds / (done - first) * (recipe.steps - done)
+                kinds = "  ".join(f"{kind} {np.mean(found_):.2f}" for kind, found_ in sorted(rights.items()))
+                say(
+                    f"step {done}/{recipe.steps}  loss {line['loss']:.3f}  right: {kinds}  "
+                    f"{line['tokens_per_second']:.0f} tokens/s  {left / 60:.0f} min left"
+                )
+                losses, rights = [], defaultdict(list)
+            if evaluate and evaluate_every and (done % evaluate_every == 0 or last):
+                accuracies = evaluate(training)
+                mean = float(np.mean(list(accuracies.values())))
+                log.write(json.dumps({"step": done, "eval": accuracies, "mean": mean}) + "\n")
+                log.flush()
+                say(f"step {done}  eval {mean:.3f}: " + ", ".join(f"{k} {v:.3f}" for k, v in accuracies.items()))
+                if mean > best:
+                    best = mean
+                    _keep_best(training, out, mean)
+            if done % kept.every == 0 or last:
+                folder = out / STEP.format(done)
+                shutil.rmtree(folder, ignore_errors=True)
+                training.save(folder)
+                for old in sorted(out.glob("step-*[0-9]"))[: -kept.last]:
+                    shutil.rmtree(old)
+
+
+def _same_recipe(out: Path, recipe: Recipe) -> None:
+    """Keeps the recipe beside what it makes: a run is taken up with its own only, and perhaps more steps."""
+    out.mkdir(parents=True, exist_ok=True)
+    stated = asdict(recipe)
+    path = out / RECIPE
+    if path.exists():
+        before = json.loads(path.read_text())
+        if differ := sorted(name for name in stated if before.get(name) != stated[name] and name != "steps"):
+            raise UserError(
+                f"{path}: {out} was begun with another {', '.join(differ)}; give another --out, or its own arguments"
+            )
+    path.write_text(json.dumps(stated, indent=1) + "\n")
+
+
+def _best(out: Path) -> float:
+    path = out / "best" / "eval.json"
+    return float(json.loads(path.read_text())["mean"]) if path.exists() else -1.0
+
+
+def _keep_best(training: Training, out: Path, mean: float) -> None:
+    part, folder = out / "best.part", out / "best"
+    shutil.rmtree(part, ignore_errors=True)
+    training.base.save(training.params(), part)
+    (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)

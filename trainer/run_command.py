@@ -1,0 +1,206 @@
+"""`flame-train run`: trains a judge from one command."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.collection_command import MAX_BAD
+
+if TYPE_CHECKING:
+    from trainer.corpus import Rows
+    from trainer.run import Training
+
+
+@click.command()
+@click.option(
+    "--base", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="The model to start from, a Hugging Face directory.",
+)  # fmt: skip
+@click.option(
+    "--mixture",
+    default="flame",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="flame, flame-rm, or a CSV of task,weight.",
+)
+@click.option("--ratings", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="For flame-rm.")
+@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.option("--licence", type=click.Choice(["any", "permissive"]), default="any", show_default=True)
+@click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too.")
+@click.option("--steps", type=click.IntRange(min=1), help="Without it the paper's: 60000, of flame-rm 3000.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
+@click.option("--rate", default=1e-4, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine", "linear"]))
+@click.option("--warmup", default=0, show_default=True, type=click.IntRange(min=0), metavar="STEPS")
+@click.option("--dropout", default=0.05, show_default=True, type=click.FloatRange(0, 1, max_open=True))
+@click.option("--max-input", default=2048, show_default=True, type=click.IntRange(min=64), metavar="TOKENS")
+@click.option("--max-target", default=1024, show_default=True, type=click.IntRange(min=1), metavar="TOKENS")
+@click.option("--accumulate", default=1, show_default=True, type=click.IntRange(min=1), help="Parts of a batch.")
+@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Norm of gradients at most.")
+@click.option("--lora", default=0, show_default=True, type=click.IntRange(min=0), metavar="RANK", help="0: train all.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
+)
+@click.option("--recompute", is_flag=True, help="Less memory, more computation.")
+@click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES")
+@click.option(
+    "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where the base has a template."
+)
+@click.option("--eval", "evaluated", multiple=True, metavar="TASK", help="Measure on this task on the way; repeat it.")
+@click.option("--eval-every", default=500, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
+@click.option("--eval-size", default=200, show_default=True, type=click.IntRange(min=1), help="Examples of each task.")
+@click.option("--save-every", default=1000, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
+@click.option("--keep", default=2, show_default=True, type=click.IntRange(min=1), help="Newest checkpoints that stay.")
+@click.option("--seed", default=0, show_default=True)
+@MAX_BAD
+def run(
+    base: Path,
+    mixture: str,
+    ratings: Path | None,
+    data: Path,
+    out: Path,
+    licence: str,
+    extra: bool,
+    steps: int | None,
+    model_parallel: int,
+    template: Any,
+    evaluated: tuple[str, ...],
+    eval_every: int,
+    eval_size: int,
+    save_every: int,
+    keep: int,
+    max_bad: float,
+    **numbers: Any,
+) -> None:
+    """Fine-tune a model on a mixture, the loss on target tokens alone, with the paper's numbers (section 3.5).
+
+    OUT holds checkpoints step-N, each a Hugging Face directory that `flame-rank rerank --judge` reads, and the best one
+    by --eval as `best`. A run that was killed goes on where it was when it is started again, to the last bit.
+    """
+    try:
+        import jax
+        import optax  # noqa: F401
+    except ImportError as error:
+        raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
+    from flame_rank.errors import UserError
+    from flame_rank.model import sharding
+    from trainer import models
+    from trainer.recipe import STEPS, Recipe
+    from trainer.run import Kept, Training, train
+    from trainer.tasks import by_name
+
+    numbers["dtype"] = numbers["dtype"] or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+    try:
+        recipe = Recipe(steps=steps or STEPS.get(mixture, STEPS["flame"]), **numbers)
+        mesh = sharding.mesh(model_parallel)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    model = models.load(base, mesh, template=template)
+    if (
+        recipe.max_input + (recipe.max_target if model.joined else 0) > model.longest
+        and recipe.max_input >= model.longest
+    ):
+        raise UserError(f"--max-input {recipe.max_input}: the model has {model.longest} positions")
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    rows, weights = read_mixture(model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say)
+    measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
+    training = Training(model, recipe, mesh)
+    train(
+        training,
+        rows,
+        weights,
+        out,
+        Kept(every=save_every, last=keep),
+        evaluate=_evaluation(measured) if measured else None,
+        evaluate_every=eval_every,
+        say=say,
+    )
+    say(f"{out / f'step-{training.done:07d}'}: done; flame-rank rerank samples.jsonl --judge takes it")
+
+
+def read_mixture(
+    model: Any,
+    recipe: Any,
+    mixture: str,
+    ratings: Path | None,
+    data: Path,
+    out: Path,
+    licence: str,
+    extra: bool,
+    max_bad: float,
+    say: Callable[[str], None],
+) -> "tuple[list[Rows], dict[str, float]]":
+    """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
+    from flame_rank.errors import UserError
+    from trainer.collection import is_there
+    from trainer.contact import Held, evaluation_texts
+    from trainer.mixture import read_weights, trained_on
+    from trainer.mixture_command import weigh
+    from trainer.tasks import TASKS, by_name
+
+    stated = None if mixture in STATED else read_weights(Path(mixture))
+    if stated is None:
+        tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
+    else:
+        tasks = [by_name(name) for name in stated]
+    here = [task for task in tasks if is_there(task, data)]
+    if not here:
+        raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
+    held = Held(evaluation_texts(TASKS, data))
+    rows = []
+    for task in here:
+        rows.append(read_rows(model, recipe, task, data, out, max_bad, held=held))
+        say(f"{task.name}: {len(rows[-1])} examples, {rows[-1].cut} of them cut")
+    found = {one.task: len(one) for one in rows}
+    weights = {name: stated[name] for name in found} if stated else weigh(mixture, found, ratings, None, 1.0)
+    return rows, weights
+
+
+STATED = ("flame", "flame-rm")
+
+
+def read_rows(
+    model: Any,
+    recipe: Any,
+    task: Any,
+    data: Path,
+    out: Path,
+    max_bad: float,
+    *,
+    held: Any = None,
+    limit: int | None = None,
+) -> "Rows":
+    """The rows of one task; the first `limit` of them."""
+    from itertools import islice
+
+    from flame_rank.errors import UserError
+    from trainer.collection import examples
+    from trainer.contact import apart
+    from trainer.corpus import build, identity
+
+    def found() -> Any:
+        every = examples(task, data, max_bad=max_bad)
+        return islice(apart(every, held) if held is not None else every, limit)
+
+    stamp = identity(model.folder, task, data, str(len(held) if held is not None else limit))
+    try:
+        return build(
+            model.form, stamp, task, found, out / "rows", max_input=recipe.max_input, max_target=recipe.max_target
+        )
+    except ValueError as error:
+        raise UserError(f"{model.folder}: {error}") from error
+
+
+def _evaluation(measured: "list[Rows]") -> "Callable[[Training], dict[str, float]]":
+    from trainer.evaluate import accuracy
+
+    def evaluate(training: "Training") -> dict[str, float]:
+        return {rows.task: accuracy(training, rows) for rows in measured}
+
+    return evaluate
