@@ -6,8 +6,8 @@
 1 to N / 2 - 1 of the N candidates are right. `right`: the pick is a right one; `best`: it is the very best; `p(best)`:
 what the strategy said of that, on average; `error` and `worst`: the expected calibration error of that, and of its
 worst part, in ten parts of equal count; `every`: the same of the P(best) of every candidate, not the pick's alone;
-`sure`: P(best) is 0.9 or more; `of sure best`: of these picks the very best. The problems are the same for all
-strategies. The plot (SVG or PNG) takes matplotlib.
+`sure`: P(best) is 0.9 or more (of the strategy that stops there: those that it stopped); `of sure best`: of these picks
+the very best. The problems are the same for all strategies. The plot (SVG or PNG) takes matplotlib.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import strategies
-from strategies import Strategy, by_name
+from strategies import Active, Strategy, by_name
 from strategies.base import FloatArray
 from strategies.simulate import JUDGES, SimulatedProblem, play
 
@@ -54,6 +54,8 @@ def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, 
     row |= {"error": error, "worst": worst}
     row["every"], row["every worst"] = calibration(every.ravel(), is_best.ravel())
     sure = said >= SURE
+    if isinstance(strategy, Active) and strategy.confidence:
+        sure &= asked < n * (n - 1)
     row |= {"sure": float(sure.mean()), "of sure best": float(best[sure].mean()) if sure.any() else float("nan")}
     return {name: round(value, 4) for name, value in row.items()}
 
