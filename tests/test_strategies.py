@@ -156,7 +156,7 @@ def test_the_seed_is_all_there_is_of_chance(strategy: Strategy) -> None:
     np.testing.assert_array_equal(one.p_best, two.p_best)
 
 
-@pytest.mark.parametrize("n", [300, 1500])
+@pytest.mark.parametrize("n", [300, pytest.param(1500, marks=pytest.mark.full)])
 def test_many_candidates(n: int) -> None:
     table = perfect(np.random.default_rng(0).permutation(n) / 10)
     for name in ("active", "knockout", "swiss", "heap"):
