@@ -89,7 +89,7 @@ class Training:
             self.trained, self.frozen = params, {}
         self.state = State(self.trained, jax.jit(self._optimiser.init)(self.trained))
         del self.trained
-        self._step = make(
+        self.program = make(
             base.graph,
             lora.merged if recipe.lora else (lambda trained, frozen: trained),
             self._optimiser,
@@ -107,7 +107,7 @@ class Training:
         batch = arrange(examples, self.recipe.accumulate, joined=self.base.joined)
         batch = jax.device_put(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
-        self.state, found = self._step(self.state, self.frozen, batch, key)
+        self.state, found = self.program(self.state, self.frozen, batch, key)
         self.done += 1
         return Sums(*found)
 

@@ -1,0 +1,444 @@
+"""Training: the loss is the plain one, a step does not depend on how it is divided, a run goes on where it was, and
+what is trained learns."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from checkpoints import VARIANTS, write_checkpoint
+from click.testing import CliRunner
+from flax import nnx
+from safetensors.numpy import load_file
+from tokenizers_tiny import write_byte_bpe, write_sentencepiece
+
+import flame_rank
+from flame_rank import prompts
+from flame_rank.errors import UserError
+from flame_rank.model import sharding, t5
+from trainer import lora, models
+from trainer.cli import cli
+from trainer.collection import Example, examples
+from trainer.corpus import Rows, build, encode
+from trainer.evaluate import accuracy
+from trainer.recipe import Recipe, optimiser
+from trainer.run import Kept, Training, arrange, train
+from trainer.step import dropout, losses, sums
+from trainer.tasks.base import DataSet, Pair, Release, Task
+
+MESH = sharding.mesh(devices=jax.devices()[:1])
+SMALL = Recipe(steps=6, batch=8, rate=1e-2, max_input=256, max_target=8)
+
+
+def convert(record: Any) -> Iterator[Pair]:
+    yield Pair(context=(record["q"],), better=record["good"], worse=record["bad"])
+
+
+TASK = Task(
+    name="words",
+    split="train",
+    capability="safety",
+    kind="pairwise",
+    data=DataSet(
+        folder="words",
+        origin="https://example.org",
+        licence="MIT",
+        permissive=True,
+        releases=(Release(files=("w.jsonl",), read=lambda folder: folder.jsonl("w.jsonl")),),
+    ),
+    title="Words",
+    description="Choose.",
+    fields=("prompt",),
+    convert=convert,
+)
+
+
+def write_words(data: Path, count: int, seed: int = 0) -> Path:
+    """Of two lines of words, the one with "yes" in it is the better one."""
+    rng, words = np.random.default_rng(seed), ["item", "sum", "first", "second", "choice", "return", "print", "for"]
+    (data / "words").mkdir(parents=True, exist_ok=True)
+    with (data / "words" / "w.jsonl").open("w") as file:
+        for k in range(count):
+            one, two = (list(rng.choice(words, 3)) for _ in range(2))
+            one[rng.integers(3)], two[rng.integers(3)] = "A", "B"
+            file.write(json.dumps({"q": f"{k % 7}", "good": " ".join(one), "bad": " ".join(two)}) + "\n")
+    return data
+
+
+def checkpoint(folder: Path, family: str = "llama3", **sizes: Any) -> Path:
+    folder.mkdir(parents=True)
+    if family == "t5":
+        size = write_sentencepiece(folder, "t5")
+        config: dict[str, Any] = {
+            "model_type": "t5",
+            "d_model": 32,
+            "d_ff": 48,
+            "d_kv": 8,
+            "num_layers": 2,
+            "num_heads": 4,
+        }
+    else:
+        size = write_byte_bpe(folder, bos=True)
+        config = VARIANTS[family]
+    write_checkpoint(folder, {**config, **sizes, "vocab_size": size})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint(tmp_path_factory.mktemp("base") / "llama3")
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> models.Base:
+    return models.load(folder, MESH)
+
+
+@pytest.fixture(scope="module")
+def rows(base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    data = write_words(tmp_path_factory.mktemp("data"), 64)
+    return build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
+
+
+def fresh(base: models.Base) -> models.Base:
+    """With parameters of its own: a step takes them over."""
+    copied: models.Base = replace(base, params=jax.tree.map(jnp.copy, base.params))
+    return copied
+
+
+def some(rows: Rows, *places: int) -> list[Any]:
+    return [rows[place][:2] for place in places]
+
+
+def flat(params: Any) -> dict[str, np.ndarray]:
+    return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
+
+
+def test_the_loss_is_the_plain_one(base: models.Base, rows: Rows) -> None:
+    batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
+    model = nnx.merge(base.graph, base.params)
+    found = sums(model, batch)
+    wanted, right = 0.0, []
+    for of_input, target in some(rows, 0, 1, 2):
+        ids = np.concatenate([of_input, target])
+        log_probs = jax.nn.log_softmax(model(jnp.asarray(ids)[None])[0])
+        places = np.arange(len(of_input), len(ids))
+        wanted -= float(log_probs[places - 1, ids[places]].sum())
+        right.append(bool((np.asarray(log_probs)[places - 1].argmax(1) == target).all()))
+    assert float(found.loss) == pytest.approx(wanted, rel=1e-5) and found.right.tolist() == right
+    assert int(found.tokens) == sum(len(target) for _, target in some(rows, 0, 1, 2))
+    again = sums(model, batch, recompute=True)
+    assert float(again.loss) == pytest.approx(float(found.loss), rel=1e-6)
+
+
+def test_the_loss_of_t5(tmp_path: Path) -> None:
+    base = models.load(checkpoint(tmp_path / "t5", "t5"), MESH)
+    examples = [
+        (np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
+        (np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
+    ]
+    batch = jax.tree.map(lambda x: x[0], arrange(examples, 1, joined=False))
+    model = nnx.merge(base.graph, base.params)
+    counts = jnp.array([2, 3])
+    wanted = -t5.score(model, batch.tokens, batch.lengths, batch.targets, counts).sum()
+    assert float(sums(model, batch).loss) == pytest.approx(float(wanted), rel=1e-5)
+    training = Training(fresh(base), replace(SMALL, batch=2), MESH)
+    values = [float(training.step(examples).loss) for _ in range(30)]
+    assert values[-1] < values[0] / 2
+
+
+def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: models.Base) -> None:
+    judge = flame_rank.load_judge(folder)
+    problem = flame_rank.Problem(prompt="What is 2 + 2?", candidates=["It is 4.", "Five \n"])
+    task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
+    pieces = tuple(prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT))
+    texts = [problem.prompt, *problem.texts]
+    made = [Example(task="t", pieces=pieces, values=tuple(texts), target=f" {letter}", label=letter) for letter in "AB"]
+    found = list(encode(base.form, task, made, max_input=2048, max_target=8))
+    for (of_input, target, cut), verdict in zip(found, judge.verdict_ids, strict=True):
+        assert list(of_input) == judge.tokens(problem, 0, 1) and target[0] == verdict and not cut
+        assert len(target) == 2 and target[1] in base.form.eos
+
+
+def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: models.Base) -> None:
+    judge = flame_rank.load_judge(folder, max_length=300)
+    problem = flame_rank.Problem(prompt="p " * 100, candidates=["a b " * 200, "short"])
+    task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
+    pieces = tuple(prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT))
+    made = Example(task="t", pieces=pieces, values=(problem.prompt, *problem.texts), target=" A", label="A")
+    ((of_input, _, cut),) = encode(base.form, task, [made], max_input=300, max_target=8)
+    assert list(of_input) == judge.tokens(problem, 0, 1) and cut and len(of_input) <= 300
+    long = replace(task, kind="generative", fields=("x", "y"), labels=())
+    values = ("w " * 400, "v " * 90)
+    free = Example(task="t", pieces=pieces, values=values, target=" t " + "u " * 99, label="")
+    ((of_input, target, cut),) = encode(base.form, long, [free], max_input=300, max_target=8)
+    assert cut and len(of_input) <= 300 and len(target) == 8
+    with pytest.raises(ValueError, match="its instructions take"):
+        list(encode(base.form, task, [made], max_input=64, max_target=8))
+
+
+def test_dropout_is_drawn_row_by_row() -> None:
+    key, x = jax.random.key(3), jnp.ones((4, 5, 7))
+    whole = dropout(key, jnp.arange(4), 0.25)
+    first, second = whole(x), whole(x)
+    assert not np.array_equal(first, second)  # another place in the model
+    part = dropout(key, jnp.arange(2, 4), 0.25)(x[2:])
+    assert np.array_equal(part, first[2:])
+    assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
+    many = np.asarray(dropout(key, jnp.arange(64), 0.25)(jnp.ones((64, 16, 16))))
+    assert abs((many == 0).mean() - 0.25) < 0.02
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_parts_of_a_batch_give_the_whole(rank: int, base: models.Base, rows: Rows) -> None:
+    found = []
+    for parts in (1, 4):
+        training = Training(fresh(base), replace(SMALL, accumulate=parts, lora=rank, dropout=0.1), MESH)
+        values = [float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(3)]
+        found.append((values, flat(training.params())))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    for name, value in found[0][1].items():
+        np.testing.assert_allclose(value, found[1][1][name], atol=2e-4, err_msg=name)
+
+
+def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Rows, tmp_path: Path) -> None:
+    training = Training(fresh(base), replace(SMALL, lora=4), MESH)
+    before, after = flat(base.params), flat(training.params())
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+    for k in range(3):
+        training.step(some(rows, *range(k, k + 8)))
+    frozen = flat(training.frozen)
+    assert all(np.array_equal(value, frozen[name]) for name, value in before.items())
+    training.base.save(training.params(), tmp_path / "merged")
+    judge, other = flame_rank.load_judge(tmp_path / "merged"), models.load(tmp_path / "merged", MESH)
+    assert judge.name.startswith("llama:")
+    batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
+
+    def apart(x: jax.Array, weight: jax.Array, own: dict[str, jax.Array]) -> jax.Array:
+        return x @ weight.T + lora.ALPHA * (x @ own["A"].T) @ own["B"].T
+
+    name = "model.layers.0.mlp.up_proj.weight"
+    own, x = training.state.trained[name], jax.random.normal(jax.random.key(0), (3, 32))
+    np.testing.assert_allclose(apart(x, frozen[name], own), x @ flat(other.params)[name].T, atol=1e-5)
+    one, two = (float(sums(nnx.merge(base.graph, p), batch).loss) for p in (training.params(), other.params))
+    assert one == pytest.approx(two, rel=1e-5) and one != pytest.approx(
+        float(sums(nnx.merge(base.graph, base.params), batch).loss)
+    )
+    lora.save_peft(training.state.trained, "owner/base", tmp_path / "adapter")
+    said = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert said["r"] == 4 and said["lora_alpha"] == 8 and "up_proj" in said["target_modules"]
+    stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    np.testing.assert_array_equal(stored["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"], own["A"])
+
+
+def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: models.Base, rows: Rows) -> None:
+    training = Training(fresh(base), replace(SMALL, rate=1e-3, dropout=0.0), MESH)
+    before = flat(base.params)
+    training.step(some(rows, *range(8)))
+    moved = {name: np.abs(value - before[name]) for name, value in flat(training.params()).items()}
+    most = max(float(value.max()) for value in moved.values())
+    assert most == pytest.approx(1e-3, rel=1e-2) and all(value.max() > 9e-4 for value in moved.values())
+
+
+def test_schedules() -> None:
+    def rates(**options: Any) -> list[float]:
+        tx, params = optimiser(Recipe(steps=10, rate=1.0, **options)), jnp.zeros(())
+        state, found = tx.init(params), []
+        for _ in range(10):
+            update, state = tx.update(jnp.ones(()), state, params)
+            found.append(-float(update))
+        return found
+
+    assert rates() == pytest.approx([1.0] * 10, rel=1e-3)
+    warm = rates(warmup=4, schedule="linear")
+    assert warm[:5] == pytest.approx([0, 0.25, 0.5, 0.75, 1.0], abs=1e-3) and warm[-1] < 0.2
+    assert all(a >= b for a, b in pairwise(rates(schedule="cosine")))
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"batch": 7, "accumulate": 2}, {"dropout": 1.0}, {"max_input": 0}], ids=str
+)
+def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is|divide"):
+        Recipe(**options)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Base, rows: Rows, tmp_path: Path) -> None:
+    recipe = replace(SMALL, lora=rank)
+    for name, stops in (("whole", [6]), ("parts", [2, 3, 6])):
+        for stop in stops:
+            training = Training(models.load(folder, MESH), replace(recipe, steps=stop), MESH)
+            train(training, [rows], {"words": 1.0}, tmp_path / name, Kept(every=2, last=1, log=1), say=lambda _: None)
+    one, other = (load_file(tmp_path / name / "step-0000006" / "model.safetensors") for name in ("whole", "parts"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    whole = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == whole
+    assert [path.name for path in sorted((tmp_path / "parts").glob("step-*"))] == ["step-0000006"]
+    with pytest.raises(UserError, match="begun with another rate"):
+        train(
+            Training(models.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
+            tmp_path / "parts", Kept(),
+        )  # fmt: skip
+
+
+def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, tmp_path: Path) -> None:
+    for made, recipe in (
+        (base, replace(SMALL, dtype="bfloat16", recompute=True, accumulate=2)),
+        (base, replace(SMALL, lora=4)),
+        (models.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
+    ):
+        training = Training(fresh(made), recipe, MESH)
+        batch = arrange(some(rows, *range(8)), recipe.accumulate, joined=made.joined)
+        arguments = training.state, training.frozen, batch, jax.random.key(0)
+        exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
+        assert exported.platforms == ("tpu", "cuda", "cpu")
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    # Which of two lines has an A in it; the base is random. Measured on other lines.
+    wide = {"hidden_size": 64, "intermediate_size": 128, "rope_scaling": None}
+    base = models.load(checkpoint(tmp_path / "base", "llama3", **wide), MESH)
+    task = replace(TASK, description="Choose.")
+    found = []
+    for name, count, seed in (("train", 2000, 0), ("test", 100, 1)):
+        data = write_words(tmp_path / name, count, seed)
+        kept = data / "rows"
+        found.append(
+            build(base.form, name, task, lambda data=data: examples(task, data), kept, max_input=256, max_target=4)  # type: ignore[misc]
+        )
+    recipe = Recipe(steps=250, batch=16, rate=2e-3, schedule="cosine", warmup=20, max_input=256, max_target=4, clip=1.0)
+    training = Training(base, recipe, MESH)
+    assert accuracy(training, found[1]) < 0.75
+    train(training, found[:1], {"words": 1.0}, tmp_path / "out", Kept(every=1000), say=lambda _: None)
+    assert accuracy(training, found[1]) >= 0.95
+
+
+PROGRAM = """
+import json, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+from dataclasses import replace
+from pathlib import Path
+from test_training import SMALL, TASK, Training, build, examples, models, sharding, some
+
+folder, data = map(Path, sys.argv[1:])
+found = []
+for devices, model in ((1, 1), (8, 1), (8, 2)):
+    mesh = sharding.mesh(model, jax.devices()[:devices])
+    base = models.load(folder, mesh)
+    rows = build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
+    training = Training(base, replace(SMALL, dropout=0.1, rate=1e-3), mesh)
+    found.append([float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(20)])
+print(json.dumps(found))
+"""
+
+
+def test_eight_devices_train_as_one_does(folder: Path, tmp_path: Path) -> None:
+    data = write_words(tmp_path, 64)
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), str(data)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, *others = json.loads(done.stdout)
+    for other in others:
+        np.testing.assert_allclose(other, one, rtol=1e-5)
+
+
+# The command.
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(cli, ["run", *map(str, arguments)])
+
+
+@pytest.fixture
+def small(folder: Path, made_tasks: Path, tmp_path: Path) -> list[object]:
+    numbers = ("--steps", 2, "--batch", 2, "--max-input", 512, "--max-target", 16)
+    return ["--base", folder, "--data", made_tasks, "--out", tmp_path / "out", *numbers]
+
+
+@pytest.fixture(scope="module")
+def made_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from releases import make
+
+    whole, data = make(tmp_path_factory.mktemp("whole")), tmp_path_factory.mktemp("some")
+    for name in ("mnli", "esnli", "hh_rlhf_harmless", "expert_lfqa"):
+        shutil.copytree(whole / name, data / name)
+    return data
+
+
+def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path: Path) -> None:
+    done = run(*small, "--eval", "mnli", "--eval-every", 1, "--licence", "permissive")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "mnli: 3 examples" in done.stderr and "step 2/2  loss " in done.stderr and "eval" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "best", "metrics.jsonl", "recipe.json", "rows", "step-0000002",
+    ]  # fmt: skip
+    judge = flame_rank.load_judge(tmp_path / "out" / "best")
+    assert flame_rank.rerank("p", ["a", "b"], judge=judge).order in ([0, 1], [1, 0])
+    again = run(*small, "--licence", "permissive")
+    assert again.exit_code == 0 and "taken up at step 2" in again.stderr
+
+
+def test_a_mixture_of_ones_own(small: list[object], tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nesnli,3\nlima,2\n")
+    done = run(*small, "--mixture", tmp_path / "m.csv")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "mnli: 3 examples" in done.stderr and "hh-harmless" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mixture", "none.csv"], "none.csv: no such file; a mixture is flame, flame-rm, or a CSV"),
+        (["--mixture", "flame-rm"], "--ratings FILE: flame-rm"),
+        (["--batch", 3, "--accumulate", 2], "a batch of 3 does not divide"),
+        (["--eval", "nothing"], "no task 'nothing'"),
+        (["--eval", "lima"], "lima"),
+        (["--max-input", 64], "its instructions take"),
+        (["--model-parallel", 7], "cannot be split into groups of 7"),
+        (["--template", "chat"], "it has no chat template"),
+    ],
+)
+def test_mistakes_are_told(arguments: list[object], said: str, small: list[object]) -> None:
+    done = run(*small, *arguments)
+    assert done.exit_code != 0 and isinstance(done.exception, UserError | SystemExit)
+    assert said in str(done.exception) + done.output
+
+
+def test_the_likelihood_of_labels_decides(base: models.Base, rows: Rows) -> None:
+    training = Training(fresh(base), SMALL, MESH)
+    model, right = nnx.merge(base.graph, base.params), 0
+    for k in range(len(rows)):
+        of_input, _, label = rows[k]
+        costs = [
+            float(
+                losses(
+                    model, jax.tree.map(lambda x: x[0], arrange([(of_input, np.array(ids, np.int32))], 1, joined=True))
+                )[0][0, : len(ids)].sum()
+            )
+            for ids in rows.label_ids
+        ]
+        right += int(np.argmin(costs)) == label
+    assert accuracy(training, rows) == right / len(rows)
+    with pytest.raises(ValueError, match="no labels"):
+        accuracy(training, replace(rows, labels=()))
