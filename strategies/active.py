@@ -12,6 +12,7 @@ from strategies.posterior import Posterior, observe, posterior, shrunk_standing,
 
 SPENDS = 4  # comparisons a candidate, where neither budget nor confidence is given: close to all pairs (README)
 LEADERS = 64  # candidates among whom pairs are weighed: the others have slim chances, and there may be thousands
+AGREE = 2  # rounds in a row that have to be sure before it stops
 WIDE = 8  # comparisons a round at least; a quarter of the candidates where that is more
 AGAIN = 4.0  # the other order of a pair tells so many times less: most of what was misjudged is misjudged again
 
@@ -29,9 +30,9 @@ class Active(Options):
       order: under "both" either order of a pair may be asked, and the bias for a place is fitted: to ask every pair
         twice would buy half as many opponents. Under "random" and "fixed" a pair is asked once; under "fixed" the
         lower index is always the first one.
-      confidence: stop when the best is the best with this probability, or with `top` the first K are the best K; not
-        before SPENDS comparisons a candidate: from fewer, the judge's noise is a guess, and looking often finds the
-        lucky moments. Without a budget, everything may be asked until then.
+      confidence: stop when the best is the best with this probability, or with `top` the first K are the best K, in
+        AGREE rounds in a row and not before SPENDS comparisons a candidate: from fewer, the judge's noise is a guess,
+        and who looks often finds the lucky moments. Without a budget, everything may be asked until then.
     """
 
     name: ClassVar[str] = "active"
@@ -59,7 +60,8 @@ class Active(Options):
         asked, heard = np.empty((0, 2), np.int64), np.empty(0)
         observed = observe(asked, heard, n)
         known = posterior(observed)
-        while len(asked) < most and not (self.confidence and len(asked) >= least and self._sure(known)):
+        sure = 0  # rounds in a row
+        while len(asked) < most and sure < AGREE:
             if len(asked):
                 pairs = self._pick(known, left.copy(), min(most - len(asked), max(WIDE, n // 4)), rng)
             else:
@@ -73,6 +75,7 @@ class Active(Options):
             asked, heard = np.concatenate([asked, pairs]), np.concatenate([heard, answers])
             observed = observe(asked, heard, n)
             known = posterior(observed)
+            sure = sure + 1 if self.confidence and len(asked) >= least and self._sure(known) else 0
         return shrunk_standing(observed, known, self.top)
 
     def _sure(self, known: Posterior) -> bool:
