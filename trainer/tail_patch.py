@@ -139,10 +139,12 @@ def patch(
     for curve in read(out):
         if differ := _differ(curve.setup, stated):
             raise UserError(f"{curve_file(out, curve.task)} was measured with another {differ}; give another --out")
+        _clean(out, curve.task)
     measure = measuring(categories)
     base: dict[str, float] = {}
     for k, rows in enumerate(tasks, 1):
-        name, run = rows.task, out / "runs" / rows.task
+        name = rows.task
+        run = _run(out, name)
         if not curve_file(out, name).exists():
             say(f"{name}: task {k} of {len(tasks)}, {len(rows)} examples")
             base = base or measure(training)  # training is at step 0 here: for the first task nothing has begun
@@ -166,16 +168,25 @@ def patch(
             )
             write(curve_file(out, name), json.dumps(asdict(curve), indent=1) + "\n")
             say(f"{name}: " + ", ".join(f"{c} {r.rating:+d}" for c, r in curve.ratings().items()))
+            _clean(out, name)
             if k < len(tasks):
                 training.restart()
-        for folder in run.glob("step-*"):
-            shutil.rmtree(folder)
+
+
+def _run(out: Path, task: str) -> Path:
+    return out / "runs" / task
+
+
+def _clean(out: Path, task: str) -> None:
+    """A curve that is there needs no checkpoints to go on from."""
+    for folder in _run(out, task).glob("step-*"):
+        shutil.rmtree(folder)
 
 
 def _evaluations(metrics: Path) -> dict[int, dict[str, float]]:
     """The accuracies by step; what was measured again after an interruption counts once."""
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return {step: found for step, found in sorted((line["step"], line["eval"]) for line in lines if "eval" in line)}
+    return dict(sorted({line["step"]: line["eval"] for line in lines if "eval" in line}.items()))
 
 
 def _same(path: Path, stated: Mapping[str, Any]) -> None:
