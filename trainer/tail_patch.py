@@ -167,7 +167,7 @@ def patch(
                 accuracies={category: [one[category] for one in found.values()] for category in categories},
             )
             write(curve_file(out, name), json.dumps(asdict(curve), indent=1) + "\n")
-            say(f"{name}: " + ", ".join(f"{c} {r.rating:+d}" for c, r in curve.ratings().items()))
+            say(f"{name}: " + ", ".join(f"{c} {_signed(r.rating)}" for c, r in curve.ratings().items()))
             _clean(out, name)
             if k < len(tasks):
                 training.restart()
@@ -250,9 +250,8 @@ def table(curves: Sequence[Curve]) -> list[str]:
     cells = [heads, ["(base)", *base, "", ""]]
     rated = [(curve.task, curve.ratings()) for curve in curves]
     for task, found in sorted(rated, key=lambda one: (-sum(r.rating for r in one[1].values()), one[0])):
-        marks = [f"{found[c].rating:+d}".replace("+0", " 0") + f" {found[c].score:5.1f}" for c in THRESHOLDS]
-        total = sum(r.rating for r in found.values())
-        cells.append([task, *marks, f"{total:+d}".replace("+0", "0"), ", ".join(bundles(found))])
+        marks = [f"{_signed(found[c].rating)} {found[c].score:5.1f}" for c in THRESHOLDS]
+        cells.append([task, *marks, _signed(sum(r.rating for r in found.values())), ", ".join(bundles(found))])
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     lines = []
     for row in cells:
@@ -261,6 +260,10 @@ def table(curves: Sequence[Curve]) -> list[str]:
     thresholds = ", ".join(f"{category} {least:g}" for category, least in THRESHOLDS.items())
     lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {thresholds}")
     return lines
+
+
+def _signed(number: int) -> str:
+    return f"{number:+d}" if number else "0"
 
 
 def draw(curves: Sequence[Curve], file: Path) -> None:
@@ -278,7 +281,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
     for panel, curve in zip(panels, curves, strict=False):
         for category, found in curve.accuracies.items():
             rating = curve.ratings()[category].rating
-            panel.plot(curve.steps, [100 * one for one in found], marker=".", label=f"{category} {rating:+d}")
+            panel.plot(curve.steps, [100 * one for one in found], marker=".", label=f"{category} {_signed(rating)}")
         panel.set_title(curve.task, fontsize=9)
         panel.legend(fontsize=6)
         panel.grid(alpha=0.3)
