@@ -10,6 +10,7 @@ from trainer.collection_command import show, tasks
 from trainer.fetch_command import data as data_command
 from trainer.mixture_command import export, mixture
 from trainer.run_command import run as run_command
+from trainer.tail_patch_command import tail_patch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +19,7 @@ def cli() -> None:
     """Build and measure the judge."""
 
 
-for command in (data_command, tasks, show, mixture, export, run_command):
+for command in (data_command, tasks, show, mixture, export, run_command, tail_patch):
     cli.add_command(command)
 
 

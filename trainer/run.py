@@ -67,11 +67,13 @@ class Kept:
       every: steps between two checkpoints.
       last: so many of the newest checkpoints stay, and the best one.
       log: steps between two lines of metrics.
+      best: the checkpoint with the highest mean accuracy stays, too.
     """
 
     every: int = 1000
     last: int = 2
     log: int = 20
+    best: bool = True
 
 
 class Training:
@@ -79,16 +81,8 @@ class Training:
 
     def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
         self.base, self.recipe, self.mesh = base, recipe, mesh
-        self.done = 0
-        params = base.params
         self._optimiser = optimiser(recipe)
-        if recipe.lora:
-            self.trained: Any = jax.device_put(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(mesh))
-            self.frozen: Any = params
-        else:
-            self.trained, self.frozen = params, {}
-        self.state = State(self.trained, jax.jit(self._optimiser.init)(self.trained))
-        del self.trained
+        self._begin(base.params)
         self.program = make(
             base.graph,
             lora.merged if recipe.lora else (lambda trained, frozen: trained),
@@ -97,6 +91,19 @@ class Training:
             rate=recipe.dropout,
             recompute=recipe.recompute,
         )
+
+    def _begin(self, params: Any) -> None:
+        self.done = 0
+        recipe = self.recipe
+        trained, self.frozen = params, {}
+        if recipe.lora:
+            trained = jax.device_put(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(self.mesh))
+            self.frozen = params
+        self.state = State(trained, jax.jit(self._optimiser.init)(trained))
+
+    def restart(self) -> None:
+        """Goes back to the base at step 0; the compiled step stays."""
+        self._begin(self.frozen if self.recipe.lora else self.base.read(self.base.folder, self.mesh))
 
     def params(self) -> Any:
         """The model's parameters as they are now, adapters merged."""
@@ -199,7 +206,7 @@ def train(
                 log.write(json.dumps({"step": done, "eval": accuracies, "mean": mean}) + "\n")
                 log.flush()
                 say(f"step {done}  eval {mean:.3f}: " + ", ".join(f"{k} {v:.3f}" for k, v in accuracies.items()))
-                if mean > best:
+                if kept.best and mean > best:
                     best = mean
                     _keep_best(training, out, mean)
             if done % kept.every == 0 or last:

@@ -2,15 +2,59 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from trainer.collection_command import MAX_BAD
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from trainer.corpus import Rows
+    from trainer.models import Base
+    from trainer.recipe import Recipe
     from trainer.run import Training
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+RECIPE = _together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
+    click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1)),
+    click.option("--rate", default=1e-4, show_default=True, type=click.FloatRange(min=0, min_open=True)),
+    click.option(
+        "--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine", "linear"])
+    ),
+    click.option("--warmup", default=0, show_default=True, type=click.IntRange(min=0), metavar="STEPS"),
+    click.option("--dropout", default=0.05, show_default=True, type=click.FloatRange(0, 1, max_open=True)),
+    click.option("--max-input", default=2048, show_default=True, type=click.IntRange(min=64), metavar="TOKENS"),
+    click.option("--max-target", default=1024, show_default=True, type=click.IntRange(min=1), metavar="TOKENS"),
+    click.option("--accumulate", default=1, show_default=True, type=click.IntRange(min=1), help="Parts of a batch."),
+    click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Norm of gradients at most."),
+    click.option(
+        "--lora", default=0, show_default=True, type=click.IntRange(min=0), metavar="RANK", help="0: train all."
+    ),
+    click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
+    ),
+    click.option("--recompute", is_flag=True, help="Less memory, more computation."),
+    click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES"),
+    click.option(
+        "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where the base has a template."
+    ),
+    click.option("--seed", default=0, show_default=True),
+    MAX_BAD,
+)
 
 
 @click.command()
@@ -31,31 +75,12 @@ if TYPE_CHECKING:
 @click.option("--licence", type=click.Choice(["any", "permissive"]), default="any", show_default=True)
 @click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too.")
 @click.option("--steps", type=click.IntRange(min=1), help="Without it the paper's: 60000, of flame-rm 3000.")
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
-@click.option("--rate", default=1e-4, show_default=True, type=click.FloatRange(min=0, min_open=True))
-@click.option("--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine", "linear"]))
-@click.option("--warmup", default=0, show_default=True, type=click.IntRange(min=0), metavar="STEPS")
-@click.option("--dropout", default=0.05, show_default=True, type=click.FloatRange(0, 1, max_open=True))
-@click.option("--max-input", default=2048, show_default=True, type=click.IntRange(min=64), metavar="TOKENS")
-@click.option("--max-target", default=1024, show_default=True, type=click.IntRange(min=1), metavar="TOKENS")
-@click.option("--accumulate", default=1, show_default=True, type=click.IntRange(min=1), help="Parts of a batch.")
-@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Norm of gradients at most.")
-@click.option("--lora", default=0, show_default=True, type=click.IntRange(min=0), metavar="RANK", help="0: train all.")
-@click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
-)
-@click.option("--recompute", is_flag=True, help="Less memory, more computation.")
-@click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES")
-@click.option(
-    "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where the base has a template."
-)
+@RECIPE
 @click.option("--eval", "evaluated", multiple=True, metavar="TASK", help="Measure on this task on the way; repeat it.")
 @click.option("--eval-every", default=500, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
 @click.option("--eval-size", default=200, show_default=True, type=click.IntRange(min=1), help="Examples of each task.")
 @click.option("--save-every", default=1000, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
 @click.option("--keep", default=2, show_default=True, type=click.IntRange(min=1), help="Newest checkpoints that stay.")
-@click.option("--seed", default=0, show_default=True)
-@MAX_BAD
 def run(
     base: Path,
     mixture: str,
@@ -80,30 +105,9 @@ def run(
     OUT holds checkpoints step-N, each a Hugging Face directory that `flame-rank rerank --judge` reads, and the best one
     by --eval as `best`. A run that was killed goes on where it was when it is started again, to the last bit.
     """
-    try:
-        import jax
-        import optax  # noqa: F401
-    except ImportError as error:
-        raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
-    from flame_rank.errors import UserError
-    from flame_rank.model import sharding
-    from trainer import models
-    from trainer.recipe import STEPS, Recipe
+    model, recipe, mesh = prepared(base, template, steps, model_parallel, numbers, mixture)
     from trainer.run import Kept, Training, train
     from trainer.tasks import by_name
-
-    numbers["dtype"] = numbers["dtype"] or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-    try:
-        recipe = Recipe(steps=steps or STEPS.get(mixture, STEPS["flame"]), **numbers)
-        mesh = sharding.mesh(model_parallel)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    model = models.load(base, mesh, template=template)
-    if (
-        recipe.max_input + (recipe.max_target if model.joined else 0) > model.longest
-        and recipe.max_input >= model.longest
-    ):
-        raise UserError(f"--max-input {recipe.max_input}: the model has {model.longest} positions")
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -122,6 +126,36 @@ def run(
         say=say,
     )
     say(f"{out / f'step-{training.done:07d}'}: done; flame-rank rerank samples.jsonl --judge takes it")
+
+
+def prepared(
+    base: Path, template: Any, steps: int | None, model_parallel: int, numbers: dict[str, Any], mixture: str = ""
+) -> "tuple[Base, Recipe, Mesh]":
+    """The model, how it is trained and on which devices, from what the options of RECIPE say; without `steps`, as many
+    as the paper has for the mixture."""
+    try:
+        import jax
+        import optax  # noqa: F401
+    except ImportError as error:
+        raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
+    from flame_rank.errors import UserError
+    from flame_rank.model import sharding
+    from trainer import models
+    from trainer.recipe import STEPS, Recipe
+
+    numbers["dtype"] = numbers["dtype"] or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+    try:
+        recipe = Recipe(steps=steps or STEPS.get(mixture, STEPS["flame"]), **numbers)
+        mesh = sharding.mesh(model_parallel)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    model = models.load(base, mesh, template=template)
+    if (
+        recipe.max_input + (recipe.max_target if model.joined else 0) > model.longest
+        and recipe.max_input >= model.longest
+    ):
+        raise UserError(f"--max-input {recipe.max_input}: the model has {model.longest} positions")
+    return model, recipe, mesh
 
 
 def read_mixture(
