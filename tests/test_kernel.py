@@ -90,7 +90,7 @@ def test_at_the_edges_of_buckets(small: Decoder, lengths: tuple[int, int]) -> No
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_batch_and_any_order(small: Decoder, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     candidates = st.lists(st.integers(1, 62), min_size=2, max_size=3)

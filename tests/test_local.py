@@ -202,6 +202,7 @@ def test_every_family_ranks_the_samples(family: str, tmp_path: Path) -> None:
     assert all(0 < record["health"] < 0.5 for record in records if len(record["candidates"]) > 1)
 
 
+@pytest.mark.full
 def test_options_on_the_command_line(qwen: Path, tmp_path: Path) -> None:
     criteria = tmp_path / "criteria.txt"
     criteria.write_text("Prefer the shorter one.")

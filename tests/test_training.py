@@ -137,8 +137,6 @@ def test_the_loss_is_the_plain_one(base: models.Base, rows: Rows) -> None:
         right.append(bool((np.asarray(log_probs)[places - 1].argmax(1) == target).all()))
     assert float(found.loss) == pytest.approx(wanted, rel=1e-5) and found.right.tolist() == right
     assert int(found.tokens) == sum(len(target) for _, target in some(rows, 0, 1, 2))
-    again = sums(model, batch, recompute=True)
-    assert float(again.loss) == pytest.approx(float(found.loss), rel=1e-6)
 
 
 def test_the_loss_of_t5(tmp_path: Path) -> None:
@@ -152,9 +150,6 @@ def test_the_loss_of_t5(tmp_path: Path) -> None:
     counts = jnp.array([2, 3])
     wanted = -t5.score(model, batch.tokens, batch.lengths, batch.targets, counts).sum()
     assert float(sums(model, batch).loss) == pytest.approx(float(wanted), rel=1e-5)
-    training = Training(fresh(base), replace(SMALL, batch=2), MESH)
-    values = [float(training.step(examples).loss) for _ in range(30)]
-    assert values[-1] < values[0] / 2
 
 
 def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: models.Base) -> None:
@@ -273,10 +268,11 @@ def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
 def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Base, rows: Rows, tmp_path: Path) -> None:
-    recipe = replace(SMALL, lora=rank)
+    recipe, program = replace(SMALL, lora=rank), None
     for name, stops in (("whole", [6]), ("parts", [2, 3, 6])):
         for stop in stops:
             training = Training(models.load(folder, MESH), replace(recipe, steps=stop), MESH)
+            program = training.program = program or training.program  # compiled once
             train(training, [rows], {"words": 1.0}, tmp_path / name, Kept(every=2, last=1, log=1), say=lambda _: None)
     one, other = (load_file(tmp_path / name / "step-0000006" / "model.safetensors") for name in ("whole", "parts"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -290,6 +286,25 @@ def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Bas
             Training(models.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
             tmp_path / "parts", Kept(),
         )  # fmt: skip
+
+
+@pytest.mark.full
+def test_t5_learns(tmp_path: Path) -> None:
+    base = models.load(checkpoint(tmp_path / "t5", "t5"), MESH)
+    ids = ([5, 6, 7], [8, 1]), ([9], [4, 3, 1])
+    examples = [(np.array(of_input, np.int32), np.array(target, np.int32)) for of_input, target in ids]
+    training = Training(base, replace(SMALL, batch=2), MESH)
+    values = [float(training.step(examples).loss) for _ in range(30)]
+    assert values[-1] < values[0] / 2
+
+
+@pytest.mark.full
+def test_layers_that_are_computed_again_give_the_same(base: models.Base, rows: Rows) -> None:
+    found = []
+    for recompute in (False, True):
+        training = Training(fresh(base), replace(SMALL, recompute=recompute), MESH)
+        found.append([float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(3)])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
 @pytest.mark.full
