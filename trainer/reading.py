@@ -180,7 +180,7 @@ def changed(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
 
 
 def whole(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows of a file that others are joined with: a bad record there spoils those, so it is an error.
+    """The rows of a file of which several make one record, or that others are joined with: a bad one spoils those.
 
     Raises:
       UserError: a record is bad.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row
+from trainer.reading import Bad, Folder, Row, whole
 from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _LIKERT = ("1", "2", "3", "4", "5")
@@ -34,11 +34,8 @@ def _xsum(folder: Folder) -> Iterator[Row]:
     for path in folder.files("xsum/*/xsum-processed.jsonl"):
         submission = Folder(path.parent)
         forms: dict[str, list[Any]] = {}
-        for where, row in submission.jsonl("batch-results.jsonl"):
-            if isinstance(row, Bad):
-                yield where, row
-            else:
-                forms.setdefault(row["hash"], []).append(row)
+        for _, row in whole(submission.jsonl("batch-results.jsonl")):
+            forms.setdefault(row["hash"], []).append(row)
         for where, row in submission.jsonl("xsum-processed.jsonl"):
             yield where, row if isinstance(row, Bad) else row | {"forms": forms.get(row["hash"], [])}
 

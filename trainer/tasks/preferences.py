@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, whole
+from trainer.reading import Folder, Row, whole
 from trainer.tasks.base import DataSet, Pair, Release, Task, majority
 from trainer.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
@@ -76,10 +76,7 @@ def _prd_rows(folder: Folder) -> Iterator[Row]:
         shown = path.name.split("-human-reviewer")[0].split("-vs-")
         if len(shown) != 2 or not sources.keys() >= set(shown):
             raise ValueError(f"{path.name} does not say whose answers it rates")
-        for place, record in folder.jsonl(f"ratings-human/{path.name}"):
-            if isinstance(record, Bad):
-                yield place, record
-                continue
+        for _, record in whole(folder.jsonl(f"ratings-human/{path.name}")):
             vote = {1: shown[0], 2: shown[1], 3: "tie"}[record["score"]]
             votes[record["question_id"], record["text"], *sorted(shown)].append(vote)
     for (question, text, *models), cast in votes.items():

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row
+from trainer.reading import Folder, Row, whole
 from trainer.tasks.base import Answer, DataSet, Release, Task
 
 _ZERO_TO_FOUR = ("0", "1", "2", "3", "4")
@@ -128,10 +128,7 @@ def _simplikert(folder: Folder) -> Iterator[Row]:
     """The rows of all annotators of one simplification, as one record: a list of them."""
     rated: dict[tuple[str, str], list[Any]] = defaultdict(list)
     where: dict[tuple[str, str], str] = {}
-    for place, row in folder.csv("simplikert_2022.csv"):
-        if isinstance(row, Bad):
-            yield place, row
-            continue
+    for place, row in whole(folder.csv("simplikert_2022.csv")):
         key = row["Input.id"], row["Input.system"]
         rated[key].append(row)
         where.setdefault(key, place)

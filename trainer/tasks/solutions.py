@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.reading import Bad, Row, changed
+from trainer.reading import Row, changed, whole
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,12 +34,9 @@ class Solutions:
 
 
 def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
-    """One record for each problem, which stands where its first attempt does; bad records as they are."""
+    """One record for each problem, which stands where its first attempt does."""
     problems: dict[str, tuple[str, Solutions]] = {}
-    for where, found in changed(rows, read):
-        if isinstance(found, Bad):
-            yield where, found
-            continue
+    for where, found in whole(changed(rows, read)):
         _, known = problems.setdefault(found.problem, (where, found))
         if known is not found:
             known.human = known.human or found.human

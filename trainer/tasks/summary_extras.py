@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row
+from trainer.reading import Folder, Row, whole
 from trainer.tasks.base import Answer, DataSet, Release, Task
 from trainer.tasks.summary_ratings import rounded_mean
 
@@ -33,10 +33,7 @@ def _plain(text: str) -> str:
 
 def _newsroom(folder: Folder) -> Iterator[Row]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for where, row in folder.csv("newsroom-human-eval.csv"):
-        if isinstance(row, Bad):
-            yield where, row
-            continue
+    for where, row in whole(folder.csv("newsroom-human-eval.csv")):
         record = found.setdefault(
             (row["ArticleID"], row["System"]),
             {"article": _plain(row["ArticleText"]), "summary": _plain(row["SystemSummary"]), "where": where},

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row
+from trainer.reading import Folder, Row, whole
 from trainer.tasks.base import Answer, DataSet, Release, Task, majority
 
 _YES_NO = ("yes", "no")
@@ -28,10 +28,7 @@ _QAGS_REPO = "https://raw.githubusercontent.com/W4ngatang/qags/master/data"
 def _xsum(folder: Folder, articles: dict[str, str]) -> Iterator[Row]:
     """One record a summary: its article, and the spans that each of its annotators marked; without an article, none."""
     summaries: dict[tuple[str, str], Any] = {}
-    for where, row in folder.csv(_XSUM_SPANS):
-        if isinstance(row, Bad):
-            yield where, row
-            continue
+    for where, row in whole(folder.csv(_XSUM_SPANS)):
         key = row["bbcid"], row["system"]
         if row["bbcid"] in articles:
             new = {"article": articles[row["bbcid"]], "summary": row["summary"], "marks": []}
