@@ -176,7 +176,10 @@ def test_the_form_that_is_there(tmp_path: Path) -> None:
     assert release(PAIRS, tmp_path).note == "a copy" and len(list(examples(PAIRS, tmp_path))) == 1
     write(tmp_path, record(1), record(2))
     assert release(PAIRS, tmp_path).note == "" and len(list(examples(PAIRS, tmp_path))) == 2
-    write(tmp_path)
+    write(tmp_path, "")
+    with pytest.raises(UserError, match="the file is empty; fetch it again"):
+        list(examples(PAIRS, tmp_path))
+    write(tmp_path, "", "")
     with pytest.raises(UserError, match="no record in its files"):
         list(examples(PAIRS, tmp_path))
     for part in ("train", "eval"):

@@ -68,7 +68,7 @@ def test_json_files(tmp_path: Path) -> None:
     for key in ("n", "missing"):
         with pytest.raises(UserError, match=rf"a.json: holds no records under '{key}'"):
             list(folder.records("a.json", key))
-    for content in (b'[{"x": 1}, {"x"', b'["\xff"]', b""):
+    for content in (b'[{"x": 1}, {"x"', b'["\xff"]', b" "):
         with pytest.raises(UserError, match=r"b\.json: not whole JSON"):
             list(write(tmp_path, "b.json", content).records("b.json"))
     with pytest.raises(UserError, match=r"c\.json: no such file"):
@@ -104,7 +104,9 @@ def test_a_table_that_ends_within_a_row_was_cut(tmp_path: Path) -> None:
     assert quoted == ("f:3", "not CSV (unexpected end of data)")
     (lone,) = bad(write(tmp_path, "f", b'a,b\n1",2\n"3 ""x""",4\n').csv("f"))
     assert lone == ("f:2", "a quotation mark without its partner")
-    assert list(write(tmp_path, "f", b"").csv("f")) == list(write(tmp_path, "f", b"a,b\n").csv("f")) == []
+    assert list(write(tmp_path, "f", b"a,b\n").csv("f")) == []
+    with pytest.raises(UserError, match="the file is empty; fetch it again"):
+        list(write(tmp_path, "f", b"").csv("f"))
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_parquet(tmp_path: Path) -> None:
         (f"{tmp_path}/f.parquet: row 2", {"a": None, "b": []}),
     ]
     whole = (tmp_path / "f.parquet").read_bytes()
-    for content in (whole[:-9], whole[5:], b""):
+    for content in (whole[:-9], whole[5:], b"x"):
         with pytest.raises(UserError, match=r"f\.parquet: not whole parquet behind row 0"):
             list(write(tmp_path, "f.parquet", content).parquet("f.parquet"))
 
@@ -148,6 +150,7 @@ def test_changed_rows() -> None:
 
 @given(st.lists(st.dictionaries(st.text(min_size=1), st.text() | st.integers(-(2**53), 2**53) | st.none())))
 def test_what_json_writes_is_read(tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]) -> None:
-    folder = write(tmp_path_factory.mktemp("f"), "f", "".join(json.dumps(r) + "\n" for r in records).encode())
+    lines = ["", *(json.dumps(record) for record in records), ""]
+    folder = write(tmp_path_factory.mktemp("f"), "f", "\n".join(lines).encode())
     surrogates = any("\\ud" in json.dumps(record) for record in records)
     assert surrogates or [record for _, record in folder.jsonl("f")] == records

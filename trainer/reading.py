@@ -47,11 +47,14 @@ class Folder:
         """The files that match; one at least.
 
         Raises:
-          UserError: there is none.
+          UserError: there is none, or one is empty.
         """
         found = self._matches(pattern)
         if not found:
             raise UserError(f"{self.path / pattern}: no such file")
+        for path in found:
+            if not path.stat().st_size:
+                raise UserError(f"{path}: the file is empty; fetch it again")
         return found
 
     def json(self, pattern: str) -> Iterator[Row]:
