@@ -60,8 +60,12 @@ class Gathering:
         """Opens problems that wait, as far as there is room."""
         while self._waiting and sum(one.pending for one, _ in self._open) < self._batch > len(self._open):
             problem, future = self._waiting.popleft()
-            if not future.done():
+            if future.done():
+                continue
+            try:
                 self._open.append((self._start(problem), future))
+            except Exception as error:  # of a strategy of the user's: the others need not know
+                future.set_exception(error)
 
     def _step(self, opened: list[Tournament]) -> dict[Tournament, Ranking]:
         self._ask(opened)

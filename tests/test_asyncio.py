@@ -9,7 +9,8 @@ import pytest
 
 from flame_rank import Problem, Ranking, Reranker
 from flame_rank.errors import UserError
-from strategies.base import FloatArray, IntArray
+from strategies import RoundRobin
+from strategies.base import FloatArray, IntArray, Schedule
 
 
 class Longer:
@@ -95,6 +96,22 @@ def test_a_mistake_reaches_all_who_wait_and_the_next_ones_are_served() -> None:
         )
         assert [type(one) for one in found] == [UserError, UserError]
         assert (await reranker.arank("good", ["a", "bb"])).order == [1, 0]
+
+    asyncio.run(run())
+
+
+def test_a_strategy_that_fails_at_once_reaches_its_caller() -> None:
+    def refuses(n: int, rng: np.random.Generator) -> Schedule:
+        if n == 3:
+            raise ValueError("three are too many")
+        return RoundRobin().schedule(n, rng)
+
+    reranker = Reranker(Longer(), refuses)
+
+    async def run() -> None:
+        calls = reranker.arank("p", ["a", "bb"]), reranker.arank("p", ["a", "bb", "ccc"])
+        found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
+        assert isinstance(found[0], Ranking) and isinstance(found[1], ValueError)
 
     asyncio.run(run())
 

@@ -1,5 +1,6 @@
 """Fetching releases, from a server of the test's own that has Hugging Face's addresses."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -36,6 +37,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None, str | None]] = []
         self.cut: int | None = None
         self.tags: dict[str, str] = {}
+        self.elsewhere: dict[str, str] = {}
+        self.measured = True
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -53,12 +56,23 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         content = self.server.files[path]
+        if path in self.server.elsewhere:  # as Hugging Face sends one on to its store
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere[path])
+            self.send_header("X-Linked-ETag", f'"{self.server.tags[path]}"')
+            self.end_headers()
+            return
+        packs = "gzip" in self.headers.get("Accept-Encoding", "")  # as servers of text do
+        content = gzip.compress(content) if packs else content
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         if wanted and start >= len(content):
             self.send_error(416)
             return
         self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if packs:
+            self.send_header("Content-Encoding", "gzip")
+        if self.server.measured:
+            self.send_header("Content-Length", str(len(content) - start))
         if self.path in self.server.tags:
             self.send_header("X-Linked-ETag", f'"{self.server.tags[self.path]}"')
         self.end_headers()
@@ -116,6 +130,25 @@ def test_it_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     fetch(one)
     assert one.to.read_bytes() == CONTENT
     assert [wanted for _, wanted, _ in server.asked] == [None, "bytes=3000-", "bytes=6000-", "bytes=9000-"]
+
+
+def test_a_server_that_does_not_say_how_much_comes(server: Server, tmp_path: Path) -> None:
+    server.files["/f"], server.measured = CONTENT, False
+    (tmp_path / "f.part").write_bytes(CONTENT[:3000])
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_the_sum_is_stated_where_one_is_sent_on(server: Server, tmp_path: Path) -> None:
+    server.files |= {"/f": b"", "/store": CONTENT}
+    server.elsewhere["/f"] = "/store"
+    for stated, right in ((hashlib.sha256(CONTENT).hexdigest(), True), ("0" * 64, False)):
+        server.tags["/f"], one = stated, Download(address=f"{server.address}/f", to=tmp_path / stated[:8])
+        if right:
+            fetch(one)
+            continue
+        with pytest.raises(UserError, match="upstream says 0000"):
+            fetch(one)
 
 
 def test_a_whole_part_needs_no_more(server: Server, tmp_path: Path) -> None:

@@ -73,30 +73,35 @@ def fetch(download: Download) -> None:
     part = download.to.with_name(download.to.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, of which the rest can be asked for
+    if have:
+        headers["Range"] = f"bytes={have}-"
     if download.token:
         headers["Authorization"] = f"Bearer {download.token}"
     try:
         with httpx.stream("GET", download.address, headers=headers, follow_redirects=True, timeout=_WAIT) as reply:
             if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:  # all of it is there
-                total = have
+                total: int | None = have
             else:
                 _check(reply.status_code, download)
                 if reply.status_code != httpx.codes.PARTIAL_CONTENT:
                     have = 0  # it came from the beginning
-                total = have + int(reply.headers.get("Content-Length", 0))
-                bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
+                length = reply.headers.get("Content-Length")
+                total = None if length is None else have + int(length)
+                bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
                 with bar, part.open("ab" if have else "wb") as file:
                     for chunk in reply.iter_raw():  # as it comes: what is kept back would be lost
                         file.write(chunk)
                         bar.update(len(chunk))
-            wanted = download.sha256 or _stated(reply.headers)
+            # Hugging Face states it where it sends one on to where the file lies.
+            said = [_stated(answer.headers) for answer in (*reply.history, reply)]
+            wanted = download.sha256 or next(filter(None, said), None)
     except httpx.HTTPError as error:
         raise UserError(
             f"{download.address}: {error or type(error).__name__}; run it again, it goes on where it broke off"
         ) from error
     size = part.stat().st_size
-    if total and size != total:
+    if total is not None and size != total:
         raise UserError(f"{download.address}: {size} of {total} bytes came; run it again")
     if wanted and (digest := _sha256(part)) != wanted:
         part.unlink()
