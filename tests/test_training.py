@@ -278,6 +278,7 @@ def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Bas
     assert all(np.array_equal(one[name], other[name]) for name in one)
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "parts" / "step-0000006" / "adapter" / "adapter_config.json").exists() == bool(rank)
     whole = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == whole
     assert [path.name for path in sorted((tmp_path / "parts").glob("step-*"))] == ["step-0000006"]
@@ -419,6 +420,7 @@ def test_a_mixture_of_ones_own(small: list[object], tmp_path: Path) -> None:
     done = run(*small, "--mixture", tmp_path / "m.csv")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "hh-harmless" not in done.stderr
+    assert "1 of the mixture's 3 tasks are not under " in done.stderr
 
 
 @pytest.mark.parametrize(

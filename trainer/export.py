@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from tqdm import tqdm
@@ -15,6 +15,8 @@ from trainer.collection import Counts, examples
 from trainer.contact import Held, apart, evaluation_texts
 from trainer.tasks import TASKS
 from trainer.tasks.base import Task
+
+_Put: TypeAlias = Callable[[Iterable[dict[str, Any]], Path], None]  # writes a shard
 
 
 def write(
@@ -44,6 +46,7 @@ def write(
     """
     if out.exists():
         raise UserError(f"{out}: is there already; name a new folder")
+    put = _jsonl if form == "jsonl" else _parquet()
     held = Held(evaluation_texts(TASKS, data))
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -71,7 +74,7 @@ def write(
                 say(f"{task.name}: {left[task.name]} examples share text with an evaluation task and are left out")
 
     try:
-        _shards(records(), part / "data", form, shard)
+        _shards(records(), part / "data", put, form, shard)
         (part / "README.md").write_text(_card(tasks, rows, left, form), encoding="utf-8")
         part.rename(out)
     except OSError as error:
@@ -79,25 +82,33 @@ def write(
     say(f"{out}: {sum(rows.values())} examples of {len(rows)} tasks")
 
 
-def _shards(records: Iterator[dict[str, Any]], folder: Path, form: str, size: int) -> None:
-    encode = msgspec.json.Encoder().encode
-    first = next(records, None)
+def _shards(records: Iterator[dict[str, Any]], folder: Path, put: _Put, form: str, size: int) -> None:
     for number in count():
+        part = islice(records, size)
+        first = next(part, None)
         if first is None:
             return
-        name = folder / f"train-{number:05d}"
-        if form == "jsonl":
-            with name.with_suffix(".jsonl").open("wb") as file:
-                file.write(encode(first) + b"\n")
-                for _, record in zip(range(size - 1), records, strict=False):
-                    file.write(encode(record) + b"\n")
-        else:
-            import pyarrow
-            from pyarrow import parquet
+        put(chain([first], part), folder / f"train-{number:05d}.{form}")
 
-            batch = [first, *(record for _, record in zip(range(size - 1), records, strict=False))]
-            parquet.write_table(pyarrow.Table.from_pylist(batch), name.with_suffix(".parquet"))
-        first = next(records, None)
+
+def _jsonl(records: Iterable[dict[str, Any]], file: Path) -> None:
+    encode = msgspec.json.Encoder().encode
+    with file.open("wb") as lines:
+        for record in records:
+            lines.write(encode(record) + b"\n")
+
+
+def _parquet() -> _Put:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError("--format parquet takes pyarrow; pip install 'flame-rank[data]'") from error
+
+    def put(records: Iterable[dict[str, Any]], file: Path) -> None:
+        parquet.write_table(pyarrow.Table.from_pylist(list(records)), file)
+
+    return put
 
 
 def _card(tasks: Sequence[Task], rows: Mapping[str, int], left: Mapping[str, int], form: str) -> str:

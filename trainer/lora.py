@@ -1,6 +1,7 @@
 """Low-rank adaptation (Hu et al. 2021): a frozen weight W [out, in] plus (alpha / rank) B A, of which A [rank, in] and
 B [out, rank] are trained. Saved merged into W, or in the names of the library PEFT."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,8 +44,6 @@ def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> P
 
 def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
     """Writes adapter_config.json and adapter_model.safetensors, as PEFT reads them."""
-    import json
-
     rank = next(iter(adapters.values()))["A"].shape[0]
     modules = sorted({name.rsplit(".", 2)[-2] for name in adapters})
     config = {

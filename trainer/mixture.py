@@ -9,6 +9,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from flame_rank.errors import UserError
 from trainer.tasks.base import Task
@@ -37,6 +38,9 @@ class Rating:
     score: float
 
 
+Ratings: TypeAlias = Mapping[str, Mapping[str, Rating]]  # task -> category -> what was measured
+
+
 def flame(found: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0) -> dict[str, float]:
     """The weights of FLAMe.
 
@@ -52,7 +56,7 @@ def flame(found: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0)
     return {name: min(count, cap) ** (1 / temperature) for name, count in found.items() if count}
 
 
-def flame_rm(found: Mapping[str, int], ratings: Mapping[str, Mapping[str, Rating]]) -> dict[str, float]:
+def flame_rm(found: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
     """The weights of FLAMe-RM, for the tasks that have examples.
 
     Args:

@@ -10,6 +10,7 @@ import click
 from trainer.collection_command import MAX_BAD, count
 
 if TYPE_CHECKING:
+    from trainer.mixture import Ratings
     from trainer.tasks.base import Task
 
 _DATA = click.option(
@@ -78,8 +79,9 @@ def mixture(
     from trainer.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
+    rated = read_stated_ratings(kind, ratings)
     found = count(tasks, data, max_bad)
-    weights = weigh(kind, found, ratings, cap, temperature)
+    weights = weigh(found, rated, cap, temperature)
     total = sum(weights.values())
     width = max(map(len, weights), default=4)
     click.echo(f"{'task':{width}}  {'examples':>9}  {'weight':>9}  {'share':>7}")
@@ -130,35 +132,48 @@ def export(
     from trainer.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
+    rated = read_stated_ratings(kind, ratings)
     found = count(tasks, data, max_bad)
-    weights = weigh(kind, found, ratings, cap, temperature)
+    weights = weigh(found, rated, cap, temperature)
     here = [task for task in tasks if task.name in weights]
     write(here, weights, data, out, form=form, shard=shard, max_bad=max_bad, say=lambda s: click.echo(s, err=True))
 
 
-def weigh(
-    kind: str, found: Mapping[str, int], ratings: Path | None, cap: int | None, temperature: float
-) -> dict[str, float]:
-    """The weights of a mixture by its name.
+def read_stated_ratings(kind: str, ratings: Path | None) -> "Ratings | None":
+    """The ratings that a mixture of this name needs, None where it needs none: read before anything that takes long.
 
     Raises:
-      UserError: nothing is found, or flame-rm has no ratings, or they are not as said.
+      UserError: flame-rm has none, or they are not as said, or another mixture has some.
     """
     from flame_rank.errors import UserError
-    from trainer.mixture import CAP, flame, flame_rm, read_ratings
+    from trainer.mixture import read_ratings
+
+    if kind != "flame-rm":
+        if ratings is not None:
+            raise UserError("--ratings is for --mixture flame-rm")
+        return None
+    if ratings is None:
+        raise UserError(
+            "--ratings FILE: flame-rm weighs tasks by what tail patches measured; the paper publishes no ratings, and "
+            "`flame-train tail-patch` makes them"
+        )
+    return read_ratings(ratings)
+
+
+def weigh(
+    found: Mapping[str, int], rated: "Ratings | None", cap: int | None = None, temperature: float = 1.0
+) -> dict[str, float]:
+    """The weights of flame-rm where there are ratings, otherwise of flame.
+
+    Raises:
+      UserError: nothing is found, or a task has no rating.
+    """
+    from flame_rank.errors import UserError
+    from trainer.mixture import CAP, flame, flame_rm
 
     if not any(found.values()):
         raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
-    if kind == "flame-rm":
-        if ratings is None:
-            raise UserError(
-                "--ratings FILE: flame-rm weighs tasks by what tail patches measured; the paper publishes no ratings, "
-                "and `flame-train tail-patch` makes them"
-            )
-        return flame_rm(found, read_ratings(ratings))
-    if ratings is not None:
-        raise UserError("--ratings is for --mixture flame-rm")
-    return flame(found, cap=cap or CAP, temperature=temperature)
+    return flame(found, cap=cap or CAP, temperature=temperature) if rated is None else flame_rm(found, rated)
 
 
 def _shares(tasks: "Sequence[Task]", weights: Mapping[str, float]) -> dict[str, dict[str, float]]:

@@ -124,6 +124,8 @@ class Training:
         shutil.rmtree(part, ignore_errors=True)
         self.base.save(self.params(), part)
         leaves = self.state if self.recipe.lora else self.state.optimiser
+        if self.recipe.lora:
+            lora.save_peft(self.state.trained, str(self.base.folder), part / "adapter")
         arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(leaves))}
         checkpoint.save(arrays | {"step": np.array(self.done)}, part / _MOMENTS)
         part.rename(folder)

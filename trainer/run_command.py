@@ -150,10 +150,7 @@ def prepared(
     except ValueError as error:
         raise UserError(str(error)) from error
     model = models.load(base, mesh, template=template)
-    if (
-        recipe.max_input + (recipe.max_target if model.joined else 0) > model.longest
-        and recipe.max_input >= model.longest
-    ):
+    if recipe.max_input >= model.longest:
         raise UserError(f"--max-input {recipe.max_input}: the model has {model.longest} positions")
     return model, recipe, mesh
 
@@ -175,10 +172,12 @@ def read_mixture(
     from trainer.collection import is_there
     from trainer.contact import Held, evaluation_texts
     from trainer.mixture import read_weights, trained_on
-    from trainer.mixture_command import weigh
+    from trainer.mixture_command import read_stated_ratings, weigh
+    from trainer.recipe import STEPS
     from trainer.tasks import TASKS, by_name
 
-    stated = None if mixture in STATED else read_weights(Path(mixture))
+    stated = None if mixture in STEPS else read_weights(Path(mixture))
+    rated = None if stated else read_stated_ratings(mixture, ratings)
     if stated is None:
         tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
     else:
@@ -186,17 +185,16 @@ def read_mixture(
     here = [task for task in tasks if is_there(task, data)]
     if not here:
         raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
+    if missing := len(tasks) - len(here):
+        say(f"{missing} of the mixture's {len(tasks)} tasks are not under {data}")
     held = Held(evaluation_texts(TASKS, data))
     rows = []
     for task in here:
         rows.append(read_rows(model, recipe, task, data, out, max_bad, held=held))
         say(f"{task.name}: {len(rows[-1])} examples, {rows[-1].cut} of them cut")
     found = {one.task: len(one) for one in rows}
-    weights = {name: stated[name] for name in found} if stated else weigh(mixture, found, ratings, None, 1.0)
+    weights = {name: stated[name] for name in found} if stated else weigh(found, rated)
     return rows, weights
-
-
-STATED = ("flame", "flame-rm")
 
 
 def read_rows(
