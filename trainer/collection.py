@@ -62,6 +62,7 @@ class Counts:
       ties: pairs without a better one, left out.
       hollow: examples with an empty response or target, or two equal responses, left out.
       first_bad: the first bad record: where it stands, and why.
+      labels: how often each label is the right one.
     """
 
     records: int = 0

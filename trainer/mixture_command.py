@@ -7,56 +7,57 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flame_rank.options import together
 from trainer.collection_command import MAX_BAD, count
 
 if TYPE_CHECKING:
     from trainer.mixture import Ratings
     from trainer.tasks.base import Task
 
-_DATA = click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The data sets, a folder each, as released.",
-)
-_MIXTURE = click.option(
-    "--mixture",
-    "kind",
-    type=click.Choice(["flame", "flame-rm"]),
-    default="flame",
-    show_default=True,
-    help="The paper's two (section 3.4).",
-)
-_RATINGS = click.option(
-    "--ratings",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="For flame-rm: what tail patches measured, CSV with task, category, rating and score.",
-)
-_LICENCE = click.option(
-    "--licence", type=click.Choice(["any", "permissive"]), default="any", show_default=True, help="Of the data sets."
-)
-_EXTRA = click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too.")
-_CAP = click.option("--cap", type=click.IntRange(min=1), help="Examples of a task that count; without it, 65536.")
-_TEMPERATURE = click.option(
-    "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Of flame's weights; higher, and small tasks come more often.",
+_MIXTURE = together(  # what is mixed, and how
+    click.option(
+        "--data",
+        required=True,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="The data sets, a folder each, as released.",
+    ),
+    click.option(
+        "--mixture",
+        "kind",
+        type=click.Choice(["flame", "flame-rm"]),
+        default="flame",
+        show_default=True,
+        help="The paper's two (section 3.4).",
+    ),
+    click.option(
+        "--ratings",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="For flame-rm: what tail patches measured, CSV with task, category, rating and score.",
+    ),
+    click.option(
+        "--licence",
+        type=click.Choice(["any", "permissive"]),
+        default="any",
+        show_default=True,
+        help="Of the data sets.",
+    ),
+    click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too."),
+    click.option("--cap", type=click.IntRange(min=1), help="Examples of a task that count; without it, 65536."),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Of flame's weights; higher, and small tasks come more often.",
+    ),
+    MAX_BAD,
 )
 
 
 @click.command()
-@_DATA
 @_MIXTURE
-@_RATINGS
-@_LICENCE
-@_EXTRA
-@_CAP
-@_TEMPERATURE
-@MAX_BAD
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Shares by kind and capability."
 )
@@ -96,14 +97,7 @@ def mixture(
 
 
 @click.command()
-@_DATA
 @_MIXTURE
-@_RATINGS
-@_LICENCE
-@_EXTRA
-@_CAP
-@_TEMPERATURE
-@MAX_BAD
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where it goes; a new folder."
 )

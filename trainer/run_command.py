@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from flame_rank.options import together
 from trainer.collection_command import MAX_BAD
 
 if TYPE_CHECKING:
@@ -17,19 +18,7 @@ if TYPE_CHECKING:
     from trainer.run import Training
 
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-RECIPE = _together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
+RECIPE = together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
     click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1)),
     click.option("--rate", default=1e-4, show_default=True, type=click.FloatRange(min=0, min_open=True)),
     click.option(

