@@ -325,3 +325,13 @@ def test_by_name_passes_options_and_names_the_nearest() -> None:
 def test_importing_strategies_imports_no_numpy() -> None:
     code = "import strategies, sys; strategies.NAMES; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_confidence_stops_when_two_rounds_in_a_row_are_sure() -> None:
+    clear = perfect(20.0 * np.arange(16))
+    _, asked = play(Active(confidence=0.9), clear)
+    assert len(asked) == 64 + 8  # four comparisons a candidate, and one round more
+    _, asked = play(Active(confidence=0.9), np.zeros((16, 16)))
+    assert len(asked) == 240  # never sure
+    _, asked = play(Active(confidence=0.9, budget=40), clear)
+    assert len(asked) == 40

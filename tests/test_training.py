@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from checkpoints import VARIANTS, write_checkpoint
 from click.testing import CliRunner
@@ -33,7 +34,7 @@ from trainer.corpus import Rows, build, encode
 from trainer.evaluate import accuracy
 from trainer.recipe import Recipe, optimiser
 from trainer.run import Kept, Training, arrange, train
-from trainer.step import dropout, losses, sums
+from trainer.step import State, dropout, losses, make, sums
 from trainer.tasks.base import DataSet, Pair, Release, Task
 
 MESH = sharding.mesh(devices=jax.devices()[:1])
@@ -192,6 +193,25 @@ def test_dropout_is_drawn_row_by_row() -> None:
     assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
     many = np.asarray(dropout(key, jnp.arange(64), 0.25)(jnp.ones((64, 16, 16))))
     assert abs((many == 0).mean() - 0.25) < 0.02
+
+
+def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, rows: Rows) -> None:
+    # Adam does not see the scale of a gradient: here the step is the gradient itself.
+    own = fresh(base)
+    program = make(base.graph, lambda trained, _: trained, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    batch = arrange(some(rows, 0, 1, 2, 3), 2, joined=True)
+    state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
+    whole = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
+
+    def mean(params: Any) -> jax.Array:
+        one = sums(nnx.merge(base.graph, params), whole)
+        return one.loss / one.tokens
+
+    value, gradient = jax.value_and_grad(mean)(base.params)
+    assert float(found.loss) == pytest.approx(float(value), rel=1e-5)
+    before, after, wanted = flat(base.params), flat(state.trained), flat(gradient)
+    for name in wanted:
+        np.testing.assert_allclose(before[name] - after[name], wanted[name], atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
