@@ -70,19 +70,26 @@ def calibration(said: FloatArray, true: FloatArray) -> tuple[float, float]:
 def plot(rows: list[dict[str, Any]], file: Path) -> None:
     """Quality against comparisons, a panel for each judge and N."""
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     panels = sorted({(row["judge"], row["n"]) for row in rows})
     sizes = sorted({n for _, n in panels})
     names = sorted({judge for judge, _ in panels})
+    shown = list(dict.fromkeys(row["strategy"] for row in rows))
     figure, axes = plt.subplots(len(names), len(sizes), figsize=(5 * len(sizes), 4 * len(names)), squeeze=False)
     for judge, n in panels:
         panel = axes[names.index(judge), sizes.index(n)]
         panel.set(title=f"{judge} judge, N = {n}", xscale="log", xlabel="comparisons", ylabel="the pick is right")
         for row in rows:
             if (row["judge"], row["n"]) == (judge, n):
-                panel.plot(row["comparisons"], row["right"], "o")
-                panel.annotate(row["strategy"], (row["comparisons"], row["right"]), fontsize=7)
-    figure.tight_layout()
+                place = shown.index(row["strategy"])
+                panel.plot(row["comparisons"], row["right"], "os^DvPX"[place % 7], color=f"C{place % 10}", alpha=0.8)
+    marks = [
+        Line2D([], [], marker="os^DvPX"[k % 7], color=f"C{k % 10}", linestyle="", label=name)
+        for k, name in enumerate(shown)
+    ]
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.9 / figure.get_figheight()))
+    figure.legend(handles=marks, loc="upper center", ncols=6)
     figure.savefig(file)
 
 
