@@ -28,7 +28,7 @@ from trainer.tasks import TASKS
 # Layers, width, width of the MLP, heads, heads of keys and values, size of the vocabulary.
 SIZES = {
     "1m": (2, 128, 256, 4, 2, 2048),
-    "10m": (6, 256, 768, 4, 2, 8192),
+    "10m": (8, 288, 896, 4, 2, 8192),
     "30m": (8, 448, 1280, 7, 7, 16384),
     "100m": (12, 640, 2048, 10, 5, 32000),
 }

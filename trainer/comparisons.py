@@ -1,19 +1,29 @@
-"""Human judgements as comparisons: one function a data set, from the files of its release.
+"""What the default judge learns from: the collection's tasks as comparisons of two answers to one prompt.
 
-The default judge learns from permissive data only. The list at the end is all of it that is read today.
+Of pairwise tasks that is what they are. Where annotators rated or classified single answers, two answers to one prompt
+make a comparison if their labels lie apart.
 """
 
-import errno
-import json
-import os
+import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-from flame_rank.errors import UserError
+from trainer.collection import Example, examples
+from trainer.tasks import by_name
+from trainer.tasks.base import RESPONSES
+
+EACH = 120  # comparisons of one prompt at most: all pairs of sixteen answers
+
+# What labels that are no numbers say of an answer; one that is not here says nothing of its worth.
+WORTH: Mapping[str, float] = {
+    **{"yes": 1, "no": 0, "consistent": 2, "inconsistent": 0},
+    **{"entailment": 2, "neutral": 1, "contradiction": 0},
+    **{"supports": 2, "not enough info": 1, "refutes": 0},
+    **{"partial hallucination": 1, "hallucination": 0},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,159 +35,94 @@ class Comparison:
     worse: str
 
 
-def files(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder whose names match, in order; one at least.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Tasks of the collection that are learned from together.
+
+    Attributes:
+      tasks: their names, all of permissive licence. Where several rate one answer, their mean counts.
+      ask: the prompt as a user would write it, with the numbers of the context's fields; the answer is the last one.
+      margin: how far apart the labels of two answers are, at least.
+      weight: how often it is drawn, relative to the others.
+      free: answers are whole replies in prose, so that a damaged one is worse (trainer/damage.py).
+      sampled: the answers to one prompt are samples of models, as those that a judge is given.
+    """
+
+    tasks: tuple[str, ...]
+    ask: str = "{0}"
+    margin: float = 1.0
+    weight: float = 1.0
+    free: bool = False
+    sampled: bool = False
+
+
+_SUMMEVAL = tuple(f"summeval-{axis}" for axis in ("coherence", "consistency", "fluency", "relevance"))
+
+SOURCES: Mapping[str, Source] = {
+    "pandalm": Source(tasks=("pandalm",), ask="{0}\n{1}", weight=3, free=True, sampled=True),
+    "prd-vicuna": Source(tasks=("prd-vicuna",), weight=3, free=True, sampled=True),
+    "fine-grained-rlhf": Source(
+        tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", weight=3, free=True, sampled=True
+    ),
+    "hh-harmless": Source(tasks=("hh-harmless",), weight=3, free=True, sampled=True),
+    "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, sampled=True),
+    "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}"),
+    "summeval": Source(tasks=_SUMMEVAL, ask="Summarize:\n{0}", margin=0.5, weight=2, sampled=True),
+    "summary-facts": Source(tasks=("summac-polytope", "summedits"), ask="Summarize:\n{0}"),
+    "lens": Source(tasks=("lens-overall",), ask="Simplify:\n{0}", margin=2),
+    "lens-aspects": Source(tasks=("lens-adequacy", "lens-fluency", "lens-simplicity"), ask="Simplify:\n{0}"),
+    "feedbackqa": Source(tasks=("feedbackqa",), weight=2, free=True),
+    "dialogue": Source(tasks=("topical-chat-overall", "persona-chat-overall"), ask="{0}\n\n{1}", weight=2, free=True),
+    "dialogue-facts": Source(tasks=("q2", "faithdial-audit", "dialfact"), ask="{1}\n\n{0}"),
+    "data-to-text": Source(
+        tasks=("sfres-informativeness", "sfres-naturalness", "sfhot-informativeness", "sfhot-naturalness"),
+        ask="Say this in words:\n{0}",
+    ),
+    "inference": Source(tasks=("esnli", "mnli", "nli-new-protocols"), ask="{0}\n\nWhat follows from this?"),
+    "biographies": Source(tasks=("wikibio-hallucination",), ask="Tell of this person's life:\n{0}"),
+}
+
+
+def read(source: Source, data: Path) -> list[Comparison]:
+    """The comparisons of a source whose data sets are under `data`.
 
     Raises:
-      FileNotFoundError: there is none.
+      UserError: a data set is not there, or not as released.
     """
-    found = sorted(folder.glob(pattern))
-    if not found:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / pattern))
+    found: list[Comparison] = []
+    rated: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for task in map(by_name, source.tasks):
+        for example in examples(task, data):
+            if task.kind == "pairwise":
+                found.append(_compared(source, example))
+            elif (worth := _worth(example.label)) is not None:
+                *context, answer = example.values
+                rated[source.ask.format(*context).strip()][answer].append(worth)
+    for prompt, answers in rated.items():
+        means = [(sum(worths) / len(worths), answer) for answer, worths in answers.items() if answer.strip()]
+        found += _some([Comparison(prompt=prompt, better=b, worse=w) for b, w in _apart(means, source.margin)], prompt)
     return found
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The records of a JSONL file.
-
-    Raises:
-      UserError: a line is not JSON.
-    """
-    lines = enumerate(_text(path).split("\n"), start=1)
-    return [_decode(line, f"{path}:{number}") for number, line in lines if line.strip()]
+def _compared(source: Source, example: Example) -> Comparison:
+    *context, first, second = example.values
+    # A task with one field fewer than the source's prompt leaves the last one empty.
+    prompt = source.ask.format(*context, *[""] * len(RESPONSES)).strip()
+    better, worse = (first, second) if example.label == "A" else (second, first)
+    return Comparison(prompt=prompt, better=better, worse=worse)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-      UserError: it is not JSON.
-    """
-    return _decode(_text(path), str(path))
+def _worth(label: str) -> float | None:
+    return WORTH.get(label, float(label) if label.isdecimal() else None)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+def _apart(rated: Sequence[tuple[float, str]], margin: float) -> Iterator[tuple[str, str]]:
+    for (a, first), (b, second) in combinations(rated, 2):
+        if abs(a - b) >= margin:
+            yield (first, second) if a > b else (second, first)
 
 
-def _decode(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where}: not whole JSON ({error})") from error
-
-
-def majority(votes: Sequence[int]) -> int:
-    """The sum of votes of +1 (the first), -1 (the second) and 0 (a tie): its sign is the verdict."""
-    return sum(votes)
-
-
-_VOTE = {1: 1, 2: -1, 0: 0}  # the first better, the second better, a tie
-
-
-def pandalm(data: Path) -> Iterator[Comparison]:
-    """PandaLM's test set (Apache-2.0): three annotators, 0 = tie, 1 or 2 = the better response; ties are left out."""
-    for record in read_json(data / "extra_pandalm_testset" / "testset-v1.json"):
-        verdict = majority([_VOTE[record[f"annotator{i}"]] for i in (1, 2, 3)])
-        if verdict:
-            prompt = "\n".join(filter(None, [record["instruction"], record["input"]]))
-            pair = str(record["response1"]), str(record["response2"])  # one answer is a bare true in the release
-            better, worse = pair if verdict > 0 else pair[::-1]
-            yield Comparison(prompt=prompt, better=better, worse=worse)
-
-
-def prd_vicuna(data: Path) -> Iterator[Comparison]:
-    """PRD's Vicuna80 (MIT): nine models' answers to 80 questions; votes 1, 2 and 3 = tie, several a pair."""
-    folder = data / "prd_vicuna80"
-    answers: dict[str, dict[int, str]] = {}
-    for path in files(folder / "generations", "answer_*.jsonl"):
-        answers[path.stem] = {r["question_id"]: r["text"] for r in read_lines(path)}
-    for path in files(folder / "qlora_generations", "*.jsonl"):
-        size = path.name.split("b-")[0].replace("30", "33")  # the ratings call the 30b model 33b
-        answers[f"answer_guanaco-{size}b"] = {r["question_id"]: r["generation"] for r in read_lines(path)}
-    votes: dict[tuple[int, str, str, str], list[int]] = defaultdict(list)
-    for path in files(folder / "ratings-human", "*.jsonl"):
-        first, second = path.name.split("-human-reviewer")[0].split("-vs-")
-        for name in (first, second):
-            if name not in answers:
-                raise UserError(f"{path}: {name}.jsonl, whose answers it rates, is not there")
-        for record in read_lines(path):
-            vote = {1: 1, 2: -1, 3: 0}[record["score"]]
-            sign = 1 if first < second else -1
-            key = record["question_id"], record["text"], *sorted((first, second))
-            votes[key].append(sign * vote)
-    for (question, text, first, second), cast in votes.items():
-        verdict = majority(cast)
-        pair = answers[first].get(question, ""), answers[second].get(question, "")
-        if verdict and all(pair):
-            better, worse = pair if verdict > 0 else pair[::-1]
-            yield Comparison(prompt=text, better=better, worse=worse)
-
-
-def fine_grained_rlhf(data: Path) -> Iterator[Comparison]:
-    """Fine-grained RLHF's development part (Apache-2.0): four answers from passages, six preferences of 0, 1, 2."""
-    for record in read_json(data / "fine_grained_rlhf" / "dev_feedback.json"):
-        passages = "\n".join(" ".join(passage[1:3]) for passage in record["passages"][:3])
-        prompt = f"{record['question']}\n\n{passages}"
-        answers = [record[f"prediction {i}"] for i in (1, 2, 3, 4)]
-        for (i, j), preferred in zip(combinations(range(4), 2), record["preference"], strict=True):
-            if verdict := _VOTE[preferred]:
-                better, worse = (i, j) if verdict > 0 else (j, i)
-                yield Comparison(prompt=prompt, better=answers[better], worse=answers[worse])
-
-
-_MODELS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-
-
-def gsm8k(data: Path) -> Iterator[Comparison]:
-    """GSM8K's example solutions (MIT): four models a question, right where the final answer is; each right solution
-    against each wrong one."""
-    for record in read_lines(data / "gsm8k" / "example_model_solutions.jsonl"):
-        solutions = [record[model] for model in _MODELS]
-        for good in solutions:
-            for bad in solutions:
-                if good["is_correct"] and not bad["is_correct"]:
-                    yield Comparison(prompt=record["question"], better=good["solution"], worse=bad["solution"])
-
-
-_TURN = "\n\nAssistant:"
-
-
-def hh_harmless(data: Path) -> Iterator[Comparison]:
-    """HH-RLHF harmless-base, its test part (MIT): two transcripts that differ in their last reply."""
-    for record in read_lines(data / "hh_rlhf_harmless" / "harmless-base_test.jsonl"):
-        chosen, rejected = record["chosen"], record["rejected"]
-        prompt, _, better = chosen.rpartition(_TURN)
-        other, _, worse = rejected.rpartition(_TURN)
-        if prompt == other and better != worse:  # a few transcripts part ways earlier
-            yield Comparison(prompt=prompt.strip(), better=better.strip(), worse=worse.strip())
-
-
-_AXES = ("coherence", "consistency", "fluency", "relevance")
-_MARGIN = 0.5  # points of five, in the mean over the axes: smaller differences are within the annotators' noise
-
-
-def summeval(data: Path) -> Iterator[Comparison]:
-    """SummEval's expert scores (MIT): sixteen summaries a text; pairs whose mean scores are `_MARGIN` apart."""
-    for record in read_json(data / "summeval" / "bartscore_SummEval_data.converted.json").values():
-        rated = [
-            (sum(system["scores"][axis] for axis in _AXES) / len(_AXES), system["sys_summ"])
-            for system in record["sys_summs"].values()
-        ]
-        for (a, first), (b, second) in combinations(rated, 2):
-            if abs(a - b) >= _MARGIN and first != second:
-                better, worse = (first, second) if a > b else (second, first)
-                yield Comparison(prompt=f"Summarize:\n{record['src']}", better=better, worse=worse)
-
-
-COMPARISONS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
-    "pandalm": pandalm,
-    "prd-vicuna": prd_vicuna,
-    "fine-grained-rlhf": fine_grained_rlhf,
-    "hh-harmless": hh_harmless,
-    "gsm8k": gsm8k,
-    "summeval": summeval,
-}
+def _some(comparisons: list[Comparison], prompt: str) -> list[Comparison]:
+    if len(comparisons) <= EACH:
+        return comparisons
+    return random.Random(prompt).sample(comparisons, EACH)

@@ -18,8 +18,8 @@ from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import RowTokenizer
 from trainer import ablation
 from trainer.combine import SOURCES, Judged, draw, group, learn
-from trainer.comparisons import COMPARISONS, Comparison
-from trainer.contact import Held, humaneval_texts, pools_without_contact, without_contact
+from trainer.comparisons import SOURCES, Comparison, read
+from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
 from trainer.fit import Recipe, fit
 from trainer.pools import Pool, read_pools
 from trainer.sampling import Mixture, held_out
@@ -44,19 +44,13 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
     Raises:
       UserError: something is missing from `data` or `init`, or the start is another one.
     """
-    data = data / "train" if (data / "train").is_dir() else data
     start, tokenizer = _read_start(init, recipe)
     out.mkdir(parents=True, exist_ok=True)
     _same_run(out / "recipe.json", recipe)
-    try:
-        evaluated = Held(humaneval_texts())
-        tasks = {name: without_contact(read(data), evaluated) for name, read in COMPARISONS.items()}
-        say(f"read {sum(map(len, tasks.values()))} comparisons of {len(tasks)} tasks; running the programs of MBPP")
-        pools = pools_without_contact(read_pools(data, seed=recipe.seed), evaluated)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename} is not there; --data is the folder of the data sets, a folder each, as released"
-        ) from error
+    evaluated = Held(evaluation_texts(TASKS, data))
+    sources = {name: without_contact(read(source, data), evaluated) for name, source in SOURCES.items()}
+    say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
+    pools = pools_without_contact(read_pools(data / "train" if (data / "train").is_dir() else data, seed=recipe.seed), evaluated)
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     if not (out / WEIGHTS).exists():
         state = out / "training.safetensors"

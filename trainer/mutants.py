@@ -37,6 +37,8 @@ _CALLS = {
 
 def _damages(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
     """Every single change that can be made to a tree, as a function that makes it."""
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own = stored | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}  # names that may be confused
 
     def replace(field: list[ast.stmt], at: int, new: list[ast.stmt]) -> Callable[[random.Random], None]:
         return lambda rng: field.__setitem__(slice(at, at + 1), new)
@@ -58,6 +60,12 @@ def _damages(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
             yield lambda rng, n=node: setattr(n, "id", _CALLS[n.id])  # type: ignore[misc]
         elif isinstance(node, ast.UnaryOp):
             yield lambda rng, n=node: setattr(n, "op", ast.Not())  # type: ignore[misc]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and len(own - {node.id}) and node.id in own:
+            yield lambda rng, n=node: setattr(n, "id", rng.choice(sorted(own - {n.id})))  # type: ignore[misc]
+        elif isinstance(node, ast.Call) and len(node.args) > 1:
+            yield lambda rng, n=node: n.args.insert(0, n.args.pop(1))  # type: ignore[misc]
+        elif isinstance(node, ast.Slice) and node.lower is not None and node.upper is None:
+            yield lambda rng, n=node: n.__dict__.update(lower=None, upper=n.lower)  # type: ignore[misc]
         for field in ("body", "orelse"):
             block = getattr(node, field, None)
             if not isinstance(block, list) or isinstance(node, ast.Module):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
-from trainer.comparisons import files, read_json, read_lines
 from trainer.mutants import mutants
+from trainer.reading import Folder, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class _Task:
     text: str
     entry_point: str
     signature: str  # "def f(a, b):"
+    imports: tuple[str, ...]  # of MBPP's own program
     setup: str
     tests: tuple[str, ...]
 
@@ -53,23 +54,27 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
       workers: programs run side by side; the number of cores by default.
 
     Raises:
-      FileNotFoundError: a file is missing.
-      UserError: a file is not whole.
+      UserError: a file is missing, or not whole.
     """
     workers = workers or os.cpu_count() or 1
     tasks = {}
-    for record in read_lines(data / "mbpp" / "mbpp.jsonl"):
+    for _, record in whole(Folder(data / "mbpp").jsonl("mbpp.jsonl")):
         if task := _task(record):
             tasks[int(record["task_id"])] = task
     # A sampler's text counts once: its files repeat it. The same text of two samplers is evidence, and stays.
     attempts: dict[tuple[int, str, str], None] = {}
-    imports: dict[int, dict[str, None]] = {number: {} for number in tasks}
+    imports = {number: dict.fromkeys(task.imports) for number, task in tasks.items()}
     for sampler, number, program in _programs(data / "mbpp_model_solutions"):
         if number in tasks and (body := _body(program, tasks[number])):
             attempts[number, sampler, body] = None
             imports[number].update(dict.fromkeys(_IMPORT.findall(program)))
     asked = list(dict.fromkeys((number, body) for number, _, body in attempts))
-    right = dict(zip(asked, _passes(asked, tasks, workers), strict=True))
+    # What the prompt imports: what some program of the problem does and uses. All programs are run behind that.
+    written: dict[int, list[str]] = {number: [task.signature] for number, task in tasks.items()}
+    for number, body in asked:
+        written[number].append(body)
+    used = {n: [line for line in sorted(found) if _needed(line, written[n])] for n, found in imports.items()}
+    right = dict(zip(asked, _passes(asked, tasks, used, workers), strict=True))
     damaged = [
         (number, mutant)
         for (number, body), passed in right.items()
@@ -78,15 +83,15 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
         if (number, mutant) not in right
     ]
     damaged = list(dict.fromkeys(damaged))
-    wrong = dict(zip(damaged, _passes(damaged, tasks, workers), strict=True))
+    wrong = dict(zip(damaged, _passes(damaged, tasks, used, workers), strict=True))
     pools = []
     for number, task in tasks.items():
         own = [(body, right[n, body], False) for n, _, body in attempts if n == number]
         own += [(body, False, True) for (n, body), passed in wrong.items() if n == number and not passed]
         if len(own) > 1:
             texts, passed, mutant = zip(*own, strict=True)
-            used = "".join(f"{line}\n" for line in sorted(imports[number]) if _needed(line, texts))
-            prompt = f'{used}{task.signature}\n    """\n    {task.text}\n    """\n'
+            header = "".join(f"{line}\n" for line in used[number])
+            prompt = f'{header}{task.signature}\n    """\n    {task.text}\n    """\n'
             pools.append(Pool(problem=number, prompt=prompt, texts=texts, right=passed, mutant=mutant))
     return pools
 
@@ -104,6 +109,7 @@ def _task(record: dict[str, object]) -> _Task | None:
         text=str(record["text"]).strip(),
         entry_point=function.name,
         signature=f"def {function.name}({ast.unparse(function.args)}):",
+        imports=tuple(_IMPORT.findall(code)),
         setup=str(record.get("test_setup_code") or ""),
         tests=tests,
     )
@@ -112,21 +118,22 @@ def _task(record: dict[str, object]) -> _Task | None:
 def _programs(folder: Path) -> Iterator[tuple[str, int, str]]:
     """(sampler, task id, program text) of every model's every attempt, as released. A repair run starts from the
     seed of the same model, so both count as one sampler."""
-    for path in files(folder, "llmdebugger_*.jsonl"):
+    solutions = Folder(folder)
+    for path in solutions.files("llmdebugger_*.jsonl"):
         if path.name == "llmdebugger_mbpp_tests.jsonl":
             continue
         sampler = path.stem.split("_")[-1]
-        for record in read_lines(path):
+        for _, record in whole(solutions.jsonl(path.name)):
             number = int(record["task_id"].split("/")[1])
             for program in [record.get("solution"), *record.get("implementations", [])]:
                 if program:
                     yield sampler, number, program
-    for path in files(folder, "agentcoder_*.json"):
-        for record in read_json(path):
+    for path in solutions.files("agentcoder_*.json"):
+        for _, record in whole(solutions.records(path.name)):
             yield path.stem, int(record["task_id"]), record["completion"]
             yield path.stem, int(record["task_id"]), record["full_code"]
-    for path in files(folder, "reflexion_*.jsonl"):
-        for record in read_lines(path):
+    for path in solutions.files("reflexion_*.jsonl"):
+        for _, record in whole(solutions.jsonl(path.name)):
             yield path.stem, int(record["name"].split("_")[1]), record["solution"]
 
 
@@ -151,15 +158,34 @@ def _body(program: str, task: _Task) -> str | None:
         statements = statements[1:]
     if not statements:
         return None
-    lines = program.replace("\r\n", "\n").split("\n")
-    if statements[0].lineno == function.lineno:  # all on one line
+    places = _places(statements, {old: new for old, new in renamed.items() if old != new})
+    if places is None:
         return None
-    body = "\n".join(lines[statements[0].lineno - 1 : function.end_lineno])
-    if any(old != new for old, new in renamed.items()):
-        for old, new in renamed.items():  # two steps, so that swapped names do not meet
-            body = re.sub(rf"(?<![\w.]){re.escape(old)}\b(?!\s*=[^=])", f"\0{new}\0", body)
-        body = body.replace("\0", "")
-    return body + "\n"
+    lines = program.replace("\r\n", "\n").encode().split(b"\n")
+    for row, column, old, new in sorted(places, reverse=True):  # from the end, so that columns before stay
+        line = lines[row - 1]
+        lines[row - 1] = line[:column] + new.encode() + line[column + len(old.encode()) :]
+    return b"\n".join(lines[statements[0].lineno - 1 : function.end_lineno]).decode() + "\n"
+
+
+def _places(statements: Sequence[ast.stmt], renamed: dict[str, str]) -> list[tuple[int, int, str, str]] | None:
+    """Where names are to be replaced: line, byte in it, the old name and the new. None where a new one is taken
+    already, or a name stands where a syntax tree has no place for it."""
+    found = []
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name):
+                if name in renamed:
+                    found.append((node.lineno, node.col_offset, name, renamed[name]))
+                elif name in renamed.values():
+                    return None
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                if renamed.keys() & set(names):
+                    return None
+            case ast.JoinedStr():  # of names in f-strings this Python does not tell the places
+                if any(isinstance(inner, ast.Name) and inner.id in renamed for inner in ast.walk(node)):
+                    return None
+    return found
 
 
 def _mutant_bodies(body: str, task: _Task, *, seed: int, count: int) -> Iterator[str]:
@@ -178,17 +204,18 @@ def _needed(line: str, texts: Sequence[str]) -> bool:
     return any(re.search(rf"\b{name}\b", text) for name in names for text in texts)
 
 
-_IMPORTS = (
-    "import math, re, itertools, collections, heapq, sys, cmath, string, functools, operator, bisect\n"
-    + "".join(
-        f"from {module} import *\n" for module in ("typing", "math", "collections", "itertools", "heapq", "functools")
-    )
-)
-
-
-def _passes(asked: list[tuple[int, str]], tasks: dict[int, _Task], workers: int) -> list[bool]:
+def _passes(
+    asked: list[tuple[int, str]], tasks: dict[int, _Task], imports: dict[int, list[str]], workers: int
+) -> list[bool]:
     programs = (
-        "\n".join([_IMPORTS, f"{tasks[number].signature}\n{body}", tasks[number].setup, *tasks[number].tests])
+        "\n".join(
+            [
+                *(f"try:\n    {line}\nexcept ImportError:\n    pass" for line in imports[number]),
+                f"{tasks[number].signature}\n{body}",
+                tasks[number].setup,
+                *tasks[number].tests,
+            ]
+        )
         for number, body in asked
     )
     return [outcome.passed for outcome in run_many(programs, workers=workers, timeout=1.0)]

@@ -6,10 +6,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.comparisons import Comparison
+from trainer.comparisons import SOURCES, Comparison
+from trainer.damage import damaged
 from trainer.pools import Pool
 
 HELD_OUT = 0.2  # the share of problems that no step sees
+CODE, DAMAGED = 0.25, 0.15  # the shares of steps with programs, and with replies that were damaged
 
 
 def held_out(prompt: str) -> bool:
@@ -24,32 +26,41 @@ def plain(body: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """The training part of pools and tasks.
+    """The training part of pools and sources.
 
     Attributes:
       pools: with at least one right and one wrong program each.
-      tasks: comparisons by task name.
-      code: the share of steps that come from the pools.
+      sources: comparisons by the names of SOURCES.
     """
 
     pools: Sequence[Pool]
-    tasks: Mapping[str, Sequence[Comparison]]
-    code: float = 0.5
+    sources: Mapping[str, Sequence[Comparison]]
 
     @classmethod
-    def of(cls, pools: Sequence[Pool], tasks: Mapping[str, Sequence[Comparison]]) -> "Mixture":
+    def of(cls, pools: Sequence[Pool], sources: Mapping[str, Sequence[Comparison]]) -> "Mixture":
         """Keeps what is not held out."""
         return cls(
             pools=[p for p in pools if any(p.right) and not all(p.right) and not held_out(p.prompt)],
-            tasks={name: [c for c in found if not held_out(c.prompt)] for name, found in tasks.items()},
+            sources={name: [c for c in found if not held_out(c.prompt)] for name, found in sources.items()},
         )
 
     def batch(self, seed: int, step: int, size: int) -> list[Comparison]:
         """The `size` comparisons of one step, all from one source, so that they are of like length."""
         rng = random.Random(f"{seed} {step}")
-        if rng.random() < self.code:
+        kind = rng.random()
+        if kind < CODE:
             return [self._programs(rng) for _ in range(size)]
-        return rng.choices(self.tasks[rng.choice(sorted(self.tasks))], k=size)
+        names = sorted(name for name in self.sources if kind >= CODE + DAMAGED or SOURCES[name].free)
+        name = rng.choices(names, [SOURCES[name].weight for name in names])[0]
+        if kind < CODE + DAMAGED:
+            return [self._damaged(name, rng) for _ in range(size)]
+        return rng.choices(self.sources[name], k=size)
+
+    def _damaged(self, name: str, rng: random.Random) -> Comparison:
+        while True:
+            one, other = rng.choices(self.sources[name], k=2)
+            if one.prompt != other.prompt and (worse := damaged(one.better, other.better, rng)):
+                return Comparison(prompt=one.prompt, better=one.better, worse=worse)
 
     def _programs(self, rng: random.Random) -> Comparison:
         pool = rng.choice(self.pools)

@@ -29,7 +29,7 @@ class Row:
     Attributes:
       tokens: [T] token ids: [CLS] instructions prompt [SEP] candidate [SEP].
       first: how many of them belong to the first text, its [SEP] included.
-      cut: the candidate did not fit and lost its middle.
+      cut: the prompt or the candidate did not fit and lost its middle.
     """
 
     tokens: list[int]
@@ -54,9 +54,9 @@ class RowTokenizer:
             raise ValueError(f"{path}: not a tokenizer ({error})") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        for token in _BREAKS:
-            self._id(token)  # a new one would lie behind the encoder's vocabulary
-        self._tokenizer.add_special_tokens(_BREAKS)
+        # What looks like a special token in a text is text: a candidate must not end itself and go on as another.
+        self._tokenizer.encode_special_tokens = True
+        self._breaks = [self._id(token) for token in _BREAKS]
         self._start, self._separator = self._id("[CLS]"), self._id("[SEP]")
         self._instructions = self._ids([INSTRUCTIONS])[0]
         self._max_prompt, self._max_length = max_prompt, max_length
@@ -70,14 +70,18 @@ class RowTokenizer:
         return int(found)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        marked = [_LINE.sub(lambda m: f" {_BREAKS[_depth(m[1])]} ", "\n" + text) for text in texts]
-        return [e.ids for e in self._tokenizer.encode_batch_fast(marked, add_special_tokens=False)]
+        # Of each text its lines, each behind its indentation: "", indentation, line, indentation, line ...
+        split = [_LINE.split("\n" + text)[1:] for text in texts]
+        lines = [line for parts in split for line in parts[1::2]]
+        read = iter(self._tokenizer.encode_batch_fast(lines, add_special_tokens=False))
+        return [[i for depth in parts[::2] for i in (self._breaks[_depth(depth)], *next(read).ids)] for parts in split]
 
     def rows(self, prompt: str, candidates: Sequence[str]) -> list[Row]:
         """Tokenises one prompt with each of its candidates."""
         # A word piece is at least one character: what lies far beyond the limit need not be tokenised.
         most = 16 * self._max_length
         asked, *answers = self._ids([middle_cut(text, most) for text in (prompt, *candidates)])
+        long = len(asked) > self._max_prompt or len(prompt) > most
         asked = middle_cut(asked, self._max_prompt)
         head = [self._start, *self._instructions, *asked, self._separator]
         room = self._max_length - len(head) - 1
@@ -85,7 +89,7 @@ class RowTokenizer:
             Row(
                 tokens=[*head, *middle_cut(answer, room), self._separator],
                 first=len(head),
-                cut=len(answer) > room or len(candidate) > most,
+                cut=long or len(answer) > room or len(candidate) > most,
             )
             for answer, candidate in zip(answers, candidates, strict=True)
         ]
