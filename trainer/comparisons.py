@@ -61,9 +61,7 @@ _SUMMEVAL = tuple(f"summeval-{axis}" for axis in ("coherence", "consistency", "f
 SOURCES: Mapping[str, Source] = {
     "pandalm": Source(tasks=("pandalm",), ask="{0}\n{1}", weight=3, free=True, sampled=True),
     "prd-vicuna": Source(tasks=("prd-vicuna",), weight=3, free=True, sampled=True),
-    "fine-grained-rlhf": Source(
-        tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", weight=3, free=True, sampled=True
-    ),
+    "fine-grained-rlhf": Source(tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", weight=3, free=True, sampled=True),
     "hh-harmless": Source(tasks=("hh-harmless",), weight=3, free=True, sampled=True),
     "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, sampled=True),
     "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}"),

