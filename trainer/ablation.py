@@ -6,14 +6,14 @@ import numpy as np
 
 from flame_rank.judges.pool import Evidence
 from strategies.base import FloatArray
-from trainer.combine import SOURCES, Judged, learn, right_share
+from trainer.combine import EVIDENCE, Judged, learn, right_share
 from trainer.consensus import consensus
 
 FOLDS = 5  # a combination is measured on problems that it was not learned on
 RESAMPLES = 10_000
 
 AGREEMENT = ("overlap", "cosine", "invalid")
-ROWS: Mapping[str, Sequence[str]] = {"(a) agreement": AGREEMENT, "(b) encoder": ("encoder",), "both": SOURCES}
+ROWS: Mapping[str, Sequence[str]] = {"(a) agreement": AGREEMENT, "(b) encoder": ("encoder",), "both": EVIDENCE}
 
 
 def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]:

@@ -78,11 +78,11 @@ def group(comparisons: Iterable[Comparison]) -> list[Judged]:
     return judged
 
 
-SOURCES = ("encoder", "overlap", "cosine", "invalid")
+EVIDENCE = ("encoder", "overlap", "cosine", "invalid")
 
 
 def learn(
-    judged: Sequence[Judged], seen: Sequence[Evidence], *, using: Collection[str] = SOURCES, steps: int = 1000
+    judged: Sequence[Judged], seen: Sequence[Evidence], *, using: Collection[str] = EVIDENCE, steps: int = 1000
 ) -> Combination:
     """The combination under which the pairs are likeliest, each problem counting once.
 
@@ -91,7 +91,7 @@ def learn(
       seen: what the judge sees in each.
       using: the sources that may count; the others' weights are 0. None counts below 0.
     """
-    used = jnp.array([float(name in using) for name in SOURCES])
+    used = jnp.array([float(name in using) for name in EVIDENCE])
     sources = [_sources(evidence) for evidence in seen]
     differences = np.concatenate(
         [source[one.pairs[:, 0]] - source[one.pairs[:, 1]] for one, source in zip(judged, sources, strict=True)]
@@ -104,7 +104,7 @@ def learn(
         return (jax.nn.softplus(-nats) * share).sum() + 1e-4 * jnp.square(jax.nn.softplus(weights)).sum()
 
     tx = optax.adam(0.05)
-    weights = jnp.zeros(len(SOURCES))
+    weights = jnp.zeros(len(EVIDENCE))
     state = tx.init(weights)
 
     @jax.jit
@@ -114,7 +114,7 @@ def learn(
 
     for _ in range(steps):
         weights, state = step(weights, state)
-    learned = {name: round(float(w), 2) for name, w in zip(SOURCES, used * jax.nn.softplus(weights), strict=True)}
+    learned = {name: round(float(w), 2) for name, w in zip(EVIDENCE, used * jax.nn.softplus(weights), strict=True)}
     return Combination(pair=learned["encoder"], **learned)
 
 
@@ -129,14 +129,14 @@ def right_share(one: Judged, quality: FloatArray) -> float:
 
 
 def _sources(evidence: Evidence) -> FloatArray:
-    """[n, sources], in the order of SOURCES."""
+    """[n, sources], in the order of EVIDENCE."""
     by_name: Mapping[str, FloatArray] = {
         "encoder": evidence.encoder,
         "overlap": evidence.overlap,
         "cosine": evidence.cosine,
         "invalid": evidence.valid - 1,
     }
-    return np.stack([by_name[name] for name in SOURCES], axis=1)
+    return np.stack([by_name[name] for name in EVIDENCE], axis=1)
 
 
 def _labelled(pool: Pool) -> Iterable[tuple[str, bool, bool]]:

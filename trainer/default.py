@@ -17,7 +17,7 @@ from flame_rank.model import checkpoint
 from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import RowTokenizer
 from trainer import ablation
-from trainer.combine import SOURCES, Judged, draw, group, learn
+from trainer.combine import EVIDENCE, Judged, draw, group, learn
 from trainer.comparisons import SOURCES, Comparison, read
 from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
 from trainer.fit import Recipe, fit
@@ -57,11 +57,11 @@ def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str]
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     if not (out / WEIGHTS).exists():
         state = out / "training.safetensors"
-        encoder = fit(start, tokenizer, Mixture.of(pools, tasks), recipe, state=state, say=say)
+        encoder = fit(start, tokenizer, Mixture.of(pools, sources), recipe, state=state, say=say)
         shutil.copyfile(init / TOKENIZER, out / TOKENIZER)
         checkpoint.save(checkpoint.quantise(checkpoint.to_tensors(nnx.split(encoder)[1])), out / WEIGHTS)
         state.unlink(missing_ok=True)
-    combine(pools, tasks, init, out, seed=recipe.seed, say=say)
+    combine(pools, sources, init, out, seed=recipe.seed, say=say)
 
 
 def _same_run(path: Path, recipe: Recipe) -> None:
@@ -76,7 +76,7 @@ def _same_run(path: Path, recipe: Recipe) -> None:
 
 def combine(
     pools: list[Pool],
-    tasks: dict[str, list[Comparison]],
+    sources: dict[str, list[Comparison]],
     init: Path,
     out: Path,
     *,
@@ -94,11 +94,13 @@ def combine(
     code = _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)
     prose: list[Judged] = []
     seen: list[Evidence] = []
-    for name, comparisons in tasks.items():
+    for name, comparisons in sources.items():
         judged = group(c for c in comparisons if held_out(c.prompt))
         read = judge.evidence([one.problem for one in judged])
         _say_table(name, judged, read, figures, say)
-        # No task may drown the others by its number of prompts.
+        if not SOURCES[name].sampled:
+            continue
+        # None may drown the others by its number of prompts.
         some = np.random.default_rng(seed).permutation(len(judged))[:200]
         prose += [judged[i] for i in some]
         seen += [read[i] for i in some]
@@ -117,7 +119,7 @@ def _learn(
     pools = [i for i, one in enumerate(judged) if len(one.problem) > 2]
     of_pools = [judged[i] for i in pools], [seen[i] for i in pools]
     gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures, say)["both - (a)"]
-    using = SOURCES if gain > 0 else ("overlap", "invalid")
+    using = EVIDENCE if gain > 0 else ("overlap", "invalid")
     together = learn(*of_pools, using=using)
     return msgspec.structs.replace(together, pair=alone)
 
