@@ -33,7 +33,7 @@ _MOMENTS = "training.safetensors"
 
 def padded(tokens: int) -> int:
     """The padded length for a row in training: few programs, each of which takes long to compile."""
-    step = 128 if tokens <= 512 else 256 if tokens <= 1024 else 512
+    step = 32 if tokens <= 128 else 64 if tokens <= 512 else 128 if tokens <= 1024 else 256
     return -(-tokens // step) * step
 
 
