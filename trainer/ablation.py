@@ -12,7 +12,7 @@ from trainer.consensus import consensus
 FOLDS = 5  # a combination is measured on problems that it was not learned on
 RESAMPLES = 10_000
 
-AGREEMENT = ("overlap", "cosine", "invalid")
+AGREEMENT = ("overlap", "cosine", "vote")
 ROWS: Mapping[str, Sequence[str]] = {"(a) agreement": AGREEMENT, "(b) encoder": ("encoder",), "both": EVIDENCE}
 
 

@@ -78,7 +78,9 @@ def group(comparisons: Iterable[Comparison]) -> list[Judged]:
     return judged
 
 
-EVIDENCE = ("encoder", "overlap", "cosine", "invalid")
+EVIDENCE = ("encoder", "overlap", "cosine", "vote")
+# Off for a program that cannot be right, in nats: not learned, since strong samplers write next to none.
+IMPOSSIBLE = 10.0
 
 
 def learn(
@@ -93,13 +95,13 @@ def learn(
     """
     used = jnp.array([float(name in using) for name in EVIDENCE])
     sources = [_sources(evidence) for evidence in seen]
-    differences = np.concatenate(
-        [source[one.pairs[:, 0]] - source[one.pairs[:, 1]] for one, source in zip(judged, sources, strict=True)]
-    )  # [P, sources]
+    invalid = IMPOSSIBLE if all(evidence.kind == "code" for evidence in seen) else 0.0
+    differences = _differences(judged, sources)  # [P, sources]
+    off = _differences(judged, [invalid * (evidence.valid - 1) for evidence in seen])  # [P]
     share = np.concatenate([np.full(len(one.pairs), 1 / len(one.pairs)) for one in judged]) / len(judged)
 
     def loss(weights: jax.Array) -> jax.Array:
-        nats = jnp.asarray(differences) @ (used * jax.nn.softplus(weights))
+        nats = jnp.asarray(differences) @ (used * jax.nn.softplus(weights)) + off
         # A little pull to 0 settles what the pairs leave open: a source that never differs.
         return (jax.nn.softplus(-nats) * share).sum() + 1e-4 * jnp.square(jax.nn.softplus(weights)).sum()
 
@@ -115,7 +117,12 @@ def learn(
     for _ in range(steps):
         weights, state = step(weights, state)
     learned = {name: round(float(w), 2) for name, w in zip(EVIDENCE, used * jax.nn.softplus(weights), strict=True)}
-    return Combination(pair=learned["encoder"], **learned)
+    return Combination(pair=learned["encoder"], invalid=invalid, **learned)
+
+
+def _differences(judged: Sequence[Judged], values: Sequence[FloatArray]) -> FloatArray:
+    """What the better one of each pair has more, over all problems."""
+    return np.concatenate([v[one.pairs[:, 0]] - v[one.pairs[:, 1]] for one, v in zip(judged, values, strict=True)])
 
 
 def right_share(one: Judged, quality: FloatArray) -> float:
@@ -134,7 +141,7 @@ def _sources(evidence: Evidence) -> FloatArray:
         "encoder": evidence.encoder,
         "overlap": evidence.overlap,
         "cosine": evidence.cosine,
-        "invalid": evidence.valid - 1,
+        "vote": evidence.vote,
     }
     return np.stack([by_name[name] for name in EVIDENCE], axis=1)
 

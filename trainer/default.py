@@ -30,7 +30,8 @@ START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 
 READ = {"max_prompt": 192, "max_length": 512}  # tokens; the encoder has no more positions
 FIGURES = "figures.json"
-_UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, invalid=0.0)
+_UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, vote=0.0, invalid=0.0)
+PROMPTS = 300  # held-out prompts of a source that are read, at most: none may drown the others
 
 
 def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
@@ -86,28 +87,32 @@ def combine(
     """Learns what each source counts with the encoder in `out`, on held-out problems, and writes judge.json."""
     # Without the keys that change nothing, of which some hold lists.
     config = EncoderConfig.read(json.loads((init / "config.json").read_text())).to_dict()
-    judge = PoolJudge.load(out, Settings(encoder=config, **READ, code=_UNLEARNED, prose=_UNLEARNED))
+    judge = PoolJudge.load(out, Settings(encoder=config, **READ, code=_UNLEARNED, answers=_UNLEARNED, prose=_UNLEARNED))
     figures: dict[str, object] = {}
 
     say("reading the held-out problems")
     programs = draw([pool for pool in pools if held_out(pool.prompt)], seed=seed, times=3)
-    code = _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)
-    prose: list[Judged] = []
+    learned = {"code": _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)}
+    sampled: list[Judged] = []
     seen: list[Evidence] = []
     for name, comparisons in sources.items():
-        judged = group(c for c in comparisons if held_out(c.prompt))
+        every = group(c for c in comparisons if held_out(c.prompt))
+        judged = [every[i] for i in np.random.default_rng(seed).permutation(len(every))[:PROMPTS]]
         read = judge.evidence([one.problem for one in judged])
         _say_table(name, judged, read, figures, say)
-        if not SOURCES[name].sampled:
-            continue
-        # None may drown the others by its number of prompts.
-        some = np.random.default_rng(seed).permutation(len(judged))[:200]
-        prose += [judged[i] for i in some]
-        seen += [read[i] for i in some]
-    settings = Settings(encoder=config, **READ, code=code, prose=_learn("prose", prose, seen, figures, say))
+        if SOURCES[name].sampled:
+            sampled += judged
+            seen += read
+    for kind in ("answers", "prose"):
+        of = [i for i, evidence in enumerate(seen) if evidence.kind == kind and len(sampled[i].problem) > 2]
+        # Where there are hardly any, they are like the others.
+        of = list(range(len(seen))) if len(of) < ablation.FOLDS else [i for i, e in enumerate(seen) if e.kind == kind]
+        learned[kind] = _learn(kind, [sampled[i] for i in of], [seen[i] for i in of], figures, say)
+    code, answers, prose = (learned[kind] for kind in ("code", "answers", "prose"))
+    settings = Settings(encoder=config, **READ, code=code, answers=answers, prose=prose)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
-    say(f"code:  {settings.code}\nprose: {settings.prose}\nwrote {out}")
+    say("\n".join(f"{kind}: {weights}" for kind, weights in learned.items()) + f"\nwrote {out}")
 
 
 def _learn(
@@ -119,7 +124,7 @@ def _learn(
     pools = [i for i, one in enumerate(judged) if len(one.problem) > 2]
     of_pools = [judged[i] for i in pools], [seen[i] for i in pools]
     gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures, say)["both - (a)"]
-    using = EVIDENCE if gain > 0 else ("overlap", "invalid")
+    using = EVIDENCE if gain > 0 else ("overlap", "vote")
     together = learn(*of_pools, using=using)
     return msgspec.structs.replace(together, pair=alone)
 

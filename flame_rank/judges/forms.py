@@ -1,4 +1,4 @@
-"""A candidate's text in the forms in which it is compared with its pool, and whether it can run at all."""
+"""A candidate's text in the forms in which it is compared with its pool, and whether it can be right at all."""
 
 import ast
 import builtins
@@ -24,7 +24,8 @@ class Form:
       views: its tokens as written, after parsing and unparsing, and with the names that it binds numbered in order of
         appearance; three times the same for what is not Python.
       code: it is Python, or means to be.
-      valid: False for Python that cannot run: a syntax error, or a name that nothing binds.
+      valid: False for Python that cannot be right: a syntax error, a name that nothing binds, or a continued function
+        that looks at none of its arguments or returns nothing where a value is asked for.
     """
 
     views: tuple[Tokens, Tokens, Tokens]
@@ -50,7 +51,7 @@ def read(prompt: str, text: str) -> Form:
     whole = parse(prompt + text if continues else text)
     # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
-    valid = whole is not None and not _unbound(whole, given)
+    valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole))
     if tree is None:
         return Form(views=(plain,) * 3, code=True, valid=False)
     try:
@@ -105,6 +106,29 @@ def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
             case ast.alias(name=name, asname=other):
                 bound.add((other or name).split(".")[0])
     return bool(read - bound - given)
+
+
+def _idle(tree: ast.Module) -> bool:
+    """Whether a program's last function of the top level ignores all its arguments, or returns nothing though its
+    annotation or its docstring says that it does."""
+    functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    if not functions:
+        return False
+    function = functions[-1]
+    every = [node for statement in function.body for node in ast.walk(statement)]
+    own = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    read = {node.id for node in every if isinstance(node, ast.Name)}
+    if own and not own & read and "locals" not in read:
+        return True
+    stated = function.returns
+    asked = not (isinstance(stated, ast.Constant) and stated.value is None) and (
+        stated is not None or "return" in (ast.get_docstring(function) or "").lower()
+    )
+    gives = any(
+        isinstance(node, (ast.Yield, ast.YieldFrom)) or (isinstance(node, ast.Return) and node.value is not None)
+        for node in every
+    )
+    return asked and not gives
 
 
 class _Rename(ast.NodeTransformer):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeAlias
 from weakref import WeakKeyDictionary
 
 import jax
@@ -16,6 +16,7 @@ from flax import nnx
 
 from flame_rank.errors import UserError
 from flame_rank.judges.agreement import overlap
+from flame_rank.judges.answers import votes
 from flame_rank.judges.base import Notes
 from flame_rank.judges.forms import LONGEST, read
 from flame_rank.model import buckets, checkpoint
@@ -23,6 +24,8 @@ from flame_rank.model.encoder import Encoder, EncoderConfig
 from flame_rank.model.tokenizer import Row, RowTokenizer, pad
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
+
+Kind: TypeAlias = Literal["code", "answers", "prose"]  # what most of a pool is: programs, texts with a final answer
 
 SILENT = 1e-9  # overlaps that differ by less are the same
 
@@ -37,13 +40,15 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
       encoder: for the same where the pool says something.
       overlap: for an overlap of 1 instead of 0 with the pool.
       cosine: for a mean cosine of 1 instead of 0 between the encoder's vectors of the candidate and the pool.
-      invalid: off for Python that cannot run.
+      vote: for a final answer that all of the pool come to instead of none.
+      invalid: off for Python that cannot be right.
     """
 
     pair: float
     encoder: float
     overlap: float
     cosine: float
+    vote: float
     invalid: float
 
     @property
@@ -59,14 +64,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       encoder: the encoder's config.json.
       max_prompt: tokens of the prompt that are read; more lose their middle.
       max_length: tokens of prompt and candidate that are read.
-      code: the combination for pools of programs.
-      prose: the combination for all others.
+      code, answers, prose: the combinations for the kinds of pools.
     """
 
     encoder: dict[str, str | int | float | bool | None]
     max_prompt: int
     max_length: int
     code: Combination
+    answers: Combination
     prose: Combination
 
 
@@ -78,16 +83,18 @@ class Evidence:
       encoder: the encoder's qualities.
       overlap: agreement with the pool in tokens, 0 to 1.
       cosine: agreement with the pool in the encoder's vectors, -1 to 1.
-      valid: 0 for Python that cannot run, else 1.
-      code: whether most candidates are programs.
+      vote: the share of the pool that comes to the same final answer; 0 where most of it state none.
+      valid: 0 for Python that cannot be right, else 1.
+      kind: of the pool.
       truncated: candidates that did not fit.
     """
 
     encoder: FloatArray
     overlap: FloatArray
     cosine: FloatArray
+    vote: FloatArray
     valid: FloatArray
-    code: bool
+    kind: Kind
     truncated: int
 
     @property
@@ -98,7 +105,7 @@ class Evidence:
     def quality(self, weights: Combination) -> FloatArray:
         """The candidates' qualities [n] in log-odds."""
         encoder = weights.pair if self.silent else weights.encoder
-        agreed = weights.overlap * self.overlap + weights.cosine * self.cosine
+        agreed = weights.overlap * self.overlap + weights.cosine * self.cosine + weights.vote * self.vote
         return encoder * self.encoder + agreed - weights.invalid * (1 - self.valid)
 
 
@@ -145,7 +152,7 @@ class PoolJudge:
         """Log-odds [M] for each problem: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         for problem, evidence in zip(fresh, self.evidence(fresh, spare=True), strict=True):
-            self._seen[problem] = evidence.quality(self._weights(evidence.code)), evidence.truncated
+            self._seen[problem] = evidence.quality(self._weights(evidence.kind)), evidence.truncated
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
@@ -162,7 +169,7 @@ class PoolJudge:
         rows: list[Row] = []
         members: list[IntArray | None] = []  # for each problem: [n] which of `rows` a candidate is
         for problem, evidence in zip(problems, agreed, strict=True):
-            if spare and not evidence.silent and not self._weights(evidence.code).reads:
+            if spare and not evidence.silent and not self._weights(evidence.kind).reads:
                 members.append(None)
                 continue
             first = {text: k for k, text in enumerate(dict.fromkeys(problem.texts))}
@@ -182,8 +189,9 @@ class PoolJudge:
             found.append(evidence)
         return found
 
-    def _weights(self, code: bool) -> Combination:
-        return self._settings.code if code else self._settings.prose
+    def _weights(self, kind: Kind) -> Combination:
+        settings = self._settings
+        return {"code": settings.code, "answers": settings.answers, "prose": settings.prose}[kind]
 
     def _read(self, rows: Sequence[Row]) -> tuple[FloatArray, FloatArray]:
         """The encoder's qualities [R] and vectors [R, D] of rows, batched by length."""
@@ -207,11 +215,14 @@ def _agreement(problem: Problem) -> Evidence:
     forms = {text: read(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
     pool = [forms[text] for text in problem.texts]
     nothing = np.zeros(len(pool))
+    code = sum(form.code for form in pool) * 2 >= len(pool)
+    vote = None if code else votes(problem.texts)
     return Evidence(
         encoder=nothing,
         overlap=overlap(pool),
         cosine=nothing,
+        vote=nothing if vote is None else vote,
         valid=np.array([float(form.valid) for form in pool]),
-        code=sum(form.code for form in pool) * 2 >= len(pool),
+        kind="code" if code else "prose" if vote is None else "answers",
         truncated=sum(len(text) > LONGEST for text in problem.texts),
     )

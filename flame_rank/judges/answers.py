@@ -1,0 +1,43 @@
+"""The final answer that a text comes to, where it states one: what a pool of worked solutions can vote on
+(self-consistency, Wang et al. 2022)."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from strategies.base import FloatArray
+
+SHORT = 40  # characters of a text that is nothing but an answer
+
+_STATED = re.compile(
+    r"\\boxed\{([^{}]+)\}"
+    r"|^[ \t]*####[ \t]*(.+)$"
+    r"|^[ \t*]*(?:A|(?:final )?answer)[ \t*]*:[ \t*]*(\S.*)$"
+    r"|^#+[ \t]*answer[ \t]*\n+(.+)$"
+    r"|\banswer is:?[ \t]+([^\n]+?)(?:\.(?=\s)|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
+
+
+def final(text: str) -> str | None:
+    """What a text answers, in a form in which equal answers are equal; None where it states none."""
+    text = text.strip()
+    found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
+    stated = found[-1] if found else text if len(text) <= SHORT and "\n" not in text else ""
+    plain = _MARKS.sub("", stated).rstrip(".").casefold()
+    try:
+        return f"{float(plain):g}"
+    except ValueError:
+        return plain or None
+
+
+def votes(texts: Sequence[str]) -> FloatArray | None:
+    """For each text the share of texts that come to its answer [n], 0 for one without; None where most state none."""
+    answers = [final(text) for text in texts]
+    counts = Counter(answer for answer in answers if answer is not None)
+    if 2 * counts.total() <= len(texts):
+        return None
+    return np.array([0.0 if answer is None else counts[answer] / len(texts) for answer in answers])
