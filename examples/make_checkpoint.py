@@ -8,7 +8,7 @@ is read, as much as --text says.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ def texts(data: Path, characters: int) -> Iterator[str]:
                 break
 
 
-def learn(data: Path, size: int, characters: int) -> Tokenizer:
-    """A byte-level BPE tokenizer."""
+def learn(texts: Iterable[str], size: int) -> Tokenizer:
+    """A byte-level BPE tokenizer with at most `size` tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,7 +70,7 @@ def learn(data: Path, size: int, characters: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(data, characters), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
@@ -107,16 +107,10 @@ def stated(family: str, size: str) -> dict[str, Any]:
     }
 
 
-@click.command(help=__doc__)
-@click.argument("family", type=click.Choice(list(FAMILIES)))
-@click.argument("size", type=click.Choice(list(SIZES)))
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--text", default=20_000_000, show_default=True, help="Characters that the tokenizer learns from.")
-@click.option("--seed", default=0, show_default=True)
-def main(family: str, size: str, folder: Path, data: Path, text: int, seed: int) -> None:
+def write(family: str, size: str, folder: Path, texts: Iterable[str], seed: int = 0) -> tuple[int, int]:
+    """Writes a checkpoint directory; returns the numbers of its parameters and of its tokenizer's tokens."""
     shape = stated(family, size)
-    tokenizer = learn(data, shape["vocab_size"], text)
+    tokenizer = learn(texts, shape["vocab_size"])
 
     def model() -> nnx.Module:
         if family == "t5":
@@ -133,8 +127,19 @@ def main(family: str, size: str, folder: Path, data: Path, text: int, seed: int)
     tokenizer.save(str(folder / "tokenizer.json"))
     marks = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(marks, indent=1) + "\n")
-    count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
-    click.echo(f"{folder}: {family}, {count / 1e6:.1f} M parameters, {tokenizer.get_vocab_size()} tokens")
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)), tokenizer.get_vocab_size()
+
+
+@click.command(help=__doc__)
+@click.argument("family", type=click.Choice(list(FAMILIES)))
+@click.argument("size", type=click.Choice(list(SIZES)))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--text", default=20_000_000, show_default=True, help="Characters that the tokenizer learns from.")
+@click.option("--seed", default=0, show_default=True)
+def main(family: str, size: str, folder: Path, data: Path, text: int, seed: int) -> None:
+    parameters, tokens = write(family, size, folder, texts(data, text), seed)
+    click.echo(f"{folder}: {family}, {parameters / 1e6:.1f} M parameters, {tokens} tokens")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import click
 from flame_rank.cli import run
 from flame_rank.errors import UserError
 from trainer.collection_command import show, tasks
+from trainer.evaluate_command import evaluate
 from trainer.fetch_command import data as data_command
 from trainer.mixture_command import export, mixture
 from trainer.run_command import run as run_command
@@ -19,7 +20,7 @@ def cli() -> None:
     """Build and measure the judge."""
 
 
-for command in (data_command, tasks, show, mixture, export, run_command, tail_patch):
+for command in (data_command, tasks, show, mixture, export, run_command, tail_patch, evaluate):
     cli.add_command(command)
 
 
