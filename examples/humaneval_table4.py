@@ -4,18 +4,34 @@
 
 SAMPLES.jsonl is the file that the paper used, of CodeT:
 HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
+
+Beside it stands plain consensus (trainer/consensus.py), and the paired difference to it.
 """
 
 from pathlib import Path
 
 import click
+import numpy as np
 
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.humaneval import problems, table
+from flame_rank.humaneval import problems, samples, table
 from flame_rank.reranker import Reranker
+from strategies.base import FloatArray
+from trainer.consensus import consensus
 
 PAPER = {"None": 21.2, "FLAMe": 31.7, "FLAMe-RM": 32.9, "Oracle": 46.9}  # pass@1 in %
+
+
+def by_consensus(path: Path, measured: table.Measurement) -> FloatArray:
+    """[K, P]: whether plain consensus picks a right sample; equal ones share the pick."""
+    slices, count, size = measured.passed.shape
+    shares = np.zeros((slices, count))
+    for p, pool in enumerate(samples.read(path, problems.load())):
+        for k in range(slices):
+            score = consensus(pool.samples[k * size : (k + 1) * size])
+            shares[k, p] = measured.passed[k, p][score == score.max()].mean()
+    return shares
 
 
 @click.command()
@@ -27,6 +43,12 @@ def main(samples_file: Path, slices: int, judge: str, seed: int) -> None:
     reranker = Reranker(judge=judges.load(judge), strategy="round-robin", seed=seed)
     measured = table.measure(samples_file, reranker.rank_many, problems.load(), slices=slices, generator="CodeGen-16B")
     click.echo(table.render(measured, seed=seed))
+
+    plain, rows = by_consensus(samples_file, measured), measured.rows[:, 1]
+    for label, some in {"first 10": slice(1), f"mean of {slices}": slice(slices)}.items():
+        low, high = np.quantile(table.bootstrap((rows[some] - plain[some]).mean(0), seed), [0.025, 0.975])
+        gain = f"{100 * (rows[some] - plain[some]).mean():+.2f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        click.echo(f"consensus, {label}: {100 * plain[some].mean():.2f}; judge - consensus: {gain}")
 
     none, ours, oracle = 100 * measured.rows[0].mean(axis=1)  # the paper ranks ten samples: the first slice
     click.echo(f"\nfirst 10        {'paper':>6} {'here':>6}")

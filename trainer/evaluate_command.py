@@ -28,10 +28,10 @@ def evaluate(judge: str, data: Path, record: Path | None) -> None:
     from flame_rank.errors import UserError
     from trainer.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
 
-    loaded = judges.load(judge)
     names = here(data)
     if not names:
         raise UserError(f"no benchmark of {', '.join(BENCHMARKS)} is under {data}")
+    loaded = judges.load(judge)
     problems = {name: pairs(BENCHMARKS[name], data) for name in names}
     figures = {}
     with tqdm(total=sum(map(len, problems.values())), unit="pair", mininterval=1) as bar:
