@@ -69,7 +69,6 @@ SOURCES: Mapping[str, Source] = {
     "summary-facts": Source(tasks=("summac-polytope", "summedits"), ask="Summarize:\n{0}"),
     "lens": Source(tasks=("lens-overall",), ask="Simplify:\n{0}", margin=2),
     "lens-aspects": Source(tasks=("lens-adequacy", "lens-fluency", "lens-simplicity"), ask="Simplify:\n{0}"),
-    "feedbackqa": Source(tasks=("feedbackqa",), weight=2, free=True),
     "dialogue": Source(tasks=("topical-chat-overall", "persona-chat-overall"), ask="{0}\n\n{1}", weight=2, free=True),
     "dialogue-facts": Source(tasks=("q2", "faithdial-audit", "dialfact"), ask="{1}\n\n{0}"),
     "data-to-text": Source(

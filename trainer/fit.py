@@ -30,12 +30,12 @@ class Recipe:
       length: tokens of a row in training; the judge reads longer ones.
     """
 
-    steps: int = 600
+    steps: int = 500
     pairs: int = 16
-    rate: float = 1e-4
+    rate: float = 1.5e-4
     weight_decay: float = 0.01
-    length: int = 256
-    max_prompt: int = 112
+    length: int = 192
+    max_prompt: int = 80
     seed: int = 0
 
 
