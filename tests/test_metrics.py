@@ -9,8 +9,8 @@ from trainer import metrics
 
 
 def events(folder: Path) -> dict[tuple[str, int], float]:
-    """The scalars under a folder by name and step; none is there twice. As TFRecord has them: each an eight-byte length,
-    four bytes of a checksum, an Event, four more."""
+    """The scalars under a folder by name and step; none is there twice. In a file of TFRecords, each Event follows the
+    eight bytes of its length and the four of a checksum, with four more behind it."""
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[tuple[str, int], float] = {}

@@ -7,7 +7,8 @@ import jax
 
 from flame_rank.errors import UserError
 
-_LONGEST = 24 * 3600  # seconds
+# Seconds: for the first process alone, and at the end, where all arrive together unless one has failed.
+_LONGEST, _SHORT = 24 * 3600, 30
 
 
 def begin(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -17,7 +18,7 @@ def begin(coordinator: str | None, processes: int | None, process: int | None) -
       UserError: they are not found.
     """
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=_SHORT)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes do not find each other: {error}") from error
 

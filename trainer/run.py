@@ -89,6 +89,7 @@ class Training:
             dtype=jnp.dtype(recipe.dtype),
             rate=recipe.dropout,
             recompute=recipe.recompute,
+            places=(jax.tree.map(lambda x: x.sharding, self.state), sharding.everywhere(mesh)),
         )
 
     def _begin(self, params: Any) -> None:
@@ -185,7 +186,7 @@ def train(
             examples = [rows[t][p] for t, p in zip(tasks.tolist(), places.tolist(), strict=True)]
             found = training.step([(i, t) for i, t, _ in examples])
             losses.append(float(found.loss))
-            for task, right in zip(tasks.tolist(), sharding.gathered(found.right).tolist(), strict=True):
+            for task, right in zip(tasks.tolist(), np.asarray(found.right).tolist(), strict=True):
                 rights[rows[task].kind].append(right)
             tokens += sum(len(i) + len(t) for i, t, _ in examples)
             done, last = training.done, training.done == recipe.steps
