@@ -115,7 +115,13 @@ def everywhere(mesh: Mesh) -> NamedSharding:
 
 def spread(tree: Any, place: NamedSharding) -> Any:
     """Puts arrays that every process has onto the devices of all: each process copies the parts of its own ones."""
-    return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, place, np.asarray(x).__getitem__), tree)
+
+    def put(array: Any) -> jax.Array:
+        host = np.asarray(array)
+        # Copies: jax may keep a buffer as it is, and a step that takes it over writes into it.
+        return jax.make_array_from_callback(host.shape, place, lambda index: np.array(host[index]))
+
+    return jax.tree.map(put, tree)
 
 
 def gathered(array: jax.Array) -> npt.NDArray[Any]:
