@@ -427,7 +427,7 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "step 2/2  loss " in done.stderr and "eval" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "best", "metrics.jsonl", "recipe.json", "rows", "step-0000002",
+        "best", "metrics.jsonl", "recipe.json", "rows", "step-0000002", "tensorboard",
     ]  # fmt: skip
     judge = flame_rank.load_judge(tmp_path / "out" / "best")
     assert flame_rank.rerank("p", ["a", "b"], judge=judge).order in ([0, 1], [1, 0])

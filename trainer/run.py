@@ -16,8 +16,8 @@ import numpy.typing as npt
 from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
-from flame_rank.model import checkpoint, sharding
-from trainer import lora
+from flame_rank.model import sharding
+from trainer import checkpoints, hosts, lora, metrics
 from trainer.batches import drawn
 from trainer.corpus import Rows
 from trainer.models import Base
@@ -27,8 +27,7 @@ from trainer.step import Batch, State, Sums, make
 Ids: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]  # of an input and of its target
 
 STEP = "step-{:07d}"
-RECIPE, METRICS = "recipe.json", "metrics.jsonl"
-_MOMENTS = "training.safetensors"
+RECIPE = "recipe.json"
 
 
 def padded(tokens: int) -> int:
@@ -55,8 +54,8 @@ def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
         if joined:
             tokens[k, len(of_input) : len(of_input) + len(target)] = target
     lengths, counts = (np.array([len(e[side]) for e in examples], np.int32) for side in (0, 1))
-    fields = (tokens, lengths, targets, counts, np.arange(B, dtype=np.int32))
-    return Batch(*(jnp.asarray(x.reshape(parts, B // parts, *x.shape[1:])) for x in fields))
+    fields: tuple[Any, ...] = (tokens, lengths, targets, counts, np.arange(B, dtype=np.int32))
+    return Batch(*(x.reshape(parts, B // parts, *x.shape[1:]) for x in fields))  # still on the host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +89,7 @@ class Training:
             dtype=jnp.dtype(recipe.dtype),
             rate=recipe.dropout,
             recompute=recipe.recompute,
+            places=(jax.tree.map(lambda x: x.sharding, self.state), sharding.everywhere(mesh)),
         )
 
     def _begin(self, params: Any) -> None:
@@ -97,9 +97,14 @@ class Training:
         recipe = self.recipe
         trained, self.frozen = params, {}
         if recipe.lora:
-            trained = jax.device_put(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(self.mesh))
+            trained = sharding.spread(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(self.mesh))
             self.frozen = params
-        self.state = State(trained, jax.jit(self._optimiser.init)(trained))
+        # Moments lie where their parameters do; counts, which have no place yet, everywhere.
+        moments = jax.tree.map(
+            lambda x: x if x.committed else sharding.spread(x, sharding.everywhere(self.mesh)),
+            self._optimiser.init(trained),
+        )
+        self.state = State(trained, moments)
 
     def restart(self) -> None:
         """Goes back to the base at step 0; the compiled step stays."""
@@ -112,7 +117,7 @@ class Training:
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
         batch = arrange(examples, self.recipe.accumulate, joined=self.base.joined)
-        batch = jax.device_put(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
+        batch = sharding.spread(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, found = self.program(self.state, self.frozen, batch, key)
         self.done += 1
@@ -121,31 +126,27 @@ class Training:
     def save(self, folder: Path) -> None:
         """Writes a checkpoint beside and renames it: a Hugging Face directory, with the optimiser's state in it."""
         part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
+        if hosts.first():
+            shutil.rmtree(part, ignore_errors=True)
         self.base.save(self.params(), part)
-        leaves = self.state if self.recipe.lora else self.state.optimiser
         if self.recipe.lora:
-            lora.save_peft(self.state.trained, str(self.base.folder), part / "adapter")
-        arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(leaves))}
-        checkpoint.save(arrays | {"step": np.array(self.done)}, part / _MOMENTS)
-        part.rename(folder)
+            adapters = jax.tree.map(sharding.gathered, self.state.trained)
+            if hosts.first():
+                lora.save_peft(adapters, str(self.base.folder), part / "adapter")
+        hosts.wait("the model is written")
+        checkpoints.save(self._beside(), self.done, part)
+        hosts.wait("all is written")
+        if hosts.first():
+            part.rename(folder)
 
     def restore(self, folder: Path) -> None:
-        """Takes a checkpoint up again, to the last bit."""
-        kept = checkpoint.load(folder / _MOMENTS)
-        self.done = int(kept.pop("step").item())
-        leaves = self.state if self.recipe.lora else self.state.optimiser
-        fresh, structure = jax.tree.flatten(leaves)
-        # A file keeps a number as an array of one.
-        found = [
-            jax.device_put(jnp.asarray(kept[str(i)], leaf.dtype).reshape(leaf.shape), leaf.sharding)
-            for i, leaf in enumerate(fresh)
-        ]
-        leaves = jax.tree.unflatten(structure, found)
-        if self.recipe.lora:
-            self.state = leaves
-        else:
-            self.state = State(self.base.read(folder, self.mesh), leaves)
+        """Takes a checkpoint up again, to the last bit on as many devices."""
+        found, self.done = checkpoints.restore(self._beside(), folder)
+        self.state = found if self.recipe.lora else State(self.base.read(folder, self.mesh), found)
+
+    def _beside(self) -> Any:
+        """What of the state the model's own files do not hold."""
+        return self.state if self.recipe.lora else self.state.optimiser
 
 
 def train(
@@ -164,12 +165,13 @@ def train(
     Args:
       rows: of each task.
       weights: of each task, by name.
-      out: the folder of the run: checkpoints step-N, metrics.jsonl, recipe.json.
+      out: the folder of the run, the same for all processes: checkpoints step-N, metrics.jsonl, tensorboard,
+        recipe.json.
       evaluate: gives accuracies; the checkpoint with the highest mean stays as `best`.
     """
     recipe = training.recipe
     _same_recipe(out, recipe)
-    if saved := sorted(out.glob("step-*[0-9]")):
+    if saved := _saved(out):
         training.restore(saved[-1])
         say(f"taken up at step {training.done}")
     shares = np.array([weights[one.task] for one in rows], np.float64)
@@ -178,7 +180,7 @@ def train(
     losses: list[float] = []
     rights: dict[str, list[bool]] = defaultdict(list)
     best = _best(out)
-    with (out / METRICS).open("a", encoding="utf-8") as log:
+    with metrics.writing(out, training.done) as write:
         while training.done < recipe.steps:
             tasks, places = drawn(shares, sizes, seed=recipe.seed, step=training.done, batch=recipe.batch)
             examples = [rows[t][p] for t, p in zip(tasks.tolist(), places.tolist(), strict=True)]
@@ -193,8 +195,7 @@ def train(
                 line: dict[str, Any] = {"step": done, "loss": float(np.mean(losses))}
                 line |= {f"right/{kind}": float(np.mean(found_)) for kind, found_ in sorted(rights.items())}
                 line |= {"tokens_per_second": tokens / seconds, "seconds": seconds}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
+                write(line)
                 left = seconds / (done - first) * (recipe.steps - done)
                 kinds = "  ".join(f"{kind} {np.mean(found_):.2f}" for kind, found_ in sorted(rights.items()))
                 say(
@@ -205,18 +206,20 @@ def train(
             if evaluate and evaluate_every and (done % evaluate_every == 0 or last):
                 accuracies = evaluate(training)
                 mean = float(np.mean(list(accuracies.values())))
-                log.write(json.dumps({"step": done, "eval": accuracies, "mean": mean}) + "\n")
-                log.flush()
+                write({"step": done, "eval": accuracies, "mean": mean})
                 say(f"step {done}  eval {mean:.3f}: " + ", ".join(f"{k} {v:.3f}" for k, v in accuracies.items()))
                 if kept.best and mean > best:
                     best = mean
                     _keep_best(training, out, mean)
             if done % kept.every == 0 or last:
-                folder = out / STEP.format(done)
-                shutil.rmtree(folder, ignore_errors=True)
-                training.save(folder)
-                for old in sorted(out.glob("step-*[0-9]"))[: -kept.last]:
-                    shutil.rmtree(old)
+                training.save(out / STEP.format(done))
+                if hosts.first():
+                    for old in _saved(out)[: -kept.last]:
+                        shutil.rmtree(old)
+
+
+def _saved(out: Path) -> list[Path]:
+    return sorted(out.glob("step-*[0-9]"))
 
 
 def _same_recipe(out: Path, recipe: Recipe) -> None:
@@ -230,7 +233,11 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
             raise UserError(
                 f"{path}: {out} was begun with another {', '.join(differ)}; give another --out, or its own arguments"
             )
-    path.write_text(json.dumps(stated, indent=1) + "\n")
+    hosts.wait("the recipe is read")
+    if hosts.first():
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(stated, indent=1) + "\n")
+        part.replace(path)
 
 
 def _best(out: Path) -> float:
@@ -240,8 +247,10 @@ def _best(out: Path) -> float:
 
 def _keep_best(training: Training, out: Path, mean: float) -> None:
     part, folder = out / "best.part", out / "best"
-    shutil.rmtree(part, ignore_errors=True)
+    if hosts.first():
+        shutil.rmtree(part, ignore_errors=True)
     training.base.save(training.params(), part)
-    (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    if hosts.first():
+        (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)

@@ -70,6 +70,13 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
 @click.option("--eval-size", default=200, show_default=True, type=click.IntRange(min=1), help="Examples of each task.")
 @click.option("--save-every", default=1000, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
 @click.option("--keep", default=2, show_default=True, type=click.IntRange(min=1), help="Newest checkpoints that stay.")
+@click.option("--log-every", default=20, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
+@click.option(
+    "--distributed", is_flag=True, help="One process of many, on a cluster that jax knows (a TPU pod, Slurm)."
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="One process of many: an address on the host of process 0.")
+@click.option("--processes", type=click.IntRange(min=1), help="How many there are.")
+@click.option("--process", type=click.IntRange(min=0), help="Which of them this one is.")
 def run(
     base: Path,
     mixture: str,
@@ -86,6 +93,11 @@ def run(
     eval_size: int,
     save_every: int,
     keep: int,
+    log_every: int,
+    distributed: bool,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
     max_bad: float,
     **numbers: Any,
 ) -> None:
@@ -93,13 +105,24 @@ def run(
 
     OUT holds checkpoints step-N, each a Hugging Face directory that `flame-rank rerank --judge` reads, and the best one
     by --eval as `best`. A run that was killed goes on where it was when it is started again, to the last bit.
+    What it measures on the way is in OUT/metrics.jsonl and, for TensorBoard, in OUT/tensorboard.
+
+    On many hosts, run the same command on each with --distributed, or with --coordinator, --processes and --process;
+    --base, --data and --out are folders that all of them share. The first process writes and prints.
     """
+    if (coordinator, processes, process).count(None) not in (0, 3):
+        raise click.UsageError("--coordinator, --processes and --process go together")
+    from trainer import hosts
+
+    if distributed or coordinator:
+        hosts.begin(coordinator, processes, process)
     model, recipe, mesh = prepared(base, template, steps, model_parallel, numbers, mixture)
     from trainer.run import Kept, Training, train
     from trainer.tasks import by_name
 
     def say(line: str) -> None:
-        click.echo(line, err=True)
+        if hosts.first():
+            click.echo(line, err=True)
 
     rows, weights = read_mixture(model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say)
     measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
@@ -109,7 +132,7 @@ def run(
         rows,
         weights,
         out,
-        Kept(every=save_every, last=keep),
+        Kept(every=save_every, last=keep, log=log_every),
         evaluate=_evaluation(measured) if measured else None,
         evaluate_every=eval_every,
         say=say,
@@ -125,6 +148,7 @@ def prepared(
     try:
         import jax
         import optax  # noqa: F401
+        import tensorboardX  # noqa: F401
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
     from flame_rank.errors import UserError
@@ -204,16 +228,17 @@ def read_rows(
     from trainer.collection import examples
     from trainer.contact import apart
     from trainer.corpus import build, identity
+    from trainer.hosts import first_alone
 
     def found() -> Any:
         every = examples(task, data, max_bad=max_bad)
         return islice(apart(every, held) if held is not None else every, limit)
 
     stamp = identity(model.folder, task, data, str(len(held) if held is not None else limit))
+    sizes = {"max_input": recipe.max_input, "max_target": recipe.max_target}
     try:
-        return build(
-            model.form, stamp, task, found, out / "rows", max_input=recipe.max_input, max_target=recipe.max_target
-        )
+        with first_alone(f"the rows of {task.name}"):
+            return build(model.form, stamp, task, found, out / "rows", **sizes)
     except ValueError as error:
         raise UserError(f"{model.folder}: {error}") from error
 

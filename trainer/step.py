@@ -118,6 +118,7 @@ def make(
     dtype: Any,
     rate: float,
     recompute: bool,
+    places: Any = None,
 ) -> Any:
     """The compiled step: (state, frozen parameters, batch with a first axis of microbatches, key) -> (state, Sums).
 
@@ -127,6 +128,7 @@ def make(
       dtype: of the computation; the parameters that are trained stay float32.
       rate: of dropout.
       recompute: compute the layers again for their gradients rather than keep what is inside them.
+      places: shardings of what comes out, so that a state lies where it lay before.
     """
 
     def loss(trained: Params, frozen: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
@@ -134,7 +136,7 @@ def make(
         found = sums(nnx.merge(graph, params), batch, dropout(key, batch.rows, rate), recompute=recompute)
         return found.loss, found
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jax.jit, donate_argnums=0, out_shardings=places)
     def step(state: State, frozen: Params, batch: Batch, key: jax.Array) -> tuple[State, Sums]:
         def add(total: Params, micro: Batch) -> tuple[Params, Sums]:
             gradients, found = jax.grad(loss, has_aux=True)(state.trained, frozen, micro, key)

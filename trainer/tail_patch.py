@@ -17,8 +17,9 @@ import msgspec
 from flame_rank.errors import UserError
 from trainer.corpus import Rows
 from trainer.evaluate import accuracy
+from trainer.metrics import METRICS
 from trainer.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
-from trainer.run import METRICS, Kept, Training, train
+from trainer.run import Kept, Training, train
 
 STEPS, EVERY = 3000, 300  # steps of a patch (section 3.4), and between two evaluations: ten points of a curve
 

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import numpy.typing as npt
 from flax import nnx
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -108,6 +111,25 @@ def microbatches(mesh: Mesh, rows: int) -> NamedSharding:
 def everywhere(mesh: Mesh) -> NamedSharding:
     """On every device, whole."""
     return NamedSharding(mesh, WHOLE)
+
+
+def spread(tree: Any, place: NamedSharding) -> Any:
+    """Puts arrays that every process has onto the devices of all: each process copies the parts of its own ones."""
+
+    def put(array: Any) -> jax.Array:
+        host = np.asarray(array)
+        # Copies: jax may keep a buffer as it is, and a step that takes it over writes into it.
+        return jax.make_array_from_callback(host.shape, place, lambda index: np.array(host[index]))
+
+    return jax.tree.map(put, tree)
+
+
+def gathered(array: jax.Array) -> npt.NDArray[Any]:
+    """An array on the host, whole; where other processes hold parts of it, all of them call this."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        # jax keeps the host's copy of an array for the array's life: of a copy's, it ends here.
+        return np.asarray(jnp.copy(array))
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:

@@ -23,6 +23,8 @@ import numpy.typing as npt
 from flax import nnx
 from jax.sharding import Sharding, SingleDeviceSharding
 
+from flame_rank.model import sharding
+
 Array = npt.NDArray[Any]
 Params = Any  # nnx.State, whose type parameters change from release to release
 Index = tuple[slice, ...]
@@ -285,7 +287,8 @@ def save(
     """Writes a directory that `WeightFiles`, transformers and vLLM read; the host holds one tensor at a time.
 
     Args:
-      folder: must not exist; written as FOLDER.part beside it and renamed.
+      folder: must not exist; written as FOLDER.part beside it and renamed. Of several processes all call this and the
+        first one writes.
       config: becomes `config.json`. Where it says `tie_word_embeddings`, `lm_head.weight` is left out.
       tensors: by name, [out, in], float32, float16 or bfloat16; sharded arrays are gathered one at a time.
       max_shard_bytes: more than this and the weights are split, with an index; no tensor is.
@@ -295,7 +298,7 @@ def save(
       OSError: something cannot be written.
       ValueError: the folder exists, or a tensor is of another dtype.
     """
-    if folder.exists():
+    if jax.process_index() == 0 and folder.exists():
         raise ValueError(f"{folder}: already there; remove it or choose another folder")
     tied = bool(config.get("tie_word_embeddings"))
     kept = {name: tensor for name, tensor in tensors.items() if not (tied and name == "lm_head.weight")}
@@ -310,6 +313,13 @@ def save(
             room = max_shard_bytes
         shards[-1][name] = tensor
         room -= tensor.nbytes
+    # Wide dtypes first: then every tensor is aligned to its own width.
+    shards = [dict(sorted(shard.items(), key=lambda item: -item[1].dtype.itemsize)) for shard in shards]
+    if jax.process_index():
+        for shard in shards:
+            for tensor in shard.values():
+                _on_host(tensor)
+        return
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
     for left in part.iterdir():  # of a save that was broken off; a stale model.safetensors would count before shards
@@ -331,11 +341,9 @@ def save(
 
 
 def _write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
-    # Wide dtypes first: then every tensor is aligned to its own width.
-    ordered = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     end = 0
-    for name, tensor in ordered.items():
+    for name, tensor in tensors.items():
         begin, end = end, end + tensor.nbytes
         word = WORDS[np.dtype(tensor.dtype)]
         entries[name] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": [begin, end]}
@@ -343,7 +351,9 @@ def _write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
     raw += b" " * (-len(raw) % 8)
     with file.open("wb") as stream:
         stream.write(len(raw).to_bytes(8, "little") + raw)
-        for tensor in ordered.values():
-            # jax keeps the host's copy of an array for the array's life: of a copy's, it ends here.
-            on_host = np.asarray(jnp.copy(tensor)) if isinstance(tensor, jax.Array) else tensor
-            np.ascontiguousarray(on_host).tofile(stream)
+        for tensor in tensors.values():
+            np.ascontiguousarray(_on_host(tensor)).tofile(stream)
+
+
+def _on_host(tensor: jax.Array | Array) -> Array:
+    return sharding.gathered(tensor) if isinstance(tensor, jax.Array) else tensor
