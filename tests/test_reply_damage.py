@@ -44,20 +44,24 @@ def test_sentences() -> None:
     assert damage._sentences("3.5 is e.g.this") == ["3.5 is e.g.this "]
 
 
+def said(text: str) -> list[str]:
+    """Its sentences without the white space around them."""
+    return [sentence.strip() for sentence in damage._sentences(text)]
+
+
 def test_every_kind_is_drawn() -> None:
-    """Each kind of damage leaves something that only it leaves, on texts whose words are all different."""
     rng = random.Random(0)
     found = [damaged(TEXT, OTHER, rng) for _ in range(300)]
-    assert None in found or len(set(found)) > 50
     assert {f.__name__ for f in damage._DAMAGES} == {
         *("_elsewhere", "_drift", "_loop", "_break_off", "_disorder", "_jumble")
     }
     made = {text for text in found if text is not None}
     assert OTHER in made
     assert any(text.startswith("One thing") and text.endswith("Dogs do not.") for text in made)
-    assert any(max(Counter(damage._sentences(text)).values()) > 1 for text in made)
+    assert any(max(Counter(said(text)).values()) > 1 for text in made)
     assert any(TEXT.startswith(text) for text in made)
-    assert any(sorted(damage._sentences(text)) == sorted(damage._sentences(TEXT)) for text in made)
+    assert any(sorted(said(text)) == sorted(said(TEXT)) for text in made)
+    assert any(len(text.split(" ")) == len(TEXT.split(" ")) - 1 for text in made)
 
 
 Kind = Callable[[str, str, random.Random], str]
@@ -79,10 +83,9 @@ def test_the_second_half_is_of_another_reply() -> None:
 
 
 def test_sentences_are_repeated() -> None:
-    own = damage._sentences(TEXT)
-    most = 0
+    own, most = said(TEXT), 0
     for text in every(damage._loop):
-        found = damage._sentences(text)
+        found = said(text)
         counts = Counter(found)
         repeated = [sentence for sentence in own if counts[sentence] > 1]
         assert 1 <= len(repeated) <= 2 and set(found) <= set(own)
@@ -106,7 +109,7 @@ def test_it_breaks_off() -> None:
 def test_sentences_stand_in_disorder() -> None:
     made = every(damage._disorder)
     assert len(made) > 100
-    assert all(sorted(damage._sentences(text)) == sorted(damage._sentences(TEXT)) for text in made)
+    assert all(sorted(said(text)) == sorted(said(TEXT)) for text in made)
 
 
 def test_words_are_in_disorder_or_missing() -> None:
