@@ -124,6 +124,6 @@ def test_votes_follow_the_candidates(pool: list[str], data: st.DataObject) -> No
     assert there is not None and there.tolist() == found[list(order)].tolist()
 
 
-@pytest.mark.parametrize("piece", [" ", "*", "#", "A", "A:", "\\boxed{", "####", "answer is ", "1,", "\n", "# answer\n"])
+@pytest.mark.parametrize("piece", [" ", "*", "#", "A", "A:", "\\boxed{", "####", "answer is ", "1,", "\n"])
 def test_long_texts_are_read_in_linear_time(piece: str) -> None:
     final(piece * 30_000)  # the square of so many would take minutes

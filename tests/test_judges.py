@@ -231,7 +231,7 @@ CODE = Problem(
     prompt="def add(a, b):\n",
     candidates=["    return a + b\n", "    return a - b\n", "    return b + a", "    return c", "    return a + b\n"],
 )
-ANSWERS = Problem(prompt="How many?", candidates=["2 + 3\nA: 5", "Five, I think, though none has counted them.", "5", "4"])
+ANSWERS = Problem(prompt="How many?", candidates=["2 + 3\nA: 5", "Five, I think,\nor six.", "5", "4"])
 PROSE = Problem(prompt="Why is the sky blue?", candidates=["Because\nof the air.", "It is\nnot.", "", "Rayleigh " * 9])
 LONG = Problem(prompt="which", candidates=["in " * 400, "the " * 60, "is " * 5, "in " * 400])
 

@@ -14,7 +14,7 @@ from trainer.damage import damaged
 TEXT = "One thing is this. Is that another? It is!\nHere are more:\n\n- first\n- second\nThat is all there is to say."
 OTHER = "Cats sleep. They purr, too. Nobody knows why.\nDogs do not."
 
-pieces = st.lists(st.sampled_from(["a", "bc.", "d?", " ", "  ", "\n", "\n\n", ". ", "é", "\t"]), max_size=20).map("".join)
+pieces = st.lists(st.sampled_from(["a", "bc.", "d?", " ", "\n", "\n\n", ". ", "é", "\t"]), max_size=20).map("".join)
 texts = st.one_of(st.text(max_size=80), pieces)
 
 
@@ -120,7 +120,8 @@ def test_words_are_in_disorder_or_missing() -> None:
         assert not Counter(text.split(" ")) - Counter(words)
         lost.add(missing.total())
     assert lost == {0, 1}  # one change for every twelve words
-    assert every(damage._jumble, "one two three") <= {"two one three", "three two one", "one three two", "one two three"}
+    three = {"two one three", "three two one", "one three two", "one two three"}
+    assert every(damage._jumble, "one two three") == three
     assert max(len(words) for words in map(str.split, every(damage._jumble, "a b c d"))) == 4
 
 
