@@ -173,7 +173,20 @@ def test_what_stands_after_the_function_goes(tmp_path: Path) -> None:
         "def add(a, b):\n    return '\0'\n",
         "",
     ],
-    ids="two name syntax more star docstring line lines docstring-line lambda null empty".split(),
+    ids=[
+        "two",
+        "name",
+        "syntax",
+        "more",
+        "star",
+        "docstring",
+        "line",
+        "lines",
+        "docstring-line",
+        "lambda",
+        "null",
+        "empty",
+    ],
 )
 def test_unusable_programs_are_left_out(unusable: str, tmp_path: Path) -> None:
     pool = one_pool(tmp_path, [unusable, program(RIGHT), program(WRONG)])
