@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -244,6 +244,7 @@ def test_builds_a_judge_through_two_interruptions(
     data: Path, started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainer import ablation, default
+    from trainer import fit as fitting
     from trainer.combine import learn
     from trainer.default import build
     from trainer.fit import Recipe
@@ -252,8 +253,9 @@ def test_builds_a_judge_through_two_interruptions(
     monkeypatch.setattr(ablation, "learn", lambda judged, seen, using: even)  # forty of them take long to compile
     monkeypatch.setattr(default, "learn", partial(learn, steps=20))
     monkeypatch.setattr(ablation, "RESAMPLES", 100)
+    monkeypatch.setattr(fitting, "optimiser", cache(fitting.optimiser))  # the step is compiled once, not in every run
     monkeypatch.setattr(ablation, "FOLDS", SIDE)
-    monkeypatch.setattr(default, "READ", {"max_prompt": 40, "max_length": 128})  # few lengths to compile for
+    monkeypatch.setattr(default, "READ", {"max_prompt": 24, "max_length": 64})  # few lengths to compile for
     out = tmp_path / "out"
     recipe = Recipe(steps=120, pairs=1, length=32, max_prompt=12)
 
