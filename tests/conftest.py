@@ -88,8 +88,9 @@ def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder=config.to_dict(),
         max_prompt=24,
         max_length=96,
-        code=Combination(pair=2.0, encoder=1.0, overlap=8.0, cosine=2.0, invalid=3.0),
-        prose=Combination(pair=2.0, encoder=1.5, overlap=2.0, cosine=1.0, invalid=1.0),
+        code=Combination(pair=2.0, encoder=1.0, overlap=8.0, cosine=2.0, vote=0.0, invalid=3.0),
+        answers=Combination(pair=2.0, encoder=0.5, overlap=1.0, cosine=0.5, vote=6.0, invalid=0.0),
+        prose=Combination(pair=2.0, encoder=1.5, overlap=2.0, cosine=1.0, vote=1.0, invalid=1.0),
     )
     (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
     return folder

@@ -35,7 +35,7 @@ def write_solutions(
     agentcoder: Iterable[tuple[int, str, str]] = (),
     reflexion: Iterable[tuple[int, str]] = (),
 ) -> None:
-    """The files of the three releases that are read; each is there, if only without a record.
+    """The files of the three releases that are read; each is there, if only with a program of no problem.
 
     Args:
       seeds: by model, (task id, solution) of LLMDebugger.
@@ -45,7 +45,7 @@ def write_solutions(
     """
     folder = data / "mbpp_model_solutions"
     folder.mkdir(parents=True, exist_ok=True)
-    for model, written in (seeds or {"starcoder": []}).items():
+    for model, written in (seeds or {"starcoder": [(0, "")]}).items():
         write_lines(
             folder / f"llmdebugger_seed_{model}.jsonl",
             [{"task_id": f"MBPP/{n}", "solution": text, "seed": "", "is_solved": False} for n, text in written],
@@ -59,5 +59,5 @@ def write_solutions(
     (folder / "agentcoder_zero_shot_gpt-3.5-turbo_0_mbpp.json").write_text(json.dumps(records))
     write_lines(
         folder / "reflexion_simple_mbpp_py.jsonl",
-        [{"name": f"mbpp_{n}_some_name", "language": "py", "solution": text} for n, text in reflexion],
+        [{"name": f"mbpp_{n}_some_name", "language": "py", "solution": text} for n, text in reflexion or [(0, "")]],
     )

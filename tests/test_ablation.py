@@ -12,11 +12,11 @@ from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer import ablation
 from trainer.ablation import interval, table
-from trainer.combine import SOURCES, Judged, learn
+from trainer.combine import EVIDENCE, Judged, learn
 from trainer.consensus import consensus
 
 BOTH = ["(a) agreement", "(b) encoder", "both", "both - (a)"]
-EACH = Combination(pair=1.0, **dict.fromkeys(SOURCES, 1.0))
+EACH = Combination(pair=1.0, invalid=0.0, **dict.fromkeys(EVIDENCE, 1.0))
 
 
 @pytest.fixture
@@ -30,15 +30,18 @@ def unlearned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every source that may count counts 1."""
 
     def fixed(judged: object, seen: object, *, using: Sequence[str]) -> Combination:
-        weights = {source: float(source in using) for source in SOURCES}
-        return Combination(pair=weights["encoder"], **weights)
+        weights = {source: float(source in using) for source in EVIDENCE}
+        return Combination(pair=weights["encoder"], invalid=0.0, **weights)
 
     monkeypatch.setattr(ablation, "learn", fixed)
 
 
-def evidence(encoder: FloatArray, overlap: FloatArray) -> Evidence:
-    flat = np.ones(len(encoder))
-    return Evidence(encoder=encoder, overlap=overlap, cosine=0 * flat, valid=flat, code=True, truncated=0)
+def evidence(encoder: FloatArray, overlap: FloatArray, vote: FloatArray | None = None) -> Evidence:
+    flat = np.zeros(len(encoder))
+    vote = flat if vote is None else vote
+    return Evidence(
+        encoder=encoder, overlap=overlap, cosine=flat, vote=vote, valid=flat + 1, kind="answers", truncated=0
+    )
 
 
 def pools(count: int, *, encoder: float, overlap: float) -> tuple[list[Judged], list[Evidence]]:
@@ -92,6 +95,14 @@ def test_rows_use_their_sources_and_the_difference_is_paired() -> None:
     assert [rows[row][0] for row in BOTH] == pytest.approx([2 / 3, 2 / 3, 1, 1 / 3])
     assert rows["both"] == (1.0, 1.0, 1.0)
     assert rows["both - (a)"][1:] == (0.0, 1.0)
+
+
+@pytest.mark.usefixtures("unlearned")
+def test_votes_are_agreement() -> None:
+    one, _ = pairs("p", [0, 1], [0, 0])
+    seen = evidence(np.array([0.0, 1.0]), np.zeros(2), np.array([2.0, 0.0]))
+    rows = table([one], [seen])
+    assert [rows[row][0] for row in BOTH] == [1.0, 0.0, 1.0, 0.0]
 
 
 @pytest.mark.usefixtures("unlearned")

@@ -1,12 +1,15 @@
 """How much each source counts: the problems that it is learned on, and what is learned from them."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
-from flame_rank.judges.pool import Combination, Evidence
+from flame_rank.judges.pool import Combination, Evidence, Kind
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer.combine import SAMPLES, SOURCES, Judged, draw, group, learn, right_share
+from trainer.combine import EVIDENCE, IMPOSSIBLE, SAMPLES, Judged, draw, group, learn, right_share
 from trainer.comparisons import Comparison
 from trainer.pools import Pool
 
@@ -85,16 +88,17 @@ def test_group() -> None:
     assert group([]) == []
 
 
-PLANTED = Combination(pair=1.5, encoder=1.5, overlap=4.0, cosine=0.0, invalid=2.0)
+PLANTED = Combination(pair=1.5, encoder=1.5, overlap=4.0, cosine=0.0, vote=2.5, invalid=0.0)
 
 
-def evidence(rng: np.random.Generator, n: int) -> Evidence:
+def evidence(rng: np.random.Generator, n: int, kind: Kind) -> Evidence:
     return Evidence(
         encoder=rng.normal(size=n),
         overlap=rng.uniform(size=n),
         cosine=rng.uniform(-1, 1, size=n),
-        valid=rng.integers(0, 2, n).astype(np.float64),
-        code=True,
+        vote=rng.uniform(size=n),
+        valid=(rng.random(n) < 0.9).astype(np.float64),
+        kind=kind,
         truncated=0,
     )
 
@@ -111,9 +115,9 @@ def judged(rng: np.random.Generator, quality: FloatArray) -> Judged:
     return Judged(problem=problem, pairs=np.array(pairs, np.int64))
 
 
-def world(count: int, weights: Combination, seed: int = 0) -> tuple[list[Judged], list[Evidence]]:
-    rng = np.random.default_rng(seed)
-    seen = [evidence(rng, 6) for _ in range(count)]
+def world(count: int, weights: Combination, kind: Kind = "answers") -> tuple[list[Judged], list[Evidence]]:
+    rng = np.random.default_rng(0)
+    seen = [evidence(rng, 6, kind) for _ in range(count)]
     return [judged(rng, one.quality(weights)) for one in seen], seen
 
 
@@ -121,28 +125,46 @@ def test_learns_the_weights_that_made_the_pairs() -> None:
     learned = learn(*world(300, PLANTED))
     assert learned.encoder == pytest.approx(PLANTED.encoder, rel=0.15)
     assert learned.overlap == pytest.approx(PLANTED.overlap, rel=0.15)
-    assert learned.invalid == pytest.approx(PLANTED.invalid, rel=0.15)
+    assert learned.vote == pytest.approx(PLANTED.vote, rel=0.15)
     assert 0 <= learned.cosine < 0.1
     assert learned.pair == learned.encoder
 
 
+def test_a_program_that_cannot_be_right_counts_what_it_counts() -> None:
+    planted = msgspec.structs.replace(PLANTED, invalid=IMPOSSIBLE)
+    of, seen = world(300, planted, "code")
+    learned = learn(of, seen)
+    assert learned.invalid == IMPOSSIBLE == 10
+    # The other sources are learned beside it: it is not theirs to explain why such a program is the worse one.
+    for source in ("encoder", "overlap", "vote"):
+        assert getattr(learned, source) == pytest.approx(getattr(planted, source), rel=0.2)
+    prose = learn(of, [replace(one, kind="prose") for one in seen])
+    assert prose.invalid == 0
+    assert prose.overlap < learned.overlap - 0.5
+    assert learn(of[:3], [*seen[:2], replace(seen[2], kind="prose")], steps=1).invalid == 0  # not all are programs
+
+
 def test_nothing_counts_below_zero() -> None:
-    learned = learn(*world(100, Combination(pair=-2.0, encoder=-2.0, overlap=-3.0, cosine=1.0, invalid=-1.0)))
-    for source in ("encoder", "overlap", "invalid"):
+    against = Combination(pair=-2.0, encoder=-2.0, overlap=-3.0, cosine=1.0, vote=-1.0, invalid=0.0)
+    learned = learn(*world(100, against))
+    for source in ("encoder", "overlap", "vote"):
         assert 0 <= getattr(learned, source) < 0.1
     assert learned.cosine > 0.15
 
 
 def test_sources_left_out_do_not_count() -> None:
     learned = learn(*world(100, PLANTED), using=("encoder", "cosine"))
-    assert (learned.overlap, learned.invalid) == (0.0, 0.0)
+    assert (learned.overlap, learned.vote, learned.invalid) == (0.0, 0.0, 0.0)
     assert learned.encoder > 0.5
-    assert learn(*world(3, PLANTED), using=(), steps=2) == Combination(pair=0.0, **dict.fromkeys(SOURCES, 0.0))
+    nothing = Combination(pair=0.0, invalid=0.0, **dict.fromkeys(EVIDENCE, 0.0))
+    assert learn(*world(3, PLANTED), using=(), steps=2) == nothing
 
 
 def test_each_problem_counts_once() -> None:
     flat = np.zeros(9)
-    seen = Evidence(encoder=np.arange(9.0), overlap=flat, cosine=flat, valid=flat, code=True, truncated=0)
+    seen = Evidence(
+        encoder=np.arange(9.0), overlap=flat, cosine=flat, vote=flat, valid=flat + 1, kind="prose", truncated=0
+    )
 
     def saying(*pairs: tuple[int, int]) -> Judged:
         problem = Problem(prompt="p", candidates=[str(i) for i in range(9)])

@@ -1,5 +1,6 @@
 """Training the encoder: it learns, and a run that was interrupted ends as one that was not."""
 
+import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,16 @@ def preferences(count: int, seed: int) -> list[Comparison]:
 
 
 RECIPE = Recipe(steps=130, pairs=8, rate=1e-2, length=32, max_prompt=8, seed=7)
-MIXTURE = Mixture(pools=[], tasks={"words": preferences(200, 0)}, code=0.0)
+
+
+class Words(Mixture):
+    """One source, which every step draws from."""
+
+    def batch(self, seed: int, step: int, size: int) -> list[Comparison]:
+        return random.Random(f"{seed} {step}").choices(self.sources["words"], k=size)
+
+
+MIXTURE = Words(pools=[], sources={"words": preferences(200, 0)})
 
 
 def arrays(read: list[Row]) -> tuple[jax.Array, jax.Array]:
@@ -84,7 +94,7 @@ def run(tokenizer: RowTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Ru
     said: list[str] = []
     asked: list[tuple[int, int, int]] = []
 
-    class Recorded(Mixture):
+    class Recorded(Words):
         def batch(self, seed: int, step: int, size: int) -> list[Comparison]:
             asked.append((seed, step, size))
             return super().batch(seed, step, size)
@@ -94,7 +104,7 @@ def run(tokenizer: RowTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Ru
         if line.startswith("step 120/"):
             shutil.copyfile(folder / "state", folder / "kept")
 
-    mixture = Recorded(pools=[], tasks=MIXTURE.tasks, code=0.0)
+    mixture = Recorded(pools=[], sources=MIXTURE.sources)
     unseen = preferences(100, 1)
     before = measured(encoder(), tokenizer, unseen)
     trained = fit(encoder(), tokenizer, mixture, RECIPE, state=folder / "state", say=say)

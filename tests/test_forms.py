@@ -122,6 +122,58 @@ def test_invalid(case: str) -> None:
     assert form.code and not form.valid
 
 
+RETURNS = 'def f(a, b):\n    """Returns the sum."""\n'
+IDLE = {
+    "reads no argument": ("def f(a, b):\n", "    return 1"),
+    "reads others": ("def f(a):\n", "    b = 1\n    return b"),
+    "reads none of any kind": ("def f(a, /, b, *c, d=1, **e):\n", "    return 1"),
+    "returns nothing where the docstring says so": (RETURNS, "    print(a + b)"),
+    "a bare return": (RETURNS, "    print(a + b)\n    return"),
+    "nothing but a pass": ("def f(a) -> int:\n", "    pass"),
+    "returns nothing where the annotation says so": ("def f(a) -> int:\n", "    print(a)"),
+    "returns nothing without arguments": ("def f() -> int:\n", "    print(1)"),
+    "awaits and returns nothing": ("async def f(a) -> int:\n", "    await a"),
+    "the last function of the prompt": ("def g(a):\n    return a\n\n\ndef f(a):\n", "    return 1"),
+    "a right function behind it": ("def f(a):\n", "    return 1\n\n\ndef g(a):\n    return a"),
+}
+BUSY = {
+    "a procedure": ("def f(a):\n", "    print(a)"),
+    "a procedure by its annotation": ("def f(a) -> None:\n", "    print(a)"),
+    "a procedure by its annotation, whatever the docstring": (
+        'def f(a) -> None:\n    """Prints, and does not return."""\n',
+        "    print(a)",
+    ),
+    "no arguments": ("def f():\n", "    return 1"),
+    "one argument of several": ("def f(a, b):\n", "    return b"),
+    "arguments without a place": ("def f(*c, d=1, **e):\n", "    return e"),
+    "all names": ("def f(a):\n", "    return locals()"),
+    "a generator": (RETURNS, "    yield a + b"),
+    "a generator of another": ("def f(a) -> Iterator[int]:\n", "    yield from a"),
+    "a function in it": ("def f(a) -> int:\n", "    def g():\n        return a\n    return g()"),
+    "a method": ("class A:\n    def f(self, a) -> int:\n", "        pass"),
+    "an idle function behind it": (RETURNS, "    return a + b\n\n\ndef main(argv):\n    print(f(1, 2))"),
+    "defined again": ("def f(a):\n", "    pass\n\n\ndef f(a):\n    return a\n\n\ndef main(argv):\n    print(f(1))"),
+    "a last line without an end": ("def f(a):", "\n    return a"),
+}
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_a_continued_function_that_cannot_be_right(case: str) -> None:
+    form = read(*IDLE[case])
+    assert form.code and not form.valid
+
+
+@pytest.mark.parametrize("case", BUSY)
+def test_a_continued_function_that_may_be(case: str) -> None:
+    prompt, text = BUSY[case]
+    form = read("from typing import Iterator\n" + prompt, text)
+    assert form.code and form.valid
+
+
+def test_a_program_of_its_own_may_be_idle() -> None:
+    assert read("Write f.", "def f(a) -> int:\n    return 1").valid and read("", "def f(a) -> int:\n    pass").valid
+
+
 HOSTILE = {
     "deep parentheses": "def f(): return " + "(" * 5000 + ")" * 5000,
     "deep brackets": "def f(): return " + "[" * 150 + "]" * 150,

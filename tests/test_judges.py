@@ -205,6 +205,8 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing field": (edited(lambda s: s.pop("max_length")), "missing required field `max_length`"),
     "field of another type": (edited(lambda s: s.update(max_prompt="many")), "max_prompt"),
     "unknown combination": (edited(lambda s: s["code"].update(strange=1)), "unknown field `strange`"),
+    "a combination without votes": (edited(lambda s: s["prose"].pop("vote")), "missing required field `vote`"),
+    "no combination for answers": (edited(lambda s: s.pop("answers")), "missing required field `answers`"),
     "another activation": (edited(lambda s: s["encoder"].update(hidden_act="gelu_new")), "gelu_new"),
     "another size": (edited(lambda s: s["encoder"].update(hidden_size=32)), "the configuration asks for"),
     "more layers": (edited(lambda s: s["encoder"].update(num_hidden_layers=3)), "no tensor encoder.layer.2"),
@@ -229,7 +231,8 @@ CODE = Problem(
     prompt="def add(a, b):\n",
     candidates=["    return a + b\n", "    return a - b\n", "    return b + a", "    return c", "    return a + b\n"],
 )
-PROSE = Problem(prompt="Why is the sky blue?", candidates=["Because of the air.", "It is not.", "", "Rayleigh " * 3])
+ANSWERS = Problem(prompt="How many?", candidates=["2 + 3\nA: 5", "Five, I think,\nor six.", "5", "4"])
+PROSE = Problem(prompt="Why is the sky blue?", candidates=["Because\nof the air.", "It is\nnot.", "", "Rayleigh " * 9])
 LONG = Problem(prompt="which", candidates=["in " * 400, "the " * 60, "is " * 5, "in " * 400])
 
 
@@ -252,13 +255,48 @@ def copy(problem: Problem) -> Problem:
     return Problem(prompt=problem.prompt, candidates=problem.candidates)
 
 
-@pytest.mark.parametrize("problem", [CODE, PROSE, LONG], ids=["code", "prose", "long"])
+@pytest.mark.parametrize("problem", [CODE, ANSWERS, PROSE, LONG], ids=["code", "answers", "prose", "long"])
 def test_answers_are_differences(judge: PoolJudge, problem: Problem) -> None:
     assert isinstance(judge, Judge) and judge.pointwise and judge.pool_aware
     answers = table(judge, problem)
     assert np.isfinite(answers).all() and np.ptp(answers) > 0.1
     np.testing.assert_allclose(answers, -answers.T, atol=1e-12)
     np.testing.assert_allclose(answers, answers[:, :1] + answers[:1, :], atol=1e-9)  # i - j = (i - 0) + (0 - j)
+
+
+def test_a_pool_is_of_the_kind_that_most_of_it_is(judge: PoolJudge) -> None:
+    code, answers, prose = judge.evidence([CODE, ANSWERS, PROSE])
+    assert [evidence.kind for evidence in (code, answers, prose)] == ["code", "answers", "prose"]
+    assert answers.vote.tolist() == [0.5, 0, 0.5, 0.25]
+    assert not code.vote.any() and not prose.vote.any()
+    # A program that cannot be right, or is alone in its pool, is not yet a pool of programs; half of it is.
+    assert code.valid.tolist() == [1, 1, 1, 0, 1]
+    one, half = (Problem(prompt="def f(x):\n", candidates=["    return y", "5", "5", "    x"][k:]) for k in (0, 1))
+    assert [evidence.kind for evidence in judge.evidence([half, one])] == ["answers", "code"]
+
+
+@pytest.mark.parametrize("problem", [CODE, ANSWERS, PROSE], ids=["code", "answers", "prose"])
+def test_each_kind_has_its_combination(problem: Problem, judge: PoolJudge, tiny_judge_dir: Path) -> None:
+    settings = msgspec.json.decode((tiny_judge_dir / SETTINGS).read_bytes(), type=Settings)
+    [seen] = judge.evidence([problem])
+    weights = {"code": settings.code, "answers": settings.answers, "prose": settings.prose}[seen.kind]
+    quality = (
+        weights.encoder * seen.encoder
+        + weights.overlap * seen.overlap
+        + weights.cosine * seen.cosine
+        + weights.vote * seen.vote
+        - weights.invalid * (1 - seen.valid)
+    )
+    np.testing.assert_allclose(table(judge, problem), quality[:, None] - quality[None, :], atol=1e-5)
+
+
+def test_two_candidates_are_the_encoders_matter(judge: PoolJudge, tiny_judge_dir: Path) -> None:
+    settings = msgspec.json.decode((tiny_judge_dir / SETTINGS).read_bytes(), type=Settings)
+    pair = Problem(prompt=PROSE.prompt, candidates=PROSE.candidates[:2])
+    [seen] = judge.evidence([pair])
+    assert seen.silent and settings.prose.pair != settings.prose.encoder
+    nats = settings.prose.pair * (seen.encoder[0] - seen.encoder[1])
+    assert table(judge, pair)[0, 1] == pytest.approx(nats, abs=1e-4)
 
 
 def test_equal_texts_are_equally_good(judge: PoolJudge) -> None:
@@ -350,6 +388,9 @@ def test_what_was_too_long_is_counted(judge: PoolJudge) -> None:
     judge.judge([(long, both(4)), (short, both(4))])
     assert judge.notes(long).truncated == 2  # the same text twice: candidates are counted, not texts
     assert judge.notes(short).truncated == 0
+    asked = Problem(prompt="which " * 100, candidates=PROSE.candidates)
+    judge.judge([(asked, both(4))])
+    assert judge.notes(asked).truncated == 4  # a prompt whose middle is lost is lost to all
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, SETTINGS, TOKENIZER])

@@ -61,7 +61,9 @@ def test_a_long_prompt_keeps_its_head_and_tail(tiny_tokenizer: Path) -> None:
     [row] = tokenizer.rows("a b " + "m " * 60 + "y z", ["c"])
     prompt, candidate = pieces(row)
     assert prompt == ["[unused0]", "a", "b", "m", "y", "z"] and candidate == ["[unused0]", "c"]
-    assert not row.cut  # says that of the candidate only
+    assert row.cut  # whatever became of the candidate
+    [whole] = tokenizer.rows("a b m y z", ["c"])
+    assert not whole.cut
 
 
 def test_exactly_what_fits_is_not_cut(tiny_tokenizer: Path) -> None:
@@ -84,7 +86,8 @@ def test_never_longer_than_allowed(tiny_tokenizer: Path, prompt: str, candidates
     rows = make(tiny_tokenizer, max_prompt=10, max_length=32).rows(prompt, candidates)
     assert len({row.first for row in rows}) == 1 and len(rows) == len(candidates)
     for row in rows:
-        assert len(row.tokens) <= 32 and row.cut == (row.cut and len(row.tokens) == 32)
+        assert len(row.tokens) <= 32
+        assert not row.cut or len(row.tokens) == 32 or row.first == 2 + HEAD + 10
         assert row.first <= 2 + HEAD + 10 and all(token in PIECES for token in row.tokens)
 
 
@@ -110,6 +113,23 @@ def test_what_is_cut_before_it_is_tokenised_says_so(tiny_tokenizer: Path) -> Non
     tokenizer = make(tiny_tokenizer)
     [row] = tokenizer.rows("p", [" " * 10_000_000])  # next to no tokens, but nobody has read its middle
     assert row.cut and len(row.tokens) < 120
+
+
+def test_a_prompt_that_exactly_fits_is_not_cut(tiny_tokenizer: Path) -> None:
+    tokenizer = make(tiny_tokenizer, max_prompt=6)
+    [fits], [over] = (tokenizer.rows("a " * n, ["c"]) for n in (5, 6))
+    assert (fits.cut, over.cut) == (False, True) and fits.first == over.first
+    [row] = tokenizer.rows(" " * 10_000_000, ["c"])  # before it is tokenised
+    assert row.cut and row.first < fits.first
+
+
+@pytest.mark.parametrize("token", ["[SEP]", "[CLS]", "[PAD]", "[MASK]", "[unused3]"])
+def test_what_looks_like_a_special_token_is_text(token: str, tiny_tokenizer: Path) -> None:
+    [row] = make(tiny_tokenizer).rows(f"a {token}", [f"b {token} c\n{token}"])
+    for read, own in zip(pieces(row), (["[unused0]"], ["[unused0]", "[unused0]"]), strict=True):
+        assert [piece for piece in read if piece.startswith("[") and piece != "["] == own
+        assert "".join(read).replace("##", "").count(token.lower()) == len(own)
+    assert [PIECES[i] for i in row.tokens].count("[SEP]") == 2 and row.tokens.index(row.tokens[-1]) == row.first - 1
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -2,25 +2,31 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 
 import mbpp
+import msgspec
 import numpy as np
 import pytest
+import sources
 from conftest import vocabulary, write_tokenizer
 
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges.pool import Combination, Evidence, PoolJudge
+from flame_rank.judges.pool import Combination, Evidence, PoolJudge, Settings
 from flame_rank.records import Problem
-from trainer.combine import Judged
-from trainer.comparisons import COMPARISONS
+from trainer.combine import IMPOSSIBLE, Judged
+from trainer.comparisons import SOURCES, read
+from trainer.contact import Held, evaluation_texts, without_contact
 from trainer.sampling import held_out
+from trainer.tasks import TASKS
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["default", "--help"]])
@@ -40,25 +46,31 @@ def test_help_is_light(arguments: list[str]) -> None:
 # ---- What a build reads ----
 
 
-def both_sides(name: str, train: int = 3, held: int = 3) -> list[str]:
-    """Prompts of which so many are for training and so many are held out."""
+SIDE = 3  # held-out prompts of a source, and as many for training
+HUMANEVALS = "Check if in given list of numbers, are any two numbers closer to each other than given threshold."
+
+
+def both_sides(name: str, form: str) -> list[str]:
+    """Texts of which the prompts are for training, and as many of which they are held out."""
     chosen: dict[bool, list[str]] = {False: [], True: []}
     number = 0
-    while len(chosen[False]) < train or len(chosen[True]) < held:
-        prompt = f"{name} {number}"
+    while any(len(texts) < SIDE for texts in chosen.values()):
         number += 1
-        if len(chosen[held_out(prompt)]) < (held if held_out(prompt) else train):
-            chosen[held_out(prompt)].append(prompt)
-    return chosen[False] + chosen[True]
+        side = chosen[held_out(form.format(f"{name} {number}"))]
+        if len(side) < SIDE:
+            side.append(f"{name} {number}")
+    # One prompt more that would be held out, if it could be learned from at all.
+    evaluated = (f"{HUMANEVALS} {n}" for n in range(99) if name == "pandalm" and held_out(f"{HUMANEVALS} {n}"))
+    return [*chosen[False], *chosen[True], *islice(evaluated, 1)]
 
 
 def write_mbpp(data: Path) -> None:
     chosen: dict[bool, list[int]] = {False: [], True: []}
     number = 0
-    while any(len(numbers) < 3 for numbers in chosen.values()):
+    while any(len(numbers) < SIDE for numbers in chosen.values()):
         number += 1
         side = chosen[held_out(f'def f{number}(a):\n    """\n    Add {number}.\n    """\n')]
-        if len(side) < 3:
+        if len(side) < SIDE:
             side.append(number)
     numbers = chosen[False] + chosen[True]
     mbpp.write_problems(
@@ -76,77 +88,15 @@ def write_mbpp(data: Path) -> None:
     )
     bodies = ("a + {n}", "{n} + a", "a - -{n}", "a - {n}", "{n}", "a * {n} + 100")
     written = [(n, f"def f{n}(a):\n    return {body.format(n=n)}\n") for n in numbers for body in bodies]
+    shutil.rmtree(data / "mbpp_model_solutions")  # the fixtures of other tasks
     mbpp.write_solutions(data, seeds={"starcoder": written}, reflexion=written[::3])
-
-
-def write_json(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-
-
-def write_tasks(data: Path) -> None:
-    def votes(vote: int) -> dict[str, int]:
-        return {f"annotator{i}": vote for i in (1, 2, 3)}
-
-    write_json(
-        data / "extra_pandalm_testset" / "testset-v1.json",
-        [
-            {"instruction": p, "input": "", "response1": "the better", "response2": "the", **votes(1)}
-            for p in both_sides("panda")
-        ],
-    )
-    asked = dict(enumerate(both_sides("vicuna")))
-    prd = data / "prd_vicuna80"
-    for folder, name, field in (
-        ("generations", "answer_bard", "text"),
-        ("generations", "answer_gpt4", "text"),
-        ("qlora_generations", "30b-guanaco-generations", "generation"),
-    ):
-        mbpp.write_lines(prd / folder / f"{name}.jsonl", [{"question_id": q, field: f"{name} {q}"} for q in asked])
-    for pair in ("bard-vs-answer_gpt4", "bard-vs-answer_guanaco-33b", "gpt4-vs-answer_guanaco-33b"):
-        mbpp.write_lines(
-            prd / "ratings-human" / f"answer_{pair}-human-reviewer_threeclass.jsonl",
-            [{"question_id": q, "text": text, "score": 1} for q, text in asked.items()],
-        )
-    answers = {f"prediction {i}": f"is it {i}" for i in (1, 2, 3, 4)}
-    questions = [f"fine {i}" for i in range(100)]
-    kept = [q for q in questions if held_out(f"{q}\n\nfor {q}")][:3] + [
-        q for q in questions if not held_out(f"{q}\n\nfor {q}")
-    ][:3]
-    write_json(
-        data / "fine_grained_rlhf" / "dev_feedback.json",
-        [{"question": q, "passages": [["T", f"for {q}"]], **answers, "preference": [1, 1, 2, 0, 2, 1]} for q in kept],
-    )
-    mbpp.write_lines(
-        data / "hh_rlhf_harmless" / "harmless-base_test.jsonl",
-        [
-            {"chosen": f"\n\n{p}\n\nAssistant: No.", "rejected": f"\n\n{p}\n\nAssistant: Yes, {p}."}
-            for p in both_sides("Human: harm")
-        ],
-    )
-    models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-    mbpp.write_lines(
-        data / "gsm8k" / "example_model_solutions.jsonl",
-        [
-            {"question": p, **{m: {"is_correct": m > "6", "solution": f"{m} is {p}"} for m in models}}
-            for p in both_sides("maths")
-        ],
-    )
-    axes = ("coherence", "consistency", "fluency", "relevance")
-    systems = {f"M{i}": {"sys_summ": f"summary {i}", "scores": dict.fromkeys(axes, float(i))} for i in (1, 2, 3)}
-    texts = [prompt.removeprefix("Summarize:\n") for prompt in both_sides("Summarize:\ntext")]
-    write_json(
-        data / "summeval" / "bartscore_SummEval_data.converted.json",
-        {text: {"src": text, "ref_summs": [], "sys_summs": systems} for text in texts},
-    )
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All data sets, a few records each; every prompt's side is known, and each side has three prompts."""
-    folder = tmp_path_factory.mktemp("data")
+    """All data sets, a few records each; of every source three prompts at least are on each side."""
+    folder = sources.write(tmp_path_factory.mktemp("data"), both_sides)
     write_mbpp(folder)
-    write_tasks(folder)
     return folder
 
 
@@ -165,7 +115,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = checkpoint.to_tensors(nnx.split(Encoder(config, nnx.Rngs(0)))[1])
     checkpoint.save({k: v for k, v in tensors.items() if not k.startswith("quality.")}, folder / "model.safetensors")
     more = {"architectures": ["BertModel"], "pad_token_id": 0, "use_cache": True, "hidden_dropout_prob": 0.1}
-    write_json(folder / "config.json", {**config.to_dict(), **more})
+    (folder / "config.json").write_text(json.dumps({**config.to_dict(), **more}))
     write_tokenizer(folder / "tokenizer.json")
     return folder
 
@@ -192,7 +142,9 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert ended.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    return err.splitlines()[-1]
+    *before, last = err.splitlines()
+    assert all(line.startswith(("read ", "Usage: ", "Try ")) or not line for line in before), "one line says it"
+    return last
 
 
 def test_another_start_is_refused(data: Path, init: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,18 +187,26 @@ def test_an_unknown_kind_of_start_is_refused(
     assert "hidden_act = 'relu'" in said
 
 
-@pytest.mark.parametrize(
-    "missing",
-    ["gsm8k/example_model_solutions.jsonl", "mbpp/mbpp.jsonl", "mbpp_model_solutions/llmdebugger_seed_starcoder.jsonl"],
-)
+MISSING = {
+    "gsm8k/example_model_solutions.jsonl": (
+        "gsm8k-solutions: {}: no such file; get it by `flame-train data fetch gsm8k-solutions"
+    ),
+    "wikibio_hallucination": "wikibio-hallucination: {}/",
+    "mbpp/mbpp.jsonl": "{}: no such file",
+    "mbpp_model_solutions/reflexion_simple_mbpp_py.jsonl": "{}: no such file",
+}
+
+
+@pytest.mark.parametrize("missing", MISSING)
 def test_missing_data_is_named(
     missing: str, data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     partial = shutil.copytree(data, tmp_path / "data")
-    (partial / missing).unlink()
+    path = partial / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: {partial / missing.split('/')[0]}")
-    assert "is not there; --data is the folder of the data sets" in said
+    named = partial / "mbpp_model_solutions" / "reflexion_*.jsonl" if "reflexion" in missing else path
+    assert said.startswith(f"Error: {MISSING[missing].format(named)}")
 
 
 def test_broken_data_is_named(data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +214,13 @@ def test_broken_data_is_named(data: Path, started: Path, tmp_path: Path, capsys:
     path = partial / "gsm8k" / "example_model_solutions.jsonl"
     path.write_text(path.read_text()[:-20])
     said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: {path}:6: not whole JSON")
+    assert said.startswith(f"Error: gsm8k-solutions: {path}:6: not JSON (")
+    assert "1 of 6 records are bad" in said
+    shutil.copyfile(data / "gsm8k" / path.name, path)
+    path = partial / "mbpp" / "mbpp.jsonl"
+    path.write_text(path.read_text()[:-20])
+    said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
+    assert said.startswith(f"Error: {path}:6: not JSON (")
 
 
 @pytest.mark.parametrize("option", ["--data", "--init", "--out", "--steps"])
@@ -278,15 +244,18 @@ def test_builds_a_judge_through_two_interruptions(
     data: Path, started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainer import ablation, default
+    from trainer import fit as fitting
     from trainer.combine import learn
     from trainer.default import build
     from trainer.fit import Recipe
 
-    even = Combination(pair=1.0, encoder=1.0, overlap=1.0, cosine=1.0, invalid=1.0)
+    even = Combination(pair=1.0, encoder=1.0, overlap=1.0, cosine=1.0, vote=1.0, invalid=1.0)
     monkeypatch.setattr(ablation, "learn", lambda judged, seen, using: even)  # forty of them take long to compile
     monkeypatch.setattr(default, "learn", partial(learn, steps=20))
     monkeypatch.setattr(ablation, "RESAMPLES", 100)
-    monkeypatch.setattr(ablation, "FOLDS", 3)  # there are three held-out prompts
+    monkeypatch.setattr(fitting, "optimiser", cache(fitting.optimiser))  # the step is compiled once, not in every run
+    monkeypatch.setattr(ablation, "FOLDS", SIDE)
+    monkeypatch.setattr(default, "READ", {"max_prompt": 24, "max_length": 64})  # few lengths to compile for
     out = tmp_path / "out"
     recipe = Recipe(steps=120, pairs=1, length=32, max_prompt=12)
 
@@ -312,7 +281,12 @@ def test_builds_a_judge_through_two_interruptions(
         return [line.split("  ")[0] for line in said if line.startswith(("step ", "taken up"))]
 
     first = run("step 120/")
-    assert first[0] == f"read {6 + 18 + 30 + 6 + 24 + 18} comparisons of 6 tasks; running the programs of MBPP"
+    evaluated = Held(evaluation_texts(TASKS, data))
+    count = sum(len(without_contact(read(source, data), evaluated)) for source in SOURCES.values())
+    assert count < sum(len(read(source, data)) for source in SOURCES.values())
+    assert first[0] == f"read {count} comparisons of 16 sources; running the programs of MBPP"
+    assert re.fullmatch(r"labelled \d+ programs of 6 problems", first[1])
+    assert int(first[1].split()[1]) > 6 * (6 + 2)  # of two samplers, and mutants
     assert len(steps(first)) == 6
     assert files() == {"recipe.json", "training.safetensors"}
 
@@ -327,9 +301,14 @@ def test_builds_a_judge_through_two_interruptions(
         build(data, started, out, Recipe(steps=121, pairs=1, length=32, max_prompt=12))
     assert any(line.startswith("MBPP") and "consensus" in line for line in third)
     figures = json.loads((out / "figures.json").read_text())
-    assert figures.keys() > COMPARISONS.keys()
-    assert figures["pandalm"]["prompts"] == 3
+    assert figures.keys() == {*SOURCES, "MBPP, pools", "answers, pools", "prose, pools"}
+    assert figures["pandalm"]["prompts"] == SIDE
+    assert figures["answers, pools"]["prompts"] == SIDE  # of gsm8k alone
+    assert figures["prose, pools"]["prompts"] == 3 * SIDE  # not of pandalm nor hh-harmless, which have two answers each
 
+    settings = msgspec.json.decode((out / "judge.json").read_bytes(), type=Settings)
+    assert settings.code.invalid == IMPOSSIBLE and settings.prose.invalid == settings.answers.invalid == 0
+    assert len({settings.code, settings.answers, settings.prose}) == 3
     judge = judges.load(str(out))
     assert isinstance(judge, PoolJudge)
     ranking = flame_rank.rerank(
@@ -353,7 +332,9 @@ def test_the_encoder_has_to_earn_its_place_beside_agreement(earned: bool, monkey
         problem = Problem(prompt="p", candidates=[f"c{i}" for i in range(size)])
         judged.append(Judged(problem=problem, pairs=np.stack([order[:-1], order[1:]], 1)))
         flat = np.ones(size)
-        seen.append(Evidence(encoder=quality, overlap=quality, cosine=flat, valid=flat, code=True, truncated=0))
+        seen.append(
+            Evidence(encoder=quality, overlap=quality, cosine=flat, vote=flat, valid=flat, kind="prose", truncated=0)
+        )
     gain = (0.2, 0.1, 0.3) if earned else (-0.2, -0.3, -0.1)
     asked = []
 

@@ -75,7 +75,7 @@ SOURCES: Mapping[str, Source] = {
         tasks=("sfres-informativeness", "sfres-naturalness", "sfhot-informativeness", "sfhot-naturalness"),
         ask="Say this in words:\n{0}",
     ),
-    "inference": Source(tasks=("esnli", "mnli", "nli-new-protocols"), ask="{0}\n\nWhat follows from this?"),
+    "inference": Source(tasks=("esnli", "mnli"), ask="{0}\n\nWhat follows from this?"),
     "biographies": Source(tasks=("wikibio-hallucination",), ask="Tell of this person's life:\n{0}"),
 }
 

@@ -67,5 +67,5 @@ _DAMAGES: tuple[Callable[[str, str, random.Random], str], ...] = (
 
 def _sentences(text: str) -> list[str]:
     """A text's sentences and lines, each with white space behind it."""
-    own: list[str] = _SENTENCE.findall(text)
+    own: list[str] = _SENTENCE.findall(text) or [""]
     return [*own[:-1], own[-1].rstrip() + " "]

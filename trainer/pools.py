@@ -162,6 +162,8 @@ def _body(program: str, task: _Task) -> str | None:
     if places is None:
         return None
     lines = program.replace("\r\n", "\n").encode().split(b"\n")
+    if lines[statements[0].lineno - 1][: statements[0].col_offset].strip():  # behind the signature, on its line
+        return None
     for row, column, old, new in sorted(places, reverse=True):  # from the end, so that columns before stay
         line = lines[row - 1]
         lines[row - 1] = line[:column] + new.encode() + line[column + len(old.encode()) :]

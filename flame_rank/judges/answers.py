@@ -27,9 +27,9 @@ def final(text: str) -> str | None:
     text = text.strip()
     found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
     stated = found[-1] if found else text if len(text) <= SHORT and "\n" not in text else ""
-    plain = _MARKS.sub("", stated).rstrip(".").casefold()
+    plain = _MARKS.sub("", stated).strip().rstrip(".").casefold()
     try:
-        return f"{float(plain):g}"
+        return f"{float(plain):.15g}"  # as many digits as a float holds
     except ValueError:
         return plain or None
 

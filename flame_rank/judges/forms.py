@@ -51,7 +51,8 @@ def read(prompt: str, text: str) -> Form:
     whole = parse(prompt + text if continues else text)
     # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
-    valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole))
+    valid = whole is not None and not _unbound(whole, given)
+    valid = valid and not (continues and _idle(whole, prompt.count("\n") + 1))
     if tree is None:
         return Form(views=(plain,) * 3, code=True, valid=False)
     try:
@@ -108,13 +109,15 @@ def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
     return bool(read - bound - given)
 
 
-def _idle(tree: ast.Module) -> bool:
-    """Whether a program's last function of the top level ignores all its arguments, or returns nothing though its
-    annotation or its docstring says that it does."""
+def _idle(tree: ast.Module, lines: int) -> bool:
+    """Whether the last function that begins in a program's first `lines` lines, at the top level, ignores all its
+    arguments, or returns nothing though its annotation or its docstring says that it does. Where it is defined again
+    later, as some models do, that is the one."""
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    if not functions:
+    continued = [node.name for node in functions if node.lineno <= lines]
+    if not continued:
         return False
-    function = functions[-1]
+    function = [node for node in functions if node.name == continued[-1]][-1]
     every = [node for statement in function.body for node in ast.walk(statement)]
     own = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
     read = {node.id for node in every if isinstance(node, ast.Name)}

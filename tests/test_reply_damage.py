@@ -1,0 +1,131 @@
+"""Replies made worse: each kind of damage, and what holds for all of them."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer import damage
+from trainer.damage import damaged
+
+TEXT = "One thing is this. Is that another? It is!\nHere are more:\n\n- first\n- second\nThat is all there is to say."
+OTHER = "Cats sleep. They purr, too. Nobody knows why.\nDogs do not."
+
+pieces = st.lists(st.sampled_from(["a", "bc.", "d?", " ", "\n", "\n\n", ". ", "é", "\t"]), max_size=20).map("".join)
+texts = st.one_of(st.text(max_size=80), pieces)
+
+
+@given(text=texts, other=texts, seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=300)
+def test_any_reply(text: str, other: str, seed: int) -> None:
+    found = damaged(text, other, random.Random(seed))
+    assert found is None or found == found.strip() != ""
+    assert found != text.strip()
+    assert found == damaged(text, other, random.Random(seed))
+
+
+@given(text=texts)
+@settings(deadline=None, max_examples=200)
+def test_sentences_are_the_text(text: str) -> None:
+    own = damage._sentences(text)
+    assert own and "".join(own).rstrip() == text.rstrip()
+    assert "".join(own[:-1]) == text[: sum(map(len, own[:-1]))]
+    assert own[-1].endswith(" ")
+
+
+def test_sentences() -> None:
+    assert damage._sentences(TEXT) == [
+        *("One thing is this. ", "Is that another? ", "It is!\n", "Here are more:\n\n"),
+        *("- first\n", "- second\n", "That is all there is to say. "),
+    ]
+    assert damage._sentences("3.5 is e.g.this") == ["3.5 is e.g.this "]
+
+
+def said(text: str) -> list[str]:
+    """Its sentences without the white space around them."""
+    return [sentence.strip() for sentence in damage._sentences(text)]
+
+
+def test_every_kind_is_drawn() -> None:
+    rng = random.Random(0)
+    found = [damaged(TEXT, OTHER, rng) for _ in range(300)]
+    assert {f.__name__ for f in damage._DAMAGES} == {
+        *("_elsewhere", "_drift", "_loop", "_break_off", "_disorder", "_jumble")
+    }
+    made = {text for text in found if text is not None}
+    assert OTHER in made
+    assert any(text.startswith("One thing") and text.endswith("Dogs do not.") for text in made)
+    assert any(max(Counter(said(text)).values()) > 1 for text in made)
+    assert any(TEXT.startswith(text) for text in made)
+    assert any(sorted(said(text)) == sorted(said(TEXT)) for text in made)
+    assert any(len(text.split(" ")) == len(TEXT.split(" ")) - 1 for text in made)
+
+
+Kind = Callable[[str, str, random.Random], str]
+
+
+def every(kind: Kind, text: str = TEXT, other: str = OTHER) -> set[str]:
+    """What one kind of damage leaves of a text."""
+    return {kind(text, other, random.Random(seed)) for seed in range(200)}
+
+
+def test_a_reply_to_something_else() -> None:
+    assert every(damage._elsewhere) == {OTHER}
+
+
+def test_the_second_half_is_of_another_reply() -> None:
+    own, foreign = damage._sentences(TEXT), damage._sentences(OTHER)
+    assert every(damage._drift) == {"".join([*own[:4], *foreign[2:]])}
+    assert every(damage._drift, "One.", "Two.") == {"One. Two. "}
+
+
+def test_sentences_are_repeated() -> None:
+    own, most = said(TEXT), 0
+    for text in every(damage._loop):
+        found = said(text)
+        counts = Counter(found)
+        repeated = [sentence for sentence in own if counts[sentence] > 1]
+        assert 1 <= len(repeated) <= 2 and set(found) <= set(own)
+        most = max(most, *counts.values())
+        # Without what is repeated, it is a beginning of the text.
+        assert list(dict.fromkeys(found)) == own[: len(counts)]
+    assert most == 4
+    assert every(damage._loop, "One.") == {"One. " * n for n in (2, 3, 4)}
+
+
+def test_it_breaks_off() -> None:
+    words = len(TEXT.split(" "))
+    kept = set()
+    for text in every(damage._break_off):
+        assert TEXT.startswith(f"{text} ")
+        kept.add(len(text.split(" ")) / words)
+    assert min(kept) == pytest.approx(0.2, abs=0.06) and max(kept) == pytest.approx(0.7, abs=0.06)
+    assert every(damage._break_off, "One two three four") == {"One", "One two"}
+
+
+def test_sentences_stand_in_disorder() -> None:
+    made = every(damage._disorder)
+    assert len(made) > 100
+    assert all(sorted(said(text)) == sorted(said(TEXT)) for text in made)
+
+
+def test_words_are_in_disorder_or_missing() -> None:
+    words = TEXT.split(" ")
+    lost = set()
+    for text in every(damage._jumble):
+        missing = Counter(words) - Counter(text.split(" "))
+        assert not Counter(text.split(" ")) - Counter(words)
+        lost.add(missing.total())
+    assert lost == {0, 1}  # one change for every twelve words
+    three = {"two one three", "three two one", "one three two", "one two three"}
+    assert every(damage._jumble, "one two three") == three
+    assert max(len(words) for words in map(str.split, every(damage._jumble, "a b c d"))) == 4
+
+
+@pytest.mark.parametrize("text", ["One.", "One. One."])
+def test_damage_that_changes_nothing_is_none(text: str) -> None:
+    found = [damaged(text, text, random.Random(seed)) for seed in range(60)]
+    assert None in found and text not in found
