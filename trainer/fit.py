@@ -30,7 +30,7 @@ class Recipe:
       length: tokens of a row in training; the judge reads longer ones.
     """
 
-    steps: int = 500
+    steps: int = 360
     pairs: int = 16
     rate: float = 1.5e-4
     weight_decay: float = 0.01
