@@ -31,7 +31,7 @@ START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 READ = {"max_prompt": 192, "max_length": 512}  # tokens; the encoder has no more positions
 FIGURES = "figures.json"
 _UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, vote=0.0, invalid=0.0)
-PROMPTS = 300  # held-out prompts of a source that are read, at most: none may drown the others
+CANDIDATES = 800  # of held-out prompts that are read of a source: none may drown the others, or take an hour
 
 
 def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
@@ -97,7 +97,9 @@ def combine(
     seen: list[Evidence] = []
     for name, comparisons in sources.items():
         every = group(c for c in comparisons if held_out(c.prompt))
-        judged = [every[i] for i in np.random.default_rng(seed).permutation(len(every))[:PROMPTS]]
+        shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
+        before = np.cumsum([len(one.problem) for one in shuffled]) - [len(one.problem) for one in shuffled]
+        judged = [one for one, read_before in zip(shuffled, before, strict=True) if read_before < CANDIDATES]
         read = judge.evidence([one.problem for one in judged])
         _say_table(name, judged, read, figures, say)
         if SOURCES[name].sampled:
