@@ -169,17 +169,17 @@ def test_preferences_among_four_answers(written: Path) -> None:
 
 
 def test_the_higher_rating_is_the_better_one(written: Path) -> None:
-    expected = {
+    expected: dict[str, list[tuple[str, str]]] = {
         "lens-aspects": [("It is 5.", "It is 1.")],
-        "feedbackqa": [(f"Page\n{rating}\nFor feedbackqa one." for rating in ("Excellent", "Bad"))],
-        "data-to-text": [(f"data-to-text one is {rating} ." for rating in (6.0, 2.0))],
+        "feedbackqa": [("Page\nExcellent\nFor feedbackqa one.", "Page\nBad\nFor feedbackqa one.")],
+        "data-to-text": [("data-to-text one is 6.0 .", "data-to-text one is 2.0 .")],
         "summary-facts": [("It is 1.", "It is 0.")],
         "dialogue-facts": [("it is so .", "it is not .")],
     }
     for name, pairs in expected.items():
         prompt = sources.WRITERS[name][1].format(f"{name} one")
         found = [(better, worse) for asked, better, worse in told(SOURCES[name], written) if asked == prompt]
-        assert found == [tuple(pair) for pair in pairs]
+        assert found == pairs
 
 
 # ---- Ratings ----
