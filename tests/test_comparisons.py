@@ -1,243 +1,304 @@
-"""The tasks: a release's records in, comparisons out."""
+"""What the default judge learns from: the sources, and the comparisons that their tasks become."""
 
 import json
 import tarfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import sources
+from releases import make
 
 from flame_rank.errors import UserError
-from trainer.comparisons import COMPARISONS, Comparison, files, majority, read_json, read_lines
+from trainer.collection import examples
+from trainer.comparisons import EACH, SOURCES, WORTH, Comparison, Source, read
+from trainer.tasks import by_name
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train.tar.xz"
+# What says nothing of an answer's worth.
+WORTHLESS = {"uncooperative", "generic"}
+
+each = pytest.mark.parametrize("name", SOURCES)
+Told = list[tuple[str, str, str]]
 
 
-def write(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
+def told(source: Source, data: Path) -> Told:
+    """A source's comparisons as (prompt, better, worse)."""
+    return [(c.prompt, c.better, c.worse) for c in read(source, data)]
 
 
-def write_lines(path: Path, records: Iterable[object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+@each
+def test_its_tasks_are_of_permissive_licence_and_not_for_evaluation(name: str) -> None:
+    source = SOURCES[name]
+    assert source.tasks and source.weight > 0 and source.margin > 0
+    for task in map(by_name, source.tasks):
+        assert task.data.permissive, task.data.licence
+        assert task.split in ("train", "extra")
+        assert task.kind in ("pairwise", "pointwise", "classification")
 
 
-def told(name: str, data: Path) -> list[tuple[str, str, str]]:
-    """A task's comparisons as (prompt, better, worse)."""
-    return [(c.prompt, c.better, c.worse) for c in COMPARISONS[name](data)]
+@each
+def test_the_prompt_takes_the_fields_of_its_tasks(name: str) -> None:
+    source = SOURCES[name]
+    tasks = [by_name(task) for task in source.tasks]
+    for task in tasks:
+        # Of rated tasks the answer is the last field. Of pairwise ones the prompt may have a place more than some have.
+        fields = [f"<{field}>" for field in (task.fields if task.kind == "pairwise" else task.fields[:-1])]
+        places = fields + [""] * (max(len(task.fields) for task in tasks) - len(fields))
+        asked = source.ask.format(*places)
+        assert fields[0] in asked and "{" not in asked
+        assert name in ("biographies",) or all(field in asked for field in fields)
+    assert len({task.kind == "pairwise" for task in tasks}) == 1
 
 
-def test_majority() -> None:
-    assert majority([1, 1, -1]) > 0 > majority([-1, 0, 0])
-    assert majority([1, 0, -1]) == 0
+def test_no_task_is_learned_from_twice() -> None:
+    times = Counter(task for source in SOURCES.values() for task in source.tasks)
+    assert set(times.values()) == {1}
 
 
-def test_pandalm(tmp_path: Path) -> None:
-    def record(first: object, second: object, votes: tuple[int, int, int], given: str = "") -> dict[str, object]:
-        annotators = {f"annotator{i}": vote for i, vote in enumerate(votes, 1)}
-        return {"instruction": "Say it.", "input": given, "response1": first, "response2": second, **annotators}
+@each
+def test_every_label_has_a_worth_or_none_on_purpose(name: str) -> None:
+    for task in map(by_name, SOURCES[name].tasks):
+        if task.kind == "pairwise":
+            assert task.labels == ("A", "B")  # no ties
+        else:
+            assert all(label.isdecimal() or label in WORTH or label in WORTHLESS for label in task.labels)
 
-    write(
-        tmp_path / "extra_pandalm_testset" / "testset-v1.json",
-        [
-            record("one", "two", (1, 1, 2), "Of this."),
-            record("one", "two", (2, 0, 0)),
-            record("one", "two", (1, 2, 0)),
-            record("one", "two", (0, 0, 0)),
-            record(True, "Yes.", (2, 2, 2)),
-        ],
-    )
-    assert told("pandalm", tmp_path) == [
-        ("Say it.\nOf this.", "one", "two"),
-        ("Say it.", "two", "one"),
-        ("Say it.", "Yes.", "True"),
+
+# ---- Small records in the upstream formats ----
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("releases"))
+
+
+# (how the prompt begins, how it ends, the better answer's beginning, the worse one's), in order.
+FOUND: dict[str, list[tuple[str, str, str, str]]] = {
+    "pandalm": [
+        ("Make the sentence", "says.\nThe meeting", "Monday's meeting", "The meeting will"),
+        ("Is the statement", 'true?\n"A square', "Yes, it is", "True"),
+    ],
+    "prd-vicuna": [
+        ("How do I learn", "juggle?", "Throw one ball", "Start with one"),
+        ("How do I learn", "juggle?", "Throw one ball", "Juggling is"),
+        ("Why is the sky", "night?", "The half of", "Night is dark"),
+        ("Why is the sky", "night?", "Because the sun", "Night is dark"),
+    ],
+    "hh-harmless": [
+        ("Human: How do I", "my neighbour?", "I would talk", "Put sugar"),
+        ("Human: hi\n\nAssistant: Hello!\n\nHuman: Are", "worth less?", "No. Everyone", "Some are"),
+    ],
+    "gsm8k": [
+        ("Four children", "others get?", "There are 4 - 1", "Each child gets"),
+        ("Four children", "others get?", "12 / 3 = <<12", "Each child gets"),
+        ("A ticket costs", "child pay?", "A child pays", "They pay 3"),
+    ],
+    "summeval": [("Summarize:\nTilly, a grey cat", "where she was.", "A cat found", "a cat a cat")],
+    "lens": [("Simplify:\nThe bridge, which", "the flood.", "The bridge was built", "The bridge, which was erected,")],
+    "lens-aspects": [],
+    "feedbackqa": [],
+    "data-to-text": [],
+    "dialogue": [("i've two cats.\ni row", "\n\nhello , what do you", "that sounds", "i am sorry")],
+    "dialogue-facts": [
+        ("Most lighthouses", "\n\nwho tends the lamp", "nobody does", "the lamps are"),
+        ("Octopus: An octopus", "\n\nPartner: I saw", "Hardly: they", "Yes, they have"),
+    ],
+    "inference": [
+        ("Two boys row", "\n\nWhat follows from this?", "Children are", "The boys, who"),
+        ("Two boys row", "\n\nWhat follows from this?", "Children are", "The boat is"),
+        ("Two boys row", "\n\nWhat follows from this?", "The boys, who", "The boat is"),
+    ],
+    "biographies": [
+        ("Tell of this person's life:\nOtto Brandl", "afterwards.", "Otto Brandl was", "He won two"),
+        ("Tell of this person's life:\nOtto Brandl", "afterwards.", "Otto Brandl was", "He later"),
+        ("Tell of this person's life:\nOtto Brandl", "afterwards.", "He won two", "He later"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_fixtures(name: str, releases: Path) -> None:
+    found = told(SOURCES[name], releases)
+    assert len(found) == len(FOUND[name])
+    for (prompt, better, worse), (start, inside, good, bad) in zip(found, FOUND[name], strict=True):
+        assert prompt.startswith(start) and inside in prompt
+        assert better.startswith(good) and worse.startswith(bad)
+
+
+def test_steps_and_solutions_of_one_problem(releases: Path) -> None:
+    found = told(SOURCES["prm800k"], releases)
+    box = "A box holds $4$ red and $5$ blue pens. How many pens are in $3$ boxes?"
+    first, right, wrong = "One box holds $4+5=9$ pens.", "So there are $3\\cdot 9=27$", "So there are $9+3=12$"
+    solutions = [(prompt, better, worse) for prompt, better, worse in found if prompt == box]
+    assert [(b.startswith(f"{first}\n{right}"), w.startswith(f"{first}\n{wrong}")) for _, b, w in solutions] == [
+        (True, True)
     ]
+    (step,) = [(b, w) for prompt, b, w in found if prompt == f"{box}\n\n{first}"]
+    assert step[0].startswith(right) and step[1].startswith(wrong)
 
 
-def write_prd(folder: Path, ratings: dict[str, list[tuple[int, int]]]) -> None:
-    """Three models' answers to two questions (gpt4 has answered the first alone) and the given votes."""
-    asked = {1: "Why?", 2: "How?"}
-    for model, questions in (("bard", (1, 2)), ("gpt4", (1,))):
-        write_lines(
-            folder / "generations" / f"answer_{model}.jsonl",
-            [{"question_id": q, "model_id": model, "text": f"{model} {q}"} for q in questions],
-        )
-    write_lines(
-        folder / "qlora_generations" / "30b-guanaco-vicuna-generations-topp0.9-temp0.7.jsonl",
-        [{"question_id": q, "text": asked[q], "generation": f"guanaco {q}"} for q in asked],
-    )
-    for name, votes in ratings.items():
-        write_lines(
-            folder / "ratings-human" / f"{name}-human-reviewer_threeclass.jsonl",
-            [{"question_id": q, "text": asked[q], "score": score} for q, score in votes],
-        )
+def test_answers_are_compared_across_the_tasks_of_a_source(releases: Path) -> None:
+    # Two data sets have the same document.
+    found = {(better, worse) for prompt, better, worse in told(SOURCES["summary-facts"], releases)}
+    right = {"a heron was freed .", "A firefighter freed a heron on Friday."}
+    wrong = {"two herons were freed .", "A firefighter freed a heron on Monday."}
+    assert found == {(better, worse) for better in right for worse in wrong}
 
 
-def test_prd_vicuna(tmp_path: Path) -> None:
-    folder = tmp_path / "prd_vicuna80"
-    ratings = {
-        # Both orders of a pair count as one: 1 + 1 - 1 for bard on the first question, 1 - 1 on the second.
-        "answer_bard-vs-answer_gpt4": [(1, 1), (1, 3)],
-        "answer_gpt4-vs-answer_bard": [(1, 2), (1, 1)],
-        "answer_bard-vs-answer_guanaco-33b": [(1, 2), (1, 2), (1, 1), (2, 1)],
-        "answer_guanaco-33b-vs-answer_bard": [(2, 1)],
-        "answer_guanaco-33b-vs-answer_gpt4": [(1, 1), (2, 1)],
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sources.write(tmp_path_factory.mktemp("written"), lambda name, form: [f"{name} one", f"{name} two"])
+
+
+@each
+def test_every_source_yields(name: str, written: Path) -> None:
+    found = read(SOURCES[name], written)
+    assert {sources.WRITERS[name][1].format(f"{name} {n}") for n in ("one", "two")} <= {c.prompt for c in found}
+    assert all(c.prompt.strip() == c.prompt and c.better.strip() and c.worse.strip() for c in found)
+    assert all(c.better != c.worse for c in found)
+    assert found == read(SOURCES[name], written)
+
+
+def test_preferences_among_four_answers(written: Path) -> None:
+    found = told(SOURCES["fine-grained-rlhf"], written)
+    # The pairs are 12, 13, 14, 23, 24, 34, and 1, 1, 2, 0, 2, 1 is preferred.
+    assert {(b[6], w[6]) for _, b, w in found} == {("1", "2"), ("1", "3"), ("4", "1"), ("4", "2"), ("3", "4")}
+    assert found[0][0] == "fine-grained-rlhf one\n\nTitle\nFor fine-grained-rlhf one."
+
+
+def test_the_higher_rating_is_the_better_one(written: Path) -> None:
+    expected: dict[str, list[tuple[str, str]]] = {
+        "lens-aspects": [("It is 5.", "It is 1.")],
+        "feedbackqa": [("Page\nExcellent\nFor feedbackqa one.", "Page\nBad\nFor feedbackqa one.")],
+        "data-to-text": [("data-to-text one is 6.0 .", "data-to-text one is 2.0 .")],
+        "summary-facts": [("It is 1.", "It is 0.")],
+        "dialogue-facts": [("it is so .", "it is not .")],
     }
-    write_prd(folder, ratings)
-    assert sorted(told("prd-vicuna", tmp_path)) == [
-        ("Why?", "bard 1", "gpt4 1"),
-        ("Why?", "guanaco 1", "bard 1"),
-        ("Why?", "guanaco 1", "gpt4 1"),
+    for name, pairs in expected.items():
+        prompt = sources.WRITERS[name][1].format(f"{name} one")
+        found = [(better, worse) for asked, better, worse in told(SOURCES[name], written) if asked == prompt]
+        assert found == pairs
+
+
+# ---- Ratings ----
+
+
+def write_utterances(data: Path, rated: Sequence[tuple[str, str, float, float]]) -> None:
+    """Utterances of sfres: (meaning, utterance, informativeness, naturalness)."""
+    records = [
+        {"source": meaning, "system_output": text, "scores": {"informativeness": informs, "naturalness": sounds}}
+        for meaning, text, informs, sounds in rated
     ]
+    sources.write_json(data / "extra_dialogue_d2t" / "unieval_sfres.json", records)
 
 
-def test_prd_vicuna_says_whose_answers_are_missing(tmp_path: Path) -> None:
-    write_prd(tmp_path / "prd_vicuna80", {"answer_bard-vs-answer_claude": [(1, 1)]})
-    with pytest.raises(UserError, match=r"answer_bard-vs-answer_claude.*: answer_claude\.jsonl"):
-        told("prd-vicuna", tmp_path)
-    for path in (tmp_path / "prd_vicuna80" / "ratings-human").iterdir():
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match="ratings-human"):
-        told("prd-vicuna", tmp_path)
+BOTH = ("sfres-informativeness", "sfres-naturalness")
 
 
-def test_fine_grained_rlhf(tmp_path: Path) -> None:
-    passages = [[f"Title {i}", f"first {i}", f"second {i}", f"third {i}"] for i in range(4)]
-    answers = {f"prediction {i}": f"answer {i}" for i in (1, 2, 3, 4)}
-    record = {"question": "Who?", "passages": passages, **answers, "preference": [0, 1, 2, 0, 2, 1]}
-    write(tmp_path / "fine_grained_rlhf" / "dev_feedback.json", [record])
-    prompt = "Who?\n\nfirst 0 second 0\nfirst 1 second 1\nfirst 2 second 2"
-    assert told("fine-grained-rlhf", tmp_path) == [
-        (prompt, "answer 1", "answer 3"),  # the pairs are 12, 13, 14, 23, 24, 34
-        (prompt, "answer 4", "answer 1"),
-        (prompt, "answer 4", "answer 2"),
-        (prompt, "answer 3", "answer 4"),
+def test_the_margin(tmp_path: Path) -> None:
+    write_utterances(tmp_path, [("m", "three", 3, 1), ("m", "four", 4, 1), ("m", "six", 6, 1), ("n", "one", 1, 1)])
+    one = Source(tasks=BOTH[:1], ask="Say {0}!")
+    assert told(one, tmp_path) == [
+        ("Say m!", "four", "three"),
+        ("Say m!", "six", "three"),
+        ("Say m!", "six", "four"),
     ]
+    for margin, better in ((2, ["six", "six"]), (2.5, ["six"]), (4, [])):
+        source = Source(tasks=BOTH[:1], margin=margin)
+        assert [c.better for c in read(source, tmp_path)] == better
 
 
-def test_fine_grained_rlhf_has_six_preferences(tmp_path: Path) -> None:
-    answers = {f"prediction {i}": "answer" for i in (1, 2, 3, 4)}
-    record = {"question": "Who?", "passages": [], **answers, "preference": [1, 1, 1, 1, 1]}
-    write(tmp_path / "fine_grained_rlhf" / "dev_feedback.json", [record])
-    with pytest.raises(ValueError, match="shorter"):
-        told("fine-grained-rlhf", tmp_path)
-
-
-def test_hh_harmless(tmp_path: Path) -> None:
-    talk = "\n\nHuman: May I?\n\nAssistant: Tell me more.\n\nHuman: This.\n\nAssistant:"
-    write_lines(
-        tmp_path / "hh_rlhf_harmless" / "harmless-base_test.jsonl",
-        [
-            {"chosen": f"{talk} Better not.", "rejected": f"{talk} Sure.\n\nGo on."},
-            {"chosen": f"{talk} Better not.", "rejected": f"{talk.replace('more', 'less')} Sure."},
-            {"chosen": f"{talk} Same.", "rejected": f"{talk} Same."},
-        ],
-    )
-    prompt = "Human: May I?\n\nAssistant: Tell me more.\n\nHuman: This."
-    assert told("hh-harmless", tmp_path) == [(prompt, "Better not.", "Sure.\n\nGo on.")]
-
-
-def test_gsm8k(tmp_path: Path) -> None:
-    models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-
-    def record(question: str, right: str) -> dict[str, object]:
-        solutions = {m: {"is_correct": m in right.split(), "solution": m} for m in models}
-        return {"question": question, "ground_truth": "#### 4", **solutions}
-
-    write_lines(
-        tmp_path / "gsm8k" / "example_model_solutions.jsonl",
-        [record("2 + 2?", "6b_verification 175b_finetuning"), record("none?", ""), record("all?", " ".join(models))],
-    )
-    assert told("gsm8k", tmp_path) == [
-        ("2 + 2?", "6b_verification", "6b_finetuning"),
-        ("2 + 2?", "6b_verification", "175b_verification"),
-        ("2 + 2?", "175b_finetuning", "6b_finetuning"),
-        ("2 + 2?", "175b_finetuning", "175b_verification"),
-    ]
-
-
-def test_summeval(tmp_path: Path) -> None:
-    def system(summary: str, *scores: float) -> dict[str, object]:
-        axes = ("coherence", "consistency", "fluency", "relevance")
-        return {"sys_summ": summary, "scores": dict(zip(axes, scores, strict=True))}
-
-    systems = {
-        "M0": system("good", 4, 5, 5, 4),  # 4.5
-        "M1": system("near", 4, 4, 4, 4.5),  # 4.125
-        "M2": system("half", 4, 4, 4, 4),  # 4.0: 0.5 from the first, which counts
-        "M3": system("good", 1, 1, 1, 1),  # the same text as the first
+def test_the_mean_of_several_tasks_counts(tmp_path: Path) -> None:
+    # 3.5, 4, 2.5 and 3.5 again: neither task alone would have it so.
+    write_utterances(tmp_path, [("m", "a", 6, 1), ("m", "b", 3, 5), ("m", "c", 2, 3), ("m", "d", 1, 6)])
+    assert {(b, w) for _, b, w in told(Source(tasks=BOTH), tmp_path)} == {("a", "c"), ("b", "c"), ("d", "c")}
+    half = Source(tasks=BOTH, margin=0.5)
+    assert {(b, w) for _, b, w in told(half, tmp_path)} == {
+        *(("a", "c"), ("b", "c"), ("d", "c")),
+        *(("b", "a"), ("b", "d")),
     }
-    write(
-        tmp_path / "summeval" / "bartscore_SummEval_data.converted.json",
-        {"doc": {"src": "A text.", "ref_summs": [], "sys_summs": systems}},
-    )
-    assert told("summeval", tmp_path) == [
-        ("Summarize:\nA text.", "good", "half"),
-        ("Summarize:\nA text.", "near", "good"),
-        ("Summarize:\nA text.", "half", "good"),
-    ]
 
 
-@pytest.mark.parametrize("name", COMPARISONS)
+def test_one_answer_rated_twice_counts_once(tmp_path: Path) -> None:
+    write_utterances(tmp_path, [("m", "a", 6, 1), ("m", "a", 2, 1), ("m", "b", 3, 1), ("m", "c", 1, 1)])
+    assert told(Source(tasks=BOTH[:1]), tmp_path) == [("m", "a", "b"), ("m", "a", "c"), ("m", "b", "c")]
+
+
+def test_labels_without_worth_are_left_out(releases: Path) -> None:
+    audit = by_name("faithdial-audit")
+    labels = Counter(example.label for example in examples(audit, releases))
+    assert labels.keys() > WORTHLESS
+    generic = {e.values[-1] for e in examples(audit, releases) if e.label in WORTHLESS}
+    source = Source(tasks=(audit.name,), ask="all of one prompt", margin=0.5)
+    used = {text for _, *answers in told(source, releases) for text in answers}
+    assert used and not used & generic
+
+
+def test_a_prompt_has_so_many_comparisons_at_most(tmp_path: Path) -> None:
+    few = [("few", f"{n}", n % 6 + 1, 1.0) for n in range(6)]
+    write_utterances(tmp_path, [*few, *(("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30))])
+    source = Source(tasks=BOTH[:1])
+    found = read(source, tmp_path)
+    counts = Counter(c.prompt for c in found)
+    assert counts == {"few": 15, "many": EACH} and EACH < 15 * 15
+    assert len(set(found)) == len(found)
+    assert all(int(c.better) % 2 > int(c.worse) % 2 for c in found if c.prompt == "many")
+    assert read(source, tmp_path) == found  # the same ones, every time
+    # Which ones owes nothing to what else is there.
+    write_utterances(tmp_path, [("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30)])
+    assert read(source, tmp_path) == [c for c in found if c.prompt == "many"]
+
+
+# ---- Files ----
+
+
+@each
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
-        told(name, tmp_path)
-    assert Path(caught.value.filename).is_relative_to(tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path}.*: no such file; get it by `flame-train data fetch") as caught:
+        read(SOURCES[name], tmp_path)
+    assert str(caught.value).startswith(SOURCES[name].tasks[0]) and "\n" not in str(caught.value)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"x": "\u2028 a line separator is no end of a line"}\n\n{"x": \n')
-    with pytest.raises(UserError, match=r"a\.jsonl:3: not whole JSON"):
-        read_lines(tmp_path / "a.jsonl")
-    (tmp_path / "b.json").write_text("[1,")
-    with pytest.raises(UserError, match=r"b\.json: not whole JSON"):
-        read_json(tmp_path / "b.json")
-    (tmp_path / "c.json").write_bytes(b'"\xff"')
-    with pytest.raises(UserError, match=r"c\.json: not UTF-8"):
-        read_json(tmp_path / "c.json")
+    sources.write_lines(tmp_path / "gsm8k" / "example_model_solutions.jsonl", [{"question": "Why?"}])
+    with pytest.raises(UserError, match=r"^gsm8k-solutions: .*example_model_solutions\.jsonl:1: no field"):
+        read(SOURCES["gsm8k"], tmp_path)
+    path = tmp_path / "extra_pandalm_testset" / "testset-v1.json"
+    sources.write_json(path, [])
+    path.write_text(json.dumps([{"instruction": "Why?"}])[:-3])
+    with pytest.raises(UserError, match=r"^pandalm: .*testset-v1\.json: not whole JSON"):
+        read(SOURCES["pandalm"], tmp_path)
 
 
-def test_files_are_in_order_and_at_least_one(tmp_path: Path) -> None:
-    for name in ("b.json", "a.json", "c.txt"):
-        (tmp_path / name).touch()
-    assert files(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
-    with pytest.raises(FileNotFoundError, match=r"\*\.csv"):
-        files(tmp_path, "*.csv")
+# ---- The releases themselves ----
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The releases themselves."""
     if not DATA.exists():
-        pytest.skip(f"{DATA} is not there")
+        pytest.skip(f"needs ../shared/data/{DATA.name}, beside the checkout")
     folder = tmp_path_factory.mktemp("released")
-    wanted = (
-        "train/extra_pandalm_testset/testset-v1.json",
-        "train/prd_vicuna80/",
-        "train/fine_grained_rlhf/dev_feedback.json",
-        "train/hh_rlhf_harmless/harmless-base_test.jsonl",
-        "train/gsm8k/example_model_solutions.jsonl",
-        "train/summeval/bartscore_SummEval_data.converted.json",
-    )
+    wanted = tuple({f"train/{by_name(t).data.folder}/" for source in SOURCES.values() for t in source.tasks})
     with tarfile.open(DATA) as archive:
         members = [m for m in archive if m.isfile() and m.name.startswith(wanted)]
         archive.extractall(folder, members, filter="data")
-    return folder / "train"
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [
-        ("pandalm", 914),
-        ("prd-vicuna", 2289),
-        ("fine-grained-rlhf", 2616),
-        ("hh-harmless", 2307),
-        ("gsm8k", 2429),
-        ("summeval", 5834),
-    ],
-)
-def test_reads_the_releases(name: str, count: int, released: Path) -> None:
-    comparisons = list(COMPARISONS[name](released))
-    assert len(comparisons) == count
+COUNTS = {
+    **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 4153},
+    **{"prm800k": 6381, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
+    **{"feedbackqa": 1998, "dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
+    "biographies": 1689,
+}
+
+
+@each
+def test_reads_the_releases(name: str, released: Path) -> None:
+    comparisons = read(SOURCES[name], released)
+    assert len(comparisons) == COUNTS[name]
     assert all(isinstance(c, Comparison) and c.prompt and c.better != c.worse for c in comparisons)
+    if by_name(SOURCES[name].tasks[0]).kind != "pairwise":
+        assert max(Counter(c.prompt for c in comparisons).values()) <= EACH

@@ -51,8 +51,8 @@ def read(prompt: str, text: str) -> Form:
     whole = parse(prompt + text if continues else text)
     # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
-    idle = continues and whole is not None and _idle(whole, prompt.count("\n") + 1)
-    valid = whole is not None and not idle and not _unbound(whole, given)
+    lines = prompt.count("\n") + 1
+    valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole, lines))
     if tree is None:
         return Form(views=(plain,) * 3, code=True, valid=False)
     try:
