@@ -38,10 +38,11 @@ class Mixture:
 
     @classmethod
     def of(cls, pools: Sequence[Pool], sources: Mapping[str, Sequence[Comparison]]) -> "Mixture":
-        """Keeps what is not held out."""
+        """Keeps what is not held out, of sources with two prompts at least."""
+        kept = {name: [c for c in found if not held_out(c.prompt)] for name, found in sources.items()}
         return cls(
             pools=[p for p in pools if any(p.right) and not all(p.right) and not held_out(p.prompt)],
-            sources={name: [c for c in found if not held_out(c.prompt)] for name, found in sources.items()},
+            sources={name: found for name, found in kept.items() if len({c.prompt for c in found}) > 1},
         )
 
     def batch(self, seed: int, step: int, size: int) -> list[Comparison]:
