@@ -95,6 +95,11 @@ def test_most_have_to_state_one() -> None:
     assert shares() is None
 
 
+def test_two_have_to_agree() -> None:
+    assert shares("A: 7", "A: 8", "9") is None and shares("7", "8") is None
+    assert shares("A: 7", "A: 8", "8") == pytest.approx([1 / 3, 2 / 3, 2 / 3])
+
+
 PIECES = st.sampled_from(
     [*("A:", "Answer", "**", "####", "# ", "\n", " ", "\\boxed{", "}", "$", ".", "answer is", "The"), *"179x,-", LONG]
 )
