@@ -35,8 +35,8 @@ def final(text: str) -> str | None:
 
 
 def votes(texts: Sequence[str]) -> FloatArray | None:
-    """For each text the share of texts that come to its answer [n], 0 for one without; None where most state none, or no
-    two the same."""
+    """For each text the share of texts that come to its answer [n], 0 for one without; None where most state none, or
+    no two the same."""
     answers = [final(text) for text in texts]
     counts = Counter(answer for answer in answers if answer is not None)
     if 2 * counts.total() <= len(texts) or max(counts.values()) == 1:
