@@ -31,7 +31,7 @@ START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 READ = {"max_prompt": 192, "max_length": 512}  # tokens; the encoder has no more positions
 FIGURES = "figures.json"
 _UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, vote=0.0, invalid=0.0)
-CANDIDATES = 800  # of held-out prompts that are read of a source: none may drown the others, or take an hour
+CANDIDATES = 300  # of held-out prompts that are read of a source: none may drown the others, or take an hour
 
 
 def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
