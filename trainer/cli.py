@@ -46,10 +46,10 @@ for command in (data_command, tasks, show, mixture, export, run_command, tail_pa
     metavar="DIR",
     help="Where the judge goes.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps of training; without it, 360.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of training; without it, what the shipped judge had.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def default(data: Path, init: Path, out: Path, steps: int | None, seed: int) -> None:
-    """Build a default judge: train its encoder, learn what each source counts, print the ablation.
+    """Build the judge that ships: train its encoder, learn what each source counts, print the ablation.
 
     A run that was interrupted goes on where it was when it is started again.
     """
