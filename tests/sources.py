@@ -149,15 +149,6 @@ def lens_aspects(data: Path, texts: Sequence[str]) -> None:
     write_csv(data / "lens" / "simplikert_2022.csv", records)
 
 
-def feedbackqa(data: Path, texts: Sequence[str]) -> None:
-    def record(text: str, rating: str) -> dict[str, object]:
-        page = {"page_title": "Page", "section_headers": [rating], "section_content": f"For {text}."}
-        return {"question": text, "passage": {"reference": page}, "feedback": ["So.", "So."], "rating": [rating] * 2}
-
-    records = [record(text, rating) for text in texts for rating in ("Excellent", "Bad")]
-    write_json(data / "feedbackqa" / "feedback_train.json", records)
-
-
 def dialogue(data: Path, texts: Sequence[str]) -> None:
     aspects = ("understandability", "naturalness", "coherence", "engagingness", "groundedness", "overall")
     records = [
@@ -227,7 +218,6 @@ WRITERS: Mapping[str, tuple[Callable[[Path, Sequence[str]], None], str]] = {
     "summary-facts": (summary_facts, "Summarize:\n{0}"),
     "lens": (lens, "Simplify:\n{0}"),
     "lens-aspects": (lens_aspects, "Simplify:\n{0}"),
-    "feedbackqa": (feedbackqa, "{0}"),
     "dialogue": (dialogue, "a fact\n\n{0}"),
     "dialogue-facts": (dialogue_facts, "It is so.\n\n{0}"),
     "data-to-text": (data_to_text, "Say this in words:\ninform(name='{0}')"),

@@ -30,14 +30,14 @@ def jaccard(one: Counter[object], other: Counter[object]) -> float:
 
 
 def plain(pool: list[Form]) -> list[float]:
-    """The mean over all candidates, both others and itself, three views and two ways to count."""
+    """The mean over all candidates, both others and itself, three views and three ways to count."""
     total = [0.0] * len(pool)
     for view in range(3):
         texts = [form.views[view] for form in pool]
-        for pieces in (list, lambda text: list(pairwise(text))):
+        for pieces in (set, list, lambda text: list(pairwise(text))):
             counts = [Counter[object](pieces(text)) for text in texts]
             for i, one in enumerate(counts):
-                total[i] += sum(jaccard(one, other) for other in counts) / len(pool) / 6
+                total[i] += sum(jaccard(one, other) for other in counts) / len(pool) / 9
     return total
 
 

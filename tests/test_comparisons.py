@@ -98,7 +98,6 @@ FOUND: dict[str, list[tuple[str, str, str, str]]] = {
     "summeval": [("Summarize:\nTilly, a grey cat", "where she was.", "A cat found", "a cat a cat")],
     "lens": [("Simplify:\nThe bridge, which", "the flood.", "The bridge was built", "The bridge, which was erected,")],
     "lens-aspects": [],
-    "feedbackqa": [],
     "data-to-text": [],
     "dialogue": [("i've two cats.\ni row", "\n\nhello , what do you", "that sounds", "i am sorry")],
     "dialogue-facts": [
@@ -171,7 +170,6 @@ def test_preferences_among_four_answers(written: Path) -> None:
 def test_the_higher_rating_is_the_better_one(written: Path) -> None:
     expected: dict[str, list[tuple[str, str]]] = {
         "lens-aspects": [("It is 5.", "It is 1.")],
-        "feedbackqa": [("Page\nExcellent\nFor feedbackqa one.", "Page\nBad\nFor feedbackqa one.")],
         "data-to-text": [("data-to-text one is 6.0 .", "data-to-text one is 2.0 .")],
         "summary-facts": [("It is 1.", "It is 0.")],
         "dialogue-facts": [("it is so .", "it is not .")],
@@ -290,7 +288,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COUNTS = {
     **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 4153},
     **{"prm800k": 6381, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
-    **{"feedbackqa": 1998, "dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
+    **{"dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
     "biographies": 1689,
 }
 

@@ -284,7 +284,7 @@ def test_builds_a_judge_through_two_interruptions(
     evaluated = Held(evaluation_texts(TASKS, data))
     count = sum(len(without_contact(read(source, data), evaluated)) for source in SOURCES.values())
     assert count < sum(len(read(source, data)) for source in SOURCES.values())
-    assert first[0] == f"read {count} comparisons of 16 sources; running the programs of MBPP"
+    assert first[0] == f"read {count} comparisons of 15 sources; running the programs of MBPP"
     assert re.fullmatch(r"labelled \d+ programs of 6 problems", first[1])
     assert int(first[1].split()[1]) > 6 * (6 + 2)  # of two samplers, and mutants
     assert len(steps(first)) == 6
