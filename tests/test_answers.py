@@ -17,6 +17,7 @@ STATED = [
     (LONG + "The answer is: 7.", "7"),
     (LONG + "The final answer is 7\nThanks", "7"),
     (LONG + "\\boxed{x}", "x"),
+    (LONG + "\\boxed{\\frac{1}{2}}", "frac{1}{2}"),
     (LONG + "So it is $\\boxed{1,000}$, as was to be shown.", "1000"),
     ("# Answer\n\n18", "18"),
     ("Why:\n### answer\n18 apples", "18apples"),

@@ -12,7 +12,7 @@ from strategies.base import FloatArray
 SHORT = 40  # characters of a text that is nothing but an answer
 
 _STATED = re.compile(
-    r"\\boxed\{([^{}]+)\}"
+    r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}"
     r"|^[ \t]*####[ \t]*(.+)$"
     r"|^[ \t*]*(?:A|(?:final )?answer)[ \t*]*:[ \t*]*(\S.*)$"
     r"|^#+[ \t]*answer[ \t]*\n+(.+)$"
