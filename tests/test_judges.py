@@ -376,7 +376,7 @@ def test_programs_are_compiled_for_buckets_only(tiny_judge_dir: Path) -> None:
 
     run()
     compiled = judge._encode._cache_size()
-    # 96 tokens are the most: rows are padded to 32, 64 or 96, in batches of 4 or 16.
+    # 96 tokens are the most: rows are padded to 32, 64 or 96, in batches of 4 or 12.
     assert 1 < compiled <= len({buckets.length(t) for t in range(1, 97)}) * len(buckets.BATCHES) == 6
     run()
     assert judge._encode._cache_size() == compiled

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-BATCHES = (4, 16)  # rows of the encoder: a last few need not pay for a whole batch
+BATCHES = (4, 12)  # rows of the encoder: a last few, or the usual ten, need not pay for a large batch
 
 
 def length(tokens: int) -> int:
