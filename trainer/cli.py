@@ -6,7 +6,7 @@ import click
 
 from flame_rank.cli import run
 from flame_rank.errors import UserError
-from trainer.collection_command import show, tasks
+from trainer.collection_command import NEEDED_DATA, show, tasks
 from trainer.evaluate_command import evaluate
 from trainer.fetch_command import data as data_command
 from trainer.mixture_command import export, mixture
@@ -25,13 +25,7 @@ for command in (data_command, tasks, show, mixture, export, run_command, tail_pa
 
 
 @cli.command()
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The data sets, a folder each, as released.",
-)
+@NEEDED_DATA
 @click.option(
     "--init",
     required=True,

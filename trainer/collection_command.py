@@ -9,12 +9,13 @@ import click
 if TYPE_CHECKING:
     from trainer.tasks.base import Task
 
-DATA = click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The data sets, a folder each, as released.",
-)
+_DATA: dict[str, Any] = {
+    "type": click.Path(exists=True, file_okay=False, path_type=Path),
+    "metavar": "DIR",
+    "help": "The data sets, a folder each, as released.",
+}
+DATA = click.option("--data", **_DATA)
+NEEDED_DATA = click.option("--data", required=True, **_DATA)
 MAX_BAD = click.option(
     "--max-bad",
     type=click.FloatRange(0, 1),

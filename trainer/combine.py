@@ -91,12 +91,12 @@ def learn(
     Args:
       judged: problems with their pairs.
       seen: what the judge sees in each.
-      using: the sources that may count; the others' weights are 0. None counts below 0.
+      using: the kinds of evidence that may count; the others' weights are 0. None counts below 0.
     """
     used = jnp.array([float(name in using) for name in EVIDENCE])
-    sources = [_sources(evidence) for evidence in seen]
+    columns = [_columns(evidence) for evidence in seen]
     invalid = IMPOSSIBLE if all(evidence.kind == "code" for evidence in seen) else 0.0
-    differences = _differences(judged, sources)  # [P, sources]
+    differences = _differences(judged, columns)  # [P, kinds of evidence]
     off = _differences(judged, [invalid * (evidence.valid - 1) for evidence in seen])  # [P]
     share = np.concatenate([np.full(len(one.pairs), 1 / len(one.pairs)) for one in judged]) / len(judged)
 
@@ -135,8 +135,8 @@ def right_share(one: Judged, quality: FloatArray) -> float:
     return float(((nats > 0) + 0.5 * (nats == 0)).mean())
 
 
-def _sources(evidence: Evidence) -> FloatArray:
-    """[n, sources], in the order of EVIDENCE."""
+def _columns(evidence: Evidence) -> FloatArray:
+    """[n, kinds of evidence], in the order of EVIDENCE."""
     by_name: Mapping[str, FloatArray] = {
         "encoder": evidence.encoder,
         "overlap": evidence.overlap,

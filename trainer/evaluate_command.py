@@ -5,16 +5,12 @@ from pathlib import Path
 
 import click
 
+from trainer.collection_command import NEEDED_DATA
+
 
 @click.command()
 @click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The evaluation data sets, a folder each, as released.",
-)
+@NEEDED_DATA
 @click.option("--json", "record", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, too.")
 def evaluate(judge: str, data: Path, record: Path | None) -> None:
     """Measure a judge on pairs that people judged: HHH, Expert LFQA, RankGen, contrastive search, CoPoem and LLMBar.

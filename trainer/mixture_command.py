@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from flame_rank.options import together
-from trainer.collection_command import MAX_BAD, count
+from trainer.collection_command import MAX_BAD, NEEDED_DATA, count
 
 if TYPE_CHECKING:
     from trainer.mixture import Ratings
     from trainer.tasks.base import Task
 
 _MIXTURE = together(  # what is mixed, and how
-    click.option(
-        "--data",
-        required=True,
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="The data sets, a folder each, as released.",
-    ),
+    NEEDED_DATA,
     click.option(
         "--mixture",
         "kind",

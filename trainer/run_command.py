@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flame_rank.options import together
-from trainer.collection_command import MAX_BAD
+from trainer.collection_command import MAX_BAD, NEEDED_DATA
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -59,7 +59,7 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
     help="flame, flame-rm, or a CSV of task,weight.",
 )
 @click.option("--ratings", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="For flame-rm.")
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@NEEDED_DATA
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 @click.option("--licence", type=click.Choice(["any", "permissive"]), default="any", show_default=True)
 @click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too.")
