@@ -46,6 +46,9 @@ def texts(spec: Spec) -> list[np.ndarray]:
 
 
 def flame_train(spec: Spec, dropout: float) -> Row:
+    from trainer.heap import keep_freed_memory
+
+    keep_freed_memory()  # as the command does
     from flame_rank.model import sharding
     from trainer import models
     from trainer.recipe import Recipe
