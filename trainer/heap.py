@@ -1,20 +1,45 @@
-"""Memory that stays with the process.
+"""Memory that stays with the process, of a training on a CPU.
 
-A step's temporary arrays are hundreds of megabytes, which glibc takes from the system and gives back each time: every
-page is then touched for the first time in every step, and that costs a CPU more than the elementwise work on it.
+A step's temporary arrays are gigabytes, which glibc takes from the system and gives back each time: every page is then
+touched for the first time in every step, and that costs more than the elementwise work on it.
 """
 
 import ctypes
+import os
 import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 # <malloc.h>: blocks of any size come from the heap, whose free end is never given back; one heap for all threads.
 _SETTINGS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_ARENA_MAX": (-8, 1)}
 
 
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+@cache
+def _memory() -> int:
+    """Bytes that this process may have."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    stated = limit.read_text().strip() if limit.exists() else "max"
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine if stated == "max" else min(machine, int(stated))
+
+
 def keep_freed_memory() -> None:
     """Lets the C library keep what is freed; to be called before jax starts its threads. Does nothing without glibc."""
-    if platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    for parameter, value in _SETTINGS.values():
-        mallopt(parameter, value)
+    if libc := _libc():
+        for parameter, value in _SETTINGS.values():
+            libc.mallopt(parameter, value)
+
+
+def give_back() -> None:
+    """Gives the system what is free where this process holds more than half of the memory: programs of many shapes
+    would each keep a block of their own."""
+    if libc := _libc():
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > _memory() / 2:
+            libc.malloc_trim(0)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
 from flame_rank.model import sharding
-from trainer import checkpoints, hosts, lora, metrics
+from trainer import checkpoints, heap, hosts, lora, metrics
 from trainer.batches import drawn
 from trainer.corpus import Rows
 from trainer.models import Base
@@ -116,6 +116,7 @@ class Training:
 
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
+        heap.give_back()
         batch = arrange(examples, self.recipe.accumulate, joined=self.base.joined)
         batch = sharding.spread(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
