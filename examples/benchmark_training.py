@@ -1,6 +1,6 @@
 """Measures a training step of `flame-train run` against a plain PyTorch loop: the same model, tokens and optimiser.
 
-    python examples/benchmark_training.py [--size 100m] [--batch 8] [--tokens 512] [--repeats 3] [--json FILE]
+    python examples/benchmark_training.py [--size 100m] [--batch 4] [--tokens 512] [--repeats 3] [--json FILE]
 
 The model is a random Llama as make_checkpoint.py has it, without its tokenizer; rows are random ids of random lengths.
 Every row of the table runs in a process of its own; the repeats are interleaved, so that other work on the machine
@@ -133,7 +133,7 @@ def operations(spec: Spec, config: dict[str, Any]) -> int:
 
 @click.command(help=__doc__)
 @click.option("--size", default="100m", show_default=True)
-@click.option("--batch", default=8, show_default=True)
+@click.option("--batch", default=4, show_default=True)
 @click.option("--tokens", default=512, show_default=True, help="Of the longest row; the shortest has half of them.")
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--rows", default=",".join(ROWS), show_default=True)
