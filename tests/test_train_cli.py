@@ -301,10 +301,11 @@ def test_builds_a_judge_through_two_interruptions(
         build(data, started, out, Recipe(steps=121, pairs=1, length=32, max_prompt=12))
     assert any(line.startswith("MBPP") and "consensus" in line for line in third)
     figures = json.loads((out / "figures.json").read_text())
-    assert figures.keys() == {*SOURCES, "MBPP, pools", "answers, pools", "prose, pools"}
+    assert figures.keys() == {*SOURCES, "MBPP, pools", "answers, pools", "prose, pools", "prose, source left out"}
     assert figures["pandalm"]["prompts"] == SIDE
     assert figures["answers, pools"]["prompts"] == SIDE  # of gsm8k alone
     assert figures["prose, pools"]["prompts"] == 3 * SIDE  # not of pandalm nor hh-harmless, which have two answers each
+    assert figures["prose, source left out"]["prompts"] == 3 * SIDE
 
     settings = msgspec.json.decode((out / "judge.json").read_bytes(), type=Settings)
     assert settings.code.invalid == IMPOSSIBLE and settings.prose.invalid == settings.answers.invalid == 0

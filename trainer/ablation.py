@@ -24,21 +24,28 @@ def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]
     return float(values.mean()), float(low), float(high)
 
 
-def table(judged: Sequence[Judged], seen: Sequence[Evidence]) -> dict[str, tuple[float, float, float]]:
+def table(
+    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str] | None = None
+) -> dict[str, tuple[float, float, float]]:
     """For each row its mean and interval over prompts: the share of picks that are right for pools of programs, of
-    pairs in the right order for others. `both - (a)` is the paired difference."""
+    pairs in the right order for others. `both - (a)` is the paired difference.
+
+    Args:
+      sources: of each problem; a source's problems are then measured with weights learned on all other sources. Without
+        it, a fifth of the prompts with those learned on the rest.
+    """
     prompts = sorted({one.problem.prompt for one in judged})
     number = {prompt: i for i, prompt in enumerate(prompts)}
     of = np.array([number[one.problem.prompt] for one in judged])
+    parts = of % FOLDS if sources is None else np.unique(np.array(sources), return_inverse=True)[1]
     shares: dict[str, FloatArray] = {}
     if judged[0].right is not None:
         shares["mean"] = np.array([float(one.right.mean()) for one in judged if one.right is not None])
         shares["consensus"] = np.array([right_share(one, consensus(one.problem.texts)) for one in judged])
     for row, using in ROWS.items():
         share = np.empty(len(judged))
-        for fold in range(FOLDS):
-            inside = np.flatnonzero(of % FOLDS == fold).tolist()
-            outside = np.flatnonzero(of % FOLDS != fold).tolist()
+        for part in np.unique(parts):
+            inside, outside = (np.flatnonzero(where).tolist() for where in (parts == part, parts != part))
             weights = learn([judged[i] for i in outside], [seen[i] for i in outside], using=using)
             share[inside] = [right_share(judged[i], seen[i].quality(weights)) for i in inside]
         shares[row] = share

@@ -95,21 +95,27 @@ def combine(
     learned = {"code": _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)}
     sampled: list[Judged] = []
     seen: list[Evidence] = []
+    named: list[str] = []
     for name, comparisons in sources.items():
         every = group(c for c in comparisons if held_out(c.prompt))
         shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
         before = np.cumsum([len(one.problem) for one in shuffled]) - [len(one.problem) for one in shuffled]
         judged = [one for one, read_before in zip(shuffled, before, strict=True) if read_before < CANDIDATES]
         read = judge.evidence([one.problem for one in judged])
-        _say_table(name, judged, read, figures, say)
+        _say_table(name, judged, read, figures=figures, say=say)
         if SOURCES[name].sampled:
             sampled += judged
             seen += read
+            named += [name] * len(read)
     for kind in ("answers", "prose"):
         of = [i for i, evidence in enumerate(seen) if evidence.kind == kind and len(sampled[i].problem) > 2]
         # Where there are hardly any, they are like the others.
         of = list(range(len(seen))) if len(of) < ablation.FOLDS else [i for i, e in enumerate(seen) if e.kind == kind]
         learned[kind] = _learn(kind, [sampled[i] for i in of], [seen[i] for i in of], figures, say)
+        pools_ = [i for i in of if len(sampled[i].problem) > 2]
+        if len({named[i] for i in pools_}) > 1:  # what is learned has to carry over to a data set that is not there
+            others = [sampled[i] for i in pools_], [seen[i] for i in pools_], [named[i] for i in pools_]
+            _say_table(f"{kind}, source left out", *others, figures=figures, say=say)
     code, answers, prose = (learned[kind] for kind in ("code", "answers", "prose"))
     settings = Settings(encoder=config, **READ, code=code, answers=answers, prose=prose)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
@@ -125,19 +131,25 @@ def _learn(
     alone = learn(judged, seen, using=["encoder"]).encoder
     pools = [i for i, one in enumerate(judged) if len(one.problem) > 2]
     of_pools = [judged[i] for i in pools], [seen[i] for i in pools]
-    gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures, say)["both - (a)"]
+    gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures=figures, say=say)["both - (a)"]
     using = EVIDENCE if gain > 0 else ("overlap", "vote")
     together = learn(*of_pools, using=using)
     return msgspec.structs.replace(together, pair=alone)
 
 
 def _say_table(
-    name: str, judged: list[Judged], seen: list[Evidence], figures: dict[str, object], say: Callable[[str], None]
+    name: str,
+    judged: list[Judged],
+    seen: list[Evidence],
+    sources: list[str] | None = None,
+    *,
+    figures: dict[str, object],
+    say: Callable[[str], None],
 ) -> dict[str, tuple[float, float, float]]:
     prompts = len({one.problem.prompt for one in judged})
     if prompts < ablation.FOLDS:
         raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little")
-    rows = ablation.table(judged, seen)
+    rows = ablation.table(judged, seen, sources)
     for row, (mean, low, high) in rows.items():
         say(f"{name:<20} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")
     figures[name] = {"prompts": prompts, **rows}
