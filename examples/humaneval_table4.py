@@ -9,6 +9,7 @@ Beside it stands plain consensus (trainer/consensus.py), and the paired differen
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
+from flame_rank.options import JUDGE, read_criteria
 from flame_rank.reranker import Reranker
 from strategies.base import FloatArray
 from trainer.consensus import consensus
@@ -37,10 +39,11 @@ def by_consensus(path: Path, measured: table.Measurement) -> FloatArray:
 @click.command()
 @click.argument("samples_file", metavar="SAMPLES", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--slices", type=click.IntRange(min=1), default=1, show_default=True, help="Tens of samples to measure.")
-@click.option("--judge", default="default", show_default=True)
+@JUDGE
 @click.option("--seed", default=0, show_default=True)
-def main(samples_file: Path, slices: int, judge: str, seed: int) -> None:
-    reranker = Reranker(judge=judges.load(judge), strategy="round-robin", seed=seed)
+def main(samples_file: Path, slices: int, judge: str, criteria: str | None, seed: int, **options: Any) -> None:
+    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
+    reranker = Reranker(judge=loaded, strategy="round-robin", seed=seed)
     measured = table.measure(samples_file, reranker.rank_many, problems.load(), slices=slices, generator="CodeGen-16B")
     click.echo(table.render(measured, seed=seed))
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from releases import make
 
+from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
 from flame_rank.records import Problem
 from trainer.cli import cli
@@ -80,6 +81,8 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert figure["right"][0] == pytest.approx(figure["longer"])
         assert figure["n"] == len(pairs(BENCHMARKS[name], data))
         assert any(line.startswith(name) for line in ran.stdout.splitlines())
+    with pytest.raises(UserError, match="mine:longer takes no max_length"):
+        CliRunner().invoke(cli, [*asked, "--max-length", "512"], catch_exceptions=False)
 
 
 def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:

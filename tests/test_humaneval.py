@@ -447,15 +447,23 @@ def test_command_prints_tables_and_writes_json(
     stand_in = types.ModuleType("flame_rank.reranker")
     vars(stand_in)["Reranker"] = Reranker
     monkeypatch.setitem(sys.modules, "flame_rank.reranker", stand_in)
-    monkeypatch.setattr(flame_rank.judges, "load", lambda spec: f"the judge of {spec}", raising=False)
+    asked: list[dict[str, Any]] = []
+
+    def loaded(spec: str, **options: Any) -> str:
+        asked.append({name: value for name, value in options.items() if value is not None})
+        return f"the judge of {spec}"
+
+    monkeypatch.setattr(flame_rank.judges, "load", loaded, raising=False)
     known = write(tmp_path / "problems.jsonl", [vars(problem) for problem in SMALL.values()])
     other = write(tmp_path / "other.jsonl", [{"task_id": "Made/one", "samples": [WRONG, RIGHT]}])
     out = tmp_path / "table.json"
     line = f"{small_file} {other} --judge J --strategy S --samples 2 --problems {known} --seed 7 --json {out}"
+    line += " --max-length 512 --criteria shorter"
     done = CliRunner().invoke(humaneval, line.split(), catch_exceptions=False)
     assert done.exit_code == 0
     assert [text.split(":")[0] for text in done.stdout.split("\n\n")] == ["small", "other"]
     assert [record["judge"] for record in json.loads(out.read_text())] == [0.5, 1.0]
+    assert asked == [{"max_length": 512, "criteria": "shorter"}]
     with pytest.raises(UserError, match="--strategy none such: no strategy"):
         CliRunner().invoke(humaneval, [str(other), "--strategy", "none such"], catch_exceptions=False)
 

@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from flame_rank.options import JUDGE, read_criteria
 from trainer.collection_command import NEEDED_DATA
 
 
 @click.command()
-@click.option("--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION.")
+@JUDGE
 @NEEDED_DATA
 @click.option("--json", "record", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, too.")
-def evaluate(judge: str, data: Path, record: Path | None) -> None:
+def evaluate(judge: str, criteria: str | None, data: Path, record: Path | None, **options: Any) -> None:
     """Measure a judge on pairs that people judged: HHH, Expert LFQA, RankGen, contrastive search, CoPoem and LLMBar.
 
     Both orders of a pair are asked. Printed are the share of pairs on which the judge prefers what people preferred, in
@@ -27,7 +29,7 @@ def evaluate(judge: str, data: Path, record: Path | None) -> None:
     names = here(data)
     if not names:
         raise UserError(f"no benchmark of {', '.join(BENCHMARKS)} is under {data}")
-    loaded = judges.load(judge)
+    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
     problems = {name: pairs(BENCHMARKS[name], data) for name in names}
     figures = {}
     with tqdm(total=sum(map(len, problems.values())), unit="pair", mininterval=1) as bar:

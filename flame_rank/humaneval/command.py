@@ -1,8 +1,11 @@
 """`flame-rank humaneval`: pass@1 of a judge's picks on files of HumanEval samples."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from flame_rank.options import JUDGE, read_criteria
 
 
 @click.command()
@@ -13,7 +16,7 @@ import click
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option("--judge", default="default", show_default=True, help="The judge that ranks the samples.")
+@JUDGE
 @click.option("--strategy", default=None, help="Which pairs to ask; without it, what suits the judge.")
 @click.option(
     "--samples",
@@ -64,6 +67,7 @@ import click
 def humaneval(
     samples_files: tuple[Path, ...],
     judge: str,
+    criteria: str | None,
     strategy: str | None,
     samples: int,
     slices: int,
@@ -73,6 +77,7 @@ def humaneval(
     workers: int | None,
     seed: int,
     json_file: Path | None,
+    **options: Any,
 ) -> None:
     """Measure pass@1 on HumanEval: no ranking, the judge's pick, the best possible pick.
 
@@ -92,7 +97,7 @@ def humaneval(
     from flame_rank.reranker import Reranker
 
     known = problems.load(problems_file)
-    loaded = judges.load(judge)
+    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
     try:
         reranker = Reranker(judge=loaded, strategy=strategy, seed=seed)
     except ValueError as error:
