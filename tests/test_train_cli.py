@@ -339,7 +339,7 @@ def test_the_encoder_has_to_earn_its_place_beside_agreement(earned: bool, monkey
     gain = (0.2, 0.1, 0.3) if earned else (-0.2, -0.3, -0.1)
     asked = []
 
-    def table(of: list[Judged], _: object) -> dict[str, tuple[float, float, float]]:
+    def table(of: list[Judged], _: object, __: object) -> dict[str, tuple[float, float, float]]:
         asked.append({len(one.problem) for one in of})
         return {"both - (a)": gain}
 
