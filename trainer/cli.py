@@ -9,7 +9,6 @@ from flame_rank.errors import UserError
 from trainer.collection_command import NEEDED_DATA, show, tasks
 from trainer.evaluate_command import evaluate
 from trainer.fetch_command import data as data_command
-from trainer.heap import keep_freed_memory
 from trainer.mixture_command import export, mixture
 from trainer.run_command import run as run_command
 from trainer.tail_patch_command import tail_patch
@@ -59,5 +58,4 @@ def default(data: Path, init: Path, out: Path, steps: int | None, seed: int) -> 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs `flame-train`."""
-    keep_freed_memory()
     run(cli, "flame-train", arguments)

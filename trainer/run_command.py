@@ -145,6 +145,9 @@ def prepared(
 ) -> "tuple[Base, Recipe, Mesh]":
     """The model, how it is trained and on which devices, from what the options of RECIPE say; without `steps`, as many
     as the paper has for the mixture."""
+    from trainer.heap import keep_freed_memory
+
+    keep_freed_memory()
     try:
         import jax
         import optax  # noqa: F401
