@@ -95,7 +95,7 @@ def combine(
     learned = {"code": _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)}
     sampled: list[Judged] = []
     seen: list[Evidence] = []
-    named: list[str] = []
+    named: list[str] = []  # the source of each
     for name, comparisons in sources.items():
         every = group(c for c in comparisons if held_out(c.prompt))
         shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
@@ -112,10 +112,10 @@ def combine(
         # Where there are hardly any, they are like the others.
         of = list(range(len(seen))) if len(of) < ablation.FOLDS else [i for i, e in enumerate(seen) if e.kind == kind]
         learned[kind] = _learn(kind, [sampled[i] for i in of], [seen[i] for i in of], figures, say)
-        pools_ = [i for i in of if len(sampled[i].problem) > 2]
-        if len({named[i] for i in pools_}) > 1:  # what is learned has to carry over to a data set that is not there
-            others = [sampled[i] for i in pools_], [seen[i] for i in pools_], [named[i] for i in pools_]
-            _say_table(f"{kind}, source left out", *others, figures=figures, say=say)
+        of = [i for i in of if len(sampled[i].problem) > 2]
+        if len({named[i] for i in of}) > 1:  # what is learned has to carry over to a data set that is not there
+            left_out = [sampled[i] for i in of], [seen[i] for i in of], [named[i] for i in of]
+            _say_table(f"{kind}, source left out", *left_out, figures=figures, say=say)
     code, answers, prose = (learned[kind] for kind in ("code", "answers", "prose"))
     settings = Settings(encoder=config, **READ, code=code, answers=answers, prose=prose)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
@@ -151,7 +151,7 @@ def _say_table(
         raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little")
     rows = ablation.table(judged, seen, sources)
     for row, (mean, low, high) in rows.items():
-        say(f"{name:<20} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")
+        say(f"{name:<24} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")
     figures[name] = {"prompts": prompts, **rows}
     return rows
 
