@@ -28,7 +28,11 @@ def together(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
 
 JUDGE = together(  # what a judge is made of
     click.option(
-        "--judge", default="default", show_default=True, metavar="JUDGE", help="default, DIR or MODULE:FUNCTION."
+        "--judge",
+        default="default",
+        show_default=True,
+        metavar="JUDGE",
+        help="default, DIR, FILE.gguf or MODULE:FUNCTION.",
     ),
     click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words."),
     click.option(

@@ -19,6 +19,7 @@ texts that begin alike share their first pieces.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from flame_rank.model.text import TextTokenizer
@@ -109,6 +110,36 @@ class Format:
         """The ids of values; what looks like a special token in them is plain text."""
         return [tuple(ids) for ids in self._tokenizer.encode(texts)]
 
+    def message(self, ids: Ids) -> Ids:
+        """A user's message by itself, up to where its answer begins: in the chat template where there is one, else
+        with an empty line behind it."""
+        if self._end:
+            return ids + self._end
+        if self._chat is None:
+            return self.text_start + ids + self._gap
+        before, behind = self._around
+        return before + ids + behind
+
+    @cached_property
+    def _around(self) -> tuple[Ids, Ids]:
+        assert self._chat is not None
+        before, behind = self._tokenizer.encode(self._chat, special=True)
+        return tuple(before), tuple(behind)
+
+    @cached_property
+    def _gap(self) -> Ids:
+        return self.values(["\n\n"])[0]
+
+    @property
+    def text_start(self) -> Ids:
+        """What the checkpoint wants before a text that is no message."""
+        return () if self._tokenizer.bos is None else (self._tokenizer.bos,)
+
+    @property
+    def end(self) -> Ids:
+        """The id that ends an answer; none where the tokenizer has none."""
+        return self._end or tuple(sorted(self._tokenizer.eos))[:1]
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """How many ids each value has."""
         return self._tokenizer.count(texts)
@@ -121,7 +152,7 @@ class Format:
         bos = self._tokenizer.bos
         if self._chat is None:
             return [(() if bos is None else (bos,)) + first, *rest[:-1], rest[-1] + self._end]
-        before, behind = (tuple(ids) for ids in self._tokenizer.encode(self._chat, special=True))
+        before, behind = self._around
         return [before + first, *rest[:-1], rest[-1] + behind]
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
@@ -150,10 +181,9 @@ class Format:
         Raises:
           ValueError: the tokenizer has no token that ends a text, or merges an answer with the cue.
         """
-        eos = self._end or tuple(sorted(self._tokenizer.eos))[:1]
-        if not eos:
+        if not self.end:
             raise ValueError("the tokenizer has no token that ends a text; name one in its configuration")
-        return [ids + eos for ids in self._behind(instructions, texts)]
+        return [ids + self.end for ids in self._behind(instructions, texts)]
 
     def _behind(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
         """The ids of texts that stand behind the cue of the first output field."""

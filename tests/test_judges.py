@@ -148,9 +148,9 @@ def test_loads_a_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nothing", "neither 'default', a directory of weights, nor MODULE:FUNCTION"),
-        ("functions:", "neither 'default', a directory of weights, nor MODULE:FUNCTION"),
-        (":shorter", "neither 'default', a directory of weights, nor MODULE:FUNCTION"),
+        ("nothing", "neither 'default', a directory of weights, a .gguf file, nor MODULE:FUNCTION"),
+        ("functions:", "neither 'default', a directory of weights, a .gguf file, nor MODULE:FUNCTION"),
+        (":shorter", "neither 'default', a directory of weights, a .gguf file, nor MODULE:FUNCTION"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("functions:no_such_function", "has no attribute 'no_such_function'"),
         ("functions:constant", "it is a float, not a function"),

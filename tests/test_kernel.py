@@ -1,6 +1,6 @@
 """The kernel: of a text in pieces it says what the plain computation says of the whole. And what it compiles."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flame_rank.model import sharding
-from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.decoder import Attend, Decoder, views
 from flame_rank.model.kernel import Ids, Kernel
-from flame_rank.model.programs import extend, generate, score
+from flame_rank.model.programs import begin, generate, read, verdicts, words, write
 
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"]
 WORDS = 97  # the vocabulary of the tiny checkpoints
@@ -162,7 +162,8 @@ def test_programs_are_as_many_as_shapes_in_use(small: Decoder) -> None:
     rng = np.random.default_rng(6)
     for prompt, candidates in ((40, [20, 21, 50]), (70, [33, 40]), (41, [10, 64, 70, 71])):
         judge.log_probs(pairs(rng, prompt, candidates), [7, 8])
-        assert judge.programs <= len(judge.usage.shapes)
+        # Of a batch's shape: its beginning, its layers, the last of them where it differs, and the verdict.
+        assert judge.programs <= 4 * len(judge.usage.shapes)
     before = judge.programs
     for prompt, candidates in ((39, [19, 22, 49]), (69, [34, 41]), (42, [11, 63, 69, 72])):  # the same buckets
         judge.log_probs(pairs(rng, prompt, candidates), [7, 8])
@@ -179,7 +180,7 @@ def test_after_an_interruption_the_cache_is_made_anew(small: Decoder, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(judge, "_extend", interrupted)
+        patched.setattr(judge._programs, "extend", interrupted)
         with pytest.raises(KeyboardInterrupt):
             judge.log_probs(pairs(rng, 30, [20, 21]), [7, 8])
     assert np.abs(judge.log_probs(paths, [7, 8]) - plain(small, paths, [7, 8])).max() <= 1e-4
@@ -209,6 +210,51 @@ def test_labels_of_several_tokens(small: Decoder) -> None:
     assert np.abs(single - plain(small, paths, [7, 8])).max() <= 1e-4
 
 
+def token_by_token(model: Decoder, path: Sequence[Ids], label: Ids) -> list[float]:
+    """The log-probability of each token of a label by the plain computation, each behind a text of its own."""
+    heads = [(*path, label[:k]) if k else path for k in range(len(label))]
+    return [float(plain(model, [head], [token])[0, 0]) for head, token in zip(heads, label, strict=True)]
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma3"])
+def test_likelihoods_token_by_token(family: str) -> None:
+    model = decoder(VARIANTS[family])
+    rng = np.random.default_rng(11)
+    asked, other = text(rng, 37), text(rng, 5)
+    paths: list[tuple[Ids, ...]] = [(asked,), (asked,), (other, (3,)), ((4,),)]
+    labels = [text(rng, n) for n in (33, 5, 1, 40)]
+    with jax.default_matmul_precision("highest"):
+        found = kernel(model).token_log_probs(paths, labels)
+        for path, label, row in zip(paths, labels, found, strict=True):
+            assert np.abs(row - token_by_token(model, path, label)).max() <= 1e-4
+
+
+def test_likelihoods_encode_a_prompt_and_each_label_once(small: Decoder) -> None:
+    judge = kernel(small)
+    rng = np.random.default_rng(12)
+    asked, labels = text(rng, 50), [text(rng, n) for n in (20, 33, 34, 60)]
+    judge.token_log_probs([(asked,)] * 4, labels)
+    assert judge.usage.tokens == 49 + 20 + 33 + 34 + 60  # the prompt's last token is read with each label
+
+
+def test_labels_of_any_length_of_a_bucket_share_their_programs(small: Decoder) -> None:
+    judge = kernel(small)
+    rng = np.random.default_rng(13)
+    judge.token_log_probs([(text(rng, 40),)] * 4, [text(rng, n) for n in (33, 40, 50, 64)])
+    before = judge.programs
+    judge.token_log_probs([(text(rng, 50),)] * 4, [text(rng, n) for n in (35, 36, 37, 63)])
+    assert judge.programs == before
+
+
+def test_layers_of_one_kind_are_one_program() -> None:
+    counts = []
+    for layers in (2, 6):
+        judge = kernel(decoder({**VARIANTS["qwen2"], "num_hidden_layers": layers}))
+        judge.log_probs(pairs(np.random.default_rng(14), 40, [20, 33]), [7, 8])
+        counts.append(judge.programs)
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
 def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None:
     model = decoder(VARIANTS[family])
@@ -234,25 +280,34 @@ def test_both_attentions_agree(small: Decoder, how: Attend) -> None:
     assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
 
 
-PROGRAMS: dict[str, Callable[..., jax.Array]] = {"extend": extend, "score": score, "generate": generate}
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize(("family", "dtype"), [("qwen2", "float32"), ("gemma2", "bfloat16"), ("gemma3", "bfloat16")])
+@pytest.mark.parametrize("program", ["begin", "write", "read", "verdicts", "words", "generate"])
 def test_programs_lower_for_every_platform(program: str, family: str, dtype: str) -> None:
     model = decoder(VARIANTS[family])
     config = model.config
-    B, T, S, L = 4, 32, 64, config.num_hidden_layers
-    row, ids = jax.ShapeDtypeStruct((B,), jnp.int32), jax.ShapeDtypeStruct((B, T), jnp.int32)
-    cache = jax.ShapeDtypeStruct((L, 2, 512, config.num_key_value_heads, config.head_dim), jnp.dtype(dtype))
-    arrays = {
-        "extend": (ids, row, row, row),
-        "score": (ids, row, row, jax.ShapeDtypeStruct((B, 1), jnp.int32), jax.ShapeDtypeStruct((B, 1, 2), jnp.int32)),
-        "generate": (row, row, row, jax.ShapeDtypeStruct((1,), jnp.int32)),
+    B, T, S, P, D = 4, 32, 64, 16, config.hidden_size
+
+    def ints(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+    def numbers(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
+
+    cache, x = numbers(2, 512, config.num_key_value_heads, config.head_dim), numbers(B, T, D)
+    view = jax.eval_shape(lambda before: views(config, before, T, S, jnp.dtype(dtype)), ints(B))[0]
+    run, arrays = {
+        "begin": (partial(begin, S=S), (ints(B, T), ints(B))),
+        "write": (partial(write, S=S, how="xla"), (cache, x, view, ints(B), ints(B), ints(B))),
+        "read": (partial(read, S=S, how="xla"), (cache, x, view, ints(B), ints(B, 1))),
+        "verdicts": (verdicts, (numbers(B, 1, D), ints(2))),
+        "words": (words, (x, ints(P), ints(P))),
+        "generate": (
+            partial(generate, S=S, limit=8, how="xla"),
+            ([cache] * config.num_hidden_layers, ints(B), ints(B), ints(B), ints(1)),
+        ),
     }[program]
-    options = {"limit": 8} if program == "generate" else {}
-    graph, params = nnx.split(model)
+    graph, params = nnx.split(model.model.layers[0] if program in ("write", "read") else model)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), params)
-    run = jax.jit(lambda params, *given: PROGRAMS[program](nnx.merge(graph, params), *given, S=S, how="xla", **options))
-    exported = jax.export.export(run, platforms=["tpu", "cuda", "cpu"])(shapes, cache, *arrays)
+    lowered = jax.jit(lambda params, *given: run(nnx.merge(graph, params), *given))
+    exported = jax.export.export(lowered, platforms=["tpu", "cuda", "cpu"])(shapes, *arrays)
     assert exported.platforms == ("tpu", "cuda", "cpu")

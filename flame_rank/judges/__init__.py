@@ -21,16 +21,17 @@ def load(spec: str | Path, **options: Any) -> "Judge":
 
     Args:
       spec: "default", a directory that `flame-train default` wrote, a Hugging Face directory (Llama, Mistral, Qwen 2
-        and 3, Gemma 1 to 3, T5), or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported
-        from the current directory or the installed packages.
-      options: for a Hugging Face directory, None or left out for the default:
+        and 3, Gemma 1 to 3, T5), FILE.gguf with the weights of one of these families but T5, quantised or not, or
+        MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
+        the installed packages.
+      options: for a Hugging Face directory or a GGUF file, None or left out for the default:
         criteria: text: what makes a response the better one, instead of the instructions that ship.
         max_length: tokens of a judgement; 2048, the paper's input length, or what the model reads at most.
         on_long: "cut" (default), "skip" or "fail": what becomes of a comparison that is longer. Cut responses keep
           their head and tail, and are counted.
-        dtype: "float32" (default on a CPU) or "bfloat16" (elsewhere).
+        dtype: "float32" (default on a CPU) or "bfloat16" (elsewhere); quantised weights are computed with in it too.
         max_batch_tokens: tokens of a batch, padding included; by default what fits (flame_rank/model/memory.py).
-        template: "chat" (default where the directory has a chat template) or "plain".
+        template: "chat" (default where the checkpoint has a chat template) or "plain".
         model_parallel: devices over which one copy of the weights is split; by default as few as hold them, and
           batches are split over the rest.
         attention: "cudnn" for NVIDIA's kernel (bfloat16 on a GPU), "xla" or "rows"; by default what suits the device.
@@ -38,8 +39,14 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     Raises:
       UserError: it names none, or its files cannot be read, or it takes no such option.
     """
+    from flame_rank.model.gguf_file import is_gguf
+
     given = {name: value for name, value in options.items() if value is not None}
     folder = Path(spec)
+    if is_gguf(folder):
+        from flame_rank.judges import directory
+
+        return directory.load(folder, **given)
     if folder.is_dir():
         if (folder / "config.json").exists() and not (folder / "judge.json").exists():
             from flame_rank.judges import directory
@@ -48,7 +55,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         if not (folder / "judge.json").exists():
             raise UserError(f"the judge in {folder}: neither config.json (Hugging Face) nor judge.json is there")
     if given:
-        raise UserError(f"--judge {spec} takes no {', '.join(given)}: only a Hugging Face directory does")
+        raise UserError(
+            f"--judge {spec} takes no {', '.join(given)}: only a Hugging Face directory or a GGUF file does"
+        )
     if spec == "default":
         return default()
     if folder.is_dir():
@@ -57,7 +66,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         return PoolJudge.load(folder)
     module, _, function = str(spec).partition(":")
     if not module or not function:
-        raise UserError(f"--judge {spec}: neither 'default', a directory of weights, nor MODULE:FUNCTION")
+        raise UserError(f"--judge {spec}: neither 'default', a directory of weights, a .gguf file, nor MODULE:FUNCTION")
     return _imported(module, function)
 
 

@@ -1,4 +1,4 @@
-"""From a directory of weights to a judge: a Hugging Face checkpoint of a family that flame_rank/model computes."""
+"""From a checkpoint to a judge: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes."""
 
 import hashlib
 import json
@@ -15,9 +15,10 @@ from jax.sharding import Mesh
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.model import config, sharding, t5, t5_config, text, weights
+from flame_rank.model import config, gguf, gguf_config, sharding, t5, t5_config, text, weights
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.gguf_file import is_gguf
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.t5_kernel import T5Kernel
 from flame_rank.prompts import Format, Instructions
@@ -42,7 +43,7 @@ def load(
     model_parallel: int | None = None,
     attention: Attend | None = None,
 ) -> LocalJudge:
-    """Reads a checkpoint directory; arguments as in `flame_rank.load_judge`.
+    """Reads a checkpoint directory or a GGUF file; arguments as in `flame_rank.load_judge`.
 
     Raises:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
@@ -52,7 +53,8 @@ def load(
         tokenizer = text.load(folder)
         chat = None if template == "plain" else chat_template(folder)
         if template == "chat" and chat is None:
-            raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
+            places = "tokenizer.chat_template" if is_gguf(folder) else "chat_template.jinja or tokenizer_config.json"
+            raise ValueError(f"it has no chat template ({places})")
         around = chat.around() if chat else None
         kernel = load_scorer(
             folder,
@@ -78,12 +80,14 @@ def load(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The parsed `config.json` of a checkpoint directory.
+    """The parsed `config.json` of a checkpoint directory; of a GGUF file, what it would be.
 
     Raises:
       OSError: it is missing or unreadable.
-      ValueError: it is no JSON object.
+      ValueError: it is no JSON object, or no GGUF file that is read here.
     """
+    if is_gguf(folder):
+        return gguf_config.read(folder)
     try:
         stated = json.loads((folder / weights.CONFIG).read_bytes())
     except ValueError as error:
@@ -102,14 +106,14 @@ def load_scorer(
     model_parallel: int | None = None,
     attention: Attend | None = None,
 ) -> Scorer:
-    """Reads the model of a checkpoint directory, without its tokenizer; arguments as in `flame_rank.load_judge`.
+    """Reads the model of a checkpoint, without its tokenizer; arguments as in `flame_rank.load_judge`.
 
     Raises:
       OSError: a file is unreadable.
       ValueError: a file is missing, not whole, or asks for a computation not known here.
     """
     stated = read_config(folder)
-    files = weights.WeightFiles.open(folder)
+    files = _weights(folder)
     on_cpu = jax.default_backend() == "cpu"
     chosen = jnp.dtype(dtype or ("float32" if on_cpu else "bfloat16"))
     if attention == "cudnn" and (jax.default_backend() != "gpu" or chosen != jnp.bfloat16):
@@ -117,15 +121,17 @@ def load_scorer(
     mesh = sharding.mesh(model=model_parallel or _split(files, chosen.itemsize))
     if stated.get("model_type") == "t5":
         shape = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
-        model = _filled(lambda: t5.T5(shape, nnx.Rngs(0)), files, mesh, chosen, shape.d_kv, t5_config.IGNORED_TENSORS)
+        model = _filled(lambda rngs: t5.T5(shape, rngs), files, mesh, chosen, shape.d_kv, t5_config.IGNORED_TENSORS)
         return T5Kernel(model, mesh=mesh, max_length=max_length or MAX_LENGTH, max_batch_tokens=max_batch_tokens)
     decoder = config.read(stated)
     most = decoder.max_position_embeddings
     if (max_length or 0) > most:
-        raise ValueError(f"max_length {max_length} is more than the {most} positions that config.json gives the model")
+        raise ValueError(
+            f"max_length {max_length} is more than the {most} positions that {files.described_by} gives the model"
+        )
     ignored = (*IGNORED, "lm_head.weight") if decoder.tie_word_embeddings else IGNORED
     return Kernel(
-        _filled(lambda: Decoder(decoder, nnx.Rngs(0)), files, mesh, chosen, decoder.head_dim, ignored),
+        _filled(lambda rngs: Decoder(decoder, rngs), files, mesh, chosen, decoder.head_dim, ignored),
         mesh=mesh,
         max_length=max_length or min(MAX_LENGTH, most),
         max_batch_tokens=max_batch_tokens,
@@ -133,16 +139,28 @@ def load_scorer(
     )
 
 
-def _filled(
-    make: Any, files: weights.WeightFiles, mesh: Mesh, dtype: Any, head_dim: int, ignored: tuple[str, ...]
-) -> Any:
+def _weights(folder: Path) -> weights.Weights:
+    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weights.WeightFiles.open(folder)
+
+
+class _OneKey:
+    """Stands for `nnx.Rngs` while only shapes are made: to trace its counter takes seconds for 30 layers."""
+
+    def __init__(self) -> None:
+        self._key = jax.random.key(0)
+
+    def params(self) -> jax.Array:
+        return self._key
+
+
+def _filled(make: Any, files: weights.Weights, mesh: Mesh, dtype: Any, head_dim: int, ignored: tuple[str, ...]) -> Any:
     """A model with the weights of the files, each tensor on the devices that compute with it."""
-    graph, params = nnx.split(nnx.eval_shape(make))
+    graph, params = nnx.split(nnx.eval_shape(lambda: make(_OneKey())))
     places = sharding.shardings(params, mesh, head_dim)
     return nnx.merge(graph, weights.fill(params, files, dtype=dtype, shardings=places, ignore=ignored))
 
 
-def _split(files: weights.WeightFiles, itemsize: int) -> int:
+def _split(files: weights.Weights, itemsize: int) -> int:
     """Over how many devices the weights are split: as few as leave each half of its memory; powers of two."""
     devices = jax.devices()
     if devices[0].platform == "cpu":
@@ -155,9 +173,9 @@ def _split(files: weights.WeightFiles, itemsize: int) -> int:
     return ways
 
 
-def _read_here(files: weights.WeightFiles) -> list[str]:
+def _read_here(files: weights.Weights) -> list[str]:
     """The tensors on disk that a text model may read: not those of images, nor tables of integers."""
-    return sorted(name for name in weights.canonical(files).values() if files[name].dtype in weights.DTYPES)
+    return sorted(name for name in weights.canonical(files).values() if files[name].dtype in files.readable)
 
 
 def _identity(
@@ -176,12 +194,11 @@ def _identity(
             found.update(len(data).to_bytes(8, "little") + data)
 
     add(json.dumps([asdict(instructions), chat, kernel.max_length, on_long, kernel.dtype]))
-    for pattern in ("*.json", "*.model"):
-        for file in sorted(folder.glob(pattern)):
-            add(file.name, file.read_bytes())
-    files = weights.WeightFiles.open(folder)
+    files = _weights(folder)
+    for name, content in files.described():
+        add(name, content)
     for name in _read_here(files):
-        tensor = files.read(name).reshape(-1).view("u1")
+        tensor = files.raw(name)
         add(name, files[name].dtype, str(files[name].shape))
         for part in range(16):
             at = part * max(0, tensor.size - 4096) // 15

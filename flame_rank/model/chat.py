@@ -14,6 +14,9 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
+from flame_rank.model import gguf_tokenizer
+from flame_rank.model.gguf_file import is_gguf
+from flame_rank.model.gguf_file import read as read_header
 from flame_rank.model.tokenizer_settings import CONFIG, Settings, one_line
 
 _FILE = "chat_template.jinja"
@@ -78,13 +81,18 @@ class ChatTemplate:
 
 
 def chat_template(folder: Path) -> ChatTemplate | None:
-    """A checkpoint's chat template, from chat_template.jinja or tokenizer_config.json; None where it has none.
+    """A checkpoint's chat template, from chat_template.jinja or tokenizer_config.json, or from the metadata of a GGUF
+    file; None where it has none.
 
     Raises:
       OSError: a file is unreadable.
       ValueError: the template cannot be used; the message names the file.
     """
-    settings, path = Settings(folder), folder / _FILE
+    if is_gguf(folder):
+        settings = gguf_tokenizer.settings(read_header(folder))
+        source = settings.config.chat_template
+        return ChatTemplate(folder, source, settings.named) if isinstance(source, str) and source else None
+    settings, path = Settings.read(folder), folder / _FILE
     if path.exists():
         try:
             return ChatTemplate(path, path.read_text(encoding="utf-8"), settings.named)

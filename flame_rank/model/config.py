@@ -72,6 +72,11 @@ class DecoderConfig:
     def num_hidden_layers(self) -> int:
         return len(self.windows)
 
+    @property
+    def kinds(self) -> tuple[tuple[int | None, Rope], ...]:
+        """The different kinds of layers: what they see, and how positions turn in them."""
+        return tuple(dict.fromkeys(zip(self.windows, self.ropes, strict=True)))
+
 
 _QWEN = {
     "vocab_size": 151936,

@@ -10,7 +10,7 @@ is to a cache.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,45 @@ def frequencies(rope: Rope, size: int) -> npt.NDArray[np.float32]:
     return np.asarray((1 - keep) * frequency / rope.factor + keep * frequency, np.float32)
 
 
-def rotate(x: jax.Array, positions: jax.Array, rope: Rope) -> jax.Array:
-    """Rotary embedding: x [B, T, N, H] at positions [B, T], computed in f32."""
-    half = x.shape[-1] // 2
-    frequency = frequencies(rope, x.shape[-1])
-    angle = positions[:, :, None, None].astype(jnp.float32) * frequency  # [B, T, 1, H/2]
-    # As transformers has it: the angle is f32, its sine and cosine are of the model's dtype.
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+class View(NamedTuple):
+    """What the layers of one kind know of the places in a batch.
+
+    Attributes:
+      visible: [B, T, S + T] bool, which keys a token sees.
+      cos, sin: [B, T, 1, H/2], by what its position turns queries and keys.
+    """
+
+    visible: jax.Array
+    cos: jax.Array
+    sin: jax.Array
+
+    def at(self, read: jax.Array) -> "View":
+        """The same for some of the tokens: read [B, R]."""
+        return View(*(jnp.take_along_axis(x, read.reshape(*read.shape, *[1] * (x.ndim - 2)), 1) for x in self))
+
+
+def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: npt.DTypeLike) -> tuple[View, ...]:
+    """The view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] out of S tokens."""
+    B = before.shape[0]
+    positions = before[:, None] + jnp.arange(T)  # [B, T]
+    places = jnp.broadcast_to(jnp.arange(S), (B, S))
+    at = jnp.concatenate([places, positions], 1)  # [B, S + T], where each key stands
+    known = jnp.concatenate([places < before[:, None], jnp.ones((B, T), bool)], 1)  # [B, S + T]
+    distance = positions[:, :, None] - at[:, None, :]
+    seen = known[:, None, :] & (distance >= 0)  # [B, T, S + T]
+    found = []
+    for window, rope in config.kinds:
+        angle = positions[:, :, None, None].astype(jnp.float32) * frequencies(rope, config.head_dim)  # [B, T, 1, H/2]
+        # As transformers has it: the angle is f32, its sine and cosine are of the model's dtype.
+        cos, sin = jnp.cos(angle).astype(dtype), jnp.sin(angle).astype(dtype)
+        found.append(View(seen if window is None else seen & (distance < window), cos, sin))
+    return tuple(found)
+
+
+def rotate(x: jax.Array, view: View) -> jax.Array:
+    """Rotary embedding: x [B, T, N, H] turned by its positions."""
+    a, b = jnp.split(x, 2, -1)
+    return jnp.concatenate([a * view.cos - b * view.sin, b * view.cos + a * view.sin], -1)
 
 
 def _attend_row(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float) -> jax.Array:
@@ -89,8 +119,8 @@ def attend(
 
 
 class Attention(nnx.Module):
-    def __init__(self, config: DecoderConfig, layer: int, rngs: nnx.Rngs):
-        self.config, self.rope = config, config.ropes[layer]
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
+        self.config = config
         D, N, K, H = config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.q_proj = Linear(N * H, D, rngs, bias=config.qkv_bias)
         self.k_proj = Linear(K * H, D, rngs, bias=config.qkv_bias)
@@ -100,23 +130,23 @@ class Attention(nnx.Module):
             self.q_norm = RMSNorm(H, config.rms_norm_eps, from_zero=config.from_zero)
             self.k_norm = RMSNorm(H, config.rms_norm_eps, from_zero=config.from_zero)
 
-    def key_value(self, x: jax.Array, positions: jax.Array) -> KeyValue:
+    def key_value(self, x: jax.Array, view: View) -> KeyValue:
         """x [B, T, D] -> keys and values [B, T, K, H]."""
         shape = (*x.shape[:2], self.config.num_key_value_heads, self.config.head_dim)
         k, v = self.k_proj(x).reshape(shape), self.v_proj(x).reshape(shape)
         if self.config.qk_norm:
             k = self.k_norm(k)
-        return rotate(k, positions, self.rope), v
+        return rotate(k, view), v
 
-    def __call__(self, x: jax.Array, positions: jax.Array, kv: KeyValue, visible: jax.Array, how: Attend) -> jax.Array:
-        """x [B, T, D] at positions [B, T], kv [B, S, K, H], visible [B, T, S] -> [B, T, D]."""
+    def __call__(self, x: jax.Array, view: View, kv: KeyValue, how: Attend) -> jax.Array:
+        """x [B, T, D], kv [B, S + T, K, H] -> [B, T, D]."""
         config = self.config
         B, T, _ = x.shape
         q = self.q_proj(x).reshape(B, T, config.num_attention_heads, config.head_dim)
         if config.qk_norm:
             q = self.q_norm(q)
-        q = rotate(q, positions, self.rope)
-        y = attend(q, *kv, visible, scale=config.query_scale, cap=config.attention_cap, how=how)  # [B, T, N, H]
+        q = rotate(q, view)
+        y = attend(q, *kv, view.visible, scale=config.query_scale, cap=config.attention_cap, how=how)  # [B, T, N, H]
         return self.o_proj(y.reshape(B, T, -1))
 
 
@@ -134,7 +164,7 @@ class MLP(nnx.Module):
 
 
 class Layer(nnx.Module):
-    def __init__(self, config: DecoderConfig, layer: int, rngs: nnx.Rngs):
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         def norm() -> RMSNorm:
             return RMSNorm(config.hidden_size, config.rms_norm_eps, from_zero=config.from_zero)
 
@@ -142,34 +172,52 @@ class Layer(nnx.Module):
         self.input_layernorm, self.post_attention_layernorm = norm(), norm()
         if config.sandwich:
             self.pre_feedforward_layernorm, self.post_feedforward_layernorm = norm(), norm()
-        self.self_attn = Attention(config, layer, rngs)
+        self.self_attn = Attention(config, rngs)
         self.mlp = MLP(config, rngs)
 
     def __call__(
         self,
         x: jax.Array,
-        normed: jax.Array,
-        positions: jax.Array,
-        kv: KeyValue,
-        visible: jax.Array,
-        how: Attend,
+        view: View,
+        *,
+        prefix: KeyValue | None = None,
+        read: jax.Array | None = None,
+        how: Attend = "xla",
         drop: Drop = keep,
-    ) -> jax.Array:
-        """x [B, T, D] and the same behind the first norm -> [B, T, D]."""
+    ) -> tuple[jax.Array, KeyValue]:
+        """Reads x [B, T, D] behind the keys and values [B, S, K, H] of a prefix.
+
+        Args:
+          read: [B, R] int32, the places whose output is wanted; None = all.
+
+        Returns:
+          [B, R, D] or [B, T, D], and the keys and values [B, T, K, H] of x.
+        """
+        normed = self.input_layernorm(x)
+        own = self.self_attn.key_value(normed, view)
+        kv = own if prefix is None else _joined(prefix, own)
+        if read is not None:
+            x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
+            view = view.at(read)
         with jax.named_scope("attention"):
-            y = self.self_attn(normed, positions, kv, visible, how)
+            y = self.self_attn(normed, view, kv, how)
         with jax.named_scope("mlp"):
             if self.sandwich:
                 x = x + drop(self.post_attention_layernorm(y))
-                return x + drop(self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))))
+                return x + drop(self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))), own
             x = x + drop(y)
-            return x + drop(self.mlp(self.post_attention_layernorm(x)))
+            return x + drop(self.mlp(self.post_attention_layernorm(x))), own
+
+
+def _joined(prefix: KeyValue, own: KeyValue) -> KeyValue:
+    k, v = (jnp.concatenate([before, x], 1) for before, x in zip(prefix, own, strict=True))
+    return k, v  # [B, S + T, K, H]
 
 
 class Stack(nnx.Module):
     def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size, rngs)
-        self.layers = nnx.List([Layer(config, i, rngs) for i in range(config.num_hidden_layers)])
+        self.layers = nnx.List([Layer(config, rngs) for _ in config.windows])
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, from_zero=config.from_zero)
 
 
@@ -210,41 +258,31 @@ class Decoder(nnx.Module):
         """
         B, T = tokens.shape
         before = jnp.zeros(B, jnp.int32) if before is None else before
-        positions = before[:, None] + jnp.arange(T)  # [B, T]
-        S = prefix(0)[0].shape[1] if prefix else 0
-        places = jnp.broadcast_to(jnp.arange(S), (B, S))
-        at = jnp.concatenate([places, positions], 1)  # [B, S + T], where each key stands
-        known = jnp.concatenate([places < before[:, None], jnp.ones((B, T), bool)], 1)  # [B, S + T]
+        x = self.embed(tokens)
+        seen = views(self.config, before, T, prefix(0)[0].shape[1] if prefix else 0, x.dtype)
+        last = len(self.model.layers) - 1
+        new: list[KeyValue] = []
+        for i, (layer, kind) in enumerate(zip(self.model.layers, self.layer_kinds, strict=True)):
+            with jax.named_scope(f"layer_{i}"):
+                run = partial(layer, how=how, drop=drop)
+                x, kv = (jax.checkpoint(run) if recompute else run)(
+                    x, seen[kind], prefix=prefix(i) if prefix else None, read=read if i == last else None
+                )
+                new.append(kv)
+        return self.model.norm(x), new
 
-        def visible(asking: jax.Array, window: int | None) -> jax.Array:
-            """Which keys a query at a position [B, T] sees: [B, T, S + T]."""
-            distance = asking[:, :, None] - at[:, None, :]
-            seen = known[:, None, :] & (distance >= 0)
-            return seen if window is None else seen & (distance < window)
+    @property
+    def layer_kinds(self) -> list[int]:
+        """Which of `config.kinds` each layer is."""
+        config = self.config
+        return [config.kinds.index(kind) for kind in zip(config.windows, config.ropes, strict=True)]
 
-        windows = {*self.config.windows}
-        masks = {window: visible(positions, window) for window in windows}
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """tokens [B, T] int32 -> [B, T, D]."""
         with jax.named_scope("embeddings"):
             x = self.model.embed_tokens(tokens)
-            if self.config.embedding_scale != 1:
-                x = x * jnp.asarray(self.config.embedding_scale, x.dtype)
-        new: list[KeyValue] = []
-        for i, layer in enumerate(self.model.layers):
-            with jax.named_scope(f"layer_{i}"):
-                normed = layer.input_layernorm(x)
-                k, v = layer.self_attn.key_value(normed, positions)
-                new.append((k, v))
-                if prefix:
-                    k0, v0 = prefix(i)
-                    k, v = jnp.concatenate([k0, k], 1), jnp.concatenate([v0, v], 1)  # [B, S + T, K, H]
-                mask = masks[self.config.windows[i]]
-                if read is not None and i == self.config.num_hidden_layers - 1:
-                    x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
-                    positions = jnp.take_along_axis(positions, read, 1)
-                    mask = visible(positions, self.config.windows[i])
-                run = partial(layer, how=how, drop=drop)
-                x = (jax.checkpoint(run) if recompute else run)(x, normed, positions, (k, v), mask)
-        return self.model.norm(x), new
+            scale = self.config.embedding_scale
+            return x if scale == 1 else x * jnp.asarray(scale, x.dtype)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """hidden [..., D] -> [..., V] float32."""

@@ -6,25 +6,24 @@ A path is a text in pieces of token ids: (prompt, A, B with the cue). Paths that
     level 1   A   B   C           A   B         each against its prompt
     leaves    B C A C A B         B   A         each against its (prompt, first candidate); only log-odds come out
 
-Keys and values lie in one array, the cache [L, 2, C, K, H], a node a stretch of C: its whole prefix and itself without
-a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket, rows)
-only; where a row's prefix lies, and how long it is, is data.
+Keys and values lie in one array a layer, the cache [2, C, K, H], a node a stretch of C: its whole prefix and itself
+without a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket,
+rows) only; where a row's prefix lies, and how long it is, is data.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding
 from flame_rank.model.decoder import Attend, Decoder
-from flame_rank.model.programs import extend, generate, score
+from flame_rank.model.programs import Cache, Programs
 from strategies.base import FloatArray
 
 Ids: TypeAlias = tuple[int, ...]
@@ -39,7 +38,7 @@ class Usage:
     Attributes:
       tokens: encoded.
       padded: the same with the padding.
-      shapes: (level, prefix bucket, own bucket, rows) of the programs in use.
+      shapes: (level, prefix bucket, own bucket, rows) of the batches: each is compiled for.
     """
 
     tokens: int
@@ -57,11 +56,16 @@ class _Node:
 
 @dataclass(frozen=True, kw_only=True)
 class _Leaf:
-    """The last piece of a path, and which tokens are wanted behind its last `len(targets)` tokens: [R][C] ids."""
+    """The last piece of a path, and the tokens behind it whose log-probabilities are wanted.
+
+    Attributes:
+      targets: C ids, each as the next token behind the last one; or, with `label`, one behind each of `ids`.
+    """
 
     before: tuple[Ids, ...]
     ids: Ids
-    targets: Sequence[Sequence[int]]
+    targets: Ids
+    label: bool = False
 
 
 class Kernel:
@@ -90,8 +94,6 @@ class Kernel:
         """
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
         self.vocab_size = decoder.config.vocab_size
-        graph, self._params = nnx.split(decoder)
-        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         self._dtype = decoder.model.embed_tokens.weight[...].dtype
         self.dtype = self._dtype.name
         single_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
@@ -107,33 +109,18 @@ class Kernel:
         self.capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
         # Windows are read, and padding is written, beyond a node's end.
         self._slack = 2 * longest
-        self._cache: jax.Array | None = None
+        self._cache: Cache | None = None
         self._nodes: dict[tuple[Ids, ...], _Node] = {}
         self._used = 0
         self.usage = Usage(tokens=0, padded=0, shapes=set())
 
-        def merge(params: Any) -> Decoder:
-            return nnx.merge(graph, params)
-
-        how_ = self.how
-        self._extend = jax.jit(
-            lambda params, *arrays, S: extend(merge(params), *arrays, S=S, how=how_),
-            static_argnames="S",
-            donate_argnums=1,
-            out_shardings=self._place,
-        )
-        self._score = jax.jit(
-            lambda params, *arrays, S: score(merge(params), *arrays, S=S, how=how_), static_argnames="S"
-        )
-        self._generate = jax.jit(
-            lambda params, *arrays, S, limit: generate(merge(params), *arrays, S=S, limit=limit, how=how_),
-            static_argnames=("S", "limit"),
-        )
+        self._programs = Programs(decoder, how=self.how)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._programs.params))
 
     @property
     def programs(self) -> int:
         """Number of programs compiled so far."""
-        return sum(cast(Any, f)._cache_size() for f in (self._extend, self._score, self._generate))
+        return self._programs.count
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
         """What follows each path.
@@ -148,29 +135,34 @@ class Kernel:
         Raises:
           ValueError: a path is longer than max_length, or has an empty piece.
         """
-        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=[targets]) for path in paths]
-        found = self._run(leaves)
-        return np.array([row[0] for row in found]).reshape(len(paths), len(targets))
+        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
+        return np.array(self._run(leaves)).reshape(len(paths), len(targets))
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
         """The log-likelihood [R, C] float64, in nats, of each of C labels, in tokens, after each of R paths."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
+        found = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
+        return np.array([row.sum() for row in found]).reshape(len(paths), len(labels))
+
+    def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
+        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label after each path, each under
+        the whole vocabulary and behind those before it. Paths that are the same are encoded once.
+
+        Raises:
+          ValueError: a path with its label is longer than max_length, or one of them is empty.
+        """
         leaves = []
-        for path in paths:
+        for path, label in zip(paths, labels, strict=True):
             # The last token of the path is read again with each label, whose first token follows it.
             before = (*path[:-1], path[-1][:-1]) if len(path[-1]) > 1 else tuple(path[:-1])
-            leaves += [
-                _Leaf(before=before, ids=(path[-1][-1], *label[:-1]), targets=[[token] for token in label])
-                for label in labels
-            ]
-        found = [float(row.sum()) for row in self._run(leaves)]
-        return np.array(found).reshape(len(paths), len(labels))
+            leaves.append(_Leaf(before=before, ids=(path[-1][-1], *label[:-1]), targets=label, label=True))
+        return self._run(leaves)
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
         """The tokens, at most `limit`, that follow each path greedily, up to the first of `eos`."""
         whole = [tuple(token for piece in path for token in piece) for path in paths]
-        self._check([_Leaf(before=(ids[:-1],), ids=ids[-1:], targets=[]) for ids in whole])
+        self._check([_Leaf(before=(ids[:-1],), ids=ids[-1:], targets=()) for ids in whole])
         stops = np.array(sorted({*eos}) or [-1], np.int32)
         written: list[list[int]] = [[] for _ in paths]
         for taken, rows, _ in buckets.pack([len(ids) for ids in whole], self._most(), multiple=self._multiple):
@@ -183,9 +175,8 @@ class Kernel:
             last[: len(taken)] = [whole[i][-1] for i in taken]
             self.usage.shapes.add(("generate", S, limit, rows))
             out = np.asarray(
-                self._generate(
-                    self._params,
-                    self._cache,
+                self._programs.generate(
+                    self._allocated(),
                     *sharding.rows(self.mesh, last, *_places(known, rows)),
                     stops,
                     S=S,
@@ -245,9 +236,8 @@ class Kernel:
     def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], found: list[FloatArray]) -> None:
         self._grow(wave)
         members = [i for group in wave.values() for i in group]
-        # Leaves that read the same number of places go together: it is a shape.
-        for reads in sorted({len(leaves[i].targets) for i in members}):
-            self._score_leaves([i for i in members if len(leaves[i].targets) == reads], leaves, found)
+        for label in (False, True):
+            self._score_leaves([i for i in members if leaves[i].label is label], leaves, found, label=label)
 
     def forget(self) -> None:
         """Takes nothing to be in the cache."""
@@ -276,12 +266,13 @@ class Kernel:
                 # Given away: after an exception there is no cache, and nothing is taken to be in it.
                 cache, self._cache = self._allocated(), None
                 nodes, self._nodes = self._nodes, {}
-                cache = self._extend(
-                    self._params, cache, *sharding.rows(self.mesh, tokens, *_places(parents, rows), target), S=S
-                )
+                arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows), target)
+                cache = self._programs.extend(cache, *arrays, S=S)
                 self._cache, self._nodes, self._used = cache, nodes | dict(zip(chosen, made, strict=True)), end
 
-    def _score_leaves(self, members: list[int], leaves: Sequence[_Leaf], found: list[FloatArray]) -> None:
+    def _score_leaves(
+        self, members: list[int], leaves: Sequence[_Leaf], found: list[FloatArray], *, label: bool
+    ) -> None:
         none = _Node(start=0, length=0)
         for taken, rows, T in buckets.pack(
             [len(leaves[i].ids) for i in members], self.max_batch_tokens, multiple=self._multiple
@@ -289,27 +280,33 @@ class Kernel:
             chosen = [leaves[members[i]] for i in taken]
             parents = [self._nodes.get(leaf.before, none) for leaf in chosen]
             S = buckets.length(max(node.length for node in parents))
-            R, C = len(chosen[0].targets), len(chosen[0].targets[0])
-            read, targets = np.zeros((rows, R), np.int32), np.zeros((rows, R, C), np.int32)
-            for b, leaf in enumerate(chosen):
-                read[b] = np.arange(len(leaf.ids) - R, len(leaf.ids))
-                targets[b] = leaf.targets
+            lengths = np.array([len(leaf.ids) for leaf in chosen], np.int32)
             tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
-            self._count("score", S, T, rows, tokens=sum(len(leaf.ids) for leaf in chosen))
-            arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows), read, targets)
-            log_probs = np.asarray(self._score(self._params, self._allocated(), *arrays, S=S), np.float64)
-            for i, row in zip(taken, log_probs, strict=False):
-                found[members[i]] = row  # [R, C]
+            arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows))
+            self._count("label" if label else "score", S, T, rows, tokens=int(lengths.sum()))
+            if label:
+                places = np.concatenate([b * T + np.arange(length, dtype=np.int32) for b, length in enumerate(lengths)])
+                targets = np.concatenate([np.array(leaf.targets, np.int32) for leaf in chosen])
+                flat = self._programs.likelihood(self._allocated(), *arrays, places, targets, S=S)
+                scores = np.split(flat.astype(np.float64), np.cumsum(lengths)[:-1])
+            else:
+                last = np.zeros((rows, 1), np.int32)
+                last[: len(chosen), 0] = lengths - 1
+                targets = np.array(chosen[0].targets, np.int32)  # the same for all
+                of_rows = self._programs.score(
+                    self._allocated(), *arrays, *sharding.rows(self.mesh, last), targets, S=S
+                )
+                scores = list(np.asarray(of_rows, np.float64)[: len(chosen)])
+            for i, row in zip(taken, scores, strict=True):
+                found[members[i]] = row
 
-    def _allocated(self) -> jax.Array:
+    def _allocated(self) -> Cache:
         """The cache; made when it is first needed."""
         if self._cache is None:
             config = self.config
-            shape = (
-                *(config.num_hidden_layers, 2, self.capacity + self._slack),
-                *(config.num_key_value_heads, config.head_dim),
-            )
-            self._cache = jax.jit(lambda: jnp.zeros(shape, self._dtype), out_shardings=self._place)()
+            shape = (2, self.capacity + self._slack, config.num_key_value_heads, config.head_dim)
+            empty = jax.jit(lambda: jnp.zeros(shape, self._dtype), out_shardings=self._place)
+            self._cache = [empty() for _ in config.windows]
             self.forget()
         return self._cache
 

@@ -1,86 +1,237 @@
-"""The three programs of the kernel, as pure functions: writing nodes into the cache, scoring leaves, and generating.
+"""The programs of the kernel: writing nodes into the cache, scoring leaves, and generating.
 
-A row's prefix lies in the cache [L, 2, C, K, H] from `start` on, `before` tokens long; `S` is the prefixes' bucket.
+All but generating are compiled a layer at a time, and layers of one kind are one program: a model of thirty layers
+compiles in the time of one, and its weights are passed to it, not copied. A row's prefix lies in a layer's cache
+[2, C, K, H] from `start` on, `before` tokens long; `S` is the prefixes' bucket.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from flax import nnx
 
-from flame_rank.model.decoder import Attend, Decoder, KeyValue
+from flame_rank.model.decoder import Attend, Decoder, KeyValue, Layer, View, views
 
-
-def _window(cache: jax.Array, start: jax.Array, S: int) -> Callable[[int], KeyValue] | None:
-    """Gives for a layer the S keys and values [B, S, K, H] from `start` [B] on; None where S is 0."""
-    if S == 0:
-        return None
-    K, H = cache.shape[3:]
-
-    def of_layer(layer: int) -> KeyValue:
-        kv = jax.vmap(lambda s: jax.lax.dynamic_slice(cache, (layer, 0, s, 0, 0), (1, 2, S, K, H)))(start)
-        return kv[:, 0, 0], kv[:, 0, 1]
-
-    return of_layer
+Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
+CHUNK = 256  # places whose words are scored at once: 256 of 49,152 words are 50 MB
 
 
-def extend(
-    decoder: Decoder,
+def begin(decoder: Decoder, tokens: jax.Array, before: jax.Array, *, S: int) -> tuple[jax.Array, tuple[View, ...]]:
+    """What the first layer reads [B, T, D], and what each kind of layer sees."""
+    x = decoder.embed(tokens)
+    return x, views(decoder.config, before, tokens.shape[1], S, x.dtype)
+
+
+def write(
+    layer: Layer,
     cache: jax.Array,
-    tokens: jax.Array,
+    x: jax.Array,
+    view: View,
     start: jax.Array,
     before: jax.Array,
     target: jax.Array,
     *,
     S: int,
     how: Attend,
-) -> jax.Array:
-    """Writes nodes into the cache.
+) -> tuple[jax.Array, jax.Array]:
+    """A layer's part of writing nodes into the cache.
 
     Args:
-      cache: [L, 2, C, K, H].
-      tokens: [B, T] int32, what the nodes add to their prefixes.
+      cache: [2, C, K, H], the layer's.
+      x: [B, T, D], what the layer reads of the nodes' own tokens.
       start, before: [B] int32, where the prefixes lie and how long they are.
       target: [B] int32, ascending: where the nodes are to lie, prefix first. What is written beyond a node's end is
         overwritten by the next.
       S: the prefixes' bucket.
-    """
-    L, _, _, K, H = cache.shape
-    _, new = decoder.hidden(tokens, before=before, prefix=_window(cache, start, S), how=how)
-    fresh = jnp.stack([jnp.stack(kv) for kv in new])  # [L, 2, B, T, K, H]
 
-    def write(b: jax.Array, cache: jax.Array) -> jax.Array:
+    Returns:
+      what the next layer reads [B, T, D], and the cache.
+    """
+    _, _, K, H = cache.shape
+    x, own = layer(x, view, prefix=_window(cache, start, S), how=how)
+    fresh = jnp.stack(own)  # [2, B, T, K, H]
+
+    def node(b: jax.Array, cache: jax.Array) -> jax.Array:
         if S:
-            prefix = jax.lax.dynamic_slice(cache, (0, 0, start[b], 0, 0), (L, 2, S, K, H))
-            cache = jax.lax.dynamic_update_slice(cache, prefix, (0, 0, target[b], 0, 0))
-        own = jax.lax.dynamic_index_in_dim(fresh, b, 2, keepdims=False)  # [L, 2, T, K, H]
-        return jax.lax.dynamic_update_slice(cache, own, (0, 0, target[b] + before[b], 0, 0))
+            prefix = jax.lax.dynamic_slice(cache, (0, start[b], 0, 0), (2, S, K, H))
+            cache = jax.lax.dynamic_update_slice(cache, prefix, (0, target[b], 0, 0))
+        tokens = jax.lax.dynamic_index_in_dim(fresh, b, 1, keepdims=False)  # [2, T, K, H]
+        return jax.lax.dynamic_update_slice(cache, tokens, (0, target[b] + before[b], 0, 0))
 
     with jax.named_scope("write"):
-        written: jax.Array = jax.lax.fori_loop(0, tokens.shape[0], write, cache)
-        return written
+        return x, jax.lax.fori_loop(0, x.shape[0], node, cache)
 
 
-def score(
-    decoder: Decoder,
+def read(
+    layer: Layer,
     cache: jax.Array,
-    tokens: jax.Array,
+    x: jax.Array,
+    view: View,
     start: jax.Array,
-    before: jax.Array,
-    read: jax.Array,
-    targets: jax.Array,
+    places: jax.Array | None,
     *,
     S: int,
     how: Attend,
 ) -> jax.Array:
-    """Log-probabilities [B, R, C] float32 of the next tokens `targets` [B, R, C] behind places `read` [B, R] of
-    `tokens` [B, T]; the other arguments as in `extend`."""
-    hidden, _ = decoder.hidden(tokens, before=before, prefix=_window(cache, start, S), read=read, how=how)
+    """A layer's part of reading leaves; arguments as in `write`.
+
+    Args:
+      places: [B, R] int32, the tokens whose output is wanted; None = all.
+
+    Returns:
+      [B, R, D] or [B, T, D].
+    """
+    return layer(x, view, prefix=_window(cache, start, S), read=places, how=how)[0]
+
+
+def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [B, C] float32 of the next tokens `targets` [C], from the last layer's output [B, 1, D]."""
     with jax.named_scope("verdict"):
-        logits = decoder.logits(hidden)  # [B, R, V]
-        wanted = jnp.take_along_axis(logits, targets, -1)  # [B, R, C]
-        return wanted - jax.nn.logsumexp(logits, -1, keepdims=True)
+        logits = decoder.logits(decoder.model.norm(x[:, 0]))  # [B, V]
+        return logits[:, targets] - jax.nn.logsumexp(logits, -1, keepdims=True)
+
+
+def words(decoder: Decoder, x: jax.Array, places: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [P] float32 of the next tokens `targets` [P] at `places` [P] of the last layer's output
+    [B, T, D], counted through all rows."""
+    with jax.named_scope("words"):
+        x = x.reshape(-1, x.shape[-1])[places]
+        logits = decoder.logits(decoder.model.norm(x))  # [P, V]
+        return jnp.take_along_axis(logits, targets[:, None], -1)[:, 0] - jax.nn.logsumexp(logits, -1)
+
+
+class Programs:
+    """A decoder's programs, compiled when they are first needed.
+
+    Attributes:
+      params: of the whole decoder.
+    """
+
+    def __init__(self, decoder: Decoder, *, how: Attend):
+        graph, self.params = nnx.split(decoder)
+        self._kinds = decoder.layer_kinds
+        self._layers = [jax.tree.leaves(nnx.state(layer)) for layer in decoder.model.layers]
+        of_layer, state = nnx.split(decoder.model.layers[0])
+        structure = jax.tree.structure(state)
+
+        def whole(params: Any) -> Decoder:
+            return nnx.merge(graph, params)
+
+        def one(leaves: Sequence[jax.Array]) -> Layer:
+            return nnx.merge(of_layer, jax.tree.unflatten(structure, leaves))
+
+        self._begin = jax.jit(lambda params, *arrays, S: begin(whole(params), *arrays, S=S), static_argnames="S")
+        self._write = jax.jit(
+            lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how),
+            static_argnames="S",
+            donate_argnums=1,
+        )
+        # The last layer's output is nobody's input: what is not returned is not computed.
+        self._close = jax.jit(
+            lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how)[1],
+            static_argnames="S",
+            donate_argnums=1,
+        )
+        self._read = jax.jit(
+            lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S"
+        )
+        self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))
+        self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays))
+        self._generate = jax.jit(
+            lambda params, *arrays, S, limit: generate(whole(params), *arrays, S=S, limit=limit, how=how),
+            static_argnames=("S", "limit"),
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of programs compiled so far."""
+        every = (self._begin, self._write, self._close, self._read, self._verdicts, self._words, self._generate)
+        return sum(cast(Any, f)._cache_size() for f in every)
+
+    def extend(
+        self, cache: Cache, tokens: jax.Array, start: jax.Array, before: jax.Array, target: jax.Array, *, S: int
+    ) -> Cache:
+        """Writes nodes into the cache, which is used up; arguments as in `write`, tokens [B, T] int32."""
+        x, seen = self._begin(self.params, tokens, before, S=S)
+        for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
+            arrays = (leaves, cache[i], x, seen[kind], start, before, target)
+            if i + 1 < len(self._layers):
+                x, cache[i] = self._write(*arrays, S=S)
+            else:
+                cache[i] = self._close(*arrays, S=S)
+        return cache
+
+    def score(
+        self,
+        cache: Cache,
+        tokens: jax.Array,
+        start: jax.Array,
+        before: jax.Array,
+        last: jax.Array,
+        targets: npt.NDArray[np.int32],
+        *,
+        S: int,
+    ) -> jax.Array:
+        """Log-probabilities [B, C] float32 of the next tokens `targets` [C] behind the places `last` [B, 1]."""
+        return self._verdicts(self.params, self._output(cache, tokens, start, before, last, S=S), targets)
+
+    def likelihood(
+        self,
+        cache: Cache,
+        tokens: jax.Array,
+        start: jax.Array,
+        before: jax.Array,
+        places: npt.NDArray[np.int32],
+        targets: npt.NDArray[np.int32],
+        *,
+        S: int,
+    ) -> npt.NDArray[np.float32]:
+        """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at `places` [P] of `tokens`,
+        counted through all rows."""
+        x = self._output(cache, tokens, start, before, None, S=S)
+        found = []
+        for at in range(0, len(places), CHUNK):
+            some, wanted = (np.zeros(CHUNK, np.int32) for _ in range(2))
+            count = len(places[at : at + CHUNK])
+            some[:count], wanted[:count] = places[at : at + CHUNK], targets[at : at + CHUNK]
+            found.append((self._words(self.params, x, some, wanted), count))
+        return np.concatenate([np.asarray(scores)[:count] for scores, count in found])
+
+    def _output(
+        self,
+        cache: Cache,
+        tokens: jax.Array,
+        start: jax.Array,
+        before: jax.Array,
+        places: jax.Array | None,
+        *,
+        S: int,
+    ) -> jax.Array:
+        """The last layer's output, at `places` [B, R] or at all tokens."""
+        x, seen = self._begin(self.params, tokens, before, S=S)
+        last = len(self._layers) - 1
+        for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
+            x = self._read(leaves, cache[i], x, seen[kind], start, places if i == last else None, S=S)
+        return x
+
+    def generate(
+        self, cache: Cache, last: jax.Array, start: jax.Array, before: jax.Array, stops: Any, *, S: int, limit: int
+    ) -> jax.Array:
+        """Continues texts greedily; arguments as in the function `generate`."""
+        return self._generate(self.params, cache, last, start, before, stops, S=S, limit=limit)
+
+
+def _window(cache: jax.Array, start: jax.Array, S: int) -> KeyValue | None:
+    """A layer's S keys and values [B, S, K, H] from `start` [B] on; None if S is 0."""
+    if S == 0:
+        return None
+    _, _, K, H = cache.shape
+    kv = jax.vmap(lambda s: jax.lax.dynamic_slice(cache, (0, s, 0, 0), (2, S, K, H)))(start)  # [B, 2, S, K, H]
+    return kv[:, 0], kv[:, 1]
 
 
 State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]  # of `generate`: see its end
@@ -88,7 +239,7 @@ State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]  # of 
 
 def generate(
     decoder: Decoder,
-    cache: jax.Array,
+    cache: Cache,
     last: jax.Array,
     start: jax.Array,
     before: jax.Array,
@@ -101,37 +252,38 @@ def generate(
     """Continues texts greedily.
 
     Args:
-      last: [B] int32, the last token of each text; what stands before it is in the cache, as in `extend`.
+      last: [B] int32, the last token of each text; what stands before it is in the cache, as in `write`.
       stops: [E] int32; all rows are done when each has said one of them.
       limit: tokens to write at most.
 
     Returns:
       [B, limit] int32; what stands behind a row's first stop means nothing.
     """
-    window = _window(cache, start, S)
-    assert window is not None, "a text of one token has nothing before it"
-    room = jnp.zeros((last.shape[0], limit, *cache.shape[3:]), cache.dtype)
-    layers = [window(i) for i in range(cache.shape[0])]
-    kept = [tuple(jnp.concatenate([x, room], 1) for x in kv) for kv in layers]  # [B, S + limit, K, H] each
+    room = jnp.zeros((last.shape[0], limit, *cache[0].shape[2:]), cache[0].dtype)
+    kept = []
+    for of_layer in cache:
+        window = _window(of_layer, start, S)
+        assert window is not None, "a text of one token has nothing before it"
+        kept.append(tuple(jnp.concatenate([x, room], 1) for x in window))  # [B, S + limit, K, H] each
 
     def going(state: State) -> jax.Array:
-        step, _, done, _, _ = state
-        return (step < limit) & ~done.all()
+        written, _, done, _, _ = state
+        return (written < limit) & ~done.all()
 
-    def write(state: State) -> State:
-        step, token, done, out, kept = state
-        hidden, new = decoder.hidden(token[:, None], before=before + step, prefix=lambda i: kept[i], how=how)
+    def step(state: State) -> State:
+        written, token, done, out, kept = state
+        hidden, new = decoder.hidden(token[:, None], before=before + written, prefix=lambda i: kept[i], how=how)
         token = jnp.argmax(decoder.logits(hidden[:, 0]), -1).astype(jnp.int32)
         kept = [
-            tuple(_put(cell, x, before + step) for cell, x in zip(kv, fresh, strict=True))
+            tuple(_put(cell, x, before + written) for cell, x in zip(kv, fresh, strict=True))
             for kv, fresh in zip(kept, new, strict=True)
         ]
         done = done | jnp.isin(token, stops)
-        return step + 1, token, done, jax.lax.dynamic_update_slice(out, token[:, None], (0, step)), kept
+        return written + 1, token, done, jax.lax.dynamic_update_slice(out, token[:, None], (0, written)), kept
 
     out = jnp.zeros((last.shape[0], limit), jnp.int32)
     state = (jnp.int32(0), last, jnp.zeros(last.shape[0], bool), out, kept)
-    return jax.lax.while_loop(going, write, state)[3]
+    return jax.lax.while_loop(going, step, state)[3]
 
 
 def _put(kept: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:

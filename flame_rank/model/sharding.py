@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 Params = Any  # nnx.State, whose type parameters change from release to release
 Axes = tuple[str | None, ...]  # the mesh axis over which each axis of a tensor is split
 ROWS, COLUMNS = ("model", None), (None, "model")
-BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, None, "model"), P()  # type: ignore[no-untyped-call]
+BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, "model"), P()  # type: ignore[no-untyped-call]
 PARTS = P(None, "data")  # type: ignore[no-untyped-call]
 
 # The first that is found in a name counts; whatever none matches is on every device.
@@ -133,6 +133,6 @@ def gathered(array: jax.Array) -> npt.NDArray[Any]:
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:
-    """Where a cache [L, 2, C, K, H] lives, split between heads where they divide evenly; how many copies there are."""
+    """Where a layer's cache [2, C, K, H] lives, split between heads where they divide evenly; how many copies there are."""
     even = kv_heads % mesh.shape["model"] == 0
     return NamedSharding(mesh, BY_HEAD if even else WHOLE), mesh.size // (mesh.shape["model"] if even else 1)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 from tokenizers import Tokenizer
 
+from flame_rank.model import gguf_file, gguf_tokenizer
 from flame_rank.model.tokenizer_settings import Settings, one_line, read
 
 _JSON, _SENTENCEPIECE = "tokenizer.json", ("tokenizer.model", "spiece.model")
@@ -51,26 +52,32 @@ class TextTokenizer(Protocol):
 
 
 def load(folder: Path) -> TextTokenizer:
-    """Reads a checkpoint's tokenizer: tokenizer.json, else tokenizer.model or spiece.model.
+    """Reads a checkpoint's tokenizer: tokenizer.json, else tokenizer.model or spiece.model, or that of a GGUF file.
 
     Raises:
       OSError: a file is unreadable.
       ValueError: there is none, or it is broken; the message names the file.
     """
-    if (folder / _JSON).exists():
-        return _Json(folder)
+    if gguf_file.is_gguf(folder):
+        header = gguf_file.read(folder)
+        settings = gguf_tokenizer.settings(header)
+        if gguf_tokenizer.is_sentencepiece(header):
+            return _SentencePiece(folder, gguf_tokenizer.sentencepiece_model(header, settings), settings)
+        return _Json(folder, gguf_tokenizer.tokenizer_json(header, settings), settings)
+    path = folder / _JSON
+    if path.exists():
+        return _Json(path, read(path, dict[str, Any]), Settings.read(folder))
     for name in _SENTENCEPIECE:
-        if (folder / name).exists():
-            return _SentencePiece(folder, name)
+        path = folder / name
+        if path.exists():
+            return _SentencePiece(path, path.read_bytes(), Settings.read(folder), t5=name == _SENTENCEPIECE[1])
     raise ValueError(f"{folder}: no {_JSON}, {' or '.join(_SENTENCEPIECE)}; copy them from where the weights are from")
 
 
 class _Json:
     """`tokenizer.json`, read by the library `tokenizers`."""
 
-    def __init__(self, folder: Path):
-        path = folder / _JSON
-        settings, file = Settings(folder), read(path, dict[str, Any])
+    def __init__(self, path: Path, file: dict[str, Any], settings: Settings):
         try:
             special = _mark(file, settings.special, settings.eos)
             self._trusted = Tokenizer.from_str(msgspec.json.encode(file).decode())
@@ -154,11 +161,9 @@ class _SentencePiece:
     and a combining mark after a character that NFKC replaces is not lost.
     """
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, path: Path, model: bytes, settings: Settings, *, t5: bool = False):
         from sentencepiece import SentencePieceProcessor  # the default judge does without
 
-        path, settings = folder / name, Settings(folder)
-        model = path.read_bytes()
         try:
             if not model:
                 raise RuntimeError("it is empty")
@@ -169,7 +174,6 @@ class _SentencePiece:
         except RuntimeError as error:
             raise ValueError(f"{path}: not a SentencePiece model ({one_line(error)})") from error
         pieces = self._first.get_piece_size()
-        t5 = name == _SENTENCEPIECE[1]
         # After a special token Llama's newer checkpoints go on without a space, older ones and T5 with one.
         self._after = self._first if t5 or settings.config.legacy else self._rest
 

@@ -2,8 +2,9 @@
 special_tokens_map.json and added_tokens.json, and of the model's files what ends a generation.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -54,6 +55,7 @@ class _Ends(msgspec.Struct):
     text_config: "_Ends | None" = None
 
 
+@dataclass(kw_only=True)
 class Settings:
     """What the files beside a tokenizer say.
 
@@ -65,27 +67,41 @@ class Settings:
       eos: the ids that end a generation; [] where the model's files say nothing.
     """
 
-    def __init__(self, folder: Path):
-        """Raises:
-        OSError: a file is unreadable.
-        ValueError: a file is broken; the message names it.
+    config: Config
+    named: dict[str, str]
+    special: set[str]
+    added: dict[str, int]
+    eos: list[int]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads the files of a checkpoint directory.
+
+        Raises:
+          OSError: a file is unreadable.
+          ValueError: a file is broken; the message names it.
         """
-        self.config = read(folder / CONFIG, Config)
+        config = read(folder / CONFIG, Config)
         older = read(folder / "special_tokens_map.json", Config)
-        found = {role: getattr(self.config, role) or getattr(older, role) for role in _ROLES}
-        self.named = {role: _content(token) for role, token in found.items() if token is not None}
-        decoder = self.config.added_tokens_decoder
-        self.added = read(folder / "added_tokens.json", dict[str, int])
-        self.added |= {token.content: i for i, token in decoder.items()}
-        special = {*self.named.values(), *(token.content for token in decoder.values() if token.special)}
-        for config in (self.config, older):
-            for several in (config.additional_special_tokens, config.extra_special_tokens):
+        found = {role: getattr(config, role) or getattr(older, role) for role in _ROLES}
+        named = {role: _content(token) for role, token in found.items() if token is not None}
+        decoder = config.added_tokens_decoder
+        added = read(folder / "added_tokens.json", dict[str, int])
+        added |= {token.content: i for i, token in decoder.items()}
+        special = {*named.values(), *(token.content for token in decoder.values() if token.special)}
+        for stated in (config, older):
+            for several in (stated.additional_special_tokens, stated.extra_special_tokens):
                 special |= set(map(_content, several.values() if isinstance(several, dict) else several or ()))
-        self.special = {token for token in special if len(token) > 1}  # some pad with "!" or "0": that stays text
         model = read(folder / "config.json", _Ends)
         ends = [read(folder / "generation_config.json", _Ends), model, model.text_config or _Ends()]
         eos = next((end.eos_token_id for end in ends if end.eos_token_id is not None), [])
-        self.eos = [eos] if isinstance(eos, int) else eos
+        return cls(
+            config=config,
+            named=named,
+            special={token for token in special if len(token) > 1},  # some pad with "!" or "0": that stays text
+            added=added,
+            eos=[eos] if isinstance(eos, int) else eos,
+        )
 
 
 def _content(token: _Named) -> str:
@@ -107,6 +123,6 @@ def read(path: Path, kind: type[T]) -> T:
         raise ValueError(f"{path}: {one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())
+def one_line(said: object) -> str:
+    """A message, such as an error's, without line breaks."""
+    return " ".join(str(said).split())

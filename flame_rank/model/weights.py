@@ -9,7 +9,8 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -105,11 +106,57 @@ def header(file: Path) -> dict[str, Stored]:
     return found
 
 
-class WeightFiles(Mapping[str, Stored]):
-    """The tensors of a checkpoint directory by the names they have on disk."""
+class Weights(Mapping[str, Stored]):
+    """The tensors of a checkpoint by name.
+
+    Attributes:
+      folder: the checkpoint, for messages: a directory or a file.
+      readable: the dtypes that `read` takes.
+      described_by: what gives the model its shape, for messages.
+    """
+
+    readable: Container[str]
+    described_by: str
 
     def __init__(self, folder: Path, tensors: Mapping[str, Stored]):
         self.folder, self._tensors = folder, tensors
+
+    def __getitem__(self, name: str) -> Stored:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @abstractmethod
+    def read(self, name: str, index: Index | None = None) -> Array:
+        """A tensor, or the part at `index`: a read-only view of the file or an array of the caller's own."""
+
+    @abstractmethod
+    def described(self) -> Iterator[tuple[str, bytes]]:
+        """All that shapes the model's answers beside its weights, for its identity."""
+
+    def raw(self, name: str) -> npt.NDArray[np.uint8]:
+        """The bytes of a tensor: a read-only view of the file, of which only what is used is read.
+
+        Raises:
+          OSError: the file is unreadable.
+          ValueError: it has become shorter.
+        """
+        stored = self[name]
+        data = np.memmap(stored.file, np.uint8, "r")
+        if data.size < stored.end:
+            raise ValueError(f"{stored.file}: has become shorter since it was opened")
+        return data[stored.begin : stored.end].view(np.ndarray)
+
+
+class WeightFiles(Weights):
+    """The tensors of a checkpoint directory by the names they have on disk."""
+
+    readable = DTYPES
+    described_by = CONFIG
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -144,15 +191,6 @@ class WeightFiles(Mapping[str, Stored]):
                 raise ValueError(f"{folder / shard}: holds {min(unlisted)}, which {INDEX} does not name")
         return cls(folder, {name: shards[shard][name] for name, shard in places.items()})
 
-    def __getitem__(self, name: str) -> Stored:
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
     def read(self, name: str, index: Index | None = None) -> Array:
         """A tensor, or the part at `index`: a read-only view of the file, of which only what is used is read.
 
@@ -163,13 +201,14 @@ class WeightFiles(Mapping[str, Stored]):
         stored = self[name]
         if stored.dtype not in DTYPES:
             raise ValueError(f"{stored.file}: {name} is {stored.dtype}; {READABLE}")
-        data = np.memmap(stored.file, np.uint8, "r")
-        if data.size < stored.end:
-            raise ValueError(f"{stored.file}: has become shorter since it was opened")
-        flat = data[stored.begin : stored.end].view(np.ndarray)
-        tensor: Array = flat.view(DTYPES[stored.dtype]).reshape(stored.shape)
+        tensor: Array = self.raw(name).view(DTYPES[stored.dtype]).reshape(stored.shape)
         where: Any = (*(index or ()), ...)  # the dots: a scalar stays an array
         return np.asarray(tensor[where])
+
+    def described(self) -> Iterator[tuple[str, bytes]]:
+        for pattern in ("*.json", "*.model"):
+            for file in sorted(self.folder.glob(pattern)):
+                yield file.name, file.read_bytes()
 
 
 def _no_weights(folder: Path) -> str:
@@ -204,7 +243,7 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
 
 def fill(
     params: Params,
-    files: WeightFiles,
+    files: Weights,
     *,
     dtype: npt.DTypeLike = jnp.float32,
     shardings: Params | None = None,
@@ -234,15 +273,15 @@ def fill(
     unread, unfit, unknown = [], [], []
     for name, on_disk in names.items():
         stored = files[on_disk]
-        if stored.dtype not in DTYPES:
+        if stored.dtype not in files.readable:
             unread.append(f"{stored.file}: {on_disk} is {stored.dtype}; {READABLE}")
         elif name not in leaves:
-            unknown.append(f"{stored.file}: {on_disk} is unknown to the model of config.json")
+            unknown.append(f"{stored.file}: {on_disk} is unknown to the model of {files.described_by}")
         elif stored.shape != leaves[name].shape:
             asked = leaves[name].shape
-            unfit.append(f"{stored.file}: {on_disk} has shape {stored.shape}, config.json asks for {asked}")
+            unfit.append(f"{stored.file}: {on_disk} has shape {stored.shape}, {files.described_by} asks for {asked}")
     absent = [name for name in leaves if name not in names and name not in missing]
-    lacking = [f"{files.folder}: no tensor {name}, which config.json asks for" for name in absent]
+    lacking = [f"{files.folder}: no tensor {name}, which {files.described_by} asks for" for name in absent]
     if faults := unread + lacking + unfit + unknown:
         more = f" (and {len(faults) - 1} more that do not fit)" if len(faults) > 1 else ""
         raise ValueError(faults[0] + more)
@@ -258,7 +297,7 @@ def _by_name(tree: Params) -> dict[str, Any]:
     return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(tree)}
 
 
-def _put(files: WeightFiles, name: str, dtype: np.dtype[Any], place: Sharding) -> jax.Array:
+def _put(files: Weights, name: str, dtype: np.dtype[Any], place: Sharding) -> jax.Array:
     read: dict[tuple[tuple[int, ...], ...], Array] = {}
     shape = files[name].shape
 
@@ -266,8 +305,9 @@ def _put(files: WeightFiles, name: str, dtype: np.dtype[Any], place: Sharding) -
         assert index is not None
         key = tuple(s.indices(n) for s, n in zip(index, shape, strict=True))
         if key not in read:  # devices that hold the same part share one reading
-            # A copy, never the view: jax may keep the buffer as it is, and the file may change under it.
-            read[key] = np.array(files.read(name, index), dtype)
+            found = files.read(name, index)
+            # A copy, never a view of the file: jax may keep the buffer as it is, and the file may change under it.
+            read[key] = np.array(found, dtype, copy=None if found.flags.writeable else True)
         return read[key]
 
     # Waiting for the transfer: otherwise tensors on their way would pile up on the host.

@@ -1,0 +1,99 @@
+"""Whether a text in prose ends in the middle of a sentence."""
+
+# ruff: noqa: RUF001 - signs of other scripts are meant
+
+import re
+
+from flame_rank.judges.languages import identify, word_set, words
+from flame_rank.judges.text_rules import is_code
+
+_READ = 4_000  # characters at the end of a text
+_LEAST = 5  # words; a shorter text is an answer without a sentence
+
+# No English sentence ends in one of these.
+_NEVER = word_set(
+    "a an the and or but nor if because although unless whereas whether than which whose who's my your our their"
+    " every i we they he she it's i'm you're we're they're i've we've don't doesn't isn't such very"
+)
+# Nor in one of these, but for a stranded preposition or an ellipsis ("what to look for", "I know who they are").
+_RARELY = word_set(
+    "of to for from with into onto by at in on upon between among against during through about as is are was were be"
+    " been has have had can could will would shall should may might must do does did that this when while where who"
+    " what"
+    " how until since so also its his"
+)
+_PRONOUNS = word_set("i you he she it we they this that there these those")
+# These end sentences too often; they count if other sentences of the text end in punctuation.
+_PARTICLES = word_set("on in at about through is are was were do does did have has had can could will would so also")
+_STRANDS = re.compile(r"\b(?:what|which|who|whom|whose|where|how|that|than|as|to)\b", re.IGNORECASE)
+_JOINING = word_set("and but or because although which whose")
+_ENDS = frozenset(
+    (verb, "to") for verb in word_set("want wants wanted like need have has had going used able supposed")
+)
+_CLOSERS = "\"'”’»)]}*_`~ \t\r\n"
+_FINAL = re.compile(r"[.!?…。！？．；;:：।॥۔؟་។။]$")
+_STOPS = re.compile(r"[.!?。！？।؟۔](?=[\s\"'”’»)*_]|$|[^\W\d_a-zA-Z])")
+_ITEM = re.compile(r"^\s*(?:[-*•+–—#>|]|\(?\d{1,3}[.):]|\(?[A-Za-z][.)]\s)")
+_CUT = re.compile(r"[,،、，(\[{“„«‘¿¡]$|\s[&+=]$|(?<=\w)[-–—]$|\s[-–—]$")
+_BRACKETS = ("()", "[]", "“”", "«»", "「」", "『』", "（）", "《》")
+
+
+def broken_off(text: str) -> float:
+    """How certain it is that a text breaks off: 1 in the middle of a sentence, or with a fence still open; 0.5 if its
+    last sentence has no final punctuation while others do; else 0. Texts of fewer than five words, and programs, are
+    complete."""
+    text = text.rstrip()[-_READ:]
+    if text.count("```") % 2:
+        return 1.0
+    found = words(text)
+    if len(found) < _LEAST or is_code("", text):
+        return 0.0
+    if re.search(r"[/@#\\_.]\S*$|\S['’]$", text.rsplit(None, 1)[-1].rstrip(".,")):
+        return 0.0  # an address, a path, a formula
+    last = text.splitlines()[-1]
+    here = words(last)
+    own_line = "\n" in text
+    if _CUT.search(text):
+        # "Best regards," has the name below it left out; a line of a poem may end in a comma.
+        return 0.0 if own_line and (len(here) <= 3 or _ITEM.search(last)) else 0.5 if _verse(text) else 1.0
+    bare = text.rstrip(_CLOSERS)
+    if not bare or _FINAL.search(bare) or not (bare[-1].isalpha() and bare == text):
+        return 0.0  # ends in punctuation, a closing mark, a number, a formula or a sign
+    if any(last.rfind(pair[0]) > last.rfind(pair[1]) for pair in _BRACKETS):
+        return 1.0
+    sentences = len(_STOPS.findall(text))
+    if _dangles(last, sentences) and not (own_line and _verse(text)):
+        return 1.0
+    title = bool(_ITEM.search(last)) or (own_line and len(here) <= 5) or re.search(r"\S[/@.]\S+$|[#@]\S+$", last)
+    return 0.5 if sentences >= 2 and not title and not _verse(text) else 0.0
+
+
+def _dangles(last: str, sentences: int) -> bool:
+    """Whether an English sentence cannot end here."""
+    ending = re.findall(r"[\w'’]+", last.replace("’", "'"))[-30:]
+    if not ending or (ending[-1] != ending[-1].lower() and ending[-1] != "I"):
+        return False  # a name or an abbreviation: "vitamin A", "OR"
+    if identify(last, short=True) not in (None, "English"):
+        return False
+    *before, word = (word.lower() for word in ending)
+    if len(before) < 1:
+        return False
+    if word in _NEVER and word not in ("i", "a"):
+        return True
+    if word in _PRONOUNS and before[-1] in _NEVER | {"that", "when", "while", "where", "what"}:
+        return True
+    if word == "a" or (before[-1] in _JOINING and word in _RARELY | {"then"}):
+        return True
+    if word not in _RARELY or (before[-1], word) in _ENDS:
+        return False
+    if word not in ("so", "also") and re.search(r",\s+\w+$", last):
+        return True
+    stranded = _STRANDS.search(" ".join(before[-6:]))
+    long = len(before) >= 12 and not stranded
+    return sentences >= 1 or long or (word not in _PARTICLES and not _STRANDS.search(" ".join(before)))
+
+
+def _verse(text: str) -> bool:
+    """Whether most lines end without final punctuation, as in a poem, a list or a table."""
+    lines = [line.rstrip(_CLOSERS) for line in text.splitlines() if line.strip()]
+    return len(lines) >= 3 and sum(not _FINAL.search(line) for line in lines) > len(lines) / 2

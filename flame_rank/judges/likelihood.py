@@ -1,0 +1,195 @@
+"""What a language model finds likely in candidates: small models that cannot say which of two answers is better still
+tell an answer from a wrong one by its likelihood (noisy channel: Min et al. 2022; mutual information: Li et al. 2016).
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from flame_rank.judges.base import Notes
+from flame_rank.judges.forms import is_continuation
+from flame_rank.judges.local import Scorer
+from flame_rank.model.tokenizer import middle_cut
+from flame_rank.prompts import Format, Ids
+from flame_rank.records import Problem
+from strategies.base import FloatArray, IntArray
+
+Part: TypeAlias = Literal["forward", "alone", "reverse", "refusal"]
+PARTS: frozenset[Part] = frozenset(get_args(Part))
+
+NOTHING = "Say something."  # the message behind which a text is as likely as it is by itself
+REFUSAL = "I'm sorry, but I can't help with that."
+CHARACTERS = 16  # of a text for each token that is read of it: what lies far beyond the limit is not tokenised
+
+_DOCSTRING = re.compile(r"(\"\"\"|''')(.*?)\1", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihoods:
+    """What a model finds likely of one problem's candidates, in nats; a part that was not asked for is 0.
+
+    Attributes:
+      forward: [n] mean log-probability of a candidate's tokens and of its end, behind the prompt.
+      gain: [n] by how much that is more than behind `NOTHING`.
+      total: [n] the same gain, summed over the tokens.
+      ending: [n] log-probability that the candidate ends where it ends.
+      reverse: [n] mean log-probability of the prompt behind the candidate as the message; of the docstring, where the
+        candidate continues a program.
+      refusal: by how much `REFUSAL` is likelier behind the prompt than behind `NOTHING`: how much the prompt asks for
+        what is not to be given.
+      cut: how many candidates, or their prompt, were read without their middle.
+    """
+
+    forward: FloatArray
+    gain: FloatArray
+    total: FloatArray
+    ending: FloatArray
+    reverse: FloatArray
+    refusal: float
+    cut: int
+
+
+class Reader:
+    """A language model that reads candidates.
+
+    A candidate stands behind its prompt as the assistant's turn behind the user's, in the model's own chat template;
+    without one, behind the prompt and an empty line. The indented rest of a program stands right behind its
+    beginning, as text.
+    """
+
+    def __init__(self, kernel: Scorer, form: Format, *, name: str):
+        """Args:
+        form: the tokenizer, and the chat template if there is one.
+        name: identity of the model, and of how much it reads.
+        """
+        self.kernel, self.name = kernel, name
+        self._form = form
+        self._nothing = form.message(form.values([NOTHING])[0])
+        self._refusal = form.values([REFUSAL])[0]
+        frame = len(form.message(())) + 1
+        self.room = (kernel.max_length - frame) // 2  # tokens of a prompt, and of a candidate, that are read
+        if self.room < len(self._refusal):
+            raise ValueError(f"max_length {kernel.max_length} leaves no room to read candidates; raise it")
+
+    def read(
+        self, asked: Sequence[tuple[Problem, Sequence[int]]], parts: Collection[Part] = PARTS
+    ) -> list[Likelihoods]:
+        """Reads candidates of each problem, by index; a text that is there twice is read once.
+
+        Returns:
+          for each problem the likelihoods of its candidates, in the order of the indices.
+        """
+        work = [_Work(self, problem, indices, parts) for problem, indices in asked]
+        jobs = [job for one in work for job in one.jobs()]
+        distinct = list(dict.fromkeys(jobs))
+        scores = self.kernel.token_log_probs([(path,) for path, _ in distinct], [label for _, label in distinct])
+        known = dict(zip(distinct, scores, strict=True))
+        known[(), ()] = np.zeros(1)  # of what was not asked for
+        return [one.likelihoods([known[job] for job in one.jobs()]) for one in work]
+
+    def ids(self, texts: Sequence[str]) -> list[tuple[Ids, bool]]:
+        """The ids of texts, cut to what is read, and whether something was cut."""
+        most = CHARACTERS * self.room
+        short = [middle_cut(text, most) for text in texts]
+        found = self._form.values(short)
+        return [
+            (middle_cut(ids, self.room), len(ids) > self.room or len(part) < len(text))
+            for ids, part, text in zip(found, short, texts, strict=True)
+        ]
+
+    def message(self, ids: Ids) -> Ids:
+        """A path that ends where the answer to a message is due."""
+        return self._form.message(ids)
+
+    @property
+    def nothing(self) -> Ids:
+        return self._nothing
+
+    @property
+    def refusal(self) -> Ids:
+        return self._refusal
+
+    @property
+    def end(self) -> Ids:
+        """What ends an answer."""
+        return self._form.end
+
+    def text(self, ids: Ids) -> Ids:
+        """A path of plain text, without a turn."""
+        return self._form.text_start + ids
+
+
+Job: TypeAlias = tuple[Ids, Ids]  # a path and the label behind it
+_NO_JOB: Job = ((), ())
+
+
+class _Work:
+    """The reading of one problem: what is asked of the kernel, and what its answers come to."""
+
+    def __init__(self, reader: Reader, problem: Problem, indices: Sequence[int], parts: Collection[Part]):
+        self.reader, self.parts = reader, parts
+        texts = [problem.texts[i] for i in indices]
+        wanted = _DOCSTRING.search(problem.prompt)
+        (self.prompt, prompt_cut), (self.asked, _), *candidates = reader.ids(
+            [problem.prompt, wanted[2] if wanted else problem.prompt, *texts]
+        )
+        self.candidates = [ids for ids, _ in candidates]
+        self.cut = sum(prompt_cut or was_cut for _, was_cut in candidates)
+        self.code = [is_continuation(problem.prompt, text) for text in texts]
+
+    def jobs(self) -> Iterator[Job]:
+        reader = self.reader
+        refusal = "refusal" in self.parts
+        message = reader.message(self.prompt)
+        yield (message, reader.refusal) if refusal else _NO_JOB
+        yield (reader.nothing, reader.refusal) if refusal else _NO_JOB
+        for ids, code in zip(self.candidates, self.code, strict=True):
+            label = ids + reader.end
+            before = reader.text(self.prompt) if code and self.prompt else message
+            yield (before, label) if "forward" in self.parts else _NO_JOB
+            yield (reader.nothing, label) if "alone" in self.parts else _NO_JOB
+            asked = (self.asked if code else self.prompt) + reader.end
+            yield (reader.message(ids), asked) if "reverse" in self.parts else _NO_JOB
+
+    def likelihoods(self, scores: Sequence[FloatArray]) -> Likelihoods:
+        asked, nothing, *rest = scores
+        forward, alone, reverse = rest[::3], rest[1::3], rest[2::3]
+        difference = [f - a if len(f) == len(a) else np.zeros(1) for f, a in zip(forward, alone, strict=True)]
+        return Likelihoods(
+            forward=np.array([row.mean() for row in forward]),
+            gain=np.array([row.mean() for row in difference]),
+            total=np.array([row.sum() for row in difference]),
+            ending=np.array([row[-1] for row in forward]),
+            reverse=np.array([row.mean() for row in reverse]),
+            refusal=float(asked.sum() - nothing.sum()),
+            cut=self.cut,
+        )
+
+
+class LikelihoodJudge:
+    """Holds the candidate to be the better one that the model finds likelier behind the prompt, and gains more from
+    the prompt: the sum of both, in nats a token."""
+
+    pool_aware = False
+    pointwise = True
+
+    def __init__(self, reader: Reader):
+        self.kernel, self._reader = reader.kernel, reader
+        self.name = f"likelihood:{reader.name}"
+        self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        """Log-odds [M] for each problem: differences of qualities."""
+        fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
+        read = self._reader.read([(problem, range(len(problem))) for problem in fresh], ("forward", "alone"))
+        for problem, found in zip(fresh, read, strict=True):
+            self._seen[problem] = found.forward + found.gain, found.cut
+        return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
+
+    def notes(self, problem: Problem) -> Notes:
+        """How many candidates did not fit."""
+        return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
