@@ -72,6 +72,7 @@ def rerank(
     file: str,
     output: str | None,
     judge: str,
+    ask: str | None,
     criteria: str | None,
     max_length: int | None,
     on_long: str | None,
@@ -121,6 +122,7 @@ def rerank(
     )
     loaded = judges.load(
         judge,
+        ask=ask,
         criteria=read_criteria(criteria),
         max_length=max_length,
         on_long=on_long,
@@ -164,7 +166,7 @@ class _Summary:
 
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
-        self.undecided = self.tied = self.invalid = self.truncated = self.remembered = 0
+        self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
         self.p_best: list[float] = []
         self.healths: list[float] = []
 
@@ -174,6 +176,7 @@ class _Summary:
         self.comparisons += ranking.comparisons
         self.undecided += not ranking.decided
         self.tied += bool(ranking.tied)
+        self.unsure += ranking.unsure
         self.invalid += ranking.invalid
         self.truncated += ranking.truncated
         if ranking.decided and len(ranking) > 1:
@@ -191,6 +194,7 @@ class _Summary:
             (self.invalid, "judgements invalid"),
             (self.truncated, "candidates too long and cut"),
             (self.tied, "problems tied at the top"),
+            (self.unsure, "problems whose best one is hardly likelier than the others (unsure)"),
         ]
         done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""

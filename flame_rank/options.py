@@ -32,7 +32,12 @@ JUDGE = together(  # what a judge is made of
         default="default",
         show_default=True,
         metavar="JUDGE",
-        help="default, DIR, FILE.gguf or MODULE:FUNCTION.",
+        help="default, coder, agreement, DIR, FILE.gguf or MODULE:FUNCTION.",
+    ),
+    click.option(
+        "--ask",
+        type=click.Choice(["verdict", "likelihood"]),
+        help="Of DIR or FILE.gguf: which of two is better (as without it), or how likely each candidate is.",
     ),
     click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words."),
     click.option(

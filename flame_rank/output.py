@@ -19,7 +19,7 @@ from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ra
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("p_top", "tied", "invalid", "reasons", "truncated", "health", "explanation", "top"),
+    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "health", "explanation", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -74,6 +74,8 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields["p_top"] = ranking.standing.p_top
     if ranking.tied:
         fields["tied"] = ranking.tied
+    if ranking.unsure:
+        fields["unsure"] = True
     if ranking.invalid:
         fields |= {"invalid": ranking.invalid, "reasons": ranking.reasons}
     if ranking.truncated:

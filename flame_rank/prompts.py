@@ -20,14 +20,12 @@ texts that begin alike share their first pieces.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from flame_rank.model.text import TextTokenizer
 
-# What the default judge's encoder reads before the prompt. It has no other instructions yet.
-INSTRUCTIONS = "Which response is better?"
-
 Ids: TypeAlias = tuple[int, ...]
+T = TypeVar("T", str, Ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Instructions:
 
 _LETTERS = "Answer with A if response_a is the better one, with B if response_b is."
 PAIRWISE = Instructions(
-    title=INSTRUCTIONS,
+    title="Which response is better?",
     description=(
         "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not "
         f"let their length or their order sway you. {_LETTERS}"
@@ -88,14 +86,18 @@ def frame(instructions: Instructions, context: Sequence[str], answered: Sequence
 
 
 class Format:
-    """The unified format as token ids, for a checkpoint's tokenizer and, where it is a chat model, its template."""
+    """The unified format as token ids, for a checkpoint's tokenizer and, where it is a chat model, its template.
+
+    Attributes:
+      chat: what the chat template puts before and behind a user's message; None without one.
+    """
 
     def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, end: Ids = ()):
         """Args:
         chat: what the chat template puts before and behind a user's message, up to the assistant's first word.
         end: the id that ends the text (T5); the answer is a text of its own then.
         """
-        self._tokenizer, self._chat, self._end = tokenizer, chat, end
+        self._tokenizer, self.chat, self._end = tokenizer, chat, end
 
     @property
     def eos(self) -> frozenset[int]:
@@ -115,15 +117,15 @@ class Format:
         with an empty line behind it."""
         if self._end:
             return ids + self._end
-        if self._chat is None:
+        if self.chat is None:
             return self.text_start + ids + self._gap
         before, behind = self._around
         return before + ids + behind
 
     @cached_property
     def _around(self) -> tuple[Ids, Ids]:
-        assert self._chat is not None
-        before, behind = self._tokenizer.encode(self._chat, special=True)
+        assert self.chat is not None
+        before, behind = self._tokenizer.encode(self.chat, special=True)
         return tuple(before), tuple(behind)
 
     @cached_property
@@ -150,7 +152,7 @@ class Format:
         """The ids of `frame`'s pieces, in the chat template where there is one."""
         first, *rest = self.values(frame(instructions, context, answered))
         bos = self._tokenizer.bos
-        if self._chat is None:
+        if self.chat is None:
             return [(() if bos is None else (bos,)) + first, *rest[:-1], rest[-1] + self._end]
         before, behind = self._around
         return [before + first, *rest[:-1], rest[-1] + behind]
@@ -189,11 +191,11 @@ class Format:
         """The ids of texts that stand behind the cue of the first output field."""
         if self._end:  # the answer is a text of its own
             cue, gap = "", ""
-        elif self._chat is not None:
-            cue, gap = self._chat[1], ""
+        elif self.chat is not None:
+            cue, gap = self.chat[1], ""
         else:
             cue, gap = frame(instructions, ("",))[-1], " "
-        special = self._chat is not None
+        special = self.chat is not None
         (head,) = self._tokenizer.encode([cue], special=special)
         found = []
         for text, ids in zip(
@@ -203,3 +205,11 @@ class Format:
                 raise ValueError(f"the tokenizer merges the label {text[:80]!r} with the text before it")
             found.append(tuple(ids[len(head) :]))
         return found
+
+
+def middle_cut(sequence: T, length: int) -> T:
+    """A text or its ids without the middle, `length` long, or as it is if it fits."""
+    if len(sequence) <= length:
+        return sequence
+    tail = length // 2
+    return sequence[: length - tail] + sequence[len(sequence) - tail :]

@@ -130,6 +130,9 @@ class Problem:
         return len(self.candidates)
 
 
+UNSURE = 0.1
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ranking(Sequence[str | Candidate]):
     """The candidates of a problem as they were given, best first: reads like a list of them.
@@ -183,6 +186,17 @@ class Ranking(Sequence[str | Candidate]):
         """Indices of the candidates that share the first place; empty when one text stands alone there."""
         tied = self.standing.tied
         return tied if len({self.problem.texts[i] for i in tied}) > 1 else []
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the best one is hardly likelier to be the best than any other: its text's P(best) has come less than
+        UNSURE of the way from 1 in n distinct texts to 1."""
+        texts = self.problem.texts
+        n = len({*texts})
+        if n < 2 or not self.decided:
+            return False
+        chance = sum(float(p) for p, text in zip(self.p_best, texts, strict=True) if text == texts[self.order[0]])
+        return chance < 1 / n + UNSURE * (1 - 1 / n)
 
     @property
     def best(self) -> str | Candidate | None:

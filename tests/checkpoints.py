@@ -189,10 +189,14 @@ def _filled(config: dict[str, Any]) -> tuple[Any, Any]:
     return graph, params
 
 
+def by_name(params: Any) -> dict[str, npt.NDArray[Any]]:
+    """A module's parameters by the names of its paths."""
+    return {".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(params)}
+
+
 def tensors(config: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     """The weights of a config.json's model, by name."""
-    _, params = _filled(config)
-    return {".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(params)}
+    return by_name(_filled(config)[1])
 
 
 def decoder(config: dict[str, Any], vocab_size: int | None = None) -> Decoder:

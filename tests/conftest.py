@@ -1,14 +1,24 @@
-"""What the tests have in common: no network, and a judge small enough to be made on the spot."""
+"""What the tests have in common: no network, no language model but those made on the spot."""
 
+import json
+import os
 import socket
-import string
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# jax_numpy_rank_promotion stays as it is: the encoder adds a bias [D] to [B, T, D], as numpy would.
+# jax_numpy_rank_promotion stays as it is: a layer adds a bias [D] to [B, T, D], as numpy would.
+
+# The default judge finds no model here, nor in the processes that tests start: neither an installed package, which the
+# one in without_model/ hides, nor what this machine has downloaded.
+_WITHOUT_MODEL = str(Path(__file__).parent / "without_model")
+sys.path.insert(0, _WITHOUT_MODEL)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_WITHOUT_MODEL, os.environ.get("PYTHONPATH")]))
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(__file__).parent / "without_model" / "hub")}
+os.environ.pop("FLAME_RANK_MODEL", None)
 
 
 @pytest.fixture(autouse=True)
@@ -24,75 +34,41 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
-def vocabulary() -> dict[str, int]:
-    """The word pieces of the tiny tokenizer, [PAD] first: every ASCII text comes out without an unknown piece."""
-    signs = string.ascii_lowercase + string.digits
-    words = ["def", "return", "if", "else", "for", "in", "while", "the", "which", "response", "is", "better", "##ing"]
-    pieces = [
-        *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-        *(f"[unused{i}]" for i in range(13)),
-        *signs,
-        *(f"##{sign}" for sign in signs),
-        *string.punctuation,
-        *words,
-    ]
-    return {piece: i for i, piece in enumerate(pieces)}
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random language model of the family of SmolLM2, with a chat template."""
+    from checkpoints import VARIANTS, write_checkpoint
+    from tokenizers_tiny import CHATML, write_byte_bpe
 
-
-def write_tokenizer(path: Path, vocab: dict[str, int] | None = None) -> None:
-    """A BERT tokenizer.json with the vocabulary above."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
-    vocab = vocab or vocabulary()
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens([t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in vocab])
-    tokenizer.save(str(path))
+    folder = tmp_path_factory.mktemp("model")
+    size = write_byte_bpe(folder, template=CHATML)
+    write_checkpoint(folder, {**VARIANTS["llama2"], "vocab_size": size, "num_hidden_layers": 1})
+    return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer.json."""
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    write_tokenizer(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as `flame-train default` writes it, with random weights. Tests that change a file copy it first."""
-    import jax
-    import msgspec
-    from flax import nnx
-
-    from flame_rank.judges.pool import SETTINGS, TOKENIZER, WEIGHTS, Combination, Settings
-    from flame_rank.model import checkpoint
-    from flame_rank.model.encoder import Encoder, EncoderConfig
-
+def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A directory as `flame-train default` writes it, for the model above. Tests that change a file copy it first."""
     folder = tmp_path_factory.mktemp("judge")
-    config = EncoderConfig(
-        vocab_size=len(vocabulary()),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=128,
-    )
-    _, params = nnx.split(Encoder(config, nnx.Rngs(0)))
-    # With weights as small as at the start of training, all candidates would look the same.
-    params = jax.tree.map(lambda leaf: 5 * leaf if leaf.ndim == 2 else leaf, params)
-    checkpoint.save(checkpoint.quantise(checkpoint.to_tensors(params)), folder / WEIGHTS)
-    write_tokenizer(folder / TOKENIZER)
-    settings = Settings(
-        encoder=config.to_dict(),
-        max_prompt=24,
-        max_length=96,
-        code=Combination(pair=2.0, encoder=1.0, overlap=8.0, cosine=2.0, vote=0.0, invalid=3.0),
-        answers=Combination(pair=2.0, encoder=0.5, overlap=1.0, cosine=0.5, vote=6.0, invalid=0.0),
-        prose=Combination(pair=2.0, encoder=1.5, overlap=2.0, cosine=1.0, vote=1.0, invalid=1.0),
-    )
-    (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
+    shape = {"overlap": 2.0, "unfinished": -1.5, "repeated": -0.5, "refuses": -1.0}
+    read = {"forward": 1.0, "gain": 0.5, "total": 0.02, "ending": 0.1, "reverse": 0.3, "refusal": 0.4}
+    settings = {
+        "model": {"name": "tiny", "identity": "", "path": str(tiny_model)},
+        "max_length": 128,
+        "reading": {
+            "texts": {**shape, **read},
+            "answers": {"vote": 3.0, "forward": 1.0},
+            "few programs": {"overlap": 2.0, "forward": 2.0, "reverse": 0.5},
+            "programs": {"overlap": 9.0},
+        },
+        "alone": {
+            "texts": shape,
+            "answers": {"vote": 4.0, "overlap": 1.0},
+            "few programs": {"overlap": 4.0},
+            "programs": {"overlap": 9.0},
+        },
+    }
+    (folder / "judge.json").write_text(json.dumps(settings))
     return folder
 
 

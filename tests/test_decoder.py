@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from checkpoints import VARIANTS, decoder, write_checkpoint
+from checkpoints import VARIANTS, by_name, decoder, write_checkpoint
 from flax import nnx
 from safetensors import safe_open
 
@@ -146,7 +146,7 @@ def test_transformers_reads_what_is_saved(name: str, tmp_path: Path) -> None:
     import make_decoder_golden as golden
 
     state = nnx.state(made(name), nnx.Param)
-    weights.save(tmp_path / "ours", VARIANTS[name], checkpoint.to_tensors(state), max_shard_bytes=20_000)
+    weights.save(tmp_path / "ours", VARIANTS[name], by_name(state), max_shard_bytes=20_000)
     assert (tmp_path / "ours" / weights.INDEX).exists()
     theirs = golden.reference(golden.load(tmp_path / "ours"), tokens(1))
     assert np.abs(run(made(name), tokens(1))[0] - theirs).max() <= 1e-4

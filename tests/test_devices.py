@@ -63,6 +63,6 @@ def test_eight_devices_say_what_one_says() -> None:
         pairs = zip(one["log_odds"], reference["log_odds"], strict=True)
         assert max(abs(a - b) for a, b in pairs) <= 1e-5, name
         assert one["written"] == reference["written"], name
-        assert one["programs"] <= one["shapes"], name
+        assert one["programs"] <= 4 * one["shapes"], name  # as in test_kernel.py
         assert one["sharded"] == int(name.split()[0]), name
     assert max(map(abs, reference["log_odds"])) > 0.1

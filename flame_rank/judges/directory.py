@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from flame_rank import prompts
 from flame_rank.errors import UserError
+from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
 from flame_rank.model import config, gguf, gguf_config, sharding, t5, t5_config, text, weights
 from flame_rank.model.chat import chat_template
@@ -21,7 +22,7 @@ from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.gguf_file import is_gguf
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.t5_kernel import T5Kernel
-from flame_rank.prompts import Format, Instructions
+from flame_rank.prompts import Format
 
 Dtype: TypeAlias = Literal["float32", "bfloat16"]
 Template: TypeAlias = Literal["chat", "plain"]
@@ -48,35 +49,71 @@ def load(
     Raises:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
     """
+    options = _Options(max_length, dtype, max_batch_tokens, model_parallel, attention)
     try:
-        stated = read_config(folder)
-        tokenizer = text.load(folder)
-        chat = None if template == "plain" else chat_template(folder)
-        if template == "chat" and chat is None:
-            places = "tokenizer.chat_template" if is_gguf(folder) else "chat_template.jinja or tokenizer_config.json"
-            raise ValueError(f"it has no chat template ({places})")
-        around = chat.around() if chat else None
-        kernel = load_scorer(
-            folder,
-            max_length=max_length,
-            dtype=dtype,
-            max_batch_tokens=max_batch_tokens,
-            model_parallel=model_parallel,
-            attention=attention,
-        )
-        if tokenizer.size > kernel.vocab_size:
-            raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {kernel.vocab_size}")
+        kernel, form, family = _open(folder, template, options)
         instructions = prompts.with_criteria(criteria) if criteria else prompts.PAIRWISE
-        end = tuple(sorted(tokenizer.eos))[:1] if isinstance(kernel, T5Kernel) else ()
+        stated = [asdict(instructions), form.chat, kernel.max_length, on_long, kernel.dtype]
         return LocalJudge(
             kernel,
-            Format(tokenizer, chat=around, end=end),
-            name=f"{stated['model_type']}:{_identity(folder, instructions, around, kernel, on_long)}",
+            form,
+            name=f"{family}:{identity(folder, stated)}",
             instructions=instructions,
             on_long=on_long,
         )
     except (OSError, ValueError) as error:
         raise UserError(f"the judge in {folder} cannot be read: {error}") from error
+
+
+def load_reader(
+    folder: Path,
+    *,
+    max_length: int | None = None,
+    dtype: Dtype | None = None,
+    max_batch_tokens: int | None = None,
+    template: Template | None = None,
+    model_parallel: int | None = None,
+    attention: Attend | None = None,
+) -> Reader:
+    """Reads a checkpoint directory or a GGUF file as a model that says how likely candidates are; arguments as in
+    `flame_rank.load_judge`.
+
+    Raises:
+      UserError: as `load`.
+    """
+    options = _Options(max_length, dtype, max_batch_tokens, model_parallel, attention)
+    try:
+        kernel, form, family = _open(folder, template, options)
+        stated = [NOTHING, REFUSAL, form.chat, kernel.max_length, kernel.dtype]
+        return Reader(kernel, form, name=f"{family}:{identity(folder, stated)}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the model in {folder} cannot be read: {error}") from error
+
+
+class _Options(NamedTuple):
+    """How a model is computed: as in `load_scorer`."""
+
+    max_length: int | None
+    dtype: Dtype | None
+    max_batch_tokens: int | None
+    model_parallel: int | None
+    attention: Attend | None
+
+
+def _open(folder: Path, template: Template | None, options: _Options) -> tuple[Scorer, Format, str]:
+    """A checkpoint's model, its tokenizer with the chat template, and its family."""
+    stated = read_config(folder)
+    tokenizer = text.load(folder)
+    chat = None if template == "plain" else chat_template(folder)
+    if template == "chat" and chat is None:
+        places = "tokenizer.chat_template" if is_gguf(folder) else "chat_template.jinja or tokenizer_config.json"
+        raise ValueError(f"it has no chat template ({places})")
+    around = chat.around() if chat else None
+    kernel = load_scorer(folder, **options._asdict())
+    if tokenizer.size > kernel.vocab_size:
+        raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {kernel.vocab_size}")
+    end = tuple(sorted(tokenizer.eos))[:1] if isinstance(kernel, T5Kernel) else ()
+    return kernel, Format(tokenizer, chat=around, end=end), stated["model_type"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -178,13 +215,14 @@ def _read_here(files: weights.Weights) -> list[str]:
     return sorted(name for name in weights.canonical(files).values() if files[name].dtype in files.readable)
 
 
-def _identity(
-    folder: Path, instructions: Instructions, chat: tuple[str, str] | None, kernel: Scorer, on_long: OnLong
-) -> str:
-    """Twelve digits over all that shapes an answer.
+def identity(folder: Path, stated: object = None) -> str:
+    """Twelve digits over a checkpoint and what else shapes an answer.
 
     Of the weights: names, dtypes, shapes, and sixteen pieces of 4 KiB of each tensor. A training moves every part of a
     matrix, and to read all of a large model would take minutes.
+
+    Raises:
+      OSError, ValueError: the checkpoint cannot be read.
     """
     found = hashlib.sha256()
 
@@ -193,7 +231,7 @@ def _identity(
             data = part.encode() if isinstance(part, str) else part
             found.update(len(data).to_bytes(8, "little") + data)
 
-    add(json.dumps([asdict(instructions), chat, kernel.max_length, on_long, kernel.dtype]))
+    add(json.dumps(stated))
     files = _weights(folder)
     for name, content in files.described():
         add(name, content)

@@ -3,9 +3,13 @@
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from flame_rank.judges.languages import identify, word_set, words
 from flame_rank.judges.text_rules import is_code
+from strategies.base import FloatArray
 
 _READ = 4_000  # characters at the end of a text
 _LEAST = 5  # words; a shorter text is an answer without a sentence
@@ -97,3 +101,22 @@ def _verse(text: str) -> bool:
     """Whether most lines end without final punctuation, as in a poem, a list or a table."""
     lines = [line.rstrip(_CLOSERS) for line in text.splitlines() if line.strip()]
     return len(lines) >= 3 and sum(not _FINAL.search(line) for line in lines) > len(lines) / 2
+
+
+def unfinished(texts: Sequence[str]) -> FloatArray:
+    """How certain it is that each of a pool's texts breaks off [n], 0 to 1: by itself, or as a sentence without its end
+    beside others that have theirs."""
+    alone = np.array([broken_off(text) for text in texts])
+    open_ = np.array([_is_sentence(text) and not _is_closed(text) for text in texts])
+    closed = any(_is_sentence(text) and _is_closed(text) for text in texts)
+    return np.maximum(alone, open_ * float(closed))
+
+
+def _is_sentence(text: str) -> bool:
+    return len(words(text)) > _LEAST and not is_code("", text)
+
+
+def _is_closed(text: str) -> bool:
+    """Whether a text ends in anything but a word or a comma."""
+    bare = text.rstrip(_CLOSERS)
+    return not bare or bare != text.rstrip() or not (bare[-1].isalpha() or bare[-1] in ",、，")

@@ -13,8 +13,7 @@ import numpy as np
 from flame_rank.judges.base import Notes
 from flame_rank.judges.forms import is_continuation
 from flame_rank.judges.local import Scorer
-from flame_rank.model.tokenizer import middle_cut
-from flame_rank.prompts import Format, Ids
+from flame_rank.prompts import Format, Ids, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -85,10 +84,10 @@ class Reader:
         """
         work = [_Work(self, problem, indices, parts) for problem, indices in asked]
         jobs = [job for one in work for job in one.jobs()]
-        distinct = list(dict.fromkeys(jobs))
+        distinct = [job for job in dict.fromkeys(jobs) if job != _NO_JOB]
         scores = self.kernel.token_log_probs([(path,) for path, _ in distinct], [label for _, label in distinct])
         known = dict(zip(distinct, scores, strict=True))
-        known[(), ()] = np.zeros(1)  # of what was not asked for
+        known[_NO_JOB] = np.zeros(1)
         return [one.likelihoods([known[job] for job in one.jobs()]) for one in work]
 
     def ids(self, texts: Sequence[str]) -> list[tuple[Ids, bool]]:
@@ -124,7 +123,7 @@ class Reader:
 
 
 Job: TypeAlias = tuple[Ids, Ids]  # a path and the label behind it
-_NO_JOB: Job = ((), ())
+_NO_JOB: Job = ((), ())  # of what is not asked for
 
 
 class _Work:
@@ -143,7 +142,7 @@ class _Work:
 
     def jobs(self) -> Iterator[Job]:
         reader = self.reader
-        refusal = "refusal" in self.parts
+        refusal = "refusal" in self.parts and bool(self.candidates)
         message = reader.message(self.prompt)
         yield (message, reader.refusal) if refusal else _NO_JOB
         yield (reader.nothing, reader.refusal) if refusal else _NO_JOB

@@ -11,8 +11,7 @@ import numpy as np
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
-from flame_rank.model.tokenizer import middle_cut
-from flame_rank.prompts import Format, Ids, Instructions
+from flame_rank.prompts import Format, Ids, Instructions, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -219,9 +218,8 @@ def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
 
 
 def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
-    """A path: each value with the text behind it is a piece, the first one with the text before it too."""
-    pieces = [value + behind for value, behind in zip(values, around[1:], strict=True)]
-    return [around[0] + pieces[0], *pieces[1:]]
+    """A path: the instructions, which all paths of a run begin with, and each value with the text behind it."""
+    return [around[0], *(value + behind for value, behind in zip(values, around[1:], strict=True))]
 
 
 def fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:

@@ -1,112 +1,114 @@
-"""The judge that ships inside: a quality for each candidate, in log-odds, from two sources: what an encoder reads in
-(prompt, candidate), and how far the candidate agrees with the rest of its pool. See default/README.md, its model card.
+"""The judge that ships: a quality for each candidate, in log-odds, from what its pool agrees on, what a small language
+model finds likely, and rules for what cannot be right. See default/README.md, its model card.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 from weakref import WeakKeyDictionary
 
-import jax
 import msgspec
 import numpy as np
-from flax import nnx
 
 from flame_rank.errors import UserError
 from flame_rank.judges.agreement import overlap
 from flame_rank.judges.answers import votes
+from flame_rank.judges.arithmetic import contradicts, slips
 from flame_rank.judges.base import Notes
+from flame_rank.judges.endings import unfinished
 from flame_rank.judges.forms import LONGEST, read
-from flame_rank.model import buckets, checkpoint
-from flame_rank.model.encoder import Encoder, EncoderConfig
-from flame_rank.model.tokenizer import Row, RowTokenizer, pad
+from flame_rank.judges.likelihood import Likelihoods, Part, Reader
+from flame_rank.judges.refusals import is_refusal
+from flame_rank.judges.repetition import repeated
+from flame_rank.judges.text_rules import faults
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
-Kind: TypeAlias = Literal["code", "answers", "prose"]  # what most of a pool is: programs, texts with a final answer
+SETTINGS = "judge.json"
+FEW = 4  # programs that can be right: no more of them can hardly outvote one another
+READ_MOST = 16  # candidates of a problem that the model reads: those that all else leaves in front
+IMPOSSIBLE = 10.0  # nats off for a candidate that cannot be right: a rule, not learned
 
-SILENT = 1e-9  # overlaps that differ by less are the same
+# What most of a pool is: programs (of which few can be right), texts with a final answer, other texts.
+Kind: TypeAlias = Literal["programs", "few programs", "answers", "texts"]
+Weights: TypeAlias = Mapping[str, float]  # nats for one unit of a kind of evidence; what is not there counts nothing
 
-SETTINGS, WEIGHTS, TOKENIZER = "judge.json", "encoder.safetensors", "tokenizer.json"
+# Every kind of evidence, and what the model has to read for it.
+EVIDENCE: Mapping[str, tuple[Part, ...]] = {
+    "overlap": (),  # the mean overlap of a candidate's tokens with those of the pool, 0 to 1
+    "vote": (),  # the share of the pool that comes to the same final answer
+    "unfinished": (),  # 1 for a text that breaks off
+    "repeated": (),  # the share of a text's own words that it says again
+    "refuses": (),  # 1 for a text that declines to answer
+    "forward": ("forward",),  # as in Likelihoods, and so are the next four
+    "gain": ("forward", "alone"),
+    "total": ("forward", "alone"),
+    "ending": ("forward",),
+    "reverse": ("reverse",),
+    "refusal": ("refusal",),  # of a text that declines: by how much the prompt makes a refusal likelier
+}
+AGREEMENT = ("overlap", "vote")
+READING = tuple(name for name, parts in EVIDENCE.items() if parts)
 
 
-class Combination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much each source counts, in nats for one unit of it.
+class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The language model that the weights were learned for.
 
     Attributes:
-      pair: for one nat of the encoder's quality where the pool says nothing, as with two candidates.
-      encoder: for the same where the pool says something.
-      overlap: for an overlap of 1 instead of 0 with the pool.
-      cosine: for a mean cosine of 1 instead of 0 between the encoder's vectors of the candidate and the pool.
-      vote: for a final answer that all of the pool come to instead of none.
-      invalid: off for Python that cannot be right.
+      name: for messages.
+      identity: of the file that they were learned with (`directory.identity`).
+      package: an installed package that holds it, and the file in there.
+      hub: its id on the Hugging Face hub; with `/FILE.gguf` behind it, one file.
+      path: where it lay when they were learned, where it is neither in a package nor on the hub.
     """
 
-    pair: float
-    encoder: float
-    overlap: float
-    cosine: float
-    vote: float
-    invalid: float
-
-    @property
-    def reads(self) -> bool:
-        """Whether the encoder counts in a pool that says something."""
-        return self.encoder != 0 or self.cosine != 0
+    name: str
+    identity: str
+    package: str | None = None
+    hub: str | None = None
+    path: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`judge.json`.
 
     Attributes:
-      encoder: the encoder's config.json.
-      max_prompt: tokens of the prompt that are read; more lose their middle.
-      max_length: tokens of prompt and candidate that are read.
-      code, answers, prose: the combinations for the kinds of pools.
+      model: the language model; None = none is read.
+      max_length: tokens that it reads of prompt and candidate together.
+      reading: for each kind of pool what counts how much, with the model.
+      alone: the same without it.
     """
 
-    encoder: dict[str, str | int | float | bool | None]
-    max_prompt: int
+    model: ModelFile | None
     max_length: int
-    code: Combination
-    answers: Combination
-    prose: Combination
+    reading: dict[Kind, dict[str, float]]
+    alone: dict[Kind, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the judge sees in one problem's candidates, each [n], indexed by candidate.
+    """What the judge sees in one problem's candidates.
 
     Attributes:
-      encoder: the encoder's qualities.
-      overlap: agreement with the pool in tokens, 0 to 1.
-      cosine: agreement with the pool in the encoder's vectors, -1 to 1.
-      vote: the share of the pool that comes to the same final answer; 0 where most of it state none.
-      valid: 0 for Python that cannot be right, else 1.
+      values: for each name of EVIDENCE [n], indexed by candidate.
+      sound: [n] bool, False for what cannot be right.
       kind: of the pool.
-      truncated: candidates that did not fit.
+      truncated: candidates that were not read whole.
     """
 
-    encoder: FloatArray
-    overlap: FloatArray
-    cosine: FloatArray
-    vote: FloatArray
-    valid: FloatArray
+    values: Mapping[str, FloatArray]
+    sound: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
     kind: Kind
     truncated: int
 
-    @property
-    def silent(self) -> bool:
-        """Whether the pool does not tell its candidates apart, as it never does for two."""
-        return bool(np.ptp(self.overlap) < SILENT)
-
-    def quality(self, weights: Combination) -> FloatArray:
+    def quality(self, weights: Weights) -> FloatArray:
         """The candidates' qualities [n] in log-odds."""
-        encoder = weights.pair if self.silent else weights.encoder
-        agreed = weights.overlap * self.overlap + weights.cosine * self.cosine + weights.vote * self.vote
-        return encoder * self.encoder + agreed - weights.invalid * (1 - self.valid)
+        total = -IMPOSSIBLE * (1.0 - self.sound)
+        for name, weight in weights.items():
+            total = total + weight * self.values[name]
+        return np.asarray(total, np.float64)
 
 
 class PoolJudge:
@@ -115,114 +117,139 @@ class PoolJudge:
     pool_aware = True
     pointwise = True
 
-    def __init__(self, encoder: Encoder, tokenizer: RowTokenizer, settings: Settings, *, name: str):
-        graph, self._params = nnx.split(encoder)
-        self._encode = jax.jit(lambda params, tokens, types: nnx.merge(graph, params)(tokens, types))
-        self._tokenizer, self._settings, self.name = tokenizer, settings, name
+    def __init__(self, settings: Settings, reader: Reader | None):
+        self.settings, self.reader = settings, reader
+        self.weights: Mapping[Kind, Weights] = settings.reading if reader else settings.alone
+        digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic")).hexdigest()[:12]
+        self.name = f"default:{digest}:{reader.name if reader else 'agreement'}"
         self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
 
     @classmethod
-    def load(cls, folder: Path, settings: Settings | None = None) -> Self:
-        """Reads a directory that `flame-train default` wrote.
-
-        Args:
-          settings: instead of its `judge.json`.
+    def load(cls, folder: Path, reader: Reader | None = None) -> Self:
+        """Reads a directory that `flame-train default` wrote; without a reader, for agreement and rules alone.
 
         Raises:
-          UserError: a file is missing, not whole, or does not fit the others.
+          UserError: its file is missing or not whole.
         """
-        try:
-            stated = msgspec.json.encode(settings) if settings else (folder / SETTINGS).read_bytes()
-            settings = msgspec.json.decode(stated, type=Settings)
-            config = EncoderConfig.read(dict(settings.encoder))
-            if settings.max_length > config.max_position_embeddings:  # reading on there would raise no error
-                raise ValueError(f"max_length {settings.max_length} is more than the encoder's max_position_embeddings")
-            encoder = nnx.eval_shape(lambda: Encoder(config, nnx.Rngs(0)))
-            graph, params = nnx.split(encoder)
-            checkpoint.fill(params, checkpoint.load(folder / WEIGHTS))
-            tokenizer = RowTokenizer(folder / TOKENIZER, max_prompt=settings.max_prompt, max_length=settings.max_length)
-        except (OSError, ValueError) as error:
-            raise UserError(f"the judge in {folder} cannot be read: {error}") from error
-        digest = hashlib.sha256(stated)
-        for file in (WEIGHTS, TOKENIZER):
-            digest.update((folder / file).read_bytes())
-        return cls(nnx.merge(graph, params), tokenizer, settings, name=f"default:{digest.hexdigest()[:12]}")
+        return cls(read_settings(folder), reader)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
-        for problem, evidence in zip(fresh, self.evidence(fresh, spare=True), strict=True):
-            self._seen[problem] = evidence.quality(self._weights(evidence.kind)), evidence.truncated
+        for problem, seen in zip(fresh, self.evidence(fresh), strict=True):
+            self._seen[problem] = seen.quality(self.weights[seen.kind]), seen.truncated
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
         """How many candidates did not fit."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
 
-    def evidence(self, problems: Sequence[Problem], *, spare: bool = False) -> list[Evidence]:
-        """What the judge sees in each problem; the encoder reads every distinct candidate once, in batches over all.
+    def evidence(self, problems: Sequence[Problem], *, parts: frozenset[Part] | None = None) -> list[Evidence]:
+        """What the judge sees in each problem; the model reads every distinct candidate once, in batches over all.
 
         Args:
-          spare: leave the encoder's part 0 where this judge's combination makes no use of it.
+          parts: what the model reads; without it, what the weights of a pool's kind ask for.
         """
-        agreed = [_agreement(problem) for problem in problems]
-        rows: list[Row] = []
-        members: list[IntArray | None] = []  # for each problem: [n] which of `rows` a candidate is
-        for problem, evidence in zip(problems, agreed, strict=True):
-            if spare and not evidence.silent and not self._weights(evidence.kind).reads:
-                members.append(None)
-                continue
-            first = {text: k for k, text in enumerate(dict.fromkeys(problem.texts))}
-            members.append(np.array([len(rows) + first[text] for text in problem.texts]))
-            rows += self._tokenizer.rows(problem.prompt, list(first))
-        qualities, vectors = self._read(rows)
-        found = []
-        for evidence, member in zip(agreed, members, strict=True):
-            if member is not None:
-                vector = vectors[member]  # [n, D], of length 1
-                evidence = replace(
-                    evidence,
-                    encoder=qualities[member],
-                    cosine=vector @ vector.mean(0),
-                    truncated=sum(rows[i].cut for i in member),
-                )
-            found.append(evidence)
+        found = [outside(problem) for problem in problems]
+        if self.reader is None:
+            return found
+        groups: dict[frozenset[Part], list[int]] = {}
+        for k, seen in enumerate(found):
+            asked = needed(self.weights[seen.kind]) if parts is None else parts
+            if asked:
+                groups.setdefault(asked, []).append(k)
+        for asked, members in groups.items():
+            chosen = [front(problems[k], found[k], self.weights[found[k].kind]) for k in members]
+            pairs = [(problems[k], some) for k, some in zip(members, chosen, strict=True)]
+            for k, some, likely in zip(members, chosen, self.reader.read(pairs, asked), strict=True):
+                found[k] = with_reading(problems[k], found[k], some, likely)
         return found
 
-    def _weights(self, kind: Kind) -> Combination:
-        settings = self._settings
-        return {"code": settings.code, "answers": settings.answers, "prose": settings.prose}[kind]
 
-    def _read(self, rows: Sequence[Row]) -> tuple[FloatArray, FloatArray]:
-        """The encoder's qualities [R] and vectors [R, D] of rows, batched by length."""
-        if not rows:
-            return np.empty(0), np.empty((0, 0))
-        by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
-        full = buckets.BATCHES[-1]
-        read = []
-        for start in range(0, len(rows), full):
-            taken = [rows[i] for i in by_length[start : start + full]]
-            tokens, types = pad(taken, buckets.batch(len(taken)), buckets.length(len(taken[-1].tokens)))
-            quality, vector = self._encode(self._params, tokens, types)
-            read.append(np.concatenate([np.asarray(quality)[:, None], np.asarray(vector)], 1)[: len(taken)])
-        placed = np.empty((len(rows), read[0].shape[1]))
-        placed[by_length] = np.concatenate(read)
-        return placed[:, 0], placed[:, 1:]
+def read_settings(folder: Path) -> Settings:
+    """Reads `judge.json`.
+
+    Raises:
+      UserError: it is missing, or not whole.
+    """
+    try:
+        settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+        for of_kinds in (settings.reading, settings.alone):
+            if missing := {"programs", "few programs", "answers", "texts"} - of_kinds.keys():
+                raise ValueError(f"no weights for {min(missing)}")
+            if unknown := {name for weights in of_kinds.values() for name in weights} - EVIDENCE.keys():
+                raise ValueError(f"unknown evidence {min(unknown)}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the judge in {folder} cannot be read: {error}") from error
+    return settings
 
 
-def _agreement(problem: Problem) -> Evidence:
-    """The part of the evidence that takes no encoder."""
-    forms = {text: read(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
+def needed(weights: Weights) -> frozenset[Part]:
+    """What the model has to read for evidence that counts."""
+    return frozenset(part for name, weight in weights.items() if weight for part in EVIDENCE[name])
+
+
+def outside(problem: Problem) -> Evidence:
+    """The evidence that takes no model."""
+    distinct = list(dict.fromkeys(problem.texts))
+    forms = {text: read(problem.prompt, text) for text in distinct}
+    sound = {
+        text: form.valid
+        and not faults(problem.prompt, text)
+        and not contradicts(problem.prompt, text)
+        and (form.code or not slips(text))
+        for text, form in forms.items()
+    }
     pool = [forms[text] for text in problem.texts]
+    programs = sum(form.code for form in pool) * 2 >= len(pool)
+    vote = None if programs else votes(problem.texts)
+    few = len({forms[text].views[0] for text in distinct if sound[text]}) <= FEW
     nothing = np.zeros(len(pool))
-    code = sum(form.code for form in pool) * 2 >= len(pool)
-    vote = None if code else votes(problem.texts)
+    values = dict.fromkeys(EVIDENCE, nothing) | {
+        "overlap": overlap(pool),
+        "vote": nothing if vote is None else vote,
+    }
+    if not programs:
+        values |= {
+            "unfinished": unfinished(problem.texts),
+            "repeated": np.array([repeated(text) for text in problem.texts]),
+            "refuses": np.array([float(is_refusal(text)) for text in problem.texts]),
+        }
     return Evidence(
-        encoder=nothing,
-        overlap=overlap(pool),
-        cosine=nothing,
-        vote=nothing if vote is None else vote,
-        valid=np.array([float(form.valid) for form in pool]),
-        kind="code" if code else "prose" if vote is None else "answers",
+        values=values,
+        sound=np.array([sound[text] for text in problem.texts]),
+        kind=("few programs" if few else "programs") if programs else "texts" if vote is None else "answers",
         truncated=sum(len(text) > LONGEST for text in problem.texts),
     )
+
+
+def front(problem: Problem, seen: Evidence, weights: Weights) -> list[int]:
+    """Which candidates are read, one of each distinct text: those that can be right, or all where none can; of more
+    than READ_MOST, those that stand in front without the model. None where a single one can be right."""
+    first: dict[str, int] = {}
+    for i, text in enumerate(problem.texts):
+        if seen.sound[i] or not seen.sound.any():
+            first.setdefault(text, i)
+    if len(first) < 2:
+        return []
+    without = seen.quality({name: weight for name, weight in weights.items() if not EVIDENCE[name]})
+    return sorted(sorted(first.values(), key=lambda i: (-round(without[i], 9), i))[:READ_MOST])
+
+
+def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely: Likelihoods) -> Evidence:
+    """The evidence with what the model read of the chosen candidates. The others have the least that one of these
+    has, so they stand behind them, in the order that they have without the model."""
+    if not chosen:
+        return seen
+    place = {problem.texts[i]: k for k, i in enumerate(chosen)}
+    of = np.array([place.get(text, -1) for text in problem.texts])
+
+    def spread(read: FloatArray) -> FloatArray:
+        return np.where(of >= 0, read[of], read.min())
+
+    values = {
+        **seen.values,
+        **{name: spread(getattr(likely, name)) for name in ("forward", "gain", "total", "ending", "reverse")},
+        "refusal": seen.values["refuses"] * likely.refusal,
+    }
+    return replace(seen, values=values, truncated=max(seen.truncated, likely.cut))

@@ -138,3 +138,10 @@ def _repeats_sentences(text: str) -> bool:
         if covered >= 0.8 * total or (at_end and length >= 4 * len(unit) and covered >= 30):
             return True
     return False
+
+
+def repeated(text: str) -> float:
+    """The share of a text's runs of three words that it has said before, 0 to 1."""
+    found = re.findall(r"\w+", text.casefold())
+    runs = list(zip(found, found[1:], found[2:], strict=False))
+    return 1 - len({*runs}) / len(runs) if runs else 0.0

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-BATCHES = (4, 12)  # rows of the encoder: a last few, or the usual ten, need not pay for a large batch
-
 
 def length(tokens: int) -> int:
     """The padded length for a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
@@ -11,12 +9,9 @@ def length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
-def batch(rows: int) -> int:
-    """The padded number of rows for at most `BATCHES[-1]` of them."""
-    return next(size for size in BATCHES if rows <= size)
-
-
-def pack(lengths: Sequence[int], most_tokens: int, *, multiple: int = 1) -> Iterator[tuple[list[int], int, int]]:
+def pack(
+    lengths: Sequence[int], most_tokens: int, *, multiple: int = 1, beside: int = 0
+) -> Iterator[tuple[list[int], int, int]]:
     """Packs rows into batches, the longest first.
 
     A batch has a power of two of rows (times `multiple`). A last few are padded where that costs at most an eighth of
@@ -26,6 +21,7 @@ def pack(lengths: Sequence[int], most_tokens: int, *, multiple: int = 1) -> Iter
       lengths: tokens of each row.
       most_tokens: of a batch, padding included; a single row may have more.
       multiple: rows that a batch has at least: the devices that share it.
+      beside: tokens that each row takes besides its own.
 
     Yields:
       which rows, the padded number of rows and the padded length.
@@ -34,7 +30,7 @@ def pack(lengths: Sequence[int], most_tokens: int, *, multiple: int = 1) -> Iter
     while left:
         padded = length(lengths[left[0]])
         wanted = -(-len(left) // multiple)
-        most = max(1, most_tokens // padded // multiple)
+        most = max(1, most_tokens // (padded + beside) // multiple)
         rows = 1 << min(most.bit_length() - 1, (wanted - 1).bit_length())
         if 8 * wanted < 7 * rows:
             rows //= 2

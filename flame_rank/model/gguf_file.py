@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from flame_rank.model.tokenizer_settings import one_line
+
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
 # The format's numbers for the types of values.
@@ -191,7 +193,7 @@ def _parsed(path: Path, reader: _Reader) -> Header:
 
 
 def _entry(reader: _Reader) -> tuple[str, tuple[tuple[int, ...], int, int]]:
-    name, rank = reader.string(), reader.number(_U32)
+    name, rank = one_line(reader.string()), reader.number(_U32)
     if rank > 4:
         raise OverflowError(f"a tensor of {rank} dimensions")
     shape = tuple(reader.number(_U64) for _ in range(rank))[::-1]
@@ -202,6 +204,6 @@ def _distinct(path: Path, pairs: Iterator[tuple[str, Any]]) -> Iterator[tuple[st
     seen = set()
     for name, value in pairs:
         if name in seen:
-            raise ValueError(f"{path}: names {name} twice")
+            raise ValueError(f"{path}: names {one_line(name)} twice")
         seen.add(name)
         yield name, value

@@ -1,10 +1,12 @@
 """The pairwise-judge kernel: what a decoder says after texts that begin alike, each distinct piece encoded once.
 
-A path is a text in pieces of token ids: (prompt, A, B with the cue). Paths that begin with the same pieces form a tree.
+A path is a text in pieces of token ids: (instructions, prompt, A, B with the cue). Paths that begin with the same
+pieces form a tree.
 
-    level 0   prompt 1            prompt 2
-    level 1   A   B   C           A   B         each against its prompt
-    leaves    B C A C A B         B   A         each against its (prompt, first candidate); only log-odds come out
+    level 0   instructions
+    level 1   prompt 1            prompt 2      each against the instructions
+    level 2   A   B   C           A   B         each against its (instructions, prompt)
+    leaves    B C A C A B         B   A         each against all three before it; only log-odds come out
 
 Keys and values lie in one array a layer, the cache [2, C, K, H], a node a stretch of C: its whole prefix and itself
 without a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket,

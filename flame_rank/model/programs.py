@@ -6,6 +6,7 @@ compiles in the time of one, and its weights are passed to it, not copied. A row
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -95,13 +96,16 @@ def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
         return logits[:, targets] - jax.nn.logsumexp(logits, -1, keepdims=True)
 
 
-def words(decoder: Decoder, x: jax.Array, places: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [P] float32 of the next tokens `targets` [P] at `places` [P] of the last layer's output
-    [B, T, D], counted through all rows."""
+def words(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [P] float32 of the next tokens `targets` [P], from the last layer's output [P, D]."""
     with jax.named_scope("words"):
-        x = x.reshape(-1, x.shape[-1])[places]
         logits = decoder.logits(decoder.model.norm(x))  # [P, V]
         return jnp.take_along_axis(logits, targets[:, None], -1)[:, 0] - jax.nn.logsumexp(logits, -1)
+
+
+def _at(x: jax.Array, places: jax.Array) -> jax.Array:
+    """x [B, T, D] at places [P], counted through all rows: a program of its own, so that `words` is one for all shapes."""
+    return x.reshape(-1, x.shape[-1])[places]
 
 
 class Programs:
@@ -136,10 +140,9 @@ class Programs:
             static_argnames="S",
             donate_argnums=1,
         )
-        self._read = jax.jit(
-            lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S"
-        )
+        self._read = jax.jit(lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S")
         self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))
+        self._at = jax.jit(_at)
         self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays))
         self._generate = jax.jit(
             lambda params, *arrays, S, limit: generate(whole(params), *arrays, S=S, limit=limit, how=how),
@@ -149,7 +152,7 @@ class Programs:
     @property
     def count(self) -> int:
         """Number of programs compiled so far."""
-        every = (self._begin, self._write, self._close, self._read, self._verdicts, self._words, self._generate)
+        every = (self._begin, self._write, self._close, self._read, self._verdicts, self._at, self._words, self._generate)
         return sum(cast(Any, f)._cache_size() for f in every)
 
     def extend(
@@ -193,13 +196,7 @@ class Programs:
         """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at `places` [P] of `tokens`,
         counted through all rows."""
         x = self._output(cache, tokens, start, before, None, S=S)
-        found = []
-        for at in range(0, len(places), CHUNK):
-            some, wanted = (np.zeros(CHUNK, np.int32) for _ in range(2))
-            count = len(places[at : at + CHUNK])
-            some[:count], wanted[:count] = places[at : at + CHUNK], targets[at : at + CHUNK]
-            found.append((self._words(self.params, x, some, wanted), count))
-        return np.concatenate([np.asarray(scores)[:count] for scores, count in found])
+        return in_chunks(partial(self._words, self.params, x), places, targets)
 
     def _output(
         self,

@@ -1,6 +1,7 @@
 """What T5 says after texts in pieces. Its encoder reads both ways, so nothing is shared: each path is encoded whole."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding, t5
 from flame_rank.model.kernel import Ids, Int32Array, Path, Usage
+from flame_rank.model.programs import in_chunks
 from strategies.base import FloatArray
 
 
@@ -19,6 +21,8 @@ class T5Kernel:
 
     Attributes:
       parameters: numbers in its weights.
+      usage: its tokens are those of texts, and of labels with what is begun of their answers; its shapes are (program,
+        bucket of the texts, tokens of the answers, rows).
     """
 
     def __init__(self, model: t5.T5, *, mesh: Mesh, max_length: int = 2048, max_batch_tokens: int | None = None):
@@ -46,8 +50,10 @@ class T5Kernel:
         )
         graph, self._params = nnx.split(model)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
-        self._score = jax.jit(lambda params, *arrays: t5.score(nnx.merge(graph, params), *arrays))
         self._next = jax.jit(lambda params, *arrays: _next(nnx.merge(graph, params), *arrays))
+        self._encode = jax.jit(lambda params, *arrays: nnx.merge(graph, params).encode(*arrays))
+        self._decode = jax.jit(lambda params, *arrays: nnx.merge(graph, params).decode(*arrays))
+        self._words = jax.jit(lambda params, *arrays: _words(nnx.merge(graph, params), *arrays))
         self._generate = jax.jit(
             lambda params, tokens, lengths, *, eos, limit: t5.generate(
                 nnx.merge(graph, params), tokens, lengths, eos=eos, limit=limit
@@ -59,15 +65,22 @@ class T5Kernel:
     @property
     def programs(self) -> int:
         """Number of programs compiled so far."""
-        return sum(cast(Any, f)._cache_size() for f in (self._score, self._next, self._generate))
+        every = (self._next, self._encode, self._decode, self._words, self._generate)
+        return sum(cast(Any, f)._cache_size() for f in every)
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
         """The log-probability [R, C] float64, in nats, of each of C ids as what R answers begin with.
 
         In a path, what stands behind the end of text is the beginning of the answer, as long in all paths.
         """
+        texts, begun = self._read(paths)
+        length = len(begun[0]) if begun else 0
+        if any(len(answer) != length for answer in begun):
+            raise ValueError("answers that are begun have different lengths")
         found = np.empty((len(paths), len(targets)))
-        for taken, tokens, lengths, answers in self._batches(paths, "next", 0):
+        for taken, tokens, lengths in self._batches(texts, "next", length):
+            answers = np.zeros((len(tokens), length), np.int32)
+            answers[: len(taken)] = [begun[i] for i in taken]
             wanted = np.tile(np.array(targets, np.int32), (len(tokens), 1))
             arrays = sharding.rows(self.mesh, tokens, lengths, answers, wanted)
             found[taken] = np.asarray(self._next(self._params, *arrays))[: len(taken)]
@@ -77,25 +90,83 @@ class T5Kernel:
         """The log-likelihood [R, C] float64, in nats, of each of C labels as what R answers begin with."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
-        found = np.empty((len(paths), len(labels)))
-        longest = max(map(len, labels))
-        for taken, tokens, lengths, answers in self._batches(paths, "score", longest):
-            begun = answers.shape[1]
-            for c, label in enumerate(labels):
-                wanted = np.zeros((len(tokens), begun + longest), np.int32)
-                wanted[:, :begun], wanted[:, begun : begun + len(label)] = answers, label
-                ends = np.full(len(tokens), begun + len(label), np.int32)
-                scores = self._score(self._params, *sharding.rows(self.mesh, tokens, lengths, wanted, ends))
-                found[taken, c] = np.asarray(scores)[: len(taken), begun:].sum(1)
+        found = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
+        return np.array([row.sum() for row in found]).reshape(len(paths), len(labels))
+
+    def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
+        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label as what the answer to each
+        path begins with, or goes on with. Paths that are the same are encoded once.
+
+        Raises:
+          ValueError: a path, or a label with what is begun of its answer, is longer than max_length, or empty.
+        """
+        texts, begun = self._read(paths)
+        answers = [before + label for before, label in zip(begun, labels, strict=True)]
+        longest = max(map(len, answers), default=0)
+        if longest > self.max_length:
+            raise ValueError(f"an answer of {longest} tokens, more than max_length {self.max_length}")
+        if not all(labels):
+            raise ValueError("a label without a token")
+        found: list[FloatArray] = [np.empty(0)] * len(paths)
+        members: dict[Ids, list[int]] = {}
+        for i, text in enumerate(texts):
+            members.setdefault(text, []).append(i)
+        distinct = list(members)
+        for taken, tokens, lengths in self._batches(distinct, "encode", 0):
+            encoded = self._encode(self._params, *sharding.rows(self.mesh, tokens, lengths))  # [B, S, D]
+            S = tokens.shape[1]
+            asked = [(b, i) for b, text in enumerate(taken) for i in members[distinct[text]]]
+            sizes = [len(answers[i]) for _, i in asked]
+            for some, rows, T in buckets.pack(sizes, self.max_batch_tokens, multiple=self._multiple, beside=S):
+                text_of = np.zeros(rows, np.int32)
+                text_of[: len(some)] = [asked[k][0] for k in some]
+                chosen = [asked[k][1] for k in some]
+                self._count("label", S, T, rows, tokens=sum(len(answers[i]) for i in chosen))
+                scores = self._behind(
+                    encoded, lengths, text_of, [begun[i] for i in chosen], [labels[i] for i in chosen], T=T
+                )
+                for i, row in zip(chosen, scores, strict=True):
+                    found[i] = row
         return found
+
+    def _behind(
+        self,
+        encoded: jax.Array,
+        lengths: Int32Array,
+        text_of: Int32Array,
+        begun: Sequence[Ids],
+        labels: Sequence[Ids],
+        *,
+        T: int,
+    ) -> list[FloatArray]:
+        """The log-probabilities of the tokens of each label, behind what is begun of its answer.
+
+        Args:
+          encoded: [B, S, D], the texts.
+          lengths: [B] int32, of the texts.
+          text_of: [R] int32, the text of each answer; the last ones may be padding.
+          T: tokens of an answer, padded.
+        """
+        tokens, places = np.zeros((len(text_of), T), np.int32), []
+        for r, (before, label) in enumerate(zip(begun, labels, strict=True)):
+            ids = (self.config.decoder_start_token_id, *before, *label[:-1])
+            tokens[r, : len(ids)] = ids
+            places.append(r * T + np.arange(len(before), len(ids), dtype=np.int32))
+        rows, read, of_texts = sharding.rows(self.mesh, text_of, tokens, lengths[text_of])
+        texts = jnp.take(encoded, rows, axis=0, mode="clip")  # [R, S, D]
+        hidden = self._decode(self._params, read, texts, of_texts)  # [R, T, D]
+        targets = np.concatenate([np.array(label, np.int32) for label in labels])
+        scores = in_chunks(partial(self._words, self._params, hidden), np.concatenate(places), targets)
+        return np.split(scores.astype(np.float64), np.cumsum([len(label) for label in labels])[:-1])
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
         """The tokens, at most `limit`, of the greedy answer to each path, up to the first of `eos`."""
         stops = tuple(sorted({*eos}))
         written: list[list[int]] = [[] for _ in paths]
-        for taken, tokens, lengths, answers in self._batches(paths, "generate", limit):
-            if answers.size:
-                raise ValueError("an answer that is begun is not gone on with")
+        texts, begun = self._read(paths)
+        if any(begun):
+            raise ValueError("an answer that is begun is not gone on with")
+        for taken, tokens, lengths in self._batches(texts, "generate", limit):
             out = np.asarray(
                 self._generate(self._params, *sharding.rows(self.mesh, tokens, lengths), eos=stops, limit=limit)
             )
@@ -104,36 +175,43 @@ class T5Kernel:
                 written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
         return written
 
-    def _batches(
-        self, paths: Sequence[Path], program: str, more: int
-    ) -> Iterable[tuple[list[int], Int32Array, Int32Array, Int32Array]]:
-        """Packs whole paths for a program that takes `more` tokens of each answer.
-
-        Yields:
-          which, tokens [B, S], lengths [B] and begun answers [B, T] int32.
-        """
-        whole = [[token for piece in path for token in piece] for path in paths]
+    def _read(self, paths: Sequence[Path]) -> tuple[list[Ids], list[Ids]]:
+        """What the encoder reads of each path, and how its answer is begun."""
+        whole = [tuple(token for piece in path for token in piece) for path in paths]
         longest = max(map(len, whole), default=0)
         if longest > self.max_length:
             raise ValueError(f"a path of {longest} tokens, more than max_length {self.max_length}")
         if not all(whole):
             raise ValueError("a path without a token: nothing to read")
-        texts, answers = zip(*map(self.parted, whole), strict=True) if whole else ((), ())
-        begun = len(answers[0]) if answers else 0
-        if any(len(answer) != begun for answer in answers):
-            raise ValueError("answers that are begun have different lengths")
-        multiple = sharding.shares(self.mesh)
-        for taken, rows, S in buckets.pack([len(ids) for ids in texts], self.max_batch_tokens, multiple=multiple):
-            tokens, lengths = np.zeros((rows, S), np.int32), np.zeros(rows, np.int32)
-            answered = np.zeros((rows, begun), np.int32)
-            for b, i in enumerate(taken):
-                tokens[b, : len(texts[i])], lengths[b], answered[b] = texts[i], len(texts[i]), answers[i]
-            self.usage.tokens += int(lengths.sum())
-            self.usage.padded += rows * S
-            self.usage.shapes.add((program, S, begun + more, rows))
-            yield taken, tokens, lengths, answered
+        parts = [self.parted(ids) for ids in whole]
+        return [text for text, _ in parts], [answer for _, answer in parts]
 
-    def parted(self, ids: list[int]) -> tuple[list[int], list[int]]:
+    def _batches(
+        self, texts: Sequence[Ids], program: str, length: int
+    ) -> Iterator[tuple[list[int], Int32Array, Int32Array]]:
+        """Packs texts for a program whose answers have `length` tokens.
+
+        Yields:
+          which, tokens [B, S] int32 and lengths [B] int32.
+        """
+        sizes = [len(ids) for ids in texts]
+        for taken, rows, S in buckets.pack(sizes, self.max_batch_tokens, multiple=self._multiple):
+            tokens, lengths = np.zeros((rows, S), np.int32), np.zeros(rows, np.int32)
+            for b, i in enumerate(taken):
+                tokens[b, : len(texts[i])], lengths[b] = texts[i], len(texts[i])
+            self._count(program, S, length, rows, tokens=int(lengths.sum()))
+            yield taken, tokens, lengths
+
+    @property
+    def _multiple(self) -> int:
+        return sharding.shares(self.mesh)
+
+    def _count(self, program: str, S: int, T: int, rows: int, *, tokens: int) -> None:
+        self.usage.tokens += tokens
+        self.usage.padded += rows * (T if program == "label" else S)
+        self.usage.shapes.add((program, S, T, rows))
+
+    def parted(self, ids: Ids) -> tuple[Ids, Ids]:
         """Of a path's ids: what the encoder reads, its end of text included, and how the decoder has begun."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids) - 1) + 1
         return ids[:end], ids[end:]
@@ -145,3 +223,11 @@ def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Arra
     hidden = model.decode(jnp.concatenate([start, answers], 1), model.encode(tokens, lengths), lengths)
     logits = model.logits(hidden[:, -1])  # [B, V]
     return jnp.take_along_axis(logits, targets, 1) - jax.nn.logsumexp(logits, 1, keepdims=True)
+
+
+def _words(model: t5.T5, hidden: jax.Array, places: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [P] float32 of the next tokens `targets` [P] at `places` [P] of the decoder's output [R, T, D],
+    counted through all rows."""
+    with jax.named_scope("words"):
+        logits = model.logits(hidden.reshape(-1, hidden.shape[-1])[places])  # [P, V]
+        return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0] - jax.nn.logsumexp(logits, 1)

@@ -30,18 +30,19 @@ class Encoding:
         self.tokens = 0
         self.shapes: Counter[Shape] = Counter()
         self._most, self._multiple = kernel.max_batch_tokens, sharding.shares(kernel.mesh)
+        self._instructions = len(judge.frame[0])
         self._begun: int | None = None  # tokens that a T5's decoder begins with, not its encoder
         if isinstance(kernel, T5Kernel):
-            self._begun = len(kernel.parted([token for piece in judge.frame for token in piece])[1])
+            self._begun = len(kernel.parted(tuple(token for piece in judge.frame for token in piece))[1])
         else:
-            self._capacity, self._used = kernel.capacity, 0
+            self._capacity, self._used, self._has_instructions = kernel.capacity, 0, False
 
     def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Encodes comparisons; calls: the rounds that each call of the judge has."""
         if self._begun is None:
             self._shared(asked, calls)
             return
-        lengths = asked.prompt + asked.a + asked.b - self._begun
+        lengths = self._instructions + asked.prompt + asked.a + asked.b - self._begun
         start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
         for together in calls:
             some = lengths[_members(start, together)]
@@ -50,17 +51,19 @@ class Encoding:
     def _shared(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Encodes what comparisons share once, as long as the cache has room for it.
 
-        A node is a prefix (prompt, A) that a round asks for: the comparisons that share it are its leaves.
+        A node is a prefix (instructions, prompt, A) that a round asks for: the comparisons that share it are its
+        leaves. The instructions are the same for all.
         """
         prompt_id = _ids(asked.problem, asked.prompt)  # what is cut depends on the pair: a prompt may be several
         prefix_id = _ids(asked.first, asked.prompt, asked.a)
         _, at, node = np.unique(_code(asked.round, prefix_id), return_index=True, return_inverse=True)
         leaves_of = np.bincount(node, minlength=len(at))[np.argsort(at)]
         order = np.argsort(at[node], kind="stable")  # [M] comparisons, node by node as they are asked for
-        behind, b = (asked.prompt + asked.a)[order], asked.b[order]
+        behind, b = (self._instructions + asked.prompt + asked.a)[order], asked.b[order]
         at.sort()
         round, prompt_id, prefix_id = asked.round[at], prompt_id[at], prefix_id[at]  # [nodes], as all that follow
         prompt, a = asked.prompt[at], asked.a[at]
+        to_prompt = self._instructions + prompt
         node_start = np.searchsorted(round, np.arange(asked.rounds + 1))
         leaf_start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
         has_prompt, has_prefix = (np.zeros(1 + ids.max(initial=0), bool) for ids in (prompt_id, prefix_id))  # cached
@@ -71,18 +74,22 @@ class Encoding:
                 prompts, first = np.unique(prompt_id[nodes], return_index=True)
                 opens = np.zeros(len(nodes), bool)  # the node is the first of a new prompt
                 opens[first] = ~has_prompt[prompts]
-                cells = np.cumsum(opens * prompt[nodes] + new * (prompt + a)[nodes])
+                cells = np.cumsum(opens * to_prompt[nodes] + new * (to_prompt + a)[nodes])
+                cells += 0 if self._has_instructions else self._instructions
                 fits = int(np.searchsorted(cells, self._capacity - self._used, side="right"))
                 now, roots, grown = nodes[:fits], nodes[:fits][opens[:fits]], nodes[:fits][new[:fits]]
                 read = leaves[: leaves_of[now].sum()]
-                self._batch("extend", prompt[roots], np.zeros_like(roots))
-                self._batch("extend", a[grown], prompt[grown])
+                if fits and not self._has_instructions:
+                    self._batch("extend", np.array([self._instructions]), np.zeros(1, np.int64))
+                    self._has_instructions = True
+                self._batch("extend", prompt[roots], np.full(len(roots), self._instructions))
+                self._batch("extend", a[grown], to_prompt[grown])
                 self._batch("score", b[read], behind[read])
                 has_prompt[prompt_id[roots]] = has_prefix[prefix_id[grown]] = True
                 self._used += int(cells[fits - 1]) if fits else 0
                 nodes, leaves = nodes[fits:], leaves[len(read) :]
                 if len(nodes):  # a full cache is emptied, and what is needed is encoded again
-                    self._used, has_prompt[:], has_prefix[:] = 0, False, False
+                    self._used, self._has_instructions, has_prompt[:], has_prefix[:] = 0, False, False, False
 
     def _batch(self, level: str, lengths: IntArray, prefixes: IntArray) -> None:
         """Packs a level's pieces: tokens [M] of each, and of what stands before it."""

@@ -51,7 +51,7 @@ class Comparisons:
       problem, round: [M] numbers, ascending; those of rounds go on from problem to problem.
       rounds: how many there are.
       first: [M] the candidate that comes first, numbered through all problems.
-      prompt, a, b: [M] tokens of the three pieces of each.
+      prompt, a, b: [M] tokens of the three pieces of each that stand behind the instructions.
     """
 
     problem: IntArray
@@ -81,13 +81,13 @@ def compare(judge: LocalJudge, problems: Sequence[Lengths], asked: Callable[[int
     else:
         fits = prompt + a + b <= judge.room
         problem, round, first, prompt, a, b = (column[fits] for column in (problem, round, first, prompt, a, b))
-    before, between, behind, end = map(len, judge.frame)
+    _, between, behind, end = map(len, judge.frame)
     return Comparisons(
         problem=problem,
         round=round,
         rounds=len(sizes),
         first=first,
-        prompt=prompt + before + between,
+        prompt=prompt + between,
         a=a + behind,
         b=b + end,
     )

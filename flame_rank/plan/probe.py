@@ -26,7 +26,7 @@ class Probe:
       comparisons: that the judge was asked, those of the warm-up included.
       seconds: for one unit of work (a token, a candidate of a judge that looks at the pool, or a comparison); None
         where the judge answered nothing.
-      compiling: seconds for one program.
+      compiling: seconds for what is compiled for one shape (level, prefix bucket, own bucket, rows).
       problem: why there is no number.
     """
 
@@ -52,9 +52,9 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
     # A function may cost money by the call; nothing is compiled for it.
     warm = asked if kernel or judge.pool_aware else [(asked[0][0], asked[0][1][:1])]
     try:
-        programs = kernel.programs if kernel else 0
+        shapes = len(kernel.usage.shapes) if kernel else 0
         to_warm, _, _ = _timed(judge, warm)
-        programs = kernel.programs - programs if kernel else 0
+        shapes = len(kernel.usage.shapes) - shapes if kernel else 0
         seconds, tokens, answered = _timed(judge, asked)
     except UserError:
         raise
@@ -71,7 +71,7 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
     return Probe(
         comparisons=in_all,
         seconds=seconds / max(1, units),
-        compiling=max(0.0, to_warm - seconds) / programs if programs else 0.0,
+        compiling=max(0.0, to_warm - seconds) / shapes if shapes else 0.0,
     )
 
 

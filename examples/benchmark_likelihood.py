@@ -1,0 +1,83 @@
+"""Measures how fast the kernel reads candidates, beside transformers batched on the same weights, in one run.
+
+    pip install -e '.[parity]' && python examples/benchmark_likelihood.py MODEL [--repeats R]
+
+MODEL is a checkpoint directory or a GGUF file that transformers reads, too. What is read: the log-probability of every
+token of each candidate behind its prompt, random token ids. The kernel encodes the prompt once; transformers reads
+prompt and candidate as one row each, and computes logits at the candidates' tokens only. Repeats are interleaved.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+AGREE = 1e-3  # nats, summed over a candidate
+
+
+def of_kernel(model: Path, prompt: list[int], candidates: list[list[int]]) -> tuple[Callable[[], Any], Any]:
+    from flame_rank.judges.directory import load_scorer
+
+    kernel = load_scorer(model, max_length=2048)
+
+    def run() -> list[float]:
+        kernel.forget()  # type: ignore[attr-defined]
+        paths = [(tuple(prompt),)] * len(candidates)
+        return [float(row.sum()) for row in kernel.token_log_probs(paths, [tuple(ids) for ids in candidates])]
+
+    return run, kernel
+
+
+def of_transformers(model: Path, prompt: list[int], candidates: list[list[int]]) -> Callable[[], Any]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder, file = (model.parent, {"gguf_file": model.name}) if model.is_file() else (model, {})
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **file).eval()
+    rows = torch.tensor([prompt + ids for ids in candidates])  # [N, P + L]
+    targets = rows[:, len(prompt) :]
+
+    @torch.no_grad()
+    def run() -> list[float]:
+        logits = network(rows, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]  # [N, L, V]
+        found = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
+        return [float(row) for row in found.sum(1)]
+
+    return run
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.option("--candidates", "count", default=8, show_default=True, help="Candidates of the prompt.")
+@click.option("--prompt", "asked", default=600, show_default=True, help="Tokens of the prompt.")
+@click.option("--length", default=300, show_default=True, help="Tokens of each candidate.")
+@click.option("--repeats", default=3, show_default=True, help="Timed runs of each row, after one that compiles.")
+def main(model: Path, count: int, asked: int, length: int, repeats: int) -> None:
+    rng = np.random.default_rng(0)
+    prompt, *candidates = (rng.integers(100, 40_000, n).tolist() for n in (asked, *[length] * count))
+    ours, kernel = of_kernel(model, prompt, candidates)
+    rows = {"this kernel": ours, "transformers, batched": of_transformers(model, prompt, candidates)}
+    said = {name: run() for name, run in rows.items()}
+    tokens = kernel.usage.tokens
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(repeats):
+        for name, run in rows.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    apart = np.abs(np.subtract(*said.values())).max()
+    reference = statistics.median(seconds["transformers, batched"])
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        click.echo(f"{name:<22} {median:7.2f} s  {reference / median:5.2f}x  [{min(taken):.2f}, {max(taken):.2f}]")
+    click.echo(f"tokens encoded: {tokens} and {count * (asked + length)}; sums of {length} tokens agree to {apart:.1e}")
+    if apart > AGREE:
+        raise SystemExit(f"they differ by more than {AGREE}")
+
+
+if __name__ == "__main__":
+    main()

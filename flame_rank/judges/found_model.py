@@ -1,0 +1,107 @@
+"""Where the language model lies that a judge's weights were learned for: on this machine, or on the Hugging Face hub."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from flame_rank.errors import UserError
+from flame_rank.judges.pool import ModelFile
+
+VARIABLE = "FLAME_RANK_MODEL"
+_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
+
+
+def find(model: ModelFile, *, download: bool = True) -> tuple[Path | None, str]:
+    """Looks for a model: the path in FLAME_RANK_MODEL, an installed package, where it was learned with, the Hugging
+    Face cache, the hub.
+
+    Args:
+      download: fetch it from the hub if it is not on this machine.
+
+    Returns:
+      a checkpoint directory or a GGUF file; or None, and in a few words why.
+
+    Raises:
+      UserError: FLAME_RANK_MODEL names nothing that is there.
+    """
+    if given := os.environ.get(VARIABLE):
+        path = Path(given)
+        if not path.exists():
+            raise UserError(f"{VARIABLE}={given}: there is no such file or folder")
+        return path, ""
+    if model.package and (path := _in_package(model.package)):
+        return path, ""
+    if model.path and Path(model.path).exists():
+        return Path(model.path), ""
+    return _on_hub(model.hub, download) if model.hub else (None, f"{model.path or model.name} is not there")
+
+
+def shipped() -> ModelFile:
+    """The model of the default judge."""
+    from flame_rank.judges.pool import read_settings
+
+    model = read_settings(Path(__file__).parent / "default").model
+    assert model is not None, "the default judge has a model"
+    return model
+
+
+def named(spec: str | None) -> tuple[ModelFile, Path]:
+    """The model that `--model` names, and where it lies: FILE.gguf, a checkpoint directory, or hf:ORG/NAME; without a
+    name, the default judge's.
+
+    Raises:
+      UserError: it is not there, or cannot be read.
+    """
+    from flame_rank.judges.directory import identity
+
+    if spec is None:
+        stated = shipped()
+    elif spec.startswith("hf:"):
+        owner, _, name = spec[3:].partition("/")
+        if not owner or not name:
+            raise UserError(f"--model {spec}: it is hf:ORG/NAME")
+        stated = ModelFile(name=name.split("/")[0], identity="", hub=spec[3:])
+    else:
+        stated = ModelFile(name=Path(spec).stem, identity="", path=str(Path(spec).absolute()))
+    path, why = find(stated)
+    if path is None:
+        raise UserError(f"--model {spec or stated.name}: {why}")
+    try:
+        return replace(stated, identity=identity(path)), path
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {path}: {error}") from error
+
+
+def _in_package(place: str) -> Path | None:
+    """A file inside an installed package, "package/file"; the package is not imported."""
+    package, _, file = place.partition("/")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (path := Path(folder) / file).is_file():
+            return path
+    return None
+
+
+def _on_hub(hub: str, download: bool) -> tuple[Path | None, str]:
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, name, *file = hub.split("/")
+    repository, why = f"{owner}/{name}", f"{hub} is not in the Hugging Face cache"
+    for local in (True, False) if download else (True,):
+        try:
+            if file:
+                return Path(hf_hub_download(repository, "/".join(file), local_files_only=local)), ""
+            folder = Path(snapshot_download(repository, allow_patterns=[*_FILES], local_files_only=local))
+            if any(folder.glob("*.safetensors")):
+                return folder, ""
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+            if not local:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                why = f"{hub} cannot be fetched ({first[:160]})"
+    return None, why

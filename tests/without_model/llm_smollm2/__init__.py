@@ -1,0 +1,1 @@
+"""Stands before the installed package of this name, so that no test depends on whether it is there."""
