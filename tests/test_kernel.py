@@ -300,7 +300,7 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
         "write": (partial(write, S=S, how="xla"), (cache, x, view, ints(B), ints(B), ints(B))),
         "read": (partial(read, S=S, how="xla"), (cache, x, view, ints(B), ints(B, 1))),
         "verdicts": (verdicts, (numbers(B, 1, D), ints(2))),
-        "words": (words, (numbers(P, D), ints(P))),
+        "words": (partial(words, how="xla"), (numbers(P, D), ints(P))),
         "generate": (
             partial(generate, S=S, limit=8, how="xla"),
             ([cache] * config.num_hidden_layers, ints(B), ints(B), ints(B), ints(1)),

@@ -40,13 +40,15 @@ FEW_PROGRAMS = Problem(
     prompt="def add(a, b):\n",
     candidates=["    return a + b\n", "    return a - b\n", "    return b + a", "    return c\n", "    return a + b\n"],
 )
-PROGRAMS = Problem(prompt="def f(x):\n", candidates=[f"    return x {sign} 7\n" for sign in "+-*/%^&"])
+PROGRAMS = Problem(prompt="def f(x):\n", candidates=[*(f"    return x {sign} 7\n" for sign in "+-*/^"), "    return (x % 7) + x\n"])
 ANSWERS = Problem(prompt="How many?", candidates=["2 + 3\nA: 5", "Five, I think,\nor six.", "5", "4"])
 TEXTS = Problem(
     prompt="Name a city in France.",
     candidates=[
-        *("Paris is one of them, and Lyon is another.", "I'm sorry, but I can't help with that.", "Paris", "Berlin"),
-        *("It is the city that lies on the", "lorem ipsum dolor sit amet consectetur", "Paris"),
+        *("Paris is one of them, and Lyon is another.", "I'm sorry, but I can't help with that."),
+        *("Marseille is a city in France, on the sea.", "Berlin"),
+        *("It is the one city of them all that lies on the", "lorem ipsum dolor sit amet consectetur"),
+        "Marseille is a city in France, on the sea.",
     ],
 )
 KINDS = {"few programs": FEW_PROGRAMS, "programs": PROGRAMS, "answers": ANSWERS, "texts": TEXTS}
@@ -226,7 +228,7 @@ def test_what_cannot_be_right_stands_last(reads: bool, problem: Problem) -> None
     ],
 )
 def test_what_is_there_more_often_is_better(prompt: str, texts: list[str], more: int) -> None:
-    judge = PoolJudge(stated(), None)
+    judge = PoolJudge(stated(alone={"overlap": 2.0, "vote": 2.0}), None)
     once = qualities(judge, Problem(prompt=prompt, candidates=texts))
     often = qualities(judge, Problem(prompt=prompt, candidates=[*texts, *[texts[more]] * 4]))
     assert often[more] > once[more] + 0.1
@@ -326,13 +328,15 @@ def test_a_refusal_is_worth_what_the_prompt_makes_of_it() -> None:
 
 def test_what_was_too_long_is_counted() -> None:
     judge, _ = pool()
-    long = Problem(prompt="How long?", candidates=["So long that it has to be cut. " * 3, "Short.", "So " + "long " * 20])
+    one = "It is a long way to the sea, and so we went by train, in the morning."
+    two = "The walk takes two days from here; you can sleep in a hut, or in a tent."
+    long = Problem(prompt="How long is it?", candidates=[one, "It is short, I think.", two])
     assert judge.notes(long).truncated == 0  # not yet read
     short = copy(TEXTS)
     judge.judge([(long, np.array([[0, 1]])), (short, np.array([[0, 1]]))])
     assert judge.notes(long).truncated == 2 and judge.notes(short).truncated == 0
     alone = PoolJudge(stated(), None)
-    longer = Problem(prompt="How long?", candidates=["word " * (LONGEST // 4), "Short.", "word " * (LONGEST // 4)])
+    longer = Problem(prompt="How long?", candidates=["word " * (LONGEST // 4), "Short.", "word " * (LONGEST // 4)])  # twice
     alone.judge([(long, np.array([[0, 1]])), (longer, np.array([[0, 1]]))])
     assert alone.notes(long).truncated == 0 and alone.notes(longer).truncated == 2
 
@@ -456,7 +460,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: path.unlink(), "neither config.json (Hugging Face) nor judge.json is there"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:50]), "truncated"),
     "no JSON": (lambda path: path.write_text("judge"), "malformed"),
-    "not UTF-8": (lambda path: path.write_bytes(b'{"model": "\xff"}'), "utf-8"),
+    "not UTF-8": (lambda path: path.write_bytes(path.read_bytes().replace(b"tiny", b"t\xffny", 1)), "can't decode byte"),
     "an unknown field": (edited(lambda s: s.update(strange=1)), "unknown field `strange`"),
     "a missing field": (edited(lambda s: s.pop("max_length")), "missing required field `max_length`"),
     "a field of another type": (edited(lambda s: s.update(max_length="many")), "max_length"),

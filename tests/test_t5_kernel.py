@@ -156,9 +156,9 @@ def test_labels_of_any_length_of_a_bucket_share_their_programs(model: t5.T5) -> 
     judge = kernel(model, tokens=1024)
     random = np.random.RandomState(12)
     judge.token_log_probs([((*text(random, 40), EOS),)] * 4, [text(random, n) for n in (33, 40, 50, 64)])
-    assert judge.programs == 3  # the encoder, the decoder and the words
+    assert judge.programs == 4  # the encoder, the decoder, its places and the words
     judge.token_log_probs([((*text(random, 50), EOS),)] * 4, [text(random, n) for n in (35, 36, 37, 63)])
-    assert judge.programs == 3
+    assert judge.programs == 4
 
 
 def test_generating_is_taking_the_likeliest_again_and_again(model: t5.T5) -> None:
@@ -206,7 +206,8 @@ def test_programs_are_as_many_as_shapes_in_use(model: t5.T5) -> None:
         judge.log_probs(pairs(8, prompt, candidates), [7, 8])
         judge.log_likelihoods(pairs(8, prompt, candidates), labels)
         of_labels = [shape for shape in judge.usage.shapes if shape[0] == "label"]
-        assert 0 < judge.programs <= len(judge.usage.shapes) + len(of_labels)  # a label has its decoder and its words
+        # A label has its decoder and its places, and all of them the words.
+        assert 0 < judge.programs <= len(judge.usage.shapes) + len(of_labels) + 1
     before = judge.programs
     for prompt, candidates in ((19, [6, 8]), (41, [9, 16])):  # the same buckets
         judge.log_probs(pairs(9, prompt, candidates), [7, 8])
@@ -222,9 +223,12 @@ def test_usage_counts_what_is_encoded(shared: T5Kernel) -> None:
     assert shared.usage.padded - padded == 4 * 64 + 2 * 64
 
 
-def label(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, *chosen: jax.Array) -> jax.Array:
-    """The three programs of a label's likelihood, one after the other."""
-    return t5_kernel._words(model, model.decode(answers, model.encode(tokens, lengths), lengths), *chosen)
+def label(
+    model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, places: jax.Array, targets: jax.Array
+) -> jax.Array:
+    """The programs of a label's likelihood, one after the other."""
+    hidden = model.decode(answers, model.encode(tokens, lengths), lengths)
+    return t5_kernel._words(model, programs.at_places(hidden, places), targets)
 
 
 # Each with the shapes of its arrays, all of them int32.

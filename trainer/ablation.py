@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flame_rank.judges.pool import EVIDENCE, READING, Evidence, Kind
+from flame_rank.judges.pool import EVIDENCE, READING, Evidence, Kind, Weights
 from strategies.base import FloatArray
 from trainer.combine import Judged, learn, right_share
 from trainer.consensus import consensus
@@ -50,6 +50,36 @@ def left_out(
     return found
 
 
+def of_weights(
+    judged: Sequence[Judged], seen: Sequence[Evidence], weights: Mapping[Kind, Weights]
+) -> dict[str, tuple[float, float, float]]:
+    """The rows of `table` for problems that nothing was learned from: with the learned weights of the evidence that a
+    row has, and with weight 1 where that is a single kind."""
+    found = {}
+    for row, using in ROWS.items():
+        shares = []
+        for one, evidence in zip(judged, seen, strict=True):
+            learned = weights[evidence.kind]
+            some = {name: learned.get(name, 0.0) if len(using) > 1 else 1.0 for name in using}
+            shares.append(right_share(one, evidence.quality(some)))
+        found[row] = interval(np.array(shares))
+    found["longest"] = interval(np.array([right_share(one, _lengths(one)) for one in judged]))
+    return found
+
+
+def _lengths(one: Judged) -> FloatArray:
+    return np.array([float(len(text)) for text in one.problem.texts])
+
+
+def gain(judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str]) -> float:
+    """By how much all evidence is better than what takes no model, at least: the lower end of the paired interval."""
+    everything, outside = (
+        np.array([right_share(one, q) for one, q in zip(judged, left_out(judged, seen, sources, using), strict=True)])
+        for using in (ROWS["all"], ROWS["agreement"])
+    )
+    return interval(everything - outside)[1]
+
+
 def table(
     judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str], kind: Kind
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -65,7 +95,7 @@ def table(
         )
         for row, using in ROWS.items()
     }
-    shares["longest"] = np.array([right_share(one, np.array([float(len(t)) for t in one.problem.texts])) for one in judged])
+    shares["longest"] = np.array([right_share(one, _lengths(one)) for one in judged])
     shares["mean"] = np.array([0.5 if one.right is None else float(one.right.mean()) for one in judged])
     if kind == "programs":
         shares["consensus"] = np.array([right_share(one, consensus(one.problem.texts)) for one in judged])

@@ -23,6 +23,7 @@ from flame_rank.judges.pool import (
     Settings,
     needed,
 )
+from flame_rank.judges.likelihood import Part
 from flame_rank.judges.refusals import is_refusal
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -31,6 +32,7 @@ from trainer.combine import Judged, calibration, draw, group, learn, right_ones,
 from trainer.comparisons import SOURCES, Comparison, read
 from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
 from trainer.damage import damages
+from trainer.human_pairs import BENCHMARKS, here, pairs
 from trainer.pools import read_pools
 from trainer.tasks import TASKS
 
@@ -45,6 +47,7 @@ REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be gi
 BATCH = 16  # problems that are read together, and kept
 
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
+MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
 KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
@@ -68,7 +71,8 @@ def build(
     _same_run(out / "recipe.json", {"model": reader.name, "seed": seed})
     problems = _problems(data, seed, say)
     everything = {name: needed({name: 1.0 for name in EVIDENCE}) for name in ("texts", "answers")}
-    judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading={}, alone={}), reader)
+    nothing: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
+    judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
     judged: list[Judged] = []
     seen: list[Evidence] = []
     sources: list[str] = []
@@ -88,12 +92,26 @@ def build(
             raise UserError(f"{kind}: {len(of)} problems, {ablation.FOLDS} are needed; --data holds too little")
         figures[kind] = ablation.table(*some, kind)
         _say_table(kind, figures[kind], say)
-        for weights, using in ((reading, tuple(EVIDENCE)), (alone, _OUTSIDE)):
+        # In pools of programs agreement says most and costs nothing: there reading has to earn its minutes.
+        useful = tuple(EVIDENCE) if kind != "programs" or ablation.gain(*some) > 0 else _OUTSIDE
+        for weights, using in ((reading, useful), (alone, _OUTSIDE)):
             learned = learn(*some, using=using, start=weights.get("texts") if kind == "answers" else None)
             factor = calibration(some[0], ablation.left_out(*some, using), some[2])
             weights[kind] = scaled(learned, factor)
     settings = Settings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+    (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+    final = PoolJudge(settings, reader)
+    for name in here(data):
+        some = [
+            Judged(problem=problem, pairs=np.array([[0, 1]], np.int64))
+            for problem in pairs(BENCHMARKS[name], data)
+            if name in MEASURED
+        ]
+        if some:
+            found = _read(final, some, None, out / "evidence" / f"{name}.jsonl", lambda done, name=name: say(f"{name}: {done}"))
+            figures[name] = ablation.of_weights(some, found, final.weights)
+            _say_table("people", {name: figures[name]}, say)
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     say("\n".join(f"{kind}: {reading[kind]}" for kind in KINDS) + f"\nwrote {out}")
 
@@ -194,7 +212,7 @@ class _Line(msgspec.Struct):
 
 
 def _read(
-    judge: PoolJudge, judged: Sequence[Judged], parts: frozenset[str], path: Path, say: Callable[[str], None]
+    judge: PoolJudge, judged: Sequence[Judged], parts: frozenset[Part] | None, path: Path, say: Callable[[str], None]
 ) -> list[Evidence]:
     """What the judge sees in problems; kept line by line, and read again from there."""
     path.parent.mkdir(exist_ok=True)
@@ -210,7 +228,7 @@ def _read(
                 kind=seen.kind,
                 truncated=seen.truncated,
             )
-            for seen in judge.evidence(some, parts=parts)  # type: ignore[arg-type]
+            for seen in judge.evidence(some, parts=parts)
         ]
         with path.open("ab") as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in fresh))

@@ -94,7 +94,7 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 
 def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
     """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
-    from flame_rank.judges import directory, found_model
+    from flame_rank.judges import found_model
     from flame_rank.judges.pool import PoolJudge, read_settings
 
     settings = read_settings(folder)
@@ -111,6 +111,8 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
             err=True,
         )
         return PoolJudge(settings, None)
+    from flame_rank.judges import directory
+
     return PoolJudge(settings, directory.load_reader(path, **{"max_length": settings.max_length, **options}))
 
 

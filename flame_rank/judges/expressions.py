@@ -1,5 +1,5 @@
 """Arithmetic as people write it, calculated: signs, LaTeX and English words as tokens, and what an expression is worth
-in each way in which it can be read. For arithmetic.py, which finds the expressions of a text."""
+in each way in which it can be read. For equations.py and arithmetic.py, which find the expressions of a text."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 

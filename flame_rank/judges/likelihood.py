@@ -157,7 +157,8 @@ class _Work:
     def likelihoods(self, scores: Sequence[FloatArray]) -> Likelihoods:
         asked, nothing, *rest = scores
         forward, alone, reverse = rest[::3], rest[1::3], rest[2::3]
-        difference = [f - a if len(f) == len(a) else np.zeros(1) for f, a in zip(forward, alone, strict=True)]
+        gains = {"forward", "alone"} <= set(self.parts)
+        difference = [f - a if gains else np.zeros(1) for f, a in zip(forward, alone, strict=True)]
         return Likelihoods(
             forward=np.array([row.mean() for row in forward]),
             gain=np.array([row.mean() for row in difference]),
@@ -177,7 +178,7 @@ class LikelihoodJudge:
     pointwise = True
 
     def __init__(self, reader: Reader):
-        self.kernel, self._reader = reader.kernel, reader
+        self._reader = reader
         self.name = f"likelihood:{reader.name}"
         self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
 

@@ -18,6 +18,7 @@ from flame_rank.judges.answers import votes
 from flame_rank.judges.arithmetic import contradicts, slips
 from flame_rank.judges.base import Notes
 from flame_rank.judges.endings import unfinished
+from flame_rank.judges.equations import OTHERWISE
 from flame_rank.judges.forms import LONGEST, read
 from flame_rank.judges.likelihood import Likelihoods, Part, Reader
 from flame_rank.judges.refusals import is_refusal
@@ -192,12 +193,14 @@ def needed(weights: Weights) -> frozenset[Part]:
 def outside(problem: Problem) -> Evidence:
     """The evidence that takes no model."""
     distinct = list(dict.fromkeys(problem.texts))
+    # A prompt with false equations of its own, or in another base, has rules of its own.
+    calculated = not slips(problem.prompt) and not OTHERWISE.search(problem.prompt)
     forms = {text: read(problem.prompt, text) for text in distinct}
     sound = {
         text: form.valid
         and not faults(problem.prompt, text)
         and not contradicts(problem.prompt, text)
-        and (form.code or not slips(text))
+        and (form.code or not calculated or not slips(text))
         for text, form in forms.items()
     }
     pool = [forms[text] for text in problem.texts]

@@ -284,10 +284,16 @@ class Decoder(nnx.Module):
             scale = self.config.embedding_scale
             return x if scale == 1 else x * jnp.asarray(scale, x.dtype)
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        """hidden [..., D] -> [..., V] float32."""
+    @property
+    def head(self) -> jax.Array:
+        """The output embeddings [V, D]."""
         tied = self.config.tie_word_embeddings
-        weight = self.model.embed_tokens.weight[...] if tied else self.lm_head.weight[...]
+        weight: jax.Array = self.model.embed_tokens.weight[...] if tied else self.lm_head.weight[...]
+        return weight
+
+    def logits(self, hidden: jax.Array, head: jax.Array | None = None) -> jax.Array:
+        """hidden [..., D] -> [..., V] float32; with some rows of the head, of these words only."""
+        weight = self.head if head is None else head
         logits = jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
         cap = self.config.logit_cap
         return cap * jnp.tanh(logits / cap) if cap else logits

@@ -176,15 +176,8 @@ class Kernel:
             last = np.zeros(rows, np.int32)
             last[: len(taken)] = [whole[i][-1] for i in taken]
             self.usage.shapes.add(("generate", S, limit, rows))
-            out = np.asarray(
-                self._programs.generate(
-                    self._allocated(),
-                    *sharding.rows(self.mesh, last, *_places(known, rows)),
-                    stops,
-                    S=S,
-                    limit=limit,
-                )
-            )
+            token, start, before = sharding.rows(self.mesh, last, *_places(known, rows))
+            out = np.asarray(self._programs.generate(self._allocated(), token, start, before, stops, S=S, limit=limit))
             for i, row in zip(taken, out, strict=False):
                 ends = np.flatnonzero(np.isin(row, stops))
                 written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
@@ -284,20 +277,19 @@ class Kernel:
             S = buckets.length(max(node.length for node in parents))
             lengths = np.array([len(leaf.ids) for leaf in chosen], np.int32)
             tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
-            arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows))
+            read, start, before = sharding.rows(self.mesh, tokens, *_places(parents, rows))
             self._count("label" if label else "score", S, T, rows, tokens=int(lengths.sum()))
             if label:
                 places = np.concatenate([b * T + np.arange(length, dtype=np.int32) for b, length in enumerate(lengths)])
                 targets = np.concatenate([np.array(leaf.targets, np.int32) for leaf in chosen])
-                flat = self._programs.likelihood(self._allocated(), *arrays, places, targets, S=S)
+                flat = self._programs.likelihood(self._allocated(), read, start, before, places, targets, S=S)
                 scores = np.split(flat.astype(np.float64), np.cumsum(lengths)[:-1])
             else:
                 last = np.zeros((rows, 1), np.int32)
                 last[: len(chosen), 0] = lengths - 1
                 targets = np.array(chosen[0].targets, np.int32)  # the same for all
-                of_rows = self._programs.score(
-                    self._allocated(), *arrays, *sharding.rows(self.mesh, last), targets, S=S
-                )
+                (at,) = sharding.rows(self.mesh, last)
+                of_rows = self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
                 scores = list(np.asarray(of_rows, np.float64)[: len(chosen)])
             for i, row in zip(taken, scores, strict=True):
                 found[members[i]] = row

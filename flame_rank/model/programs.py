@@ -6,7 +6,6 @@ compiles in the time of one, and its weights are passed to it, not copied. A row
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -18,7 +17,8 @@ from flax import nnx
 from flame_rank.model.decoder import Attend, Decoder, KeyValue, Layer, View, views
 
 Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
-CHUNK = 256  # places whose words are scored at once: 256 of 49,152 words are 50 MB
+CHUNK = 512  # places whose words are scored at once
+WORDS = 4096  # of the vocabulary that one CPU scores at once
 
 
 def begin(decoder: Decoder, tokens: jax.Array, before: jax.Array, *, S: int) -> tuple[jax.Array, tuple[View, ...]]:
@@ -96,16 +96,54 @@ def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
         return logits[:, targets] - jax.nn.logsumexp(logits, -1, keepdims=True)
 
 
-def words(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
+def words(decoder: Decoder, x: jax.Array, targets: jax.Array, *, how: Attend) -> jax.Array:
     """Log-probabilities [P] float32 of the next tokens `targets` [P], from the last layer's output [P, D]."""
     with jax.named_scope("words"):
-        logits = decoder.logits(decoder.model.norm(x))  # [P, V]
+        x = decoder.model.norm(x)
+        if how == "rows":  # one CPU
+            wanted = jax.vmap(decoder.logits)(x, decoder.head[targets][:, None])[:, 0]
+            return wanted - _log_total(decoder, x)
+        logits = decoder.logits(x)  # [P, V]
         return jnp.take_along_axis(logits, targets[:, None], -1)[:, 0] - jax.nn.logsumexp(logits, -1)
 
 
-def _at(x: jax.Array, places: jax.Array) -> jax.Array:
-    """x [B, T, D] at places [P], counted through all rows: a program of its own, so that `words` is one for all shapes."""
+def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
+    """The log of the sum of exp of all logits [P] of x [P, D], some words at a time: all of them together leave the
+    processor's cache, and reading them again takes as long as the product."""
+    head = decoder.head
+    size = min(WORDS, head.shape[0])
+
+    def block(i: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        most, total = state
+        start = jnp.minimum(i * size, head.shape[0] - size)  # the last block begins earlier, to end with the last word
+        logits = decoder.logits(x, jax.lax.dynamic_slice_in_dim(head, start, size))  # [P, size]
+        logits = jnp.where(start + jnp.arange(size) >= i * size, logits, -jnp.inf)
+        higher = jnp.maximum(most, logits.max(-1))
+        return higher, total * jnp.exp(most - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
+
+    start = jnp.full(x.shape[0], -jnp.inf, jnp.float32), jnp.zeros(x.shape[0], jnp.float32)
+    most, total = jax.lax.fori_loop(0, -(-head.shape[0] // size), block, start)
+    return most + jnp.log(total)
+
+
+def at_places(x: jax.Array, places: jax.Array) -> jax.Array:
+    """x [B, T, D] at places [P], counted through all rows: a program of its own, so that `words` is one for all."""
     return x.reshape(-1, x.shape[-1])[places]
+
+
+def in_chunks(
+    score: Callable[[npt.NDArray[np.int32], npt.NDArray[np.int32]], jax.Array],
+    places: npt.NDArray[np.int32],
+    targets: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float32]:
+    """What `score` says of places and their targets [P] -> [P], CHUNK of them at a time, so that it has one shape."""
+    found = []
+    for at in range(0, len(places), CHUNK):
+        some, wanted = np.zeros(CHUNK, np.int32), np.zeros(CHUNK, np.int32)
+        count = len(places[at : at + CHUNK])
+        some[:count], wanted[:count] = places[at : at + CHUNK], targets[at : at + CHUNK]
+        found.append((score(some, wanted), count))
+    return np.concatenate([np.asarray(scores)[:count] for scores, count in found])
 
 
 class Programs:
@@ -142,8 +180,8 @@ class Programs:
         )
         self._read = jax.jit(lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S")
         self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))
-        self._at = jax.jit(_at)
-        self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays))
+        self._at = jax.jit(lambda x, places: at_places(x, places))
+        self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays, how=how))
         self._generate = jax.jit(
             lambda params, *arrays, S, limit: generate(whole(params), *arrays, S=S, limit=limit, how=how),
             static_argnames=("S", "limit"),
@@ -152,7 +190,16 @@ class Programs:
     @property
     def count(self) -> int:
         """Number of programs compiled so far."""
-        every = (self._begin, self._write, self._close, self._read, self._verdicts, self._at, self._words, self._generate)
+        every = (
+            self._begin,
+            self._write,
+            self._close,
+            self._read,
+            self._verdicts,
+            self._at,
+            self._words,
+            self._generate,
+        )
         return sum(cast(Any, f)._cache_size() for f in every)
 
     def extend(
@@ -180,7 +227,9 @@ class Programs:
         S: int,
     ) -> jax.Array:
         """Log-probabilities [B, C] float32 of the next tokens `targets` [C] behind the places `last` [B, 1]."""
-        return self._verdicts(self.params, self._output(cache, tokens, start, before, last, S=S), targets)
+        x = self._output(cache, tokens, start, before, last, S=S)
+        scores: jax.Array = self._verdicts(self.params, x, targets)
+        return scores
 
     def likelihood(
         self,
@@ -196,7 +245,7 @@ class Programs:
         """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at `places` [P] of `tokens`,
         counted through all rows."""
         x = self._output(cache, tokens, start, before, None, S=S)
-        return in_chunks(partial(self._words, self.params, x), places, targets)
+        return in_chunks(lambda some, wanted: self._words(self.params, self._at(x, some), wanted), places, targets)
 
     def _output(
         self,
@@ -209,6 +258,7 @@ class Programs:
         S: int,
     ) -> jax.Array:
         """The last layer's output, at `places` [B, R] or at all tokens."""
+        x: jax.Array
         x, seen = self._begin(self.params, tokens, before, S=S)
         last = len(self._layers) - 1
         for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
@@ -219,7 +269,8 @@ class Programs:
         self, cache: Cache, last: jax.Array, start: jax.Array, before: jax.Array, stops: Any, *, S: int, limit: int
     ) -> jax.Array:
         """Continues texts greedily; arguments as in the function `generate`."""
-        return self._generate(self.params, cache, last, start, before, stops, S=S, limit=limit)
+        written: jax.Array = self._generate(self.params, cache, last, start, before, stops, S=S, limit=limit)
+        return written
 
 
 def _window(cache: jax.Array, start: jax.Array, S: int) -> KeyValue | None:

@@ -1,7 +1,6 @@
 """What T5 says after texts in pieces. Its encoder reads both ways, so nothing is shared: each path is encoded whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, cast
 
 import jax
@@ -12,7 +11,7 @@ from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding, t5
 from flame_rank.model.kernel import Ids, Int32Array, Path, Usage
-from flame_rank.model.programs import in_chunks
+from flame_rank.model.programs import at_places, in_chunks
 from strategies.base import FloatArray
 
 
@@ -53,6 +52,7 @@ class T5Kernel:
         self._next = jax.jit(lambda params, *arrays: _next(nnx.merge(graph, params), *arrays))
         self._encode = jax.jit(lambda params, *arrays: nnx.merge(graph, params).encode(*arrays))
         self._decode = jax.jit(lambda params, *arrays: nnx.merge(graph, params).decode(*arrays))
+        self._at = jax.jit(lambda x, places: at_places(x, places))
         self._words = jax.jit(lambda params, *arrays: _words(nnx.merge(graph, params), *arrays))
         self._generate = jax.jit(
             lambda params, tokens, lengths, *, eos, limit: t5.generate(
@@ -65,7 +65,7 @@ class T5Kernel:
     @property
     def programs(self) -> int:
         """Number of programs compiled so far."""
-        every = (self._next, self._encode, self._decode, self._words, self._generate)
+        every = (self._next, self._encode, self._decode, self._at, self._words, self._generate)
         return sum(cast(Any, f)._cache_size() for f in every)
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
@@ -156,7 +156,11 @@ class T5Kernel:
         texts = jnp.take(encoded, rows, axis=0, mode="clip")  # [R, S, D]
         hidden = self._decode(self._params, read, texts, of_texts)  # [R, T, D]
         targets = np.concatenate([np.array(label, np.int32) for label in labels])
-        scores = in_chunks(partial(self._words, self._params, hidden), np.concatenate(places), targets)
+        scores = in_chunks(
+            lambda some, wanted: self._words(self._params, self._at(hidden, some), wanted),
+            np.concatenate(places),
+            targets,
+        )
         return np.split(scores.astype(np.float64), np.cumsum([len(label) for label in labels])[:-1])
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
@@ -225,9 +229,8 @@ def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Arra
     return jnp.take_along_axis(logits, targets, 1) - jax.nn.logsumexp(logits, 1, keepdims=True)
 
 
-def _words(model: t5.T5, hidden: jax.Array, places: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [P] float32 of the next tokens `targets` [P] at `places` [P] of the decoder's output [R, T, D],
-    counted through all rows."""
+def _words(model: t5.T5, hidden: jax.Array, targets: jax.Array) -> jax.Array:
+    """Log-probabilities [P] float32 of the next tokens `targets` [P], from the decoder's output [P, D]."""
     with jax.named_scope("words"):
-        logits = model.logits(hidden.reshape(-1, hidden.shape[-1])[places])  # [P, V]
+        logits = model.logits(hidden)  # [P, V]
         return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0] - jax.nn.logsumexp(logits, 1)

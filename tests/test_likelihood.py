@@ -1,0 +1,305 @@
+"""What a model finds likely in candidates, against the plain computation of each text; and the judge by likelihood."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import VARIANTS, write_checkpoint
+from click.testing import CliRunner
+from tokenizers_tiny import write_byte_bpe, write_sentencepiece
+
+import flame_rank
+from flame_rank import Problem, UserError
+from flame_rank.cli import cli
+from flame_rank.judges.base import Judge
+from flame_rank.judges.directory import load_reader
+from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Reader
+from flame_rank.model.text import TextTokenizer
+from flame_rank.model.text import load as load_tokenizer
+from strategies.base import FloatArray
+
+T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 1, "num_heads": 2, "eos_token_id": 1}
+QUESTION = Problem(
+    prompt="What is the sum?", candidates=["It is 5.", "Four, I think: 2 and 2.", REFUSAL, "It is 5.", "", "A"]
+)
+DOCSTRING = "Adds two numbers,\n    the second to the first.\n    "
+CODE = Problem(
+    prompt=f'def add(first, second):\n    """{DOCSTRING}"""\n',
+    candidates=["    return first + second\n", "    for item in first:\n        print(item)\n", "return first"],
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[str, Path]:
+    """A chat model, one without a template that begins texts with a token of its own, and T5."""
+    plain, t5 = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("t5")
+    size = write_byte_bpe(plain, bos=True)
+    write_checkpoint(plain, {**VARIANTS["llama2"], "vocab_size": size, "num_hidden_layers": 1})
+    write_checkpoint(t5, {**T5, "vocab_size": write_sentencepiece(t5, "t5")})
+    return {"chat": tiny_model, "plain": plain, "t5": t5}
+
+
+@pytest.fixture(scope="module", params=["chat", "plain", "t5"])
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def readers(folders: dict[str, Path]) -> dict[str, Reader]:
+    return {name: load_reader(folder, max_length=256) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def reader(form: str, readers: dict[str, Reader]) -> Reader:
+    return readers[form]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(form: str, folders: dict[str, Path]) -> TextTokenizer:
+    return load_tokenizer(folders[form])
+
+
+class Plain:
+    """The plain computation: every text whole and by itself, put together from text, not from pieces."""
+
+    def __init__(self, form: str, reader: Reader, tokenizer: TextTokenizer):
+        self.form, self.kernel, self.tokenizer = form, reader.kernel, tokenizer
+
+    def ids(self, text: str, special: bool = False) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode([text], special=special)[0])
+
+    def before(self, message: str) -> tuple[int, ...]:
+        """Up to where the answer to a message is due."""
+        if self.form == "chat":
+            header = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+            return self.ids(f"<|im_start|>user\n{message}<|im_end|>\n{header}", special=True)
+        if self.form == "t5":
+            return (*self.ids(message), *self.tokenizer.eos)
+        assert self.tokenizer.bos is not None
+        return (self.tokenizer.bos, *self.ids(message), *self.ids("\n\n"))
+
+    def text(self, text: str) -> tuple[int, ...]:
+        return (*([] if self.tokenizer.bos is None else [self.tokenizer.bos]), *self.ids(text))
+
+    @property
+    def end(self) -> int:
+        (end,) = self.tokenizer.eos
+        return end
+
+    def each(self, before: tuple[int, ...], text: str, *, end: bool = True) -> FloatArray:
+        """The log-probability of each token of an answer and of its end: by how much each makes it less likely."""
+        label = (*self.ids(text), *([self.end] if end else []))
+        sums = self.kernel.log_likelihoods([(before,)], [label[: k + 1] for k in range(len(label))])[0]
+        return np.diff(sums, prepend=0.0)
+
+
+@pytest.fixture(scope="module")
+def plain(form: str, reader: Reader, tokenizer: TextTokenizer) -> Plain:
+    return Plain(form, reader, tokenizer)
+
+
+def all_of(problem: Problem) -> list[tuple[Problem, Sequence[int]]]:
+    return [(problem, range(len(problem)))]
+
+
+def test_a_candidate_behind_its_prompt(reader: Reader, plain: Plain) -> None:
+    [found] = reader.read(all_of(QUESTION))
+    asked, nothing = plain.before(QUESTION.prompt), plain.before(NOTHING)
+    for i, text in enumerate(QUESTION.texts):
+        behind, alone = plain.each(asked, text), plain.each(nothing, text)
+        assert len(behind) == len(plain.ids(text)) + 1
+        # As one label, and token by token.
+        label = (*plain.ids(text), plain.end)
+        assert found.forward[i] == pytest.approx(
+            reader.kernel.log_likelihoods([(asked,)], [label])[0, 0] / len(label), abs=1e-4
+        )
+        assert found.forward[i] == pytest.approx(behind.mean(), abs=1e-4)
+        assert found.ending[i] == pytest.approx(behind[-1], abs=1e-4)
+        assert found.gain[i] == pytest.approx((behind - alone).mean(), abs=1e-4)
+        assert found.total[i] == pytest.approx((behind - alone).sum(), abs=1e-3)
+        assert found.reverse[i] == pytest.approx(plain.each(plain.before(text), QUESTION.prompt).mean(), abs=1e-4)
+    refusal = plain.each(asked, REFUSAL, end=False).sum() - plain.each(nothing, REFUSAL, end=False).sum()
+    assert found.refusal == pytest.approx(refusal, abs=1e-3)
+    assert found.cut == 0 and found.forward[0] == found.forward[3]
+    for name in ("forward", "gain", "total", "ending", "reverse"):
+        assert np.ptp(getattr(found, name)) > 0.01, name
+    assert abs(found.refusal) > 0.01
+
+
+def test_the_rest_of_a_program_stands_right_behind_its_beginning(reader: Reader, plain: Plain) -> None:
+    [found] = reader.read(all_of(CODE))
+    for i, text in enumerate(CODE.texts):
+        continues = text.startswith(" ")
+        before = plain.text(CODE.prompt) if continues else plain.before(CODE.prompt)
+        behind, alone = plain.each(before, text), plain.each(plain.before(NOTHING), text)
+        assert found.forward[i] == pytest.approx(behind.mean(), abs=1e-4)
+        assert found.gain[i] == pytest.approx((behind - alone).mean(), abs=1e-4)
+        wanted = DOCSTRING if continues else CODE.prompt  # what the program does, not how it begins
+        assert found.reverse[i] == pytest.approx(plain.each(plain.before(text), wanted).mean(), abs=1e-4)
+
+
+def test_only_what_is_asked_for_is_read(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    [whole] = reader.read(all_of(QUESTION))
+    [some] = reader.read([(QUESTION, [4, 1])])
+    np.testing.assert_allclose(some.forward, whole.forward[[4, 1]], atol=1e-5)
+    of: dict[str, tuple[str, ...]] = {
+        "forward": ("forward", "ending"),
+        "alone": (),
+        "reverse": ("reverse",),
+        "refusal": ("refusal",),
+    }
+    assert of.keys() == PARTS
+    labels: list[int] = []
+    ask = reader.kernel.token_log_probs
+    monkeypatch.setattr(
+        reader.kernel, "token_log_probs", lambda paths, asked: labels.append(len(asked)) or ask(paths, asked)
+    )
+    for part, names in of.items():
+        [found] = reader.read(all_of(QUESTION), (part,))  # type: ignore[arg-type]
+        for name in ("forward", "gain", "total", "ending", "reverse", "refusal"):
+            expected = getattr(whole, name) if name in names else np.zeros_like(getattr(whole, name))
+            np.testing.assert_allclose(getattr(found, name), expected, atol=1e-4)
+    assert labels == [5, 5, 5, 2]  # of equal texts one
+    [found] = reader.read(all_of(QUESTION), ("forward", "alone"))
+    np.testing.assert_allclose(found.gain, whole.gain, atol=1e-4)
+
+
+def test_nothing_is_read_of_no_candidate(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(reader.kernel, "token_log_probs", lambda paths, labels: asked.extend(labels) or [])
+    [found] = reader.read([(QUESTION, [])])
+    assert found.forward.shape == (0,) and found.refusal == 0 and asked == [] and reader.read([]) == []
+
+
+def test_other_problems_in_the_batch_do_not_matter(reader: Reader) -> None:
+    alone = [reader.read(all_of(problem))[0] for problem in (QUESTION, CODE)]
+    both = reader.read([*all_of(CODE), *all_of(QUESTION)])
+    for one, other in zip(alone, reversed(both), strict=True):
+        np.testing.assert_allclose(one.forward, other.forward, atol=1e-5)
+        np.testing.assert_allclose(one.reverse, other.reverse, atol=1e-5)
+
+
+def test_what_is_long_is_cut_and_counted(reader: Reader, plain: Plain) -> None:
+    words = [f"first {k} second" for k in range(99)]
+    long, longer = " and ".join(words[:50]), " and ".join(words * 300)
+    problem = Problem(prompt="Which response is better?", candidates=[long, "A", longer])
+    [found] = reader.read(all_of(problem))
+    assert found.cut == 2 and np.isfinite(found.forward).all()
+    frame = len(reader.message(())) + 1
+    assert reader.room == (256 - frame) // 2 and 2 * reader.room + frame in (255, 256)
+    ids = plain.ids(long)
+    kept = (*ids[: reader.room - reader.room // 2], *ids[len(ids) - reader.room // 2 :])
+    assert len(kept) == reader.room < len(ids)
+    label = (*kept, plain.end)
+    before = plain.before(problem.prompt)
+    assert found.forward[0] == pytest.approx(
+        reader.kernel.log_likelihoods([(before,)], [label])[0, 0] / len(label), abs=1e-4
+    )
+    # What lies far beyond is not even tokenised; what begins and ends alike reads alike.
+    alike = Problem(prompt=problem.prompt, candidates=[longer, longer[:6000] + "?" * 10_000_000 + longer[-6000:]])
+    [found] = reader.read(all_of(alike))
+    assert found.forward[0] == pytest.approx(found.forward[1], abs=1e-6) and found.cut == 2
+
+
+def test_a_prompt_that_is_cut_is_cut_for_all(reader: Reader) -> None:
+    problem = Problem(prompt="Which response is better? " * 200, candidates=["A", "B"])
+    [found] = reader.read(all_of(problem))
+    assert found.cut == 2 and np.isfinite([found.forward, found.reverse]).all()
+
+
+def test_what_looks_like_the_end_of_a_turn_is_text(readers: dict[str, Reader]) -> None:
+    reader = readers["chat"]
+    ids = reader.ids(["A<|im_end|>\n<|im_start|>assistant\nB"])[0][0]
+    assert not set(reader.end) & set(ids)
+
+
+def test_a_length_without_room(folders: dict[str, Path], form: str) -> None:
+    with pytest.raises(UserError, match="max_length 12 leaves no room to read candidates; raise it") as caught:
+        load_reader(folders[form], max_length=12)
+    assert str(folders[form]) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_another_reading_has_another_name(folders: dict[str, Path], readers: dict[str, Reader]) -> None:
+    names = {reader.name for reader in readers.values()}
+    names |= {load_reader(folders["chat"], **options).name for options in ({"max_length": 128}, {"template": "plain"})}  # type: ignore[arg-type]
+    names.add(load_reader(folders["chat"], max_length=256, dtype="bfloat16").name)
+    assert len(names) == 6
+    assert load_reader(folders["chat"], max_length=256).name == readers["chat"].name
+
+
+# ---- The judge ----
+
+
+@pytest.fixture(scope="module")
+def judge(folders: dict[str, Path], form: str) -> Judge:
+    return flame_rank.load_judge(folders[form], ask="likelihood", max_length=256)
+
+
+def test_the_judge_answers_by_likelihood_and_gain(judge: Judge, reader: Reader) -> None:
+    assert isinstance(judge, LikelihoodJudge) and isinstance(judge, Judge)
+    assert judge.pointwise and not judge.pool_aware and judge.name == f"likelihood:{reader.name}"
+    pairs = np.array([(i, j) for i in range(6) for j in range(6) if i != j])
+    [log_odds] = judge.judge([(QUESTION, pairs)])
+    [found] = reader.read(all_of(QUESTION))
+    quality = found.forward + found.gain
+    np.testing.assert_allclose(log_odds, quality[pairs[:, 0]] - quality[pairs[:, 1]], atol=1e-4)
+    assert judge.notes(QUESTION).truncated == 0
+
+
+def test_the_judge_reads_a_problem_once(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(judge, LikelihoodJudge)
+    problem = Problem(prompt="first " * 300, candidates=["A", "B", "A and B"])
+    assert judge.notes(problem).truncated == 0  # not yet read
+    first = judge.judge([(problem, np.array([[0, 1]])), (QUESTION, np.array([[1, 2]]))])
+    assert judge.notes(problem).truncated == 3
+
+    def refuse(*_: object) -> list[Likelihoods]:
+        raise AssertionError("it reads a text again")
+
+    monkeypatch.setattr(judge.kernel, "token_log_probs", lambda paths, labels: refuse() if labels else [])
+    again, other = judge.judge([(problem, np.array([[0, 1]])), (problem, np.array([[2, 1], [1, 2]]))])
+    assert again == first[0] and other[0] == -other[1] != 0
+    assert judge.judge([]) == []
+
+
+@pytest.mark.parametrize("option", ["criteria", "on_long"])
+def test_options_that_do_not_fit(option: str, folders: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=f"^--ask likelihood takes no {option}: nothing is asked in words"):
+        flame_rank.load_judge(folders["chat"], ask="likelihood", **{option: "skip"})
+
+
+def rerank(tmp_path: Path, *arguments: object) -> tuple[dict[str, Any], str]:
+    (tmp_path / "in.jsonl").write_text(json.dumps({"prompt": QUESTION.prompt, "candidates": QUESTION.texts}) + "\n")
+    done = CliRunner().invoke(cli, ["rerank", str(tmp_path / "in.jsonl"), *map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0
+    return json.loads(done.stdout), done.stderr
+
+
+def test_the_command(folders: dict[str, Path], readers: dict[str, Reader], tmp_path: Path) -> None:
+    asked = ("--judge", folders["chat"], "--ask", "likelihood", "--max-length", 256)
+    record, err = rerank(tmp_path, *asked)
+    [found] = readers["chat"].read(all_of(QUESTION))
+    quality = found.forward + found.gain
+    ranking = record["ranking"]
+    assert (np.diff(quality[ranking]) <= 1e-5).all() and ranking[0] == record["best"]
+    assert record["judge"] == f"likelihood:{readers['chat'].name}" and record["strategy"] == "pointwise"
+    assert record["comparisons"] == 4  # of five different texts
+    assert err.startswith("1 problems, 6 candidates, 4 comparisons")
+    with pytest.raises(UserError, match="--ask likelihood takes no criteria or on_long"):
+        rerank(tmp_path, *asked, "--criteria", "Be kind.", "--on-long", "skip")
+    with pytest.raises(UserError, match="--judge functions:shorter takes no ask"):
+        rerank(tmp_path, "--judge", "functions:shorter", "--ask", "likelihood")
+
+
+def test_a_chat_model_may_be_read_without_its_template(folders: dict[str, Path], form: str) -> None:
+    if form == "chat":
+        plain = load_reader(folders[form], template="plain")
+        assert plain.message((5, 6))[:2] == (5, 6)  # and "\n\n" behind it
+    else:
+        with pytest.raises(UserError, match="it has no chat template"):
+            load_reader(folders[form], template="chat")
