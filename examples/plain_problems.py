@@ -34,7 +34,9 @@ def main(file: Path, judge: str, criteria: str | None, show: bool, **options: ob
         right[one["kind"]].append(ranking.order[0] in one["right"])
         if show and not right[one["kind"]][-1]:
             picks = (one["candidates"][ranking.order[0]], one["candidates"][one["right"][0]])
-            click.echo(f"{one['kind']}: {one['prompt'][-200:]!r}\n  picked {picks[0][:200]!r}\n  right  {picks[1][:200]!r}")
+            click.echo(
+                f"{one['kind']}: {one['prompt'][-200:]!r}\n  picked {picks[0][:200]!r}\n  right  {picks[1][:200]!r}"
+            )
     for kind, picks in sorted(right.items()):
         click.echo(f"{kind:<28}{sum(picks):>4} of {len(picks)}")
     n = len(records)

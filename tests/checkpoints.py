@@ -199,13 +199,16 @@ def tensors(config: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     return by_name(_filled(config)[1])
 
 
+def model(config: dict[str, Any]) -> Any:
+    """The model of a config.json, which may also be that of a T5."""
+    return nnx.merge(*_filled(config))
+
+
 def decoder(config: dict[str, Any], vocab_size: int | None = None) -> Decoder:
     """The model of a config.json, with another vocabulary if one is given."""
-    if vocab_size:
-        config = {**config, "vocab_size": vocab_size}
-    model = nnx.merge(*_filled(config))
-    assert isinstance(model, Decoder)
-    return model
+    made = model({**config, "vocab_size": vocab_size} if vocab_size else config)
+    assert isinstance(made, Decoder)
+    return made
 
 
 def write_checkpoint(folder: Path, config: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """A directory as `flame-train default` writes it, for the model above. Tests that change a file copy it first."""
     folder = tmp_path_factory.mktemp("judge")
-    shape = {"overlap": 2.0, "unfinished": -1.5, "repeated": -0.5, "refuses": -1.0}
+    shape = {"overlap": 2.0, "repeated": -0.5, "refuses": -1.0}
     read = {"forward": 1.0, "gain": 0.5, "total": 0.02, "ending": 0.1, "reverse": 0.3, "refusal": 0.4}
     settings = {
         "model": {"name": "tiny", "identity": "", "path": str(tiny_model)},

@@ -102,13 +102,33 @@ def test_the_same_bytes_again(rerank: Run, tmp_path: Path) -> None:
     assert rerank(file, "--seed", 1).out == rerank(file, "--seed", 1).out != b""
 
 
-def test_the_judge_with_an_encoder(rerank: Run, tmp_path: Path, tiny_judge_dir: Path) -> None:
-    file = write(tmp_path / "f", GOOD, {"prompt": "p", "candidates": ["in " * 500, "the", "the"]})
+def test_the_judge_with_a_model(rerank: Run, tmp_path: Path, tiny_judge_dir: Path) -> None:
+    long = " and ".join(f"response {k}" for k in range(90))
+    file = write(tmp_path / "f", GOOD, {"prompt": "p", "candidates": [f"It is {long}.", "It is better.", "It is bad."]})
     done = rerank(file, "--judge", tiny_judge_dir)
     first, second = done.records
     assert done.status == 0 and sorted(first["ranking"]) == [0, 1, 2]
     assert first["strategy"] == "pointwise" and first["comparisons"] == 2 and first["judge"].startswith("default:")
     assert second["truncated"] == 1 and "1 candidates too long and cut" in done.err
+    assert done.err.count("\n") == 1  # the model is there, and nothing is said of it
+
+
+def test_the_default_judge_without_a_model(rerank: Run, tmp_path: Path) -> None:
+    texts = [f"    return {text}\n" for text in ("a + b", "a + c", "a - b", "b + a", "a + b")]
+    file = write(tmp_path / "f", *[{"prompt": "def add(a, b):\n", "candidates": texts}] * 3)
+    done = rerank(file, "--judge", "default")
+    assert done.status == 0 and [record["best"] for record in done.records] == [0, 0, 0]
+    assert {record["ranking"][-1] for record in done.records} == {1}  # it is a NameError
+    told, summary = done.err.splitlines()  # once, for all problems
+    assert told.startswith("flame-rank: SmolLM2-135M-Instruct is not here") and summary.startswith("3 problems")
+    assert rerank(tmp_path / "f", "--judge", "agreement").out == done.out
+
+
+def test_a_model_that_is_not_there(rerank: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAME_RANK_MODEL", str(tmp_path / "none.gguf"))
+    done = rerank(write(tmp_path / "f", GOOD), "--judge", "default", "-o", tmp_path / "out")
+    done.mistake("FLAME_RANK_MODEL", "none.gguf", "there is no such file or folder")
+    assert done.err.count("\n") == 1 and not (tmp_path / "out.part").exists()
 
 
 @pytest.mark.parametrize(("strategy", "comparisons"), [("round-robin", 6), ("knockout", 4)])
@@ -336,9 +356,9 @@ def test_nothing_but_bad_lines(rerank: Run, tmp_path: Path, mode: str) -> None:
     rerank(write(tmp_path / "f", b"{", b"["), "--on-bad-line", mode).mistake("no problem in it")
 
 
-def test_a_line_of_ten_megabytes(rerank: Run, tmp_path: Path, tiny_judge_dir: Path) -> None:
+def test_a_line_of_ten_megabytes(rerank: Run, tmp_path: Path) -> None:
     file = write(tmp_path / "f", GOOD, GOOD | {"candidates": ["a " * 5_000_000, "def f(): pass", "bb"]}, GOOD)
-    done = rerank(file, "--judge", tiny_judge_dir)
+    done = rerank(file, "--judge", "agreement")
     assert done.status == 0 and [sorted(record["ranking"]) for record in done.records] == [[0, 1, 2]] * 3
     assert done.records[1]["truncated"] == 1 and len(done.records[1]["candidates"][0]) == 10_000_000
 
@@ -389,14 +409,17 @@ def test_no_such_judge(rerank: Run, tmp_path: Path, judge: str) -> None:
     assert done.out == b"" and done.err.count("\n") == 1
 
 
-def test_unreadable_weights(rerank: Run, tmp_path: Path, tiny_judge_dir: Path) -> None:
+def test_unreadable_weights(
+    rerank: Run, tmp_path: Path, tiny_judge_dir: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
-    folder = Path(shutil.copytree(tiny_judge_dir, tmp_path / "judge"))
-    weights = folder / "encoder.safetensors"
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    done = rerank(write(tmp_path / "f", GOOD), "--judge", folder, "-o", tmp_path / "out")
-    done.mistake(str(weights), "not a whole safetensors file")
+    monkeypatch.setenv("FLAME_RANK_MODEL", str(folder))
+    done = rerank(write(tmp_path / "f", GOOD), "--judge", tiny_judge_dir, "-o", tmp_path / "out")
+    done.mistake(str(weights))
     assert done.err.count("\n") == 1 and not (tmp_path / "out.part").exists()
 
 

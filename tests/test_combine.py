@@ -1,15 +1,28 @@
-"""How much each source counts: the problems that it is learned on, and what is learned from them."""
+"""How much each kind of evidence counts: the problems that it is learned on, and what is learned from them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 
-from flame_rank.judges.pool import Combination, Evidence, Kind
+from flame_rank.judges.pool import EVIDENCE, IMPOSSIBLE, Evidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer.combine import EVIDENCE, IMPOSSIBLE, SAMPLES, Judged, draw, group, learn, right_share
+from trainer import combine
+from trainer.combine import (
+    AGAINST,
+    EITHER,
+    SAMPLES,
+    Judged,
+    calibration,
+    draw,
+    group,
+    learn,
+    right_ones,
+    right_share,
+    scaled,
+)
 from trainer.comparisons import Comparison
 from trainer.pools import Pool
 
@@ -67,6 +80,12 @@ def test_a_pool_may_be_small() -> None:
     assert {len(one.problem.texts) for one in draw([pool(1, 1, 4)], seed=0, times=10)} == {5}
 
 
+def test_pools_of_other_sizes() -> None:
+    drawn = draw([pool(number, 20, 20) for number in range(40)], seed=0, times=1, sizes=(2, 4))
+    assert {len(one.problem) for one in drawn} == {2, 3, 4} and len(drawn) == 40
+    assert all(one.right is not None and 0 < one.right.sum() < len(one.right) for one in drawn)
+
+
 def test_draw_is_a_function_of_its_seed() -> None:
     def texts(seed: int, *pools: Pool) -> list[tuple[str, ...]]:
         return [one.problem.texts for one in draw(pools, seed=seed, times=2)]
@@ -88,22 +107,35 @@ def test_group() -> None:
     assert group([]) == []
 
 
-PLANTED = Combination(pair=1.5, encoder=1.5, overlap=4.0, cosine=0.0, vote=2.5, invalid=0.0)
+EVERY = tuple(EVIDENCE)
 
 
-def evidence(rng: np.random.Generator, n: int, kind: Kind) -> Evidence:
+@pytest.fixture
+def unpulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pull to 0 is so small that it moves nothing that the problems say."""
+    monkeypatch.setattr(combine, "PULL", 1e-6)
+
+
+PLANTED = {"overlap": 4.0, "vote": 2.5, "forward": 1.5, "repeated": -2.0, "refuses": -1.0, "refusal": 0.8}
+
+
+def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None) -> Evidence:
+    """What is given; of all else nothing."""
+    n = len(next(iter(values.values())))
     return Evidence(
-        encoder=rng.normal(size=n),
-        overlap=rng.uniform(size=n),
-        cosine=rng.uniform(-1, 1, size=n),
-        vote=rng.uniform(size=n),
-        valid=(rng.random(n) < 0.9).astype(np.float64),
-        kind=kind,
+        values={name: values.get(name, np.zeros(n)) for name in EVERY},
+        unfinished=np.zeros(n),
+        sound=np.ones(n, np.bool_) if sound is None else np.array(sound),
+        kind="texts",
         truncated=0,
     )
 
 
-def judged(rng: np.random.Generator, quality: FloatArray) -> Judged:
+def drawn(rng: np.random.Generator, n: int) -> Evidence:
+    return evidence({name: rng.normal(size=n) for name in EVERY}, rng.random(n) < 0.9)
+
+
+def compared(rng: np.random.Generator, quality: FloatArray) -> Judged:
     """All pairs of a problem, decided at random with the odds that the qualities give."""
     n = len(quality)
     pairs = []
@@ -115,68 +147,136 @@ def judged(rng: np.random.Generator, quality: FloatArray) -> Judged:
     return Judged(problem=problem, pairs=np.array(pairs, np.int64))
 
 
-def world(count: int, weights: Combination, kind: Kind = "answers") -> tuple[list[Judged], list[Evidence]]:
+def best_known(rng: np.random.Generator, quality: FloatArray) -> Judged:
+    """A problem whose right candidate is drawn with the probabilities that the qualities give."""
+    p = np.exp(quality - quality.max())
+    right = np.arange(len(quality)) == rng.choice(len(quality), p=p / p.sum())
+    return right_ones(Problem(prompt="p", candidates=[f"c{i}" for i in range(len(quality))]), right)
+
+
+World = tuple[list[Judged], list[Evidence], list[str]]
+
+
+def world(count: int, weights: dict[str, float], n: int = 6, known: bool = False) -> World:
     rng = np.random.default_rng(0)
-    seen = [evidence(rng, 6, kind) for _ in range(count)]
-    return [judged(rng, one.quality(weights)) for one in seen], seen
+    seen = [drawn(rng, n) for _ in range(count)]
+    decide = best_known if known else compared
+    return [decide(rng, one.quality(weights)) for one in seen], seen, ["source"] * count
 
 
-def test_learns_the_weights_that_made_the_pairs() -> None:
-    learned = learn(*world(300, PLANTED))
-    assert learned.encoder == pytest.approx(PLANTED.encoder, rel=0.15)
-    assert learned.overlap == pytest.approx(PLANTED.overlap, rel=0.15)
-    assert learned.vote == pytest.approx(PLANTED.vote, rel=0.15)
-    assert 0 <= learned.cosine < 0.1
-    assert learned.pair == learned.encoder
+@pytest.mark.usefixtures("unpulled")
+@pytest.mark.parametrize("known", [False, True])
+def test_learns_the_weights_that_made_the_problems(known: bool) -> None:
+    learned = learn(*world(900 if known else 400, PLANTED, known=known))
+    for name, weight in PLANTED.items():
+        assert learned[name] == pytest.approx(weight, rel=0.2), name
+    assert all(abs(weight) < 0.15 for name, weight in learned.items() if name not in PLANTED)
 
 
-def test_a_program_that_cannot_be_right_counts_what_it_counts() -> None:
-    planted = msgspec.structs.replace(PLANTED, invalid=IMPOSSIBLE)
-    of, seen = world(300, planted, "code")
-    learned = learn(of, seen)
-    assert learned.invalid == IMPOSSIBLE == 10
-    # The other sources are learned beside it: it is not theirs to explain why such a program is the worse one.
-    for source in ("encoder", "overlap", "vote"):
-        assert getattr(learned, source) == pytest.approx(getattr(planted, source), rel=0.2)
-    prose = learn(of, [replace(one, kind="prose") for one in seen])
-    assert prose.invalid == 0
-    assert prose.overlap < learned.overlap - 0.5
-    assert learn(of[:3], [*seen[:2], replace(seen[2], kind="prose")], steps=1).invalid == 0  # not all are programs
+@pytest.mark.usefixtures("unpulled")
+def test_what_cannot_be_right_is_a_rule_and_not_learned() -> None:
+    judged, seen, sources = world(400, PLANTED)
+    everything = [replace(one, sound=np.ones(6, np.bool_)) for one in seen]
+    with_rule, without = learn(judged, seen, sources), learn(judged, everything, sources)
+    # Where the rule is not known, that such candidates are worse speaks against what they happen to have.
+    assert abs(with_rule["overlap"] - 4.0) < abs(without["overlap"] - 4.0)
+    assert without["overlap"] < 3.5 and IMPOSSIBLE == 10
 
 
-def test_nothing_counts_below_zero() -> None:
-    against = Combination(pair=-2.0, encoder=-2.0, overlap=-3.0, cosine=1.0, vote=-1.0, invalid=0.0)
-    learned = learn(*world(100, against))
-    for source in ("encoder", "overlap", "vote"):
-        assert 0 <= getattr(learned, source) < 0.1
-    assert learned.cosine > 0.15
+@pytest.mark.usefixtures("unpulled")
+def test_evidence_counts_on_its_side_only() -> None:
+    for_it, against = set(EVERY) - AGAINST - EITHER, AGAINST
+    planted = {**dict.fromkeys(for_it, -2.0), **dict.fromkeys(against, 2.0), "refuses": 1.5}
+    learned = learn(*world(150, planted))
+    assert learned.keys() == {"refuses"} and learned["refuses"] > 0.2
+    turned = learn(*world(150, {name: -weight for name, weight in planted.items()}))
+    assert turned.keys() == {*EVERY} and all(turned[name] < -0.5 for name in ("repeated", "refuses"))
 
 
-def test_sources_left_out_do_not_count() -> None:
-    learned = learn(*world(100, PLANTED), using=("encoder", "cosine"))
-    assert (learned.overlap, learned.vote, learned.invalid) == (0.0, 0.0, 0.0)
-    assert learned.encoder > 0.5
-    nothing = Combination(pair=0.0, invalid=0.0, **dict.fromkeys(EVIDENCE, 0.0))
-    assert learn(*world(3, PLANTED), using=(), steps=2) == nothing
+@pytest.mark.usefixtures("unpulled")
+def test_evidence_left_out_does_not_count() -> None:
+    learned = learn(*world(100, PLANTED), using=("forward", "reverse"))
+    assert learned.keys() <= {"forward", "reverse"} and learned["forward"] > 0.3
+    assert learn(*world(3, PLANTED), using=()) == {}
 
 
-def test_each_problem_counts_once() -> None:
-    flat = np.zeros(9)
-    seen = Evidence(
-        encoder=np.arange(9.0), overlap=flat, cosine=flat, vote=flat, valid=flat + 1, kind="prose", truncated=0
-    )
+def saying(*pairs: tuple[int, int]) -> Judged:
+    problem = Problem(prompt="p", candidates=[str(i) for i in range(9)])
+    return Judged(problem=problem, pairs=np.array(pairs, np.int64))
 
-    def saying(*pairs: tuple[int, int]) -> Judged:
-        problem = Problem(prompt="p", candidates=[str(i) for i in range(9)])
-        return Judged(problem=problem, pairs=np.array(pairs, np.int64))
 
-    many = [saying(*[(i + 1, i) for i in range(8)])]  # the encoder is right eight times in one problem
-    few = [saying((0, 1)), saying((3, 4))]  # and wrong once in each of two
-    against = learn([*many, *few], [seen] * 3, using=("encoder",))
-    assert against.encoder < 0.05
+RISING = evidence({"forward": np.arange(9.0)})
+MANY = saying(*[(i + 1, i) for i in range(8)])  # the likelier one is better, eight times
+
+
+@pytest.mark.usefixtures("unpulled")
+def test_each_problem_of_a_source_counts_once() -> None:
+    few = [saying((0, 1)), saying((3, 4))]  # the likelier one is worse, once in each of two
+    assert learn([MANY, *few], [RISING] * 3, ["a"] * 3) == {}
     # Two problems against one, all pairs as far apart: log 2.
-    in_favour = learn([*many, saying((1, 0)), saying((3, 4))], [seen] * 3, using=("encoder",))
-    assert in_favour.encoder == pytest.approx(np.log(2), abs=0.02)
+    in_favour = learn([MANY, saying((1, 0)), saying((3, 4))], [RISING] * 3, ["a"] * 3)
+    assert in_favour["forward"] == pytest.approx(np.log(2), abs=0.1)
+
+
+@pytest.mark.usefixtures("unpulled")
+def test_each_source_counts_once() -> None:
+    judged = [MANY, *[saying((0, 1))] * 5, *[MANY] * 2]
+    sources = ["a", *["b"] * 5, *["c"] * 2]
+    assert learn(judged, [RISING] * 8, sources)["forward"] == pytest.approx(np.log(2), abs=0.1)
+    assert learn(judged, [RISING] * 8, ["a"] * 8) == {}
+
+
+def test_weights_are_pulled_to_nothing() -> None:
+    assert 0 < learn([MANY], [RISING], ["a"])["forward"] < 10  # though all that is known is in favour
+    assert learn([saying((1, 0)), saying((0, 1))], [RISING] * 2, ["a"] * 2) == {}
+
+
+@pytest.mark.usefixtures("unpulled")
+def test_other_weights_may_be_fixed() -> None:
+    some = {name: weight for name, weight in PLANTED.items() if name != "overlap"}
+    judged, seen, sources = world(400, PLANTED)
+    learned = learn(judged, seen, sources, using=("overlap",), fixed=some)
+    assert learned == some | {"overlap": learned["overlap"]}
+    assert learned["overlap"] == pytest.approx(4.0, rel=0.1)
+    # Without them what they say is noise, so that less is sure.
+    assert learn(judged, seen, sources, using=("overlap",))["overlap"] < 3
+    assert learn(judged, seen, sources, using=(), fixed=some) == some
+
+
+@pytest.mark.parametrize("right", [[True, True], [False, False]])
+def test_problems_that_tell_nothing(right: list[bool]) -> None:
+    one = right_ones(Problem(prompt="p", candidates=["a", "b"]), np.array(right))
+    assert one.pairs.shape == (0, 2)
+    assert learn([one], [evidence({"forward": np.array([1.0, 0.0])})], ["a"]) == {}
+    assert learn([], [], []) == {}
+
+
+def test_calibration_makes_p_best_the_share_of_right_picks() -> None:
+    rng = np.random.default_rng(1)
+    qualities = [rng.normal(size=5) * 2 for _ in range(600)]
+    judged = [best_known(rng, quality) for quality in qualities]
+    for factor in (0.25, 1.0, 3.0):
+        given = [factor * quality for quality in qualities]
+        assert calibration(judged, given, ["a"] * 600) == pytest.approx(1 / factor, rel=0.15)
+    # Problems that are only compared say nothing of it, and of two sources each counts half.
+    sources = ["a"] * 100 + ["b"] * 500
+    half = calibration([*judged, MANY], [*qualities, np.arange(9.0)], [*sources, "c"])
+    stated = {
+        name: np.mean([_p_best(half * q) for q, s in zip(qualities, sources, strict=True) if s == name])
+        for name in ("a", "b")
+    }
+    picks = [right_share(one, quality) for one, quality in zip(judged, qualities, strict=True)]
+    assert (stated["a"] + stated["b"]) / 2 == pytest.approx((np.mean(picks[:100]) + np.mean(picks[100:])) / 2, abs=1e-6)
+    assert calibration([MANY], [np.arange(9.0)], ["c"]) == 1.0
+
+
+def _p_best(quality: FloatArray) -> float:
+    p = np.exp(quality - quality.max())
+    return float(p.max() / p.sum())
+
+
+def test_scaled() -> None:
+    assert scaled({"overlap": 1.0, "vote": -0.33333}, 3.0) == {"overlap": 3.0, "vote": -1.0}
 
 
 def test_right_share_of_a_pool_is_whether_the_pick_is_right() -> None:

@@ -31,7 +31,7 @@ def told(source: Source, data: Path) -> Told:
 @each
 def test_its_tasks_are_of_permissive_licence_and_not_for_evaluation(name: str) -> None:
     source = SOURCES[name]
-    assert source.tasks and source.weight > 0 and source.margin > 0
+    assert source.tasks and source.margin > 0
     for task in map(by_name, source.tasks):
         assert task.data.permissive, task.data.licence
         assert task.split in ("train", "extra")
@@ -50,6 +50,10 @@ def test_the_prompt_takes_the_fields_of_its_tasks(name: str) -> None:
         assert fields[0] in asked and "{" not in asked
         assert name in ("biographies",) or all(field in asked for field in fields)
     assert len({task.kind == "pairwise" for task in tasks}) == 1
+
+
+def test_right_answers_are_those_of_problems_that_have_one() -> None:
+    assert {name for name, source in SOURCES.items() if source.right} == {"gsm8k", "prm800k"}
 
 
 def test_no_task_is_learned_from_twice() -> None:

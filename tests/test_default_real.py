@@ -44,7 +44,11 @@ def test_what_a_person_finds_plainly_right(judge: object) -> None:
 
     for prompt, right, wrong in [
         ("What is 3 + 9?", "It is 12.", ["It is 39.", "3", "It is 12 or 21 or 39."]),
-        ("What do bees make from nectar?", "Honey.", ["", "Bees are bees are bees are bees are bees are bees.", "Concrete."]),
+        (
+            "What do bees make from nectar?",
+            "Honey.",
+            ["", "Bees are bees are bees are bees are bees are bees.", "Concrete."],
+        ),
         ("How do I cook rice?", "Boil it in twice as much water until soft.", ["The stock market rose.", "Boil it in"]),
     ]:
         for candidates in ([right, *wrong], [*wrong, right]):

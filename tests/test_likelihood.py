@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints import VARIANTS, write_checkpoint
+from checkpoints import VARIANTS, model, write_checkpoint
 from click.testing import CliRunner
+from flax import nnx
 from tokenizers_tiny import write_byte_bpe, write_sentencepiece
 
 import flame_rank
@@ -17,18 +20,18 @@ from flame_rank.cli import cli
 from flame_rank.judges.base import Judge
 from flame_rank.judges.directory import load_reader
 from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Reader
-from flame_rank.model.text import TextTokenizer
 from flame_rank.model.text import load as load_tokenizer
 from strategies.base import FloatArray
 
-T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 1, "num_heads": 2, "eos_token_id": 1}
+MAX_LENGTH = 128
+T5 = {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 1, "num_heads": 2}
 QUESTION = Problem(
     prompt="What is the sum?", candidates=["It is 5.", "Four, I think: 2 and 2.", REFUSAL, "It is 5.", "", "A"]
 )
-DOCSTRING = "Adds two numbers,\n    the second to the first.\n    "
+DOCSTRING = "The sum.\n    "
 CODE = Problem(
     prompt=f'def add(first, second):\n    """{DOCSTRING}"""\n',
-    candidates=["    return first + second\n", "    for item in first:\n        print(item)\n", "return first"],
+    candidates=["    return first + second\n", "    print(first)\n    return\n", "return first"],
 )
 
 
@@ -49,7 +52,7 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def readers(folders: dict[str, Path]) -> dict[str, Reader]:
-    return {name: load_reader(folder, max_length=256) for name, folder in folders.items()}
+    return {name: load_reader(folder, max_length=MAX_LENGTH) for name, folder in folders.items()}
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +60,25 @@ def reader(form: str, readers: dict[str, Reader]) -> Reader:
     return readers[form]
 
 
-@pytest.fixture(scope="module")
-def tokenizer(form: str, folders: dict[str, Path]) -> TextTokenizer:
-    return load_tokenizer(folders[form])
+def run(graph: Any, params: Any, tokens: jax.Array, length: jax.Array, answer: jax.Array) -> jax.Array:
+    """Log-probabilities [T, V] of what follows each token of a text, or of T5's answer to it."""
+    model = nnx.merge(graph, params)
+    if hasattr(model, "encode"):
+        logits = model.logits(model.decode(answer[None], model.encode(tokens[None], length[None]), length[None]))
+    else:
+        logits = model(tokens[None])
+    return jax.nn.log_softmax(logits[0])
+
+
+_run = jax.jit(run, static_argnums=0)
 
 
 class Plain:
-    """The plain computation: every text whole and by itself, put together from text, not from pieces."""
+    """The plain computation: every text whole and by itself, put together here."""
 
-    def __init__(self, form: str, reader: Reader, tokenizer: TextTokenizer):
-        self.form, self.kernel, self.tokenizer = form, reader.kernel, tokenizer
+    def __init__(self, form: str, folder: Path):
+        self.form, self.tokenizer = form, load_tokenizer(folder)
+        self.model = nnx.split(model(json.loads((folder / "config.json").read_bytes())))
 
     def ids(self, text: str, special: bool = False) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode([text], special=special)[0])
@@ -74,8 +86,8 @@ class Plain:
     def before(self, message: str) -> tuple[int, ...]:
         """Up to where the answer to a message is due."""
         if self.form == "chat":
-            header = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
-            return self.ids(f"<|im_start|>user\n{message}<|im_end|>\n{header}", special=True)
+            header = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+            return self.ids("<|im_start|>user\n", special=True) + self.ids(message) + self.ids(header, special=True)
         if self.form == "t5":
             return (*self.ids(message), *self.tokenizer.eos)
         assert self.tokenizer.bos is not None
@@ -89,16 +101,24 @@ class Plain:
         (end,) = self.tokenizer.eos
         return end
 
-    def each(self, before: tuple[int, ...], text: str, *, end: bool = True) -> FloatArray:
-        """The log-probability of each token of an answer and of its end: by how much each makes it less likely."""
-        label = (*self.ids(text), *([self.end] if end else []))
-        sums = self.kernel.log_likelihoods([(before,)], [label[: k + 1] for k in range(len(label))])[0]
-        return np.diff(sums, prepend=0.0)
+    def each(self, before: tuple[int, ...], label: tuple[int, ...]) -> FloatArray:
+        """The log-probability of each token of an answer, as ids."""
+        start = 0 if self.form == "t5" else len(before)
+        text = before if self.form == "t5" else before + label
+        tokens, answer = np.zeros(2 * MAX_LENGTH, np.int32), np.zeros(MAX_LENGTH, np.int32)  # one shape, one program
+        tokens[: len(text)], answer[1 : len(label)] = text, label[:-1]
+        rows = _run(*self.model, tokens, jnp.array(len(text)), answer)
+        first = start if self.form == "t5" else start - 1
+        return np.asarray(rows, np.float64)[first + np.arange(len(label)), list(label)]
+
+    def answered(self, before: tuple[int, ...], text: str) -> FloatArray:
+        """The same of a text and of its end."""
+        return self.each(before, (*self.ids(text), self.end))
 
 
 @pytest.fixture(scope="module")
-def plain(form: str, reader: Reader, tokenizer: TextTokenizer) -> Plain:
-    return Plain(form, reader, tokenizer)
+def plain(form: str, folders: dict[str, Path]) -> Plain:
+    return Plain(form, folders[form])
 
 
 def all_of(problem: Problem) -> list[tuple[Problem, Sequence[int]]]:
@@ -109,24 +129,28 @@ def test_a_candidate_behind_its_prompt(reader: Reader, plain: Plain) -> None:
     [found] = reader.read(all_of(QUESTION))
     asked, nothing = plain.before(QUESTION.prompt), plain.before(NOTHING)
     for i, text in enumerate(QUESTION.texts):
-        behind, alone = plain.each(asked, text), plain.each(nothing, text)
+        behind, alone = plain.answered(asked, text), plain.answered(nothing, text)
         assert len(behind) == len(plain.ids(text)) + 1
-        # As one label, and token by token.
-        label = (*plain.ids(text), plain.end)
-        assert found.forward[i] == pytest.approx(
-            reader.kernel.log_likelihoods([(asked,)], [label])[0, 0] / len(label), abs=1e-4
-        )
         assert found.forward[i] == pytest.approx(behind.mean(), abs=1e-4)
         assert found.ending[i] == pytest.approx(behind[-1], abs=1e-4)
         assert found.gain[i] == pytest.approx((behind - alone).mean(), abs=1e-4)
         assert found.total[i] == pytest.approx((behind - alone).sum(), abs=1e-3)
-        assert found.reverse[i] == pytest.approx(plain.each(plain.before(text), QUESTION.prompt).mean(), abs=1e-4)
-    refusal = plain.each(asked, REFUSAL, end=False).sum() - plain.each(nothing, REFUSAL, end=False).sum()
-    assert found.refusal == pytest.approx(refusal, abs=1e-3)
+        reverse = plain.answered(plain.before(text), QUESTION.prompt)
+        assert found.reverse[i] == pytest.approx(reverse.mean(), abs=1e-4)
+    refusal = plain.ids(REFUSAL)
+    gained = plain.each(asked, refusal).sum() - plain.each(nothing, refusal).sum()
+    assert found.refusal == pytest.approx(gained, abs=1e-3)
     assert found.cut == 0 and found.forward[0] == found.forward[3]
     for name in ("forward", "gain", "total", "ending", "reverse"):
         assert np.ptp(getattr(found, name)) > 0.01, name
     assert abs(found.refusal) > 0.01
+
+
+def test_it_is_what_the_kernel_says_of_a_label(reader: Reader, plain: Plain) -> None:
+    [found] = reader.read(all_of(QUESTION), ("forward",))
+    label = (*plain.ids(QUESTION.texts[1]), plain.end)
+    [[whole]] = reader.kernel.log_likelihoods([(plain.before(QUESTION.prompt),)], [label])
+    assert found.forward[1] == pytest.approx(whole / len(label), abs=1e-4)
 
 
 def test_the_rest_of_a_program_stands_right_behind_its_beginning(reader: Reader, plain: Plain) -> None:
@@ -134,11 +158,11 @@ def test_the_rest_of_a_program_stands_right_behind_its_beginning(reader: Reader,
     for i, text in enumerate(CODE.texts):
         continues = text.startswith(" ")
         before = plain.text(CODE.prompt) if continues else plain.before(CODE.prompt)
-        behind, alone = plain.each(before, text), plain.each(plain.before(NOTHING), text)
+        behind, alone = plain.answered(before, text), plain.answered(plain.before(NOTHING), text)
         assert found.forward[i] == pytest.approx(behind.mean(), abs=1e-4)
         assert found.gain[i] == pytest.approx((behind - alone).mean(), abs=1e-4)
         wanted = DOCSTRING if continues else CODE.prompt  # what the program does, not how it begins
-        assert found.reverse[i] == pytest.approx(plain.each(plain.before(text), wanted).mean(), abs=1e-4)
+        assert found.reverse[i] == pytest.approx(plain.answered(plain.before(text), wanted).mean(), abs=1e-4)
 
 
 def test_only_what_is_asked_for_is_read(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,15 +213,12 @@ def test_what_is_long_is_cut_and_counted(reader: Reader, plain: Plain) -> None:
     [found] = reader.read(all_of(problem))
     assert found.cut == 2 and np.isfinite(found.forward).all()
     frame = len(reader.message(())) + 1
-    assert reader.room == (256 - frame) // 2 and 2 * reader.room + frame in (255, 256)
+    assert reader.room == (MAX_LENGTH - frame) // 2
     ids = plain.ids(long)
     kept = (*ids[: reader.room - reader.room // 2], *ids[len(ids) - reader.room // 2 :])
     assert len(kept) == reader.room < len(ids)
-    label = (*kept, plain.end)
-    before = plain.before(problem.prompt)
-    assert found.forward[0] == pytest.approx(
-        reader.kernel.log_likelihoods([(before,)], [label])[0, 0] / len(label), abs=1e-4
-    )
+    behind = plain.each(plain.before(problem.prompt), (*kept, plain.end))
+    assert found.forward[0] == pytest.approx(behind.mean(), abs=1e-4)
     # What lies far beyond is not even tokenised; what begins and ends alike reads alike.
     alike = Problem(prompt=problem.prompt, candidates=[longer, longer[:6000] + "?" * 10_000_000 + longer[-6000:]])
     [found] = reader.read(all_of(alike))
@@ -224,10 +245,10 @@ def test_a_length_without_room(folders: dict[str, Path], form: str) -> None:
 
 def test_another_reading_has_another_name(folders: dict[str, Path], readers: dict[str, Reader]) -> None:
     names = {reader.name for reader in readers.values()}
-    names |= {load_reader(folders["chat"], **options).name for options in ({"max_length": 128}, {"template": "plain"})}  # type: ignore[arg-type]
-    names.add(load_reader(folders["chat"], max_length=256, dtype="bfloat16").name)
+    names |= {load_reader(folders["chat"], **options).name for options in ({"max_length": 100}, {"template": "plain"})}  # type: ignore[arg-type]
+    names.add(load_reader(folders["chat"], max_length=MAX_LENGTH, dtype="bfloat16").name)
     assert len(names) == 6
-    assert load_reader(folders["chat"], max_length=256).name == readers["chat"].name
+    assert load_reader(folders["chat"], max_length=MAX_LENGTH).name == readers["chat"].name
 
 
 # ---- The judge ----
@@ -235,7 +256,7 @@ def test_another_reading_has_another_name(folders: dict[str, Path], readers: dic
 
 @pytest.fixture(scope="module")
 def judge(folders: dict[str, Path], form: str) -> Judge:
-    return flame_rank.load_judge(folders[form], ask="likelihood", max_length=256)
+    return flame_rank.load_judge(folders[form], ask="likelihood", max_length=MAX_LENGTH)
 
 
 def test_the_judge_answers_by_likelihood_and_gain(judge: Judge, reader: Reader) -> None:
@@ -259,7 +280,7 @@ def test_the_judge_reads_a_problem_once(judge: Judge, monkeypatch: pytest.Monkey
     def refuse(*_: object) -> list[Likelihoods]:
         raise AssertionError("it reads a text again")
 
-    monkeypatch.setattr(judge.kernel, "token_log_probs", lambda paths, labels: refuse() if labels else [])
+    monkeypatch.setattr(judge._reader.kernel, "token_log_probs", lambda paths, labels: refuse() if labels else [])
     again, other = judge.judge([(problem, np.array([[0, 1]])), (problem, np.array([[2, 1], [1, 2]]))])
     assert again == first[0] and other[0] == -other[1] != 0
     assert judge.judge([]) == []
@@ -281,7 +302,7 @@ def rerank(tmp_path: Path, *arguments: object) -> tuple[dict[str, Any], str]:
 
 
 def test_the_command(folders: dict[str, Path], readers: dict[str, Reader], tmp_path: Path) -> None:
-    asked = ("--judge", folders["chat"], "--ask", "likelihood", "--max-length", 256)
+    asked = ("--judge", folders["chat"], "--ask", "likelihood", "--max-length", MAX_LENGTH)
     record, err = rerank(tmp_path, *asked)
     [found] = readers["chat"].read(all_of(QUESTION))
     quality = found.forward + found.gain

@@ -284,7 +284,7 @@ def test_options_that_do_not_fit(qwen: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no room beside the instructions"):
         flame_rank.load_judge(qwen, max_length=50)
     with pytest.raises(UserError, match="takes no max_length"):
-        flame_rank.load_judge("default", max_length=50)
+        flame_rank.load_judge("agreement", max_length=50)
     with pytest.raises(UserError, match="cudnn"):
         flame_rank.load_judge(qwen, attention="cudnn")
     folder = copy(qwen, tmp_path)

@@ -315,8 +315,9 @@ def test_with_confidence_active_may_stop_early() -> None:
     assert "at most" not in out
 
 
-def test_the_default_judge_is_pointwise(tiny_judge_dir: Path) -> None:
-    out, err = run("--judge", tiny_judge_dir, given=lines(GOOD))
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_default_judge_is_pointwise(reads: bool, tiny_judge_dir: Path) -> None:
+    out, err = run("--judge", tiny_judge_dir if reads else "agreement", given=lines(GOOD))
     assert out.splitlines()[1].split()[:2] == ["any", "2"] and "n - 1 comparisons" in err
 
 

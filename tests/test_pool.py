@@ -26,6 +26,7 @@ from flame_rank.judges.pool import (
     IMPOSSIBLE,
     READ_MOST,
     READING,
+    UNFINISHED,
     PoolJudge,
     Settings,
     needed,
@@ -40,7 +41,8 @@ FEW_PROGRAMS = Problem(
     prompt="def add(a, b):\n",
     candidates=["    return a + b\n", "    return a - b\n", "    return b + a", "    return c\n", "    return a + b\n"],
 )
-PROGRAMS = Problem(prompt="def f(x):\n", candidates=[*(f"    return x {sign} 7\n" for sign in "+-*/^"), "    return (x % 7) + x\n"])
+BODIES = ["x + 7", "x - 7", "x * 7", "x / 7", "x ^ 7", "(x % 7) + x"]
+PROGRAMS = Problem(prompt="def f(x):\n", candidates=[f"    return {body}\n" for body in BODIES])
 ANSWERS = Problem(prompt="How many?", candidates=["2 + 3\nA: 5", "Five, I think,\nor six.", "5", "4"])
 TEXTS = Problem(
     prompt="Name a city in France.",
@@ -56,15 +58,17 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 # Of every kind of evidence another weight, so that one in place of another shows.
 WEIGHTS = {name: round(0.3 + 0.17 * k, 2) for k, name in enumerate(EVIDENCE)}
-WEIGHTS |= {"unfinished": -2.0, "repeated": -0.7, "refuses": -1.1}
+WEIGHTS |= {"repeated": -0.7, "refuses": -1.1}
 
 
 def stated(reading: Mapping[str, float] = WEIGHTS, alone: Mapping[str, float] | None = None) -> Settings:
     without = {name: weight for name, weight in WEIGHTS.items() if name not in READING}
     every: tuple[Any, ...] = tuple(KINDS)
-    of_alone = dict(without if alone is None else alone)
     return Settings(
-        model=None, max_length=64, reading=dict.fromkeys(every, dict(reading)), alone=dict.fromkeys(every, of_alone)
+        model=None,
+        max_length=64,
+        reading={kind: dict(reading) for kind in every},
+        alone={kind: dict(without if alone is None else alone) for kind in every},
     )
 
 
@@ -138,7 +142,7 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
     if kind == "answers":
         expected += WEIGHTS["vote"] * np.array([0.5, 0.0, 0.5, 0.25])
     if "programs" not in kind:
-        expected += WEIGHTS["unfinished"] * unfinished(texts)
+        expected -= UNFINISHED * unfinished(texts)
         expected += WEIGHTS["repeated"] * np.array([repeated(text) for text in texts])
         declines = np.array([text.startswith("I'm sorry") for text in texts])
         expected += declines * (WEIGHTS["refuses"] + WEIGHTS["refusal"] * 1.5)
@@ -336,7 +340,8 @@ def test_what_was_too_long_is_counted() -> None:
     judge.judge([(long, np.array([[0, 1]])), (short, np.array([[0, 1]]))])
     assert judge.notes(long).truncated == 2 and judge.notes(short).truncated == 0
     alone = PoolJudge(stated(), None)
-    longer = Problem(prompt="How long?", candidates=["word " * (LONGEST // 4), "Short.", "word " * (LONGEST // 4)])  # twice
+    words = "word " * (LONGEST // 4)  # twice
+    longer = Problem(prompt="How long?", candidates=[words, "Short.", words])
     alone.judge([(long, np.array([[0, 1]])), (longer, np.array([[0, 1]]))])
     assert alone.notes(long).truncated == 0 and alone.notes(longer).truncated == 2
 
@@ -378,7 +383,8 @@ def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -
     assert isinstance(judge, PoolJudge)
     weights = read_settings(tiny_judge_dir).reading[kind]  # type: ignore[index]
     seen = outside(problem)
-    expected = sum(weights.get(name, 0.0) * seen.values[name] for name in EVIDENCE) - IMPOSSIBLE * ~seen.sound
+    expected = seen.quality(dict.fromkeys(EVIDENCE, 0.0))
+    expected = expected + sum(weights.get(name, 0.0) * seen.values[name] for name in EVIDENCE)
     first = {text: i for i, text in reversed(list(enumerate(problem.texts))) if seen.sound[i]}
     [likely] = load_reader(tiny_model, max_length=128).read([(problem, list(first.values()))])
     for name in ("forward", "gain", "total", "ending", "reverse"):
@@ -415,10 +421,10 @@ def test_the_model_may_be_named(
     assert judge.reader.kernel.max_length == judge.settings.max_length
     assert capsys.readouterr().err == ""
     monkeypatch.setenv(found_model.VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(UserError, match="FLAME_RANK_MODEL=.*none: there is no such file or folder$"):
+    with pytest.raises(UserError, match=r"FLAME_RANK_MODEL=.*none: there is no such file or folder$"):
         judges.default()
     monkeypatch.setenv(found_model.VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="the model in .* cannot be read") as caught:
+    with pytest.raises(UserError, match=r"the model in .* cannot be read") as caught:
         judges.default()
     assert "\n" not in str(caught.value)
 
@@ -460,7 +466,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: path.unlink(), "neither config.json (Hugging Face) nor judge.json is there"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:50]), "truncated"),
     "no JSON": (lambda path: path.write_text("judge"), "malformed"),
-    "not UTF-8": (lambda path: path.write_bytes(path.read_bytes().replace(b"tiny", b"t\xffny", 1)), "can't decode byte"),
+    "not UTF-8": (lambda path: path.write_bytes(path.read_bytes().replace(b"tiny", b"\xff", 1)), "can't decode byte"),
     "an unknown field": (edited(lambda s: s.update(strange=1)), "unknown field `strange`"),
     "a missing field": (edited(lambda s: s.pop("max_length")), "missing required field `max_length`"),
     "a field of another type": (edited(lambda s: s.update(max_length="many")), "max_length"),

@@ -93,3 +93,27 @@ def test_repr_is_short() -> None:
 def test_records_import_no_numpy() -> None:
     code = "import flame_rank.records, flame_rank.jsonl, sys; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("candidates", "p_best", "decided", "unsure"),
+    [
+        (["a", "b"], [0.5, 0.5], True, True),
+        (["a", "b"], [0.54, 0.46], True, True),
+        (["a", "b"], [0.56, 0.44], True, False),
+        (["a", "b"], [0.5, 0.5], False, False),  # undecided is said already
+        (["a"], [1.0], True, False),
+        (["a", "a"], [0.5, 0.5], True, False),  # one text
+        (["a", "b", "a", "c"], [0.3, 0.2, 0.3, 0.2], True, False),  # its copies count together: 0.6 of three texts
+        (["a", "b", "c", "d"], [0.31, 0.23, 0.23, 0.23], True, True),
+    ],
+)
+def test_a_pick_that_is_hardly_likelier_is_unsure(
+    candidates: list[str], p_best: list[float], decided: bool, unsure: bool
+) -> None:
+    n = len(candidates)
+    standing = Standing(order=np.arange(n), scores=np.zeros(n), p_best=np.array(p_best), decided=decided)
+    made = Ranking(
+        problem=Problem(prompt="p", candidates=candidates), standing=standing, comparisons=1, strategy="s", judge="j"
+    )
+    assert made.unsure is unsure

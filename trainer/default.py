@@ -11,6 +11,7 @@ import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.judges import directory
+from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.judges.pool import (
     AGREEMENT,
     EVIDENCE,
@@ -23,13 +24,11 @@ from flame_rank.judges.pool import (
     Settings,
     needed,
 )
-from flame_rank.judges.likelihood import Part
 from flame_rank.judges.refusals import is_refusal
 from flame_rank.records import Problem
-from strategies.base import FloatArray
 from trainer import ablation
 from trainer.combine import Judged, calibration, draw, group, learn, right_ones, scaled
-from trainer.comparisons import SOURCES, Comparison, read
+from trainer.comparisons import SOURCES, read
 from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
 from trainer.damage import damages
 from trainer.human_pairs import BENCHMARKS, here, pairs
@@ -46,8 +45,11 @@ PROGRAMS = 90  # MBPP problems
 REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be given
 BATCH = 16  # problems that are read together, and kept
 
+WORTH = 0.005  # of right picks that reading the prompt behind each candidate has to add: it costs as much as all else
+
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
+LEARNED: tuple[Kind, ...] = ("texts", "answers", "few programs", "programs")  # answers start from texts
 KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
@@ -69,49 +71,62 @@ def build(
     reader = directory.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
     _same_run(out / "recipe.json", {"model": reader.name, "seed": seed})
-    problems = _problems(data, seed, say)
-    everything = {name: needed({name: 1.0 for name in EVIDENCE}) for name in ("texts", "answers")}
+    combine(_problems(data, seed, say), data, model, reader, out, say)
+
+
+def combine(
+    problems: dict[str, list[Judged]],
+    data: Path,
+    model: ModelFile,
+    reader: Reader,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Reads problems by source, learns the weights, writes judge.json, and measures it on pairs that people judged."""
+    everything = needed(dict.fromkeys(EVIDENCE, 1.0))
     nothing: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
     judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
     judged: list[Judged] = []
     seen: list[Evidence] = []
     sources: list[str] = []
     for name, some in problems.items():
-        parts = needed({"forward": 1.0}) if name.startswith("MBPP") else everything["texts"]
+        parts = needed({"forward": 1.0}) if name.startswith("MBPP") else everything
         judged += some
         sources += [name] * len(some)
-        found = _read(judge, some, parts, out / "evidence" / f"{name}.jsonl", lambda done, name=name: say(f"{name}: {done}"))
-        seen += [_apart(one) for one in found] if name.endswith(DAMAGED_NAME) else found
+        read_here = _read(judge, some, parts, out, name, say)
+        seen += [_apart(one) for one in read_here] if name.endswith(DAMAGED_NAME) else read_here
     figures: dict[str, object] = {}
     reading: dict[Kind, dict[str, float]] = {}
     alone: dict[Kind, dict[str, float]] = {}
-    for kind in ("texts", "answers", "few programs", "programs"):  # answers start from the weights of texts
+    for kind in LEARNED:
         of = [i for i in range(len(seen)) if _kind(sources[i], seen[i]) == kind]
-        some = [judged[i] for i in of], [seen[i] for i in of], [sources[i] for i in of]
-        if len({one.problem.prompt for one in some[0]}) < ablation.FOLDS:
+        known = [judged[i] for i in of], [seen[i] for i in of], [sources[i] for i in of]
+        if len({one.problem.prompt for one in known[0]}) < ablation.FOLDS:
             raise UserError(f"{kind}: {len(of)} problems, {ablation.FOLDS} are needed; --data holds too little")
-        figures[kind] = ablation.table(*some, kind)
-        _say_table(kind, figures[kind], say)
+        figures[kind] = rows = ablation.table(*known, kind)
+        _say_table(kind, rows, say)
+        useful = [name for name in EVIDENCE if name != "reverse" or ablation.adds("reverse", rows) >= WORTH]
         # In pools of programs agreement says most and costs nothing: there reading has to earn its minutes.
-        useful = tuple(EVIDENCE) if kind != "programs" or ablation.gain(*some) > 0 else _OUTSIDE
-        for weights, using in ((reading, useful), (alone, _OUTSIDE)):
-            learned = learn(*some, using=using, start=weights.get("texts") if kind == "answers" else None)
-            factor = calibration(some[0], ablation.left_out(*some, using), some[2])
-            weights[kind] = scaled(learned, factor)
+        if kind == "programs" and ablation.gain(*known) <= 0:
+            useful = list(_OUTSIDE)
+        for weights, using in ((reading, useful), (alone, list(_OUTSIDE))):
+            if kind == "answers":  # hardly any: they are like other texts, but for what agreement is worth
+                others = {name: weight for name, weight in weights["texts"].items() if name not in AGREEMENT}
+                weights[kind] = learn(*known, using=AGREEMENT, fixed=others)
+                continue
+            factor = calibration(known[0], ablation.left_out(*known, using), known[2])
+            weights[kind] = scaled(learn(*known, using=using), factor)
     settings = Settings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     final = PoolJudge(settings, reader)
     for name in here(data):
-        some = [
-            Judged(problem=problem, pairs=np.array([[0, 1]], np.int64))
-            for problem in pairs(BENCHMARKS[name], data)
-            if name in MEASURED
-        ]
-        if some:
-            found = _read(final, some, None, out / "evidence" / f"{name}.jsonl", lambda done, name=name: say(f"{name}: {done}"))
-            figures[name] = ablation.of_weights(some, found, final.weights)
-            _say_table("people", {name: figures[name]}, say)
+        if name in MEASURED:
+            better = np.array([[0, 1]], np.int64)
+            compared = [Judged(problem=problem, pairs=better) for problem in pairs(BENCHMARKS[name], data)]
+            people = ablation.of_weights(compared, _read(final, compared, None, out, name, say), final.weights)
+            figures[name] = people
+            _say_table("people", {name: people}, say)
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     say("\n".join(f"{kind}: {reading[kind]}" for kind in KINDS) + f"\nwrote {out}")
 
@@ -206,15 +221,22 @@ class _Line(msgspec.Struct):
     """What was seen in a problem, on disk."""
 
     values: dict[str, list[float]]
+    unfinished: list[float]
     sound: list[bool]
     kind: Kind
     truncated: int
 
 
 def _read(
-    judge: PoolJudge, judged: Sequence[Judged], parts: frozenset[Part] | None, path: Path, say: Callable[[str], None]
+    judge: PoolJudge,
+    judged: Sequence[Judged],
+    parts: frozenset[Part] | None,
+    out: Path,
+    name: str,
+    say: Callable[[str], None],
 ) -> list[Evidence]:
-    """What the judge sees in problems; kept line by line, and read again from there."""
+    """What the judge sees in the problems of a source; kept line by line, and read again from there."""
+    path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     path.write_bytes(b"".join(line + b"\n" for line in lines))  # without a line that was broken off
@@ -224,6 +246,7 @@ def _read(
         fresh = [
             _Line(
                 values={name: values.tolist() for name, values in seen.values.items()},
+                unfinished=seen.unfinished.tolist(),
                 sound=seen.sound.tolist(),
                 kind=seen.kind,
                 truncated=seen.truncated,
@@ -233,10 +256,11 @@ def _read(
         with path.open("ab") as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in fresh))
         found += fresh
-        say(f"{len(found)} of {len(judged)} problems")
+        say(f"{name}: {len(found)} of {len(judged)} problems")
     return [
         Evidence(
             values={name: np.array(values) for name, values in line.values.items()},
+            unfinished=np.array(line.unfinished),
             sound=np.array(line.sound),
             kind=line.kind,
             truncated=line.truncated,

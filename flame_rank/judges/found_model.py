@@ -1,4 +1,4 @@
-"""Where the language model lies that a judge's weights were learned for: on this machine, or on the Hugging Face hub."""
+"""Where the language model lies that a judge's weights were learned for: on this machine or on the hub."""
 
 import importlib.util
 import os
@@ -27,10 +27,9 @@ def find(model: ModelFile, *, download: bool = True) -> tuple[Path | None, str]:
       UserError: FLAME_RANK_MODEL names nothing that is there.
     """
     if given := os.environ.get(VARIABLE):
-        path = Path(given)
-        if not path.exists():
+        if not Path(given).exists():
             raise UserError(f"{VARIABLE}={given}: there is no such file or folder")
-        return path, ""
+        return Path(given), ""
     if model.package and (path := _in_package(model.package)):
         return path, ""
     if model.path and Path(model.path).exists():

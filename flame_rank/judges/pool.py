@@ -30,7 +30,9 @@ from strategies.base import FloatArray, IntArray
 SETTINGS = "judge.json"
 FEW = 4  # programs that can be right: no more of them can hardly outvote one another
 READ_MOST = 16  # candidates of a problem that the model reads: those that all else leaves in front
-IMPOSSIBLE = 10.0  # nats off for a candidate that cannot be right: a rule, not learned
+# Nats off by rule, for a candidate that cannot be right and for one that breaks off. Not learned: the texts of many
+# data sets are cut themselves, the better ones as often as the worse.
+IMPOSSIBLE, UNFINISHED = 10.0, 5.0
 
 # What most of a pool is: programs (of which few can be right), texts with a final answer, other texts.
 Kind: TypeAlias = Literal["programs", "few programs", "answers", "texts"]
@@ -40,7 +42,6 @@ Weights: TypeAlias = Mapping[str, float]  # nats for one unit of a kind of evide
 EVIDENCE: Mapping[str, tuple[Part, ...]] = {
     "overlap": (),  # the mean overlap of a candidate's tokens with those of the pool, 0 to 1
     "vote": (),  # the share of the pool that comes to the same final answer
-    "unfinished": (),  # 1 for a text that breaks off
     "repeated": (),  # the share of a text's own words that it says again
     "refuses": (),  # 1 for a text that declines to answer
     "forward": ("forward",),  # as in Likelihoods, and so are the next four
@@ -94,19 +95,21 @@ class Evidence:
 
     Attributes:
       values: for each name of EVIDENCE [n], indexed by candidate.
+      unfinished: [n], 1 for a text that breaks off, 0 for one that does not.
       sound: [n] bool, False for what cannot be right.
       kind: of the pool.
       truncated: candidates that were not read whole.
     """
 
     values: Mapping[str, FloatArray]
+    unfinished: FloatArray
     sound: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
     kind: Kind
     truncated: int
 
     def quality(self, weights: Weights) -> FloatArray:
         """The candidates' qualities [n] in log-odds."""
-        total = -IMPOSSIBLE * (1.0 - self.sound)
+        total = -IMPOSSIBLE * (1.0 - self.sound) - UNFINISHED * self.unfinished
         for name, weight in weights.items():
             total = total + weight * self.values[name]
         return np.asarray(total, np.float64)
@@ -214,12 +217,12 @@ def outside(problem: Problem) -> Evidence:
     }
     if not programs:
         values |= {
-            "unfinished": unfinished(problem.texts),
             "repeated": np.array([repeated(text) for text in problem.texts]),
             "refuses": np.array([float(is_refusal(text)) for text in problem.texts]),
         }
     return Evidence(
         values=values,
+        unfinished=nothing if programs else unfinished(problem.texts),
         sound=np.array([sound[text] for text in problem.texts]),
         kind=("few programs" if few else "programs") if programs else "texts" if vote is None else "answers",
         truncated=sum(len(text) > LONGEST for text in problem.texts),
@@ -236,7 +239,7 @@ def front(problem: Problem, seen: Evidence, weights: Weights) -> list[int]:
     if len(first) < 2:
         return []
     without = seen.quality({name: weight for name, weight in weights.items() if not EVIDENCE[name]})
-    return sorted(sorted(first.values(), key=lambda i: (-round(without[i], 9), i))[:READ_MOST])
+    return sorted(sorted(first.values(), key=lambda i: (-round(float(without[i]), 9), i))[:READ_MOST])
 
 
 def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely: Likelihoods) -> Evidence:
@@ -248,7 +251,7 @@ def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely
     of = np.array([place.get(text, -1) for text in problem.texts])
 
     def spread(read: FloatArray) -> FloatArray:
-        return np.where(of >= 0, read[of], read.min())
+        return np.asarray(np.where(of >= 0, read[of], read.min()))
 
     values = {
         **seen.values,

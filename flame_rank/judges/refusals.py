@@ -3,7 +3,9 @@
 import re
 
 _READ = 300  # characters: a refusal says so at once
-_NOT_ABLE = r"(?:can(?:no|')t|can not|cannot|won'?t|will not|(?:am|'m) (?:not able|unable|not going|sorry)|unable|refuse)"
+_NOT_ABLE = (
+    r"(?:can(?:no|')t|can not|cannot|won'?t|will not|(?:am|'m) (?:not able|unable|not going|sorry)|unable|refuse)"
+)
 _REFUSALS = re.compile(
     rf"\b(?:i|we)\s?{_NOT_ABLE}\b[^.!?\n]{{0,60}}"
     r"\b(?:help|assist|do|provide|answer|share|give|tell|support|discuss|write|comply|advise|explain|engage|recommend)"

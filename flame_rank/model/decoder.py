@@ -10,7 +10,7 @@ is to a cache.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class View(NamedTuple):
         return View(*(jnp.take_along_axis(x, read.reshape(*read.shape, *[1] * (x.ndim - 2)), 1) for x in self))
 
 
-def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: npt.DTypeLike) -> tuple[View, ...]:
+def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: Any) -> tuple[View, ...]:
     """The view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] out of S tokens."""
     B = before.shape[0]
     positions = before[:, None] + jnp.arange(T)  # [B, T]

@@ -116,7 +116,7 @@ class Kernel:
         self._used = 0
         self.usage = Usage(tokens=0, padded=0, shapes=set())
 
-        self._programs = Programs(decoder, how=self.how)
+        self._programs = Programs(decoder, how=self.how, place=self._place)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._programs.params))
 
     @property

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import nnx
+from jax.sharding import NamedSharding
 
 from flame_rank.model.decoder import Attend, Decoder, KeyValue, Layer, View, views
 
@@ -123,7 +124,7 @@ def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
 
     start = jnp.full(x.shape[0], -jnp.inf, jnp.float32), jnp.zeros(x.shape[0], jnp.float32)
     most, total = jax.lax.fori_loop(0, -(-head.shape[0] // size), block, start)
-    return most + jnp.log(total)
+    return jnp.add(most, jnp.log(total))
 
 
 def at_places(x: jax.Array, places: jax.Array) -> jax.Array:
@@ -153,7 +154,7 @@ class Programs:
       params: of the whole decoder.
     """
 
-    def __init__(self, decoder: Decoder, *, how: Attend):
+    def __init__(self, decoder: Decoder, *, how: Attend, place: NamedSharding):
         graph, self.params = nnx.split(decoder)
         self._kinds = decoder.layer_kinds
         self._layers = [jax.tree.leaves(nnx.state(layer)) for layer in decoder.model.layers]
@@ -171,12 +172,14 @@ class Programs:
             lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how),
             static_argnames="S",
             donate_argnums=1,
+            out_shardings=(None, place),
         )
         # The last layer's output is nobody's input: what is not returned is not computed.
         self._close = jax.jit(
             lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how)[1],
             static_argnames="S",
             donate_argnums=1,
+            out_shardings=place,
         )
         self._read = jax.jit(lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S")
         self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))

@@ -133,6 +133,6 @@ def gathered(array: jax.Array) -> npt.NDArray[Any]:
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:
-    """Where a layer's cache [2, C, K, H] lives, split between heads where they divide evenly; how many copies there are."""
+    """Where a layer's cache [2, C, K, H] lives, split between heads if they divide evenly, and in how many copies."""
     even = kv_heads % mesh.shape["model"] == 0
     return NamedSharding(mesh, BY_HEAD if even else WHOLE), mesh.size // (mesh.shape["model"] if even else 1)
