@@ -170,6 +170,7 @@ def test_builds_a_judge_through_interruptions(
         ablation, "ROWS", {name: ablation.ROWS[name] for name in ("agreement", "all", "all but reverse")}
     )
     monkeypatch.setattr(ablation, "RESAMPLES", 100)
+    monkeypatch.setattr(ablation, "FOLDS", 3)
     monkeypatch.setattr(default, "CANDIDATES", 12)
     monkeypatch.setattr(default, "DAMAGED", 3)
     monkeypatch.setattr(default, "MAX_LENGTH", 64)
@@ -243,7 +244,7 @@ def test_builds_a_judge_through_interruptions(
         assert all({*of_kind} <= {*EVIDENCE} for of_kind in weights.values())
     assert not {name for of_kind in settings.alone.values() for name in of_kind} & {*READING}
     # A damaged reply agrees with its pool because it was made of it: what that is worth is not learned from it.
-    assert all(not seen.values["overlap"].any() for seen in _apart(out / "evidence" / "pandalm, damaged.jsonl"))
+    assert all(not seen.values["overlap"].any() for seen in _apart(out, "pandalm, damaged"))
 
     monkeypatch.undo()
     judge = judges.load(str(out))
@@ -254,14 +255,13 @@ def test_builds_a_judge_through_interruptions(
     assert ranking.order[-1] == 0  # it does not parse
 
 
-def _apart(path: Path) -> list[Any]:
-    """What a build learns from of a file of what it has read."""
+def _apart(out: Path, name: str) -> list[Any]:
+    """What a build learns from, of what it has kept of a source."""
     from trainer import default
 
     reader: Any = FakeReader()
     judge = PoolJudge(Settings(model=None, max_length=64, reading={}, alone={}), reader)
-    count = len(path.read_bytes().splitlines())
-    none: Any = [None] * count
-    found = default._read(judge, none, frozenset(), path, print)
-    assert count and any(seen.values["overlap"].any() for seen in found)
+    none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
+    found = default._read(judge, none, frozenset(), out, name, print)
+    assert any(seen.values["overlap"].any() for seen in found)
     return [default._apart(seen) for seen in found]

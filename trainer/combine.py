@@ -108,6 +108,8 @@ def learn(
       fixed: weights of other evidence, which stay as they are.
     """
     names = [name for name in EVIDENCE if name in using]
+    if not names:
+        return dict(fixed or {})
     counts = {source: sources.count(source) for source in {*sources}}
     share = np.array([1 / counts[source] for source in sources]) / len(counts)
     columns = [np.stack([evidence.values[name] for name in names], 1) for evidence in seen]  # [n, K] each
@@ -143,8 +145,6 @@ def learn(
 
     limits = {**dict.fromkeys(AGAINST, (None, 0.0)), **dict.fromkeys(EITHER, (None, None))}
     bounds = [limits.get(name, (0.0, None)) for name in names]
-    if not names:
-        return dict(fixed or {})
     found = minimize(loss, np.zeros(len(names)), jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
     learned = {name: round(float(weight), 3) for name, weight in zip(names, found, strict=True)}
     return {**(fixed or {}), **{name: weight for name, weight in learned.items() if weight}}

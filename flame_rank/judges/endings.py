@@ -109,7 +109,7 @@ def unfinished(texts: Sequence[str]) -> FloatArray:
     alone = np.array([broken_off(text) for text in texts])
     open_ = np.array([_is_sentence(text) and not _is_closed(text) for text in texts])
     closed = any(_is_sentence(text) and _is_closed(text) for text in texts)
-    return np.maximum(alone, open_ * float(closed))
+    return np.asarray(np.maximum(alone, open_ * float(closed)), np.float64)
 
 
 def _is_sentence(text: str) -> bool:
