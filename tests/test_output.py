@@ -77,7 +77,7 @@ def test_grouped_fields(tmp_path: Path) -> None:
     [problem] = read_problems(tmp_path / "f")
     assert to_lines(ranking(problem, [1, 0], [-1, 1])) == (
         b'{"prompt":"p","n":1e999,"samples":["a",{"text":"b","k":[1,  2]}],"ranking":[1,0],"scores":'
-        b'[-1.0,1.0],"p_best":[0.5,0.5],"best":1,"comparisons":6,"strategy":"s","judge":"j"}\n'
+        b'[-1.0,1.0],"p_best":[0.5,0.5],"best":1,"comparisons":6,"strategy":"s","judge":"j","unsure":true}\n'
     )
 
 

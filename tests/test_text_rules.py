@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.endings import broken_off
+from flame_rank.judges.endings import broken_off, unfinished
 from flame_rank.judges.languages import identify, mentioned, words
+from flame_rank.judges.repetition import repeated
 from flame_rank.judges.text_rules import faults
 
 WHY = "Why do leaves change their colour in autumn?"
@@ -199,6 +200,26 @@ ENDINGS = [
 @pytest.mark.parametrize(("certainty", "text"), ENDINGS)
 def test_broken_off(certainty: float, text: str) -> None:
     assert broken_off(text) == certainty
+
+
+WHOLE = "Paris is a city in France, and it lies on the Seine."
+OPEN = "Paris is a city in France"
+
+
+def test_a_pool_shows_what_is_unfinished() -> None:
+    # By itself such a sentence may be whole, as a title is; beside sentences with an end it is not.
+    assert unfinished([OPEN]).tolist() == unfinished([OPEN, "Paris"]).tolist()[:1] == [0.0]
+    assert unfinished([WHOLE, OPEN]).tolist() == [0.0, 1.0]
+    assert unfinished([OPEN, "Paris", "    return x\n", WHOLE]).tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert unfinished([OPEN, "Yes."]).tolist() == [0.0, 0.0]  # no sentence, but a word
+    cut = "Paris is a city in France, and it lies on the"
+    assert unfinished([cut]).tolist() == unfinished([cut, OPEN]).tolist()[:1] == [broken_off(cut)] == [1.0]
+
+
+def test_how_much_of_a_text_is_said_again() -> None:
+    assert repeated("") == repeated("one two") == repeated("one two three four") == 0
+    assert repeated("One two three. ONE two, three?") == 0.25  # of four runs of three words, the last is the first
+    assert repeated("a b c " * 50) == pytest.approx(1 - 3 / 148)
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,18 @@ def learn(
       using: the kinds of evidence that may count.
       fixed: weights of other evidence, which stay as they are.
     """
-    names = [name for name in EVIDENCE if name in using]
+    names = [name for name in EVIDENCE if name in using and any(np.ptp(one.values[name]) for one in seen)]
+    # The gain may count as much as the likelihood, not more: a mean over tokens, it is high for a few surprising words,
+    # and shrinks as a text goes on. So it is learned as its sum with the likelihood, beside the likelihood alone.
+    both = {"forward", "gain"} <= {*names}
     if not names:
         return dict(fixed or {})
     counts = {source: sources.count(source) for source in {*sources}}
     share = np.array([1 / counts[source] for source in sources]) / len(counts)
     columns = [np.stack([evidence.values[name] for name in names], 1) for evidence in seen]  # [n, K] each
+    if both:
+        for column in columns:
+            column[:, names.index("gain")] += column[:, names.index("forward")]
     right = [None if one.right is None or one.right.all() or not one.right.any() else one.right for one in judged]
     off = [evidence.quality(fixed or {}) for evidence in seen]
     spread = np.sqrt(np.mean([np.var(column, 0) for column in columns], 0)) if columns else np.ones(len(names))
@@ -146,6 +152,8 @@ def learn(
     limits = {**dict.fromkeys(AGAINST, (None, 0.0)), **dict.fromkeys(EITHER, (None, None))}
     bounds = [limits.get(name, (0.0, None)) for name in names]
     found = minimize(loss, np.zeros(len(names)), jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
+    if both:
+        found[names.index("forward")] += found[names.index("gain")]
     learned = {name: round(float(weight), 3) for name, weight in zip(names, found, strict=True)}
     return {**(fixed or {}), **{name: weight for name, weight in learned.items() if weight}}
 
