@@ -32,7 +32,7 @@ FEW = 4  # programs that can be right: no more of them can hardly outvote one an
 READ_MOST = 16  # candidates of a problem that the model reads: those that all else leaves in front
 # Nats off by rule, for a candidate that cannot be right and for one that breaks off. Not learned: the texts of many
 # data sets are cut themselves, the better ones as often as the worse.
-IMPOSSIBLE, UNFINISHED = 10.0, 5.0
+IMPOSSIBLE, UNFINISHED = 100.0, 5.0
 
 # What most of a pool is: programs (of which few can be right), texts with a final answer, other texts.
 Kind: TypeAlias = Literal["programs", "few programs", "answers", "texts"]
