@@ -148,3 +148,10 @@ def test_a_model_that_cannot_be_had(
     with pytest.raises(UserError, match=f"^{said}") as caught:
         named(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_a_named_model_is_not_the_one_of_the_variable(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert named(str(tiny_model))[1] == tiny_model

@@ -113,7 +113,7 @@ def unfinished(texts: Sequence[str]) -> FloatArray:
 
 
 def _is_sentence(text: str) -> bool:
-    return len(words(text)) > _LEAST and not is_code("", text)
+    return len(words(text[-_READ:])) > _LEAST and not is_code("", text)
 
 
 def _is_closed(text: str) -> bool:

@@ -13,12 +13,13 @@ VARIABLE = "FLAME_RANK_MODEL"
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
 
 
-def find(model: ModelFile, *, download: bool = True) -> tuple[Path | None, str]:
+def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tuple[Path | None, str]:
     """Looks for a model: the path in FLAME_RANK_MODEL, an installed package, where it was learned with, the Hugging
     Face cache, the hub.
 
     Args:
       download: fetch it from the hub if it is not on this machine.
+      named: the user named this very model, so that the variable does not speak for another.
 
     Returns:
       a checkpoint directory or a GGUF file; or None, and in a few words why.
@@ -26,7 +27,7 @@ def find(model: ModelFile, *, download: bool = True) -> tuple[Path | None, str]:
     Raises:
       UserError: FLAME_RANK_MODEL names nothing that is there.
     """
-    if given := os.environ.get(VARIABLE):
+    if not named and (given := os.environ.get(VARIABLE)):
         if not Path(given).exists():
             raise UserError(f"{VARIABLE}={given}: there is no such file or folder")
         return Path(given), ""
@@ -64,7 +65,7 @@ def named(spec: str | None) -> tuple[ModelFile, Path]:
         stated = ModelFile(name=name.split("/")[0], identity="", hub=spec[3:])
     else:
         stated = ModelFile(name=Path(spec).stem, identity="", path=str(Path(spec).absolute()))
-    path, why = find(stated)
+    path, why = find(stated, named=spec is not None)
     if path is None:
         raise UserError(f"--model {spec or stated.name}: {why}")
     try:

@@ -140,8 +140,11 @@ def _repeats_sentences(text: str) -> bool:
     return False
 
 
+_MOST = 100_000  # characters: a text that says things again does so long before
+
+
 def repeated(text: str) -> float:
     """The share of a text's runs of three words that it has said before, 0 to 1."""
-    found = re.findall(r"\w+", text.casefold())
+    found = re.findall(r"\w+", text[:_MOST].casefold())
     runs = list(zip(found, found[1:], found[2:], strict=False))
     return 1 - len({*runs}) / len(runs) if runs else 0.0
