@@ -21,7 +21,7 @@ from flax import nnx
 from flame_rank.model.config import DecoderConfig, Rope
 from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
-# rows = our own, row by row: on a CPU the scores of one row stay in its cache. The others are
+# rows = our own, a row's key heads one by one: on a CPU the scores of one stay in its cache. The others are
 # jax.nn.dot_product_attention's.
 Attend: TypeAlias = Literal["rows", "xla", "cudnn"]
 KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
@@ -83,39 +83,39 @@ def rotate(x: jax.Array, view: View) -> jax.Array:
     return jnp.concatenate([a * view.cos - b * view.sin, b * view.cos + a * view.sin], -1)
 
 
-def _attend_row(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float) -> jax.Array:
-    """Attention of one row: q [T, N, H], k and v [S, K, H], visible [T, S] -> [T, N, H]."""
-    T, N, H = q.shape
-    S, K, _ = k.shape
-    q = q.reshape(T, K, N // K, H).transpose(1, 2, 0, 3).reshape(K, -1, H) * scale  # [K, GT, H]
-    scores = jax.lax.dot_general(q, k, (((2,), (2,)), ((0,), (1,))), preferred_element_type=jnp.float32)  # [K, GT, S]
+def _attend_head(
+    q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float
+) -> jax.Array:
+    """Attention to one key head of one row: q [G, T, H], k and v [S, H], visible [T, S] -> [G, T, H]."""
+    G, T, H = q.shape
+    scores = jnp.einsum("ph,sh->ps", q.reshape(G * T, H) * scale, k, preferred_element_type=jnp.float32)
     if cap:
         scores = cap * jnp.tanh(scores / cap)
-    scores = jnp.where(visible, scores.reshape(K, N // K, T, S), _HIDDEN)
-    weights = jnp.exp(scores - scores.max(-1, keepdims=True))  # [K, G, T, S]
-    total = weights.sum(-1)[..., None]  # [K, G, T, 1]
-    y = jax.lax.dot_general(
-        weights.reshape(K, -1, S).astype(v.dtype),
-        v,
-        (((2,), (0,)), ((0,), (1,))),
-        preferred_element_type=jnp.float32,
-    )  # [K, GT, H]
-    y = y.reshape(K, N // K, T, H) / total
-    return y.transpose(2, 0, 1, 3).reshape(T, N, H).astype(q.dtype)
+    scores = jnp.where(visible, scores.reshape(G, T, -1), _HIDDEN)
+    weights = jnp.exp(scores - scores.max(-1, keepdims=True))  # [G, T, S]
+    total = weights.sum(-1)[..., None]  # [G, T, 1]
+    y = jnp.einsum("gts,sh->gth", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    return (y / total).astype(q.dtype)
 
 
 def attend(
     q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float, how: Attend
 ) -> jax.Array:
     """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H]."""
-    row = partial(_attend_row, scale=scale, cap=cap)
+    y: jax.Array
+    if how != "rows" and not cap:  # which dot_product_attention does not have
+        y = jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
+        return y
+    (B, T, N, H), K = q.shape, k.shape[2]
+    head = partial(_attend_head, scale=scale, cap=cap)
+    q = q.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)  # [B, K, G, T, H]
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # [B, K, S, H]
     if how == "rows":
-        mapped: jax.Array = jax.lax.map(lambda one: row(*one), (q, k, v, visible))
-        return mapped
-    if cap:  # which dot_product_attention does not have
-        return jax.vmap(row)(q, k, v, visible)
-    y: jax.Array = jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
-    return y
+        each = (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v)))
+        y = jax.lax.map(lambda one: head(*one[1:], visible[one[0] // K]), each)  # [BK, G, T, H]
+    else:
+        y = jax.vmap(jax.vmap(head, (0, 0, 0, None)))(q, k, v, visible)
+    return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
 
 
 class Attention(nnx.Module):
