@@ -3,6 +3,8 @@ problems into one call of the judge, and hands the answers back.
 """
 
 import asyncio
+import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
@@ -185,8 +187,31 @@ def rerank(
     strategy: str | Strategy | ScheduleFunction | None = None,
     **options: Any,
 ) -> Ranking:
-    """Ranks the candidates for a prompt, best first; arguments and options as in Reranker."""
+    """Ranks the candidates for a prompt, best first; arguments and options as in Reranker.
+
+    A judge by name is loaded at the first call of a thread, and kept until the thread names another.
+    """
+    if judge is None or isinstance(judge, str):
+        judge = _KEPT.named(judge)
     return Reranker(judge, strategy, **options).rank(prompt, candidates)
+
+
+class _Kept(threading.local):
+    """The judge by name that a thread used last: none is made for several threads at once."""
+
+    name: tuple[str, str | None] | None = None  # of the judge, and the model that the environment gave it
+    judge: Judge
+
+    def named(self, name: str | None) -> Judge:
+        from flame_rank.judges.found_model import VARIABLE
+
+        wanted = (name or "default", os.environ.get(VARIABLE))
+        if self.name != wanted:
+            self.judge, self.name = _judge(name), wanted
+        return self.judge
+
+
+_KEPT = _Kept()
 
 
 def _problem(prompt: str | Problem, candidates: Sequence[str | Candidate] | None) -> Problem:

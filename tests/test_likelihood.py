@@ -140,7 +140,7 @@ def test_a_candidate_behind_its_prompt(reader: Reader, plain: Plain) -> None:
     refusal = plain.ids(REFUSAL)
     gained = plain.each(asked, refusal).sum() - plain.each(nothing, refusal).sum()
     assert found.refusal == pytest.approx(gained, abs=1e-3)
-    assert found.cut == 0 and found.forward[0] == found.forward[3]
+    assert not found.cut.any() and found.forward[0] == found.forward[3]
     for name in ("forward", "gain", "total", "ending", "reverse"):
         assert np.ptp(getattr(found, name)) > 0.01, name
     assert abs(found.refusal) > 0.01
@@ -211,7 +211,7 @@ def test_what_is_long_is_cut_and_counted(reader: Reader, plain: Plain) -> None:
     long, longer = " and ".join(words[:50]), " and ".join(words * 300)
     problem = Problem(prompt="Which response is better?", candidates=[long, "A", longer])
     [found] = reader.read(all_of(problem))
-    assert found.cut == 2 and np.isfinite(found.forward).all()
+    assert found.cut.sum() == 2 and np.isfinite(found.forward).all()
     frame = len(reader.message(())) + 1
     assert reader.room == (MAX_LENGTH - frame) // 2
     ids = plain.ids(long)
@@ -222,13 +222,13 @@ def test_what_is_long_is_cut_and_counted(reader: Reader, plain: Plain) -> None:
     # What lies far beyond is not even tokenised; what begins and ends alike reads alike.
     alike = Problem(prompt=problem.prompt, candidates=[longer, longer[:6000] + "?" * 10_000_000 + longer[-6000:]])
     [found] = reader.read(all_of(alike))
-    assert found.forward[0] == pytest.approx(found.forward[1], abs=1e-6) and found.cut == 2
+    assert found.forward[0] == pytest.approx(found.forward[1], abs=1e-6) and found.cut.sum() == 2
 
 
 def test_a_prompt_that_is_cut_is_cut_for_all(reader: Reader) -> None:
     problem = Problem(prompt="Which response is better? " * 200, candidates=["A", "B"])
     [found] = reader.read(all_of(problem))
-    assert found.cut == 2 and np.isfinite([found.forward, found.reverse]).all()
+    assert found.cut.sum() == 2 and np.isfinite([found.forward, found.reverse]).all()
 
 
 def test_what_looks_like_the_end_of_a_turn_is_text(readers: dict[str, Reader]) -> None:

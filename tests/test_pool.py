@@ -29,6 +29,7 @@ from flame_rank.judges.pool import (
     UNFINISHED,
     PoolJudge,
     Settings,
+    front,
     needed,
     outside,
     read_settings,
@@ -96,7 +97,7 @@ class FakeReader:
             self.parts.append(parts)
             columns = np.array([liking(text) for text in texts]).reshape(-1, 5).T
             names = ("forward", "gain", "total", "ending", "reverse")
-            cut = sum(len(text) > 60 for text in texts)
+            cut = np.array([len(text) > 60 for text in texts], bool)
             found.append(Likelihoods(**dict(zip(names, columns, strict=True)), refusal=1.5, cut=cut))
         return found
 
@@ -387,12 +388,12 @@ def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -
     expected = expected + sum(weights.get(name, 0.0) * seen.values[name] for name in EVIDENCE)
     first = {text: i for i, text in reversed(list(enumerate(problem.texts))) if seen.sound[i]}
     [likely] = load_reader(tiny_model, max_length=128).read([(problem, list(first.values()))])
-    for name in ("forward", "gain", "total", "ending", "reverse"):
-        values = dict(zip(first, getattr(likely, name), strict=True))
+    declined = seen.values["refuses"][list(first.values())] * likely.refusal
+    for name in READING:
+        values = dict(zip(first, declined if name == "refusal" else getattr(likely, name), strict=True))
         expected = expected + weights.get(name, 0.0) * np.array(
             [values.get(text, min(values.values())) for text in problem.texts]
         )
-    expected = expected + weights.get("refusal", 0.0) * likely.refusal * seen.values["refuses"]
     np.testing.assert_allclose(qualities(judge, problem), expected - expected[0], atol=1e-4)
 
 
@@ -487,3 +488,33 @@ def test_a_directory_that_cannot_be_read(case: str, tiny_judge_dir: Path, tmp_pa
     with pytest.raises(UserError) as caught:
         judges.load(str(tmp_path))
     assert str(tmp_path) in str(caught.value) and message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_judge_by_name_is_loaded_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flame_rank.judges.directory import load_reader
+
+    loaded: list[Path] = []
+
+    def counted(path: Path, **options: Any) -> Any:
+        loaded.append(path)
+        return load_reader(path, **options)
+
+    monkeypatch.setattr("flame_rank.judges.directory.load_reader", counted)
+    monkeypatch.setenv(found_model.VARIABLE, str(tiny_model))
+    for _ in range(3):
+        flame_rank.rerank("Name a city.", ["Rome", "a city"])
+    assert loaded == [tiny_model]
+    flame_rank.rerank("Name a city.", ["Rome", "a city"], judge="agreement")
+    flame_rank.rerank("Name a city.", ["Rome", "a city"], judge="default")
+    assert loaded == [tiny_model] * 2
+
+
+@given(st.permutations(range(READ_MOST + 4)))
+def test_which_of_many_are_read_does_not_hang_on_their_order(order: list[int]) -> None:
+    texts = [f"It is number {i}, I think." for i in range(READ_MOST + 4)]
+
+    def chosen(some: list[str]) -> set[str]:
+        problem = Problem(prompt="Which number is it?", candidates=some)
+        return {some[i] for i in front(problem, outside(problem), {})}
+
+    assert chosen(texts) == chosen([texts[i] for i in order])

@@ -18,12 +18,15 @@ DECLINES = [
     "As a language model, I don't have opinions.",
     "It is against our guidelines to say so.",
     "That violates my programming, so no.",
+    "We are unable to answer this.",
+    "We're not going to discuss it.",
     "i can not tell you where he lives",
     "Sure?\n\nNo: I will not write that.",
 ]
 ANSWERS = [
     "",
     "I can help with that: first, open the door.",
+    "I can't wait to tell you how it ends.",
     "I cannot swim, but my sister can.",
     "You can't help it; nobody can provide for everything.",
     "He was sorry to hear that. He said that it would rain.",

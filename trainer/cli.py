@@ -39,7 +39,12 @@ for command in (data_command, tasks, show, mixture, export, run_command, tail_pa
     help="Where the judge goes.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of which problems are read.")
-def default(data: Path, model: str | None, out: Path, seed: int) -> None:
+@click.option(
+    "--without-reverse",
+    is_flag=True,
+    help="Do not try how likely the prompt is behind each candidate: it takes longer than all other reading.",
+)
+def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool) -> None:
     """Learn the judge that ships, for a language model: how much agreement, likelihood and form count.
 
     Prints what each kind of evidence adds on sources that the weights were not learned on. A run that was interrupted
@@ -52,7 +57,8 @@ def default(data: Path, model: str | None, out: Path, seed: int) -> None:
     from flame_rank.judges import found_model
 
     stated, path = found_model.named(model)
-    build(data, stated, path, out, seed=seed, say=lambda line: click.echo(line, err=True))
+    without = ("reverse",) if without_reverse else ()
+    build(data, stated, path, out, seed=seed, without=without, say=lambda line: click.echo(line, err=True))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -54,7 +54,14 @@ KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
 def build(
-    data: Path, model: ModelFile, path: Path, out: Path, *, seed: int = 0, say: Callable[[str], None] = print
+    data: Path,
+    model: ModelFile,
+    path: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    without: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> None:
     """Reads the problems with a model, learns the weights and writes the judge to `out`; goes on where an earlier run
     with the same arguments ended.
@@ -64,14 +71,15 @@ def build(
       model: what judge.json says of the model.
       path: where the model lies.
       out: where the judge goes, with its figures and what the model read.
+      without: kinds of evidence that are not read.
 
     Raises:
       UserError: something is missing from `data`, or the model cannot be read, or `out` was begun with another.
     """
     reader = directory.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
-    _same_run(out / "recipe.json", {"model": reader.name, "seed": seed})
-    combine(_problems(data, seed, say), data, model, reader, out, say)
+    _same_run(out / "recipe.json", {"model": reader.name, "seed": seed, "without": sorted(without)})
+    combine(_problems(data, seed, say), data, model, reader, out, say, without)
 
 
 def combine(
@@ -81,9 +89,10 @@ def combine(
     reader: Reader,
     out: Path,
     say: Callable[[str], None],
+    without: Sequence[str] = (),
 ) -> None:
     """Reads problems by source, learns the weights, writes judge.json, and measures it on pairs that people judged."""
-    everything = needed(dict.fromkeys(EVIDENCE, 1.0))
+    everything = needed({name: 1.0 for name in EVIDENCE if name not in without})
     nothing: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
     judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
     judged: list[Judged] = []

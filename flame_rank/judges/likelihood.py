@@ -9,10 +9,12 @@ from typing import Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from flame_rank.judges.base import Notes
 from flame_rank.judges.forms import is_continuation
 from flame_rank.judges.local import Scorer
+from flame_rank.judges.refusals import is_refusal
 from flame_rank.prompts import Format, Ids, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -39,8 +41,8 @@ class Likelihoods:
       reverse: [n] mean log-probability of the prompt behind the candidate as the message; of the docstring, where the
         candidate continues a program.
       refusal: by how much `REFUSAL` is likelier behind the prompt than behind `NOTHING`: how much the prompt asks for
-        what is not to be given.
-      cut: how many candidates, or their prompt, were read without their middle.
+        what is not to be given; 0 where no candidate declines.
+      cut: [n] bool, which candidates were read without their middle, or without that of their prompt.
     """
 
     forward: FloatArray
@@ -49,7 +51,7 @@ class Likelihoods:
     ending: FloatArray
     reverse: FloatArray
     refusal: float
-    cut: int
+    cut: npt.NDArray[np.bool_]
 
 
 class Reader:
@@ -137,12 +139,13 @@ class _Work:
             [problem.prompt, wanted[2] if wanted else problem.prompt, *texts]
         )
         self.candidates = [ids for ids, _ in candidates]
-        self.cut = sum(prompt_cut or was_cut for _, was_cut in candidates)
+        self.cut = np.array([prompt_cut or was_cut for _, was_cut in candidates], bool)
+        self.declines = any(is_refusal(text) for text in texts)
         self.code = [is_continuation(problem.prompt, text) for text in texts]
 
     def jobs(self) -> Iterator[Job]:
         reader = self.reader
-        refusal = "refusal" in self.parts and bool(self.candidates)
+        refusal = "refusal" in self.parts and self.declines
         message = reader.message(self.prompt)
         yield (message, reader.refusal) if refusal else _NO_JOB
         yield (reader.nothing, reader.refusal) if refusal else _NO_JOB
@@ -187,7 +190,7 @@ class LikelihoodJudge:
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         read = self._reader.read([(problem, range(len(problem))) for problem in fresh], ("forward", "alone"))
         for problem, found in zip(fresh, read, strict=True):
-            self._seen[problem] = found.forward + found.gain, found.cut
+            self._seen[problem] = found.forward + found.gain, int(found.cut.sum())
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:

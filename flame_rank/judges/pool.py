@@ -239,7 +239,8 @@ def front(problem: Problem, seen: Evidence, weights: Weights) -> list[int]:
     if len(first) < 2:
         return []
     without = seen.quality({name: weight for name, weight in weights.items() if not EVIDENCE[name]})
-    return sorted(sorted(first.values(), key=lambda i: (-round(float(without[i]), 9), i))[:READ_MOST])
+    # Ties are broken by the texts, not by where they stand: the same are read in any order of the candidates.
+    return sorted(sorted(first.values(), key=lambda i: (-round(float(without[i]), 9), problem.texts[i]))[:READ_MOST])
 
 
 def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely: Likelihoods) -> Evidence:
@@ -256,6 +257,7 @@ def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely
     values = {
         **seen.values,
         **{name: spread(getattr(likely, name)) for name in ("forward", "gain", "total", "ending", "reverse")},
-        "refusal": seen.values["refuses"] * likely.refusal,
+        "refusal": spread(seen.values["refuses"][chosen] * likely.refusal),
     }
-    return replace(seen, values=values, truncated=max(seen.truncated, likely.cut))
+    cut = int((likely.cut[of] & (of >= 0)).sum())
+    return replace(seen, values=values, truncated=max(seen.truncated, cut))

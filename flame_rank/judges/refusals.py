@@ -4,7 +4,8 @@ import re
 
 _READ = 300  # characters: a refusal says so at once
 _NOT_ABLE = (
-    r"(?:can(?:no|')t|can not|cannot|won'?t|will not|(?:am|'m) (?:not able|unable|not going|sorry)|unable|refuse)"
+    r"(?:(?:can(?:no|')t|can not|cannot|won'?t|will not)(?! wait\b)"
+    r"|(?:am|'m|are|'re) (?:not able|unable|not going|sorry)|unable|refuse)"
 )
 _REFUSALS = re.compile(
     rf"\b(?:i|we)\s?{_NOT_ABLE}\b[^.!?\n]{{0,60}}"

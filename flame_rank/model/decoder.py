@@ -112,7 +112,7 @@ def attend(
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # [B, K, S, H]
     if how == "rows":
         each = (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v)))
-        y = jax.lax.map(lambda one: head(*one[1:], visible[one[0] // K]), each)  # [BK, G, T, H]
+        y = jax.lax.map(lambda one: head(one[1], one[2], one[3], visible[one[0] // K]), each)  # [BK, G, T, H]
     else:
         y = jax.vmap(jax.vmap(head, (0, 0, 0, None)))(q, k, v, visible)
     return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
