@@ -12,7 +12,7 @@ from flame_rank.ledger import Ledger
 from flame_rank.tournament import Tournament
 from strategies.base import FloatArray, IntArray
 
-COMMIT = 1024  # comparisons at most between two commits to a ledger
+COMMIT = 128  # comparisons at most between two commits to a ledger
 
 _SILENT = "the judge gave no log-odds"
 _Part: TypeAlias = tuple[int, IntArray]  # a tournament, and which comparisons of its round

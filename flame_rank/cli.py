@@ -107,13 +107,19 @@ def rerank(
     from tqdm import tqdm
 
     from flame_rank import judges
+    from flame_rank.files import parts, refuse_same, with_log
     from flame_rank.jsonl import BadLine, read_problems
     from flame_rank.output import Output, Quarantine, to_lines
     from flame_rank.reranker import Reranker
 
     if output and output != "-" and not Path(output).absolute().parent.is_dir():
         raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
-    bad = Quarantine(_quarantine(file, output)) if on_bad_line == "quarantine" else Skip()
+    aside = _quarantine(file, output) if on_bad_line == "quarantine" else None
+    refuse_same(
+        {"the input": file, "the file of problems": problems},
+        {**parts(output), "the file of bad lines": aside, **with_log(ledger)},
+    )
+    bad = Quarantine(aside) if aside else Skip()
     reading = read_problems(
         file,
         group_by=group_by,

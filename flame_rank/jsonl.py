@@ -6,21 +6,19 @@ is decoded: all other values go from input to output byte for byte.
 """
 
 import errno
-import gzip
-import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, cast
+from typing import IO
 
 import msgspec
 
 from flame_rank.errors import UserError
 from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, RawFields
+from flame_rank.streams import DAMAGED, Stream, opened
 
 LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a line has
 TEXT_KEYS = ("completion", "text", "response")
@@ -62,14 +60,14 @@ def read_problems(
     group_by: str = "task_id",
     prompts: Callable[[str], str | None] | None = None,
     on_bad_line: Callable[[BadLine, bytes], None] | None = None,
-) -> Iterator[Problem]:
+) -> "Reading":
     """Yields the problems of a JSONL file; the first good line decides whether it is grouped or flat.
 
     Memory holds one problem, and for a flat file the places of its lines; flat input that cannot be read
     twice is copied to a temporary file. A flat file's problems come in the order of their first lines.
 
     Args:
-      path: a file, one whose name ends in .gz, or "-" for standard input.
+      path: a file, or "-" for standard input; packed (gz, xz, zst) or not.
       group_by: the field, of string or integer values, that the lines of a problem share in a flat file; in a
         grouped file the problem's name, where a line has it.
       prompts: gives the prompt for such a value, None where it knows none; asked for lines without a prompt.
@@ -82,27 +80,50 @@ def read_problems(
       OSError: the file cannot be read.
     """
     source = _Source(str(path) if str(path) != "-" else "stdin", group_by, prompts, on_bad_line)
-    with _opened(str(path)) as stream:
-        lines = source.lines(stream)
-        seen = False
-        for offset, number, line in lines:
-            try:
-                fields = _object(line)
-                flat = source.is_flat(fields)
-                if flat and seen:
-                    raise ValueError("one sample, in a file of whole problems; keep the two in two files")
-                if flat:
-                    source.sample(fields)
-                else:
-                    problem = source.whole(fields, number)
-            except (TypeError, ValueError) as error:
-                source.refuse(error, number, line)
-                continue
+    return Reading(source, str(path))
+
+
+class Reading(Iterator[Problem]):
+    """The problems of a file under reading."""
+
+    def __init__(self, source: "_Source", path: str):
+        self._problems = self._read(source, path)
+        self._ready: Callable[[], bool] | None = None
+
+    def __next__(self) -> Problem:
+        return next(self._problems)
+
+    def ready(self) -> bool:
+        """Whether the next problem, or the end, can be had without waiting for somebody to write it."""
+        return self._ready is None or self._ready()
+
+    def _read(self, source: "_Source", path: str) -> Iterator[Problem]:
+        with opened(path, source.file) as stream:
+            self._ready = stream.ready
+            yield from _read(source, stream)
+
+
+def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
+    lines = source.lines(stream.lines)
+    seen = False
+    for offset, number, line in lines:
+        try:
+            fields = _object(line)
+            flat = source.is_flat(fields)
+            if flat and seen:
+                raise ValueError("one sample, in a file of whole problems; keep the two in two files")
             if flat:
-                yield from _read_flat(source, stream, chain([(offset, number, line)], lines))
-                return
-            seen = True
-            yield problem
+                source.sample(fields)
+            else:
+                problem = source.whole(fields, number)
+        except (TypeError, ValueError) as error:
+            source.refuse(error, number, line)
+            continue
+        if flat:
+            yield from _read_flat(source, stream, chain([(offset, number, line)], lines))
+            return
+        seen = True
+        yield problem
     if not seen:
         raise EmptyInput(f"{source.file}: no problem in it")
 
@@ -124,8 +145,8 @@ class _Source:
                 if _clean(line):
                     yield offset, number, line
                 offset += len(line)
-        except (EOFError, zlib.error) as error:
-            raise OSError(errno.EIO, f"damaged gzip file ({error})", self.file) from error
+        except DAMAGED as error:
+            raise OSError(errno.EIO, f"damaged: it cannot be unpacked to its end ({error})", self.file) from error
 
     def refuse(self, error: Exception, number: int, line: bytes) -> None:
         """Hands a bad line on, or raises it."""
@@ -209,12 +230,12 @@ class _Group:
     places: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _read_flat(source: _Source, stream: IO[bytes], lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Problem]:
+def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Problem]:
     """Yields the problems of a flat file: one pass finds the lines of each, the second reads them."""
-    spool = not stream.seekable() or isinstance(stream, gzip.GzipFile)  # gzip seeks by reading from the start
+    spool = not stream.twice
     groups: dict[str | int, _Group] = {}
     failure: BadLine | None = None
-    with TemporaryFile() if spool else nullcontext(stream) as file:
+    with TemporaryFile() if spool else nullcontext(stream.lines) as file:
         for offset, number, line in lines:
             if spool:
                 offset = file.tell()
@@ -261,14 +282,6 @@ def _problem(source: _Source, file: IO[bytes], group: str | int, found: _Group) 
         candidates.append(candidate)
     record = FlatRecord(group_by=source.group_by, group=group, lines=tuple(lines))
     return Problem(prompt=prompt, candidates=candidates, name=str(group), record=record)
-
-
-def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
-    if path == "-":
-        return nullcontext(sys.stdin.buffer)
-    if path.endswith(".gz"):
-        return cast(IO[bytes], gzip.GzipFile(path))
-    return Path(path).open("rb")
 
 
 def _clean(line: bytes) -> bytes:

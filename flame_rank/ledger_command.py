@@ -56,14 +56,14 @@ def export(file: Path, output: str | None) -> None:
     and null where the judgement is invalid; "reason" says why.
     """
     from flame_rank.errors import UserError
+    from flame_rank.files import parts, refuse_same, with_log
     from flame_rank.output import Output
 
     if output and output != "-":
         folder = Path(output).absolute().parent
         if not folder.is_dir():
             raise UserError(f"{output}: its folder does not exist; create {folder}")
-        if Path(output).exists() and file.samefile(output):
-            raise UserError(f"{output}: the ledger itself; name another file")
+    refuse_same(with_log(file), parts(output))
     with closing(exported(file)) as pages, Output(output) as out:
         for lines in pages:
             out.write(lines)

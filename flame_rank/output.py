@@ -1,6 +1,7 @@
 """Rankings to JSONL, and where the lines go: standard output, or a file that is there once it is complete."""
 
 import errno
+import gzip
 import math
 import os
 import signal
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 import msgspec
 
+from flame_rank.errors import UserError
 from flame_rank.jsonl import TEXT_KEYS, BadLine
 from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
+from flame_rank.writing import lock, release
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
@@ -111,27 +114,42 @@ class Output:
     """Writes whole lines to standard output, or to FILE.part, which becomes FILE at a clean end.
 
     After an exception FILE is as it was, and FILE.part holds what was written. A FILE that exists and is no
-    regular file (a pipe, /dev/null) is written to as it is.
+    regular file (a pipe, /dev/null) is written to as it is. A file has one writer at a time. One whose name ends in
+    .gz is packed, each write so that it can be unpacked from FILE.part.
 
     Args:
       path: the file; None or "-" for standard output.
 
     Raises:
       OSError: the file cannot be opened or written (the disk is full); it names the file.
+      UserError: another process is writing it; or its name says that it is packed in another way.
     """
 
     def __init__(self, path: str | Path | None):
         self._path = None if path is None or str(path) == "-" else Path(path)
+        if self._path and self._path.suffix in (".xz", ".zst", ".bz2", ".zip"):
+            raise UserError(f"{path}: written is plain text or .gz; name it so, and pack it afterwards")
         beside = self._path is not None and (self._path.is_file() or not self._path.exists())
         self._part = self._path.with_name(self._path.name + ".part") if self._path and beside else None
         self._name = str(self._part or self._path or "stdout")
         self._stream: IO[bytes] | None = None
+        self._plain: IO[bytes] | None = None  # below what packs
+        self._lock: int | None = None
 
     def __enter__(self) -> Self:
-        target = self._part or self._path
-        if target is None and sys.stdout is None:
-            raise OSError(errno.EBADF, "it is closed", self._name)
-        self._stream = sys.stdout.buffer if target is None else target.open("wb")
+        if self._path is None:
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, "it is closed", self._name)
+            self._stream = sys.stdout.buffer
+        elif self._part is None:
+            self._stream = self._path.open("wb")
+        else:
+            self._lock = lock(self._part)
+            os.ftruncate(self._lock, 0)
+            self._stream = open(self._lock, "wb", closefd=False)
+        if self._path and self._path.suffix == ".gz":
+            self._plain = self._stream
+            self._stream = cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=self._stream, mtime=0))
         return self
 
     def write(self, lines: bytes) -> None:
@@ -151,15 +169,30 @@ class Output:
     ) -> None:
         if self._path is None or self._stream is None:
             return
-        if kind is not None:
-            with suppress(OSError):  # closing tries once more to write what could not be written
-                self._stream.close()
-            return
-        if self._part is not None:
-            os.fsync(self._stream.fileno())  # else a crash could leave the name without the content
-        self._stream.close()
-        if self._part is not None:
-            self._part.replace(self._path)
+        try:
+            if kind is not None:
+                with suppress(OSError):  # closing tries once more to write what could not be written
+                    self._close()
+                return
+            try:
+                self._close()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, self._name) from error
+            if self._part is not None and self._lock is not None:
+                os.fsync(self._lock)  # else a crash could leave the name without the content
+                self._part.replace(self._path)
+        finally:
+            if self._lock is not None:
+                release(self._lock)
+                self._lock = None
+
+    def _close(self) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.close()
+        finally:
+            if self._plain is not None:
+                self._plain.close()
 
 
 @contextmanager

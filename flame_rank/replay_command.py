@@ -74,10 +74,12 @@ def replay(file: str, path: Path, judge: str | None, output: str | None, top: in
 
     Exit status: 0 all there; 1 judgements are missing or a problem is undecided; 2 a mistake in what was given.
     """
+    from flame_rank.files import parts, refuse_same, with_log
     from flame_rank.jsonl import read_problems
     from flame_rank.output import Output, to_lines
     from flame_rank.reranker import Reranker
 
+    refuse_same({"the input": file, **with_log(path)}, parts(output))
     voice = _judge(path, judge)
     problems = lacking = undecided = 0
     try:

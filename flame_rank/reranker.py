@@ -61,7 +61,8 @@ class Reranker:
           ledger: a file that keeps every judgement: what it knows is not asked again, in this run or a later one.
           ordered: yield rankings in input order; otherwise as soon as they are there.
           seed: of the strategy's coins.
-          batch: comparisons that are collected from open problems for one call of the judge.
+          batch: comparisons that are collected from open problems for one call of the judge; a function is called
+            for each problem as it comes.
           explain: have the judge say why the best of each problem is better than the next.
 
         Raises:
@@ -78,7 +79,9 @@ class Reranker:
         options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
         given = {name: value for name, value in options.items() if value is not None}
         self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise, given)
-        self.seed, self.batch, self.ordered = seed, batch, ordered
+        # A judge that makes a call of each problem gains nothing by more, and what it said would be lost with them.
+        self.batch = 1 if getattr(self.judge, "one_by_one", False) else batch
+        self.seed, self.ordered = seed, ordered
         distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises where there is no such way
         self.dedupe: How = dedupe
         if ledger is not None and isinstance(self.judge, FunctionJudge) and not self.judge.named:
@@ -89,7 +92,7 @@ class Reranker:
         if kept is not None:
             weakref.finalize(self, kept.close)
         self._asker = Asker(self.judge, kept)
-        self._gathering = Gathering(self._start, self._asker.ask, self._rankings, batch)
+        self._gathering = Gathering(self._start, self._asker.ask, self._rankings, self.batch)
 
     def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem."""
@@ -101,10 +104,13 @@ class Reranker:
         What `problems` raises is raised here, after the problems before it have been yielded.
         """
         source, failure = iter(problems), None
+        ready: Any = getattr(problems, "ready", None)  # of what comes live
         live, opened = True, deque[Tournament]()
         while live or opened:
             pending = sum(one.pending for one in opened)
             while live and pending < self.batch and len(opened) < self.batch:
+                if opened and ready is not None and not ready():
+                    break  # what is there is judged, not kept waiting for what may come
                 try:
                     problem = next(source)
                 except StopIteration:

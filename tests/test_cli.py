@@ -367,7 +367,7 @@ def test_a_damaged_gzip_file(rerank: Run, tmp_path: Path) -> None:
     import gzip
 
     (tmp_path / "f.gz").write_bytes(gzip.compress(json.dumps(GOOD).encode() * 100)[:-20])
-    rerank(tmp_path / "f.gz").mistake("f.gz", "gzip")
+    rerank(tmp_path / "f.gz").mistake("f.gz", "damaged")
 
 
 def test_nan_from_the_judge(rerank: Run, tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_ranks_in_an_event_loop() -> None:
 
 
 def test_unordered_gives_all() -> None:
-    reranker = Reranker(FunctionJudge(Counting(), name="counting"), "knockout", ordered=False, batch=4)
+    judge = FunctionJudge(Counting(), name="counting")
+    judge.one_by_one = False
+    reranker = Reranker(judge, "knockout", ordered=False, batch=4)
     given = [Problem(prompt="p", candidates=[str(i) for i in range(n)]) for n in (9, 2, 5, 1)]
     found = list(reranker.rank_many(given))
     assert {id(r.problem) for r in found} == {id(p) for p in given} and found[0].problem is not given[0]

@@ -41,7 +41,7 @@ CANDIDATES = 60  # that are read of a source: none may take an hour
 OF_A_PROMPT = 6
 DAMAGED_NAME = ", damaged"
 DAMAGED = 8  # prompts of each source of whole replies whose replies are damaged
-PROGRAMS = 90  # MBPP problems
+PROGRAMS = 270  # MBPP problems
 REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be given
 BATCH = 16  # problems that are read together, and kept
 

@@ -115,6 +115,7 @@ def export(
     What shares thirteen words in a row with an evaluation task that is under --data, or with HumanEval, is left out
     and counted.
     """
+    from flame_rank.writing import claimed
     from trainer.export import write
     from trainer.mixture import trained_on
     from trainer.tasks import TASKS
@@ -124,7 +125,8 @@ def export(
     found = count(tasks, data, max_bad)
     weights = weigh(found, rated, cap, temperature)
     here = [task for task in tasks if task.name in weights]
-    write(here, weights, data, out, form=form, shard=shard, max_bad=max_bad, say=lambda s: click.echo(s, err=True))
+    with claimed(out):
+        write(here, weights, data, out, form=form, shard=shard, max_bad=max_bad, say=lambda s: click.echo(s, err=True))
 
 
 def read_stated_ratings(kind: str, ratings: Path | None) -> "Ratings | None":

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
 from flame_rank.model import sharding
+from flame_rank.writing import bring_back, put
 from trainer import checkpoints, heap, hosts, lora, metrics
 from trainer.batches import drawn
 from trainer.corpus import Rows
@@ -242,6 +243,9 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
 
 
 def _best(out: Path) -> float:
+    if hosts.first():
+        bring_back(out / "best")
+    hosts.wait("the best one is in its place")
     path = out / "best" / "eval.json"
     return float(json.loads(path.read_text())["mean"]) if path.exists() else -1.0
 
@@ -253,5 +257,4 @@ def _keep_best(training: Training, out: Path, mean: float) -> None:
     training.base.save(training.params(), part)
     if hosts.first():
         (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        put(part, folder)

@@ -1,6 +1,7 @@
 """`flame-train run`: trains a judge from one command."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def run(
     if distributed or coordinator:
         hosts.begin(coordinator, processes, process)
     model, recipe, mesh = prepared(base, template, steps, model_parallel, numbers, mixture)
+    from flame_rank.writing import claimed
     from trainer.run import Kept, Training, train
     from trainer.tasks import by_name
 
@@ -124,19 +126,20 @@ def run(
         if hosts.first():
             click.echo(line, err=True)
 
-    rows, weights = read_mixture(model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say)
-    measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
-    training = Training(model, recipe, mesh)
-    train(
-        training,
-        rows,
-        weights,
-        out,
-        Kept(every=save_every, last=keep, log=log_every),
-        evaluate=_evaluation(measured) if measured else None,
-        evaluate_every=eval_every,
-        say=say,
-    )
+    with claimed(out) if hosts.first() else nullcontext():
+        rows, weights = read_mixture(model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say)
+        measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
+        training = Training(model, recipe, mesh)
+        train(
+            training,
+            rows,
+            weights,
+            out,
+            Kept(every=save_every, last=keep, log=log_every),
+            evaluate=_evaluation(measured) if measured else None,
+            evaluate_every=eval_every,
+            say=say,
+        )
     say(f"{out / f'step-{training.done:07d}'}: done; flame-rank rerank samples.jsonl --judge takes it")
 
 

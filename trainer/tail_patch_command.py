@@ -74,11 +74,13 @@ def tail_patch(base: Path | None, data: Path | None, out: Path, report: bool, pl
     of its own: copy their curves/*.json into one folder and --report on it.
     """
     from flame_rank.errors import UserError
+    from flame_rank.writing import claimed
 
     if not report:
         if base is None or data is None:
             raise click.UsageError("--base DIR and --data DIR are missing; only --report does without")
-        _measure(base, data, out, lambda line: click.echo(line, err=True), **how)
+        with claimed(out):
+            _measure(base, data, out, lambda line: click.echo(line, err=True), **how)
     from trainer import tail_patch as patches
 
     curves = patches.read(out)

@@ -86,11 +86,15 @@ def humaneval(
     against hostile code.
     """
     from flame_rank.errors import UserError
+    from flame_rank.files import parts, refuse_same
 
     if generator is not None and len(samples_files) > 1:
         raise UserError(f"--generator names one model, and {len(samples_files)} files are given; run them one by one")
     if json_file is not None and not json_file.parent.is_dir():
         raise UserError(f"{json_file}: its folder does not exist; create {json_file.parent}")
+    read = {f"the file of samples {k}": path for k, path in enumerate(samples_files, 1)}
+    figures = {name: path for name, path in parts(json_file).items() if json_file is not None}
+    refuse_same({**read, "the file of problems": problems_file}, figures)
 
     from flame_rank import judges
     from flame_rank.humaneval import problems, table

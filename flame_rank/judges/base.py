@@ -16,6 +16,8 @@ class Judge(Protocol):
       name: identity: two judges of one name give the same answers.
       pool_aware: looks at all candidates of a problem, not only at the two.
       pointwise: answers by the difference of a quality of each candidate, so its answers are transitive.
+      one_by_one: may be left out; True for a judge that makes one call (of a function, a server) of each problem, so
+        that each answer is kept, and each ranking given, as soon as it is there.
     """
 
     name: str

@@ -18,6 +18,7 @@ class FunctionJudge:
 
     pool_aware = False
     pointwise = False
+    one_by_one = True
 
     def __init__(self, f: PairFunction, *, name: str | None = None):
         """Args:

@@ -1,0 +1,60 @@
+"""Which files a command may not take for two things at once."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from flame_rank.errors import UserError
+
+Named: TypeAlias = Mapping[str, str | Path | None]  # what a file is to the user -> its path; "-" a standard stream
+
+
+def refuse_same(reads: Named, writes: Named) -> None:
+    """Refuses one file for two things, by device and inode, so through links and standard streams too.
+
+    Args:
+      reads: what is read, None where it is not; two of these may be one.
+      writes: what is written or kept beside.
+
+    Raises:
+      UserError: one of `writes` is another one of both.
+    """
+    known: dict[tuple[object, ...], str] = {}
+    for name, path in reads.items():
+        if (identity := _identity(path, 0)) is not None:
+            known[identity] = name
+    for name, path in writes.items():
+        if (identity := _identity(path, 1)) is None:
+            continue
+        if identity in known:
+            raise UserError(f"{path}: {name} is the same file as {known[identity]}; name another one")
+        known[identity] = name
+
+
+def _identity(path: str | Path | None, stream: int) -> tuple[object, ...] | None:
+    """What a path and another one that names the same file share; None for what can be two things at once (a pipe, a
+    terminal, /dev/null)."""
+    if path is None:
+        return None
+    try:
+        found = os.fstat(stream) if str(path) == "-" else Path(path).stat()
+    except FileNotFoundError:
+        return ("path", os.path.realpath(path))
+    except OSError:  # a closed stream, a folder that may not be looked into: whoever opens it will say so
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def parts(output: str | Path | None) -> Named:
+    """What is written for an output: itself and, until it is complete, OUTPUT.part."""
+    if output is None or str(output) == "-":
+        return {"the standard output": "-"}
+    return {"the output": output, "what the output is written to first": f"{output}.part"}
+
+
+def with_log(ledger: str | Path | None) -> Named:
+    """What is written for a ledger."""
+    names = {"the ledger": "", "the ledger's log": "-wal", "the ledger's index": "-shm"}
+    return {name: f"{ledger}{end}" for name, end in names.items()} if ledger is not None else {}

@@ -1,0 +1,79 @@
+"""Killed at any moment (SIGKILL), a run loses at most the call in flight, and what it wrote is whole."""
+
+import contextlib
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PAIRS = 6  # round-robin of three candidates in both orders
+JUDGE = """
+import os, time
+
+def slow(prompt, pairs):
+    time.sleep(0.03)
+    with open("calls", "a") as file:
+        file.write(prompt + "\\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return [len(a) - len(b) for a, b in pairs]
+"""
+RERANK = [
+    *(sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "f", "-o", "out"),
+    *("--ledger", "ledger", "--judge", "slow:slow", "--strategy", "round-robin"),
+]
+
+
+def told(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def kept(folder: Path) -> int:
+    with contextlib.closing(sqlite3.connect(folder / "ledger")) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM judgement").fetchone()[0])
+        except sqlite3.OperationalError:  # killed before the tables were made
+            return 0
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.full)])
+def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
+    rng, problems = random.Random(kills), 5 * kills
+    (tmp_path / "slow.py").write_text(JUDGE)
+    given = [{"prompt": f"p {i}", "candidates": ["a", "bb", "c" * (i + 3)]} for i in range(problems)]
+    (tmp_path / "f").write_text("".join(json.dumps(line) + "\n" for line in given))
+    done = 0
+    for _ in range(kills):
+        before = len(told(tmp_path))
+        running = subprocess.Popen(RERANK, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        if rng.random() < 0.8:  # after some calls; else somewhere in the start
+            while len(told(tmp_path)) <= before and running.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
+        time.sleep(rng.random() * 0.15)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        calls = len(told(tmp_path))
+        assert kept(tmp_path) >= PAIRS * (len(set(told(tmp_path))) - 1)
+        written = tmp_path / ("out" if (tmp_path / "out").exists() else "out.part")
+        whole = written.read_bytes().splitlines(keepends=True) if written.exists() else []
+        for line in whole[:-1]:
+            assert "ranking" in json.loads(line)
+        if calls > before:  # every problem that this run has finished, but the one that it was writing
+            assert len(whole) >= calls - before - 1
+        done += 1
+        if (tmp_path / "out").exists():
+            break
+    subprocess.run(RERANK, cwd=tmp_path, stderr=subprocess.DEVNULL, check=True)
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert [json.loads(line)["ranking"] for line in lines] == [[2, 1, 0]] * problems
+    assert kept(tmp_path) == PAIRS * problems
+    assert len(told(tmp_path)) <= problems + done  # a call that was in flight is asked again
+    assert not (tmp_path / "out.part").exists()
