@@ -192,7 +192,6 @@ def test_output_to_a_file(rerank: Run, tmp_path: Path) -> None:
     done = rerank(file, "-o", out)
     assert done.status == 0 and done.out == b"" and json.loads(out.read_bytes())["best"] == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "out"]
-    assert rerank(file, "-o", file).status == 0 and json.loads(file.read_bytes())["best"] == 1  # over itself
 
 
 def test_a_bad_line_leaves_the_part_and_the_old_file(rerank: Run, tmp_path: Path) -> None:

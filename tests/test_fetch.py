@@ -39,6 +39,9 @@ class Server(ThreadingHTTPServer):
         self.tags: dict[str, str] = {}
         self.elsewhere: dict[str, str] = {}
         self.measured = True
+        self.states: dict[str, dict[str, str]] = {}
+        self.conditions: list[str | None] = []
+        self.off = 0
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -64,11 +67,22 @@ class Handler(BaseHTTPRequestHandler):
             return
         packs = "gzip" in self.headers.get("Accept-Encoding", "")  # as servers of text do
         content = gzip.compress(content) if packs else content
+        state = self.server.states.get(path)
+        self.server.conditions.append(self.headers.get("If-Range"))
+        if state and self.headers.get("If-Range") not in (None, *state.values()):
+            wanted = None
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         if wanted and start >= len(content):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
             return
+        start += self.server.off if wanted else 0
         self.send_response(206 if wanted else 200)
+        for name, value in (state or {}).items():
+            self.send_header(name, value)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if packs:
             self.send_header("Content-Encoding", "gzip")
         if self.server.measured:
@@ -136,6 +150,56 @@ def test_it_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
 def test_a_server_that_does_not_say_how_much_comes(server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.measured = CONTENT, False
     (tmp_path / "f.part").write_bytes(CONTENT[:3000])
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("state", [{"ETag": '"one"'}, {"Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}])
+def test_a_file_that_was_changed_comes_anew(state: dict[str, str], server: Server, tmp_path: Path) -> None:
+    server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, state
+    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    with pytest.raises(UserError, match="run it again"):
+        fetch(one)
+    server.cut, server.files["/f"] = None, CONTENT[::-1]
+    server.states["/f"] = {name: value.replace("one", "two").replace("28", "29") for name, value in state.items()}
+    fetch(one)
+    assert one.to.read_bytes() == CONTENT[::-1] and server.conditions == [None, *state.values()]
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_weak_tag_is_no_condition(server: Server, tmp_path: Path) -> None:
+    server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, {"ETag": 'W/"one"'}
+    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    for _ in range(2):
+        with pytest.raises(UserError, match="run it again"):
+            fetch(one)
+    assert server.conditions == [None, None]
+
+
+@pytest.mark.parametrize("longer", [0, 100])
+def test_a_part_that_is_as_long_as_another_file(longer: int, server: Server, tmp_path: Path) -> None:
+    """416 says that all is there only where the length is the same."""
+    server.files["/f"] = CONTENT
+    (tmp_path / "f.part").write_bytes(CONTENT + b"x" * longer)
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT and len(server.asked) == 1 + (longer > 0)
+
+
+def test_a_range_that_nobody_asked_for(server: Server, tmp_path: Path) -> None:
+    server.files["/f"], server.off = CONTENT, 10
+    (tmp_path / "f.part").write_bytes(CONTENT[:3000])
+    fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT and [a[1] for a in server.asked] == ["bytes=3000-", None]
+
+
+def test_one_process_fetches_a_file(server: Server, tmp_path: Path) -> None:
+    from flame_rank import writing
+
+    server.files["/f"] = CONTENT
+    held = writing.lock(tmp_path / "f.part")
+    with pytest.raises(UserError, match=r"f\.part: process \d+ is writing it"):
+        fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
+    writing.release(held)
     fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
     assert (tmp_path / "f").read_bytes() == CONTENT
 

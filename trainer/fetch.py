@@ -6,17 +6,18 @@ An archive is unpacked where it lies, with the folders that it has.
 import fnmatch
 import hashlib
 import os
-import tarfile
-import zipfile
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tqdm import tqdm
 
+from flame_rank import writing
 from flame_rank.errors import UserError
+from trainer.archives import unpack
 from trainer.tasks.base import DataSet
 
 _HUB = "hf://datasets/"
@@ -63,65 +64,93 @@ def downloads(data: DataSet, folder: Path) -> list[Download]:
 def fetch(download: Download) -> None:
     """Fetches one file, or the rest of it, and checks it; a file that is there is left as it is.
 
+    Beside FILE.part, which holds what came so far, FILE.part.from says which state of the address it came from.
+
     Raises:
-      UserError: the address does not answer, or what came is not what upstream says.
+      UserError: the address does not answer, or what came is not what upstream says, or another process fetches it.
     """
     if download.to.exists():
         return
     import httpx
 
     part = download.to.with_name(download.to.name + ".part")
+    stated = part.with_name(part.name + ".from")
     part.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, of which the rest can be asked for
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    if download.token:
-        headers["Authorization"] = f"Bearer {download.token}"
+    lock = writing.lock(part)
     try:
-        with httpx.stream("GET", download.address, headers=headers, follow_redirects=True, timeout=_WAIT) as reply:
-            if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:  # all of it is there
-                total: int | None = have
-            else:
-                _check(reply.status_code, download)
-                if reply.status_code != httpx.codes.PARTIAL_CONTENT:
-                    have = 0  # it came from the beginning
-                length = reply.headers.get("Content-Length")
-                total = None if length is None else have + int(length)
-                bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
-                with bar, part.open("ab" if have else "wb") as file:
-                    for chunk in reply.iter_raw():  # as it comes: what is kept back would be lost
-                        file.write(chunk)
-                        bar.update(len(chunk))
-            # Hugging Face states it where it sends one on to where the file lies.
-            said = [_stated(answer.headers) for answer in (*reply.history, reply)]
-            wanted = download.sha256 or next(filter(None, said), None)
+        wanted = _receive(download, lock, stated)
+        if wanted and (digest := _sha256(part)) != wanted:
+            part.unlink()
+            raise UserError(f"{download.address}: sha256 is {digest}, and upstream says {wanted}; run it again")
+        unpack(part, download.to)
+        part.rename(download.to)
     except httpx.HTTPError as error:
         raise UserError(
             f"{download.address}: {error or type(error).__name__}; run it again, it goes on where it broke off"
         ) from error
-    size = part.stat().st_size
+    finally:
+        if not part.exists():
+            stated.unlink(missing_ok=True)
+        elif not part.stat().st_size:  # nothing came
+            part.unlink()
+        writing.release(lock)
+
+
+def _receive(download: Download, part: int, stated: Path) -> str | None:
+    """Takes what is missing of a file into `part`; returns the sha256 that upstream states, if it does."""
+    import httpx
+
+    have = os.fstat(part).st_size
+    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, of which the rest can be asked for
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if stated.exists() and (state := stated.read_text()):
+            headers["If-Range"] = state
+    if download.token:
+        headers["Authorization"] = f"Bearer {download.token}"
+    with httpx.stream("GET", download.address, headers=headers, follow_redirects=True, timeout=_WAIT) as reply:
+        begin, total = _range(reply.headers.get("Content-Range", ""))
+        partial = reply.status_code == httpx.codes.PARTIAL_CONTENT and begin == have
+        if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and total == have:
+            pass  # all of it is there
+        elif have and not partial and reply.status_code in (206, 416):  # a range that nobody asked for: once more
+            os.ftruncate(part, 0)
+            return _receive(download, part, stated)
+        else:
+            _check(reply.status_code, download)
+            length = reply.headers.get("Content-Length")
+            if not partial:
+                have = 0  # it comes from the beginning
+                os.ftruncate(part, 0)
+                stated.write_text(_state(reply.headers))
+            os.lseek(part, have, os.SEEK_SET)
+            total = total if partial and total is not None else None if length is None else have + int(length)
+            bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
+            with bar, open(part, "wb", buffering=0, closefd=False) as file:
+                for chunk in reply.iter_raw():  # as it comes: what is kept back would be lost
+                    while chunk:
+                        taken = file.write(chunk) or 0
+                        chunk = chunk[taken:]
+                        bar.update(taken)
+        # Hugging Face states it where it sends one on to where the file lies.
+        said = [_stated(answer.headers) for answer in (*reply.history, reply)]
+    size = os.fstat(part).st_size
     if total is not None and size != total:
         raise UserError(f"{download.address}: {size} of {total} bytes came; run it again")
-    if wanted and (digest := _sha256(part)) != wanted:
-        part.unlink()
-        raise UserError(f"{download.address}: sha256 is {digest}, and upstream says {wanted}; run it again")
-    _unpack(part, download.to)
-    part.rename(download.to)
+    return download.sha256 or next(filter(None, said), None)
 
 
-def _unpack(archive: Path, name: Path) -> None:
-    """Unpacks a zip or tar file into its folder; of what would go elsewhere nothing is written."""
-    try:
-        if name.suffix == ".zip":
-            with zipfile.ZipFile(archive) as content:
-                content.extractall(name.parent)
-        elif ".tar" in name.suffixes or name.suffix == ".tgz":
-            with tarfile.open(archive) as members:
-                members.extractall(name.parent, filter="data")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        archive.unlink()
-        raise UserError(f"{name}: not a whole archive ({error}); run it again") from error
+def _range(header: str) -> tuple[int | None, int | None]:
+    """Where a Content-Range begins and how long the whole is: "bytes 5-9/10", "bytes */10"."""
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", header.strip())
+    begin, total = found.groups() if found else (None, None)
+    return (None if begin is None else int(begin)), (int(total) if total and total != "*" else None)
+
+
+def _state(headers: Any) -> str:
+    """What If-Range takes: a strong ETag, or when the file was changed."""
+    tag = str(headers.get("ETag", ""))
+    return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
 
 
 def _check(status: int, download: Download) -> None:
