@@ -4,10 +4,11 @@ Three views of the same judgements, and the scores that are computed from each:
   log_odds [n, n]      what judges answer: entry [i, j] = nats that i is the better one when i stood first, NaN = not
                        asked or invalid, the diagonal ignored -> copeland, borda, win_rate
   wins [n, n]          entry [i, j] >= 0 = how often i won against j, a tie being half a win for each; may be fractions;
-                       the diagonal ignored -> bradley_terry, pagerank, rank_centrality
+                       NaN = not played, the diagonal ignored -> bradley_terry, pagerank, rank_centrality
   asked, outcomes [M]  comparisons one after the other -> elo
 `wins_of`, `verdicts_of` and `comparisons_of` lead from the first to the others, `count_wins` from the third to the
-second. All scores: the higher the better, and finite whatever is missing, tied or infinite.
+second. What numpy makes an array of (lists, data frames) is taken, too; what has another shape, or is no number, is a
+ValueError that names the argument. All scores: the higher the better, and finite whatever is missing, tied or infinite.
 """
 
 import math
@@ -39,7 +40,7 @@ def margins(log_odds: FloatArray) -> FloatArray:
       [n, n] float64, antisymmetric: (l_ij - l_ji) / 2, or the one of them that is valid, in nats, rounded to DIGITS
       decimals; 0 = a tie. NaN where neither is valid, and on the diagonal.
     """
-    clipped = np.clip(log_odds, -CERTAIN, CERTAIN)
+    clipped = np.clip(_square(log_odds, "log_odds"), -CERTAIN, CERTAIN)
     np.fill_diagonal(clipped, np.nan)  # np.clip made a copy
     here, there = ~np.isnan(clipped), ~np.isnan(clipped.T)
     total = np.where(here, clipped, 0.0) - np.where(there, clipped.T, 0.0)  # [n, n]
@@ -96,6 +97,7 @@ def count_wins(asked: IntArray, outcomes: FloatArray, n: int) -> FloatArray:
     Returns:
       wins: [n, n] float64.
     """
+    asked, outcomes = _sequence(asked, outcomes, n)
     valid = ~np.isnan(outcomes)
     (first, second), won = asked[valid].T, outcomes[valid]
     cells = np.concatenate([first * n + second, second * n + first])
@@ -163,7 +165,8 @@ def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
     Raises:
       ValueError: without a prior there is no finite maximum, or none within reach of float64.
     """
-    graph = csr_array(_off_diagonal(wins))
+    wins = _off_diagonal(wins)
+    graph = csr_array(wins)
     part = _parts(graph, finite=prior > 0)
     (winner, loser), count = graph.tocoo().coords, graph.data  # [E] each, the ordered pairs with wins
     difference = csr_array(  # [E, n], takes scores to the winner's less the loser's
@@ -205,6 +208,7 @@ def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> Flo
     Returns:
       [n] float64, Elo points around ELO_START.
     """
+    asked, outcomes = _sequence(asked, outcomes, n)
     ratings = [ELO_START] * n
     for (first, second), won in zip(asked.tolist(), outcomes.tolist(), strict=True):
         if not math.isnan(won):
@@ -272,11 +276,44 @@ def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
     return _centred(scores, part)
 
 
+def _square(values: FloatArray, name: str) -> FloatArray:
+    """An argument [n, n] as float64."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is no matrix of numbers: {error}") from error
+    if found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise ValueError(f"{name} has shape {list(found.shape)}; it is [n, n], a row and a column for each candidate")
+    return found
+
+
 def _off_diagonal(wins: FloatArray) -> FloatArray:
-    """A copy [n, n] with zeros on the diagonal."""
-    wins = wins.copy()
+    """A copy [n, n] of wins with zeros on the diagonal, and where nobody played."""
+    wins = _square(wins, "wins")
+    wins = np.where(np.isnan(wins), 0.0, wins)
     np.fill_diagonal(wins, 0.0)
+    if not ((wins >= 0) & np.isfinite(wins)).all():
+        raise ValueError("wins has an entry that is negative or infinite; it counts wins (log-odds go to wins_of)")
     return wins
+
+
+def _sequence(asked: IntArray, outcomes: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+    """Arguments [M, 2] and [M] as int64 and float64."""
+    try:
+        pairs, won = np.asarray(asked), np.asarray(outcomes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"asked or outcomes is no array of numbers: {error}") from error
+    if not pairs.size:
+        pairs = np.zeros((0, 2), np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
+        raise ValueError(f"asked has shape {list(pairs.shape)} and type {pairs.dtype}; it is [M, 2] integers")
+    if ((pairs < 0) | (pairs >= n)).any() or (pairs[:, 0] == pairs[:, 1]).any():
+        raise ValueError(f"asked has a pair that is not two different candidates of 0 to {n - 1}")
+    if won.shape != (len(pairs),):
+        raise ValueError(f"outcomes has shape {list(won.shape)}; it is [{len(pairs)}], one of each pair in asked")
+    if ((won < 0) | (won > 1)).any():
+        raise ValueError("outcomes has an entry outside 0 to 1")
+    return pairs.astype(np.int64, copy=False), won
 
 
 def _parts(graph: csr_array, *, finite: bool) -> IntArray:

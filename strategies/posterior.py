@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, log_ndtr
+from scipy.special import chdtri, log_ndtr, logsumexp
 
 from strategies.base import DECIMALS, FloatArray, IntArray, Standing
 
@@ -353,14 +353,25 @@ def _p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: I
     return float(min((at.sum(axis=0) * np.exp(below)).sum() * step, 1.0))
 
 
+_RARE = -30.0  # nats
+
+
 def _softmax_top(scores: FloatArray, inside: IntArray) -> float:
     """The probability that the first k drawn by softmax without replacement are this set, in any order.
 
     Draws are a race of exponential times with these rates (Yellott 1977): all inside have come before the first one
     outside does, which is at time -log(u) / (the rates outside) for a uniform u.
     """
-    weights = np.exp(scores - scores.max())
-    outside = weights.sum() - weights[inside].sum()
+    outside = np.delete(scores, inside)
+    if not len(outside):
+        return 1.0
     u = (np.arange(2000) + 0.5) / 2000
-    log_u = np.log(u) / max(outside, 1e-300)
-    return float(np.exp(np.log(-np.expm1(weights[inside, None] * log_u)).sum(axis=0)).mean())
+    waits = -np.log(u)  # in units of the mean time to the first outside
+    ahead = (scores[inside] - logsumexp(outside))[:, None]  # [k, 1], the log of a rate in that unit
+    # Of a rate so low that the probability of having come is the rate times the time, its log is all that is left.
+    came = np.where(
+        ahead < _RARE,
+        ahead + np.log(waits),
+        np.log(-np.expm1(-np.exp(np.clip(ahead, _RARE, -_RARE)) * waits)),
+    )
+    return float(np.exp(came.sum(axis=0)).mean())

@@ -1,15 +1,18 @@
 """Scores from log-odds and from wins: on any judge, on a perfect one, and beside choix and evalica."""
 
 from collections.abc import Callable
+from typing import Any
 
 import choix
 import evalica
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from strategies import aggregate, graph
 from strategies.aggregate import (
     ELO_SCALE,
     borda,
@@ -301,3 +304,75 @@ def test_a_long_chain_is_exact() -> None:
     truth = np.log(3) * (np.arange(n)[::-1] - (n - 1) / 2)  # from 164 nats to -164
     np.testing.assert_allclose(bradley_terry(wins, prior=0), truth, atol=1e-7)
     np.testing.assert_allclose(rank_centrality(wins, prior=0), truth, atol=1e-7)
+
+
+MATRIX = {"wins": [aggregate.bradley_terry, aggregate.pagerank, aggregate.rank_centrality], "log_odds": [
+    aggregate.margins, aggregate.wins_of, aggregate.verdicts_of, aggregate.comparisons_of, aggregate.copeland,
+    aggregate.borda, aggregate.win_rate, graph.beats, graph.cycles, graph.components, graph.top_cycle,
+    graph.ranked_pairs, graph.kemeny,
+]}  # fmt: skip
+BAD: list[Any] = [
+    [[0.0, 1.0]],
+    [0.0, 1.0],
+    3.0,
+    [[["a"]]],
+    [["a", "b"], ["c", "d"]],
+    [[0.0], [1.0, 2.0]],
+    np.zeros((2, 2, 2)),
+    None,
+]
+    [[0.0, 1.0]],
+    [0.0, 1.0],
+    3.0,
+    [[["a"]]],
+    [["a", "b"], ["c", "d"]],
+    [[0.0], [1.0, 2.0]],
+    np.zeros((2, 2, 2)),
+    None,
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(np.shape(bad)) if isinstance(bad, np.ndarray) else str(bad))
+@pytest.mark.parametrize(("name", "f"), [(name, f) for name, fs in MATRIX.items() for f in fs])
+def test_what_is_no_matrix_is_said(name: str, f: Any, bad: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} (is no matrix of numbers|has shape)"):
+        f(bad)
+
+
+@pytest.mark.parametrize(("name", "f"), [(name, f) for name, fs in MATRIX.items() for f in fs])
+def test_lists_are_matrices(name: str, f: Any) -> None:
+    plain = [[0, 2, 1], [1, 0, 3], [4, 1, 0]]
+    one, other = f(plain), f(np.array(plain, float))
+    if isinstance(one, nx.DiGraph):
+        assert nx.utils.graphs_equal(one, other)
+    else:
+        np.testing.assert_equal(one, other)
+
+
+@pytest.mark.parametrize("f", MATRIX["wins"])
+def test_nan_is_not_played(f: Any) -> None:
+    wins = np.array([[0, 2, 0], [1, 0, 0], [0, 0, 0]], float)
+    np.testing.assert_array_equal(f(np.where(wins > 0, wins, np.nan)), f(wins))
+    for bad in (-1.0, np.inf):
+        with pytest.raises(ValueError, match=r"^wins has an entry that is negative or infinite"):
+            f(np.where(wins == 1, bad, wins))
+
+
+@pytest.mark.parametrize("f", [aggregate.count_wins, aggregate.elo])
+def test_what_is_no_sequence_is_said(f: Any) -> None:
+    assert f([], [], 2).shape in ((2,), (2, 2))
+    np.testing.assert_array_equal(
+        f([(0, 1), (1, 2)], [1, 0.5], 3), f(np.array([(0, 1), (1, 2)]), np.array([1, 0.5]), 3)
+    )
+    for asked, outcomes, said in (
+        ([(0, 1, 2)], [1], "asked has shape"),
+        ([(0.5, 1)], [1], "asked has shape"),
+        ([(0, 3)], [1], "asked has a pair"),
+        ([(-1, 0)], [1], "asked has a pair"),
+        ([(1, 1)], [1], "asked has a pair"),
+        ([(0, 1)], [1, 0], "outcomes has shape"),
+        ([(0, 1)], [2], "outcomes has an entry"),
+        ([(0, 1)], ["a"], "asked or outcomes"),
+    ):
+        with pytest.raises(ValueError, match=f"^{said}"):
+            f(asked, outcomes, 3)

@@ -88,6 +88,25 @@ def test_any_answers_give_a_whole_standing(strategy: Strategy, table: FloatArray
     assert result.decided == connected(asked, ~np.isnan(table[asked[:, 0], asked[:, 1]]), n)
 
 
+@pytest.mark.parametrize("name", strategies.NAMES)
+@given(
+    qualities=st.lists(st.integers(0, 9), min_size=2, max_size=14),
+    power=st.floats(-3, 7),
+    top=st.integers(1, 3),
+    data=st.data(),
+)
+@settings(deadline=None)
+def test_log_odds_of_any_size(name: str, qualities: list[int], power: float, top: int, data: st.DataObject) -> None:
+    quality, n = 10**power * np.array(qualities, float), len(qualities)
+    table = quality[:, None] - quality
+    odd = st.sampled_from([np.inf, -np.inf, np.nan, 1e300, 0.0])
+    for i, j in data.draw(st.lists(st.tuples(*[st.integers(0, n - 1)] * 2), max_size=4)):
+        table[i, j] = data.draw(odd)
+    result, _ = play(by_name(name, top=min(top, n)), table)
+    assert np.isfinite(result.scores).all() and result.p_best.sum() == pytest.approx(1)
+    assert result.p_top is None or 0 <= result.p_top <= 1
+
+
 @each
 @given(n=st.integers(2, 40), data=st.data())
 @settings(deadline=None, max_examples=12)

@@ -4,6 +4,8 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 
 import numpy as np
 
@@ -19,6 +21,7 @@ _STATED = re.compile(
     r"|\banswer is:?[ \t]+([^\n]+?)(?:\.(?=\s)|$)",
     re.MULTILINE | re.IGNORECASE,
 )
+_RATIO = re.compile(r"-?[0-9]{1,100}/0*[1-9][0-9]{0,99}")
 _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
 
@@ -28,10 +31,26 @@ def final(text: str) -> str | None:
     found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
     stated = found[-1] if found else text if len(text) <= SHORT and "\n" not in text else ""
     plain = _MARKS.sub("", stated).strip().rstrip(".").casefold()
+    return _number(plain) or plain or None
+
+
+def _number(text: str) -> str | None:
+    """A number in the one form that all ways to write it share, exactly; None for what is none."""
+    if _RATIO.fullmatch(text):
+        return str(Fraction(text))
     try:
-        return f"{float(plain):.15g}"  # as many digits as a float holds
-    except ValueError:
-        return plain or None
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:
+        return None
+    if not isinstance(exponent, int):  # no number, or an infinite one
+        return None
+    written = "".join(map(str, digits))
+    exponent += len(written) - len(written.rstrip("0"))
+    written = written.strip("0")
+    if not written:
+        return "0"
+    whole = f"{'-' * sign}{written}"
+    return str(Fraction(f"{whole}e{exponent}")) if len(written) + abs(exponent) < 1_000 else f"{whole}e{exponent}"
 
 
 def votes(texts: Sequence[str]) -> FloatArray | None:
