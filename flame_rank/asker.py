@@ -8,6 +8,7 @@ import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge
+from flame_rank.judges.function import FunctionJudge
 from flame_rank.ledger import Ledger
 from flame_rank.tournament import Tournament
 from strategies.base import FloatArray, IntArray
@@ -23,10 +24,14 @@ class Asker:
 
     Attributes:
       remembered: comparisons that the ledger answered.
+      broken: why the judge failed, as long as it has done nothing else; None once a call of it has worked.
     """
 
     def __init__(self, judge: Judge, ledger: Ledger | None):
         self.remembered = 0
+        self.broken: str | None = None
+        self._worked = False
+        self._failed: set[int] = set()  # which problems, while nothing has worked
         self._judge, self._ledger = judge, ledger
         self._lock = threading.Lock()  # neither of the two is made for several threads at once
 
@@ -34,7 +39,8 @@ class Asker:
         """Has the rounds of all these answered, in one call of the judge, and advances them.
 
         Raises:
-          UserError: the ledger cannot be written, or the judge says that the user has something to mend.
+          UserError: the ledger cannot be written, or the judge says that the user has something to mend, or has failed
+            at every call, of two problems or more.
         """
         asking = [one for one in tournaments if one.round is not None]
         if not asking:
@@ -42,8 +48,17 @@ class Asker:
         with self._lock:
             rounds = [cast(IntArray, one.round) for one in asking]
             answers = self._remembered(asking, rounds) if self._ledger else self._judged(asking, rounds)
+        if len(self._failed) > 1:
+            self.check()
         for one, log_odds in zip(asking, answers, strict=True):
             one.advance(log_odds)
+
+    def check(self) -> None:
+        """Raises:
+        UserError: the judge has failed at every call.
+        """
+        if self.broken is not None:
+            raise UserError(f"the judge {self._judge.name} fails at every call: {self.broken}")
 
     def reasons(self, one: Tournament, failures: tuple[str, ...]) -> tuple[str, ...]:
         """Why judgements of a tournament were left out, with what its judge noted."""
@@ -91,7 +106,21 @@ class Asker:
                 if left := int(np.isnan(log_odds).sum()):
                     asking[k].invalid += left
                     asking[k].reasons.setdefault(_SILENT)
+        if not self._worked:
+            self._watch(asking, answers)
         return answers
+
+    def _watch(self, asking: list[Tournament], answers: list[FloatArray]) -> None:
+        """Notes whether the judge works at all. One that answers NaN does: it does not know."""
+        for one, log_odds in zip(asking, answers, strict=True):
+            own = isinstance(self._judge, FunctionJudge) and self._judge.notes(one.problem).failures
+            why = next((reason for reason in (*(own or ()), *one.reasons) if reason != _SILENT), None)
+            if why is None or not np.isnan(log_odds).all():
+                self._worked, self.broken = True, None
+                self._failed.clear()
+                return
+            self.broken = self.broken or why
+            self._failed.add(id(one))
 
     def _why(self, one: Tournament) -> str:
         """Why judgements of a problem failed: the judge's own words where it has some."""
@@ -105,6 +134,10 @@ class Asker:
             return self._call(asking, rounds)
         except UserError:  # for the user to mend: to ask again is of no use
             raise
+        except SystemExit as error:
+            raise UserError(
+                f"the judge {self._judge.name} ends the program ({error!r}); let it raise instead"
+            ) from error
         except Exception as error:
             if len(asking) == 1:
                 asking[0].reasons[f"{type(error).__name__}: {error}"[:300]] = None

@@ -138,6 +138,10 @@ def rerank(
     )
     if confidence is not None and strategy not in (None, "active"):
         raise UserError(f"--confidence is for the strategy active, not {strategy}; leave one of the two out")
+    if loaded.pointwise:
+        _say_useless(
+            {"--strategy": strategy if strategy != "pointwise" else None, "--order": order, "--confidence": confidence}
+        )
     reranker = Reranker(
         loaded,
         strategy,
@@ -165,6 +169,14 @@ def rerank(
     summary.remembered = reranker.remembered
     summary.say(bad, on_bad_line)
     return UNFINISHED if summary.undecided or bad.count else RANKED
+
+
+def _say_useless(options: dict[str, object]) -> None:
+    for name in (name for name, value in options.items() if value is not None):
+        click.echo(
+            f"flame-rank: {name} has no effect: this judge gives each candidate a quality, once, and no pair is asked",
+            err=True,
+        )
 
 
 class _Summary:

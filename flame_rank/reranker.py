@@ -95,13 +95,20 @@ class Reranker:
         self._gathering = Gathering(self._start, self._asker.ask, self._rankings, self.batch)
 
     def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
-        """Ranks one problem, given as a prompt and its candidates or as a Problem."""
-        return next(self.rank_many([_problem(prompt, candidates)]))
+        """Ranks one problem, given as a prompt and its candidates or as a Problem.
+
+        Raises:
+          UserError: there is something to mend: the judge fails at every call, say.
+        """
+        ranking = next(self.rank_many([_problem(prompt, candidates)]))
+        self._asker.check()
+        return ranking
 
     def rank_many(self, problems: Iterable[Problem]) -> Iterator[Ranking]:
         """Yields rankings in input order, as soon as they are there; holds the open problems, never all.
 
-        What `problems` raises is raised here, after the problems before it have been yielded.
+        What `problems` raises is raised here, after the problems before it have been yielded; and a UserError by a
+        judge that has failed at every call.
         """
         source, failure = iter(problems), None
         ready: Any = getattr(problems, "ready", None)  # of what comes live
@@ -131,10 +138,13 @@ class Reranker:
             yield from self._rankings(done)
         if failure is not None:
             raise failure
+        self._asker.check()
 
     async def arank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """As `rank`, for asyncio: calls that wait at the same time share the judge's batches, in a thread beside."""
-        return await self._gathering.rank(_problem(prompt, candidates))
+        ranking = await self._gathering.rank(_problem(prompt, candidates))
+        self._asker.check()
+        return ranking
 
     async def arank_many(self, problems: Iterable[Problem] | AsyncIterable[Problem]) -> AsyncIterator[Ranking]:
         """As `rank_many`, for asyncio.

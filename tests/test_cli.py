@@ -390,7 +390,19 @@ def test_a_judge_that_raises(rerank: Run, tmp_path: Path) -> None:
 
 def test_a_judge_that_answers_too_few(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD), "--judge", "functions:wrong_count")
-    assert done.status == 1 and "returned shape (1,) for 6 pairs" in done.records[0]["reasons"][0]
+    done.mistake("functions:wrong_count fails at every call", "returned shape (1,) for 6 pairs")
+
+
+def test_options_without_effect_are_told(rerank: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", GOOD)
+    quiet = rerank(file, "--judge", "agreement")
+    for option in (["--strategy", "swiss"], ["--order", "fixed"], ["--confidence", "0.9"]):
+        done = rerank(file, "--judge", "agreement", *option)
+        assert done.status == 0 and done.out == quiet.out
+        assert f"{option[0]} has no effect: this judge gives each candidate a quality" in done.err
+    assert "no effect" not in quiet.err
+    assert "no effect" not in rerank(file, "--judge", "agreement", "--strategy", "pointwise").err
+    assert "no effect" not in rerank(file, "--judge", "functions:shorter", "--strategy", "swiss").err
 
 
 def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tournaments of many problems at once: what the judge is asked, what is done with what it fails to answer, and that
 no problem has to suffer for another."""
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flame_rank
+from flame_rank.errors import UserError
+from flame_rank.judges.function import from_probabilities
 from flame_rank.records import Candidate, Problem, Ranking
 from flame_rank.reranker import Reranker, rerank
 from strategies import Knockout, RoundRobin, Standing
@@ -233,11 +236,29 @@ def test_a_judge_that_raises_for_one_problem() -> None:
 
 def test_a_judge_that_raises_always() -> None:
     judge = Raising(lambda self, asked: True)
-    rankings = list(Reranker(judge).rank_many(THREE))
-    assert [ranking.best for ranking in rankings] == [None] * 3
-    assert [ranking.order for ranking in rankings] == [[0, 1], [0, 1, 2], [0, 1]]
-    assert {ranking.reasons for ranking in rankings} == {("RuntimeError: the judge is ill",)}
+    with pytest.raises(UserError, match=r"^the judge recorder fails at every call: RuntimeError: the judge is ill$"):
+        list(Reranker(judge).rank_many(THREE))
     assert judge.attempts < 12  # it does not go on for ever
+    for one_by_one in (False, True):
+        judge.one_by_one = one_by_one  # type: ignore[attr-defined]
+        with pytest.raises(UserError, match="fails at every call"):
+            Reranker(judge).rank(THREE[1])
+        rankings = Reranker(judge).rank_many(iter(THREE[:1]))
+        assert not next(rankings).decided
+        with pytest.raises(UserError, match="fails at every call"):
+            next(rankings)
+
+
+def test_a_judge_that_has_worked_may_fail() -> None:
+    judge = Raising(lambda self, asked: any(one.prompt != "p" for one in asked))
+    reranker = Reranker(judge)
+    assert reranker.rank(THREE[0]).decided
+    assert [ranking.decided for ranking in reranker.rank_many(THREE[1:] * 3)] == [False] * 6
+
+
+def test_a_judge_that_does_not_know_works() -> None:
+    rankings = Reranker(lambda prompt, pairs: [float("nan")] * len(pairs)).rank_many(THREE)
+    assert [ranking.decided for ranking in rankings] == [False] * 3
 
 
 @pytest.mark.parametrize(
@@ -250,10 +271,33 @@ def test_a_judge_that_returns_another_shape(spoil: Callable[[list[Any]], list[An
         def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
             return spoil(super().judge(asked))
 
-    for ranking in Reranker(Wrong()).rank_many(THREE):
-        assert not ranking.decided and ranking.invalid == ranking.comparisons > 0
-        [reason] = ranking.reasons
-        assert reason.startswith("ValueError: judge recorder returned shapes")
+    with pytest.raises(UserError, match="fails at every call: ValueError: judge recorder returned shapes"):
+        list(Reranker(Wrong()).rank_many(THREE))
+
+
+async def sleepy(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+    await asyncio.sleep(0)
+    return [float(len(a) - len(b)) for a, b in pairs]
+
+
+def test_an_asynchronous_function_is_a_judge() -> None:
+    assert [ranking.order for ranking in Reranker(sleepy).rank_many(THREE)] == [[1, 0], [2, 1, 0], [0, 1]]
+
+    async def inside() -> list[int]:
+        return (await Reranker(sleepy).arank(THREE[1])).order + Reranker(sleepy).rank(THREE[1]).order
+
+    assert asyncio.run(inside()) == [2, 1, 0] * 2
+
+    async def likely(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        return [0.9 if len(a) > len(b) else 0.1 for a, b in pairs]
+
+    assert Reranker(from_probabilities(likely)).rank(THREE[1]).order == [2, 1, 0]
+
+
+@pytest.mark.parametrize("f", [lambda prompt: [1.0], lambda: None, lambda a, b, c: [0.0], lambda *, prompt, pairs: []])
+def test_a_function_that_takes_something_else(f: Any) -> None:
+    with pytest.raises(UserError, match=r"is no judge: called as f\(prompt, pairs\), "):
+        Reranker(f)
 
 
 def test_a_functions_failure_is_told() -> None:
@@ -268,13 +312,28 @@ def test_a_functions_failure_is_told() -> None:
     assert reason.endswith("ZeroDivisionError: by the user") and ill.invalid == 6
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_ctrl_c_stops(stop: type[BaseException]) -> None:
+def stopping(error: type[BaseException]) -> Any:
     def judge(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
-        raise stop
+        raise error
 
-    with pytest.raises(stop):
-        list(Reranker(judge).rank_many(THREE))
+    return judge
+
+
+def test_ctrl_c_stops() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(Reranker(stopping(KeyboardInterrupt)).rank_many(THREE))
+
+
+def test_a_judge_that_ends_the_program() -> None:
+    with pytest.raises(UserError, match=r"ends the program \(SystemExit\(\)\)"):
+        list(Reranker(stopping(SystemExit)).rank_many(THREE))
+
+    class Ending(Recorder):
+        def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+            raise SystemExit(3)
+
+    with pytest.raises(UserError, match=r"recorder ends the program \(SystemExit\(3\)\)"):
+        Reranker(Ending()).rank(THREE[0])
 
 
 # Many problems.

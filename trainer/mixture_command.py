@@ -74,7 +74,7 @@ def mixture(
     from trainer.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
-    rated = read_stated_ratings(kind, ratings)
+    rated = read_stated_ratings(kind, ratings, cap, temperature)
     found = count(tasks, data, max_bad)
     weights = weigh(found, rated, cap, temperature)
     total = sum(weights.values())
@@ -121,7 +121,7 @@ def export(
     from trainer.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
-    rated = read_stated_ratings(kind, ratings)
+    rated = read_stated_ratings(kind, ratings, cap, temperature)
     found = count(tasks, data, max_bad)
     weights = weigh(found, rated, cap, temperature)
     here = [task for task in tasks if task.name in weights]
@@ -129,11 +129,14 @@ def export(
         write(here, weights, data, out, form=form, shard=shard, max_bad=max_bad, say=lambda s: click.echo(s, err=True))
 
 
-def read_stated_ratings(kind: str, ratings: Path | None) -> "Ratings | None":
+def read_stated_ratings(
+    kind: str, ratings: Path | None, cap: int | None = None, temperature: float = 1.0
+) -> "Ratings | None":
     """The ratings that a mixture of this name needs, None where it needs none: read before anything that takes long.
 
     Raises:
-      UserError: flame-rm has none, or they are not as said, or another mixture has some.
+      UserError: flame-rm has none, or they are not as said, or another mixture has some; or flame-rm has what is for
+        the others.
     """
     from flame_rank.errors import UserError
     from trainer.mixture import read_ratings
@@ -147,6 +150,8 @@ def read_stated_ratings(kind: str, ratings: Path | None) -> "Ratings | None":
             "--ratings FILE: flame-rm weighs tasks by what tail patches measured; the paper publishes no ratings, and "
             "`flame-train tail-patch` makes them"
         )
+    if cap is not None or temperature != 1.0:
+        raise UserError("--cap and --temperature are for --mixture flame: flame-rm weighs tasks by their ratings alone")
     return read_ratings(ratings)
 
 

@@ -1,16 +1,23 @@
 """A function of the user's as a judge."""
 
+import asyncio
+import inspect
 import math
-from collections.abc import Callable, Sequence
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
-PairFunction = Callable[[str, list[tuple[str, str]]], Sequence[float] | FloatArray]
+Answer: TypeAlias = Sequence[float] | FloatArray
+PairFunction: TypeAlias = Callable[[str, list[tuple[str, str]]], Answer | Awaitable[Answer]]
 
 
 class FunctionJudge:
@@ -23,9 +30,20 @@ class FunctionJudge:
     def __init__(self, f: PairFunction, *, name: str | None = None):
         """Args:
         f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is the
-          better one, NaN where it does not know. What it raises counts as failed judgements.
+          better one, NaN where it does not know. What it raises counts as failed judgements. It may be asynchronous:
+          all its calls are made in one event loop, in a thread beside.
         name: its identity; the function's own name where none is given.
+
+        Raises:
+          UserError: it does not take these two.
         """
+        try:
+            inspect.signature(f).bind("prompt", [])
+        except TypeError as error:
+            said = getattr(f, "__qualname__", type(f).__name__)
+            raise UserError(f"{said} is no judge: called as f(prompt, pairs), {error}") from error
+        except ValueError:  # of a function that is not written in Python nobody knows
+            pass
         self._f = f
         self.named = name is not None  # only then it has an identity that a ledger can hold
         self.name = name or f"function:{getattr(f, '__qualname__', type(f).__name__)}"
@@ -43,13 +61,44 @@ class FunctionJudge:
         texts = problem.texts
         try:
             answers = self._f(problem.prompt, [(texts[i], texts[j]) for i, j in pairs])
-            log_odds = np.array(answers, dtype=np.float64)
+            log_odds = np.array(_awaited(answers), dtype=np.float64)
             if log_odds.shape != (len(pairs),):
                 raise ValueError(f"it returned shape {log_odds.shape} for {len(pairs)} pairs")
+        except SystemExit as error:
+            raise UserError(f"{self.name} ends the program ({error!r}); let it raise something else") from error
         except Exception as error:  # a failure of the user's code is a failed judgement, whatever it is
             log_odds = np.full(len(pairs), np.nan)
             self._failures.setdefault(problem, {})[f"{self.name}: {type(error).__name__}: {error}"[:300]] = None
         return log_odds
+
+
+_LOOPS = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def _begin_anew() -> None:
+    """In a process after a fork: the loop's thread was not taken along."""
+    global _loop, _LOOPS
+    _loop, _LOOPS = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _awaited(answers: Any) -> Any:
+    """The answers of a function, those of an asynchronous one once they are there."""
+    global _loop
+    if not inspect.isawaitable(answers):
+        return answers
+
+    async def wait() -> Any:
+        return await answers
+
+    with _LOOPS:  # one loop for all calls: a client that was opened in one is of no use in another
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(wait(), _loop).result()
 
 
 def from_probabilities(f: PairFunction) -> PairFunction:
@@ -60,7 +109,7 @@ def from_probabilities(f: PairFunction) -> PairFunction:
     """
 
     def log_odds(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
-        return [_logit(float(p)) for p in f(prompt, pairs)]
+        return [_logit(float(p)) for p in _awaited(f(prompt, pairs))]
 
     log_odds.__qualname__ = getattr(f, "__qualname__", type(f).__name__)
     return log_odds
