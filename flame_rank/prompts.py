@@ -90,14 +90,16 @@ class Format:
 
     Attributes:
       chat: what the chat template puts before and behind a user's message; None without one.
+      lead: what it puts before the assistant's first word.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, end: Ids = ()):
+    def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, lead: str = "", end: Ids = ()):
         """Args:
-        chat: what the chat template puts before and behind a user's message, up to the assistant's first word.
+        chat: what the chat template puts before and behind a user's message, up to where an answer is due.
+        lead: the white space that it then puts before the answer, and that may be part of its first token.
         end: the id that ends the text (T5); the answer is a text of its own then.
         """
-        self._tokenizer, self.chat, self._end = tokenizer, chat, end
+        self._tokenizer, self.chat, self.lead, self._end = tokenizer, chat, lead, end
 
     @property
     def eos(self) -> frozenset[int]:
@@ -192,7 +194,7 @@ class Format:
         if self._end:  # the answer is a text of its own
             cue, gap = "", ""
         elif self.chat is not None:
-            cue, gap = self.chat[1], ""
+            cue, gap = self.chat[1], self.lead
         else:
             cue, gap = frame(instructions, ("",))[-1], " "
         special = self.chat is not None

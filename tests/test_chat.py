@@ -1,14 +1,16 @@
 """Chat templates: what stands around a message, as transformers renders it, and which are refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers_tiny import CHATML, TURNS, write_byte_bpe, write_sentencepiece
+from tokenizers_tiny import CHATML, TURNS, write_byte_bpe, write_metaspace_bpe, write_sentencepiece
 
 from flame_rank.model import text
 from flame_rank.model.chat import ChatTemplate, chat_template
+from flame_rank.prompts import PAIRWISE, VERDICTS, Format
 
 DATED = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }} {{ strftime_now('%Y-%m-%d') }}"
 
@@ -159,3 +161,42 @@ def test_renders_as_transformers_does(template: str, tmp_path: Path) -> None:
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         assert before + content + after == rendered == found.render(content)
+
+
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+VICUNA = (
+    "{% for m in messages %}{% if m.role == 'user' %}USER: {{ m.content }}{% else %} ASSISTANT: {{ m.content }}</s>"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "lead"),
+    [(MISTRAL, " "), (VICUNA, " "), (CHATML, ""), (TURNS, ""), ("{{ messages[0].content }}", ""), (MISTRAL[:70], "")],
+    ids=["Mistral", "Vicuna", "Qwen", "Gemma", "knows no answers", "ends in an error"],
+)
+def test_what_stands_before_an_answer(tmp_path: Path, template: str, lead: str) -> None:
+    if template == MISTRAL[:70]:
+        template = "{{ messages[0].content }}{% if messages | length > 1 %}{{ 1 / 0 }}{% endif %}"
+    found = write_template(tmp_path, template)
+    assert found is not None and found.lead() == lead
+
+
+@pytest.mark.parametrize("write", [write_metaspace_bpe, lambda f, **how: write_sentencepiece(f, "llama", **how)])
+@pytest.mark.parametrize("template", [MISTRAL, VICUNA])
+def test_a_verdict_is_the_token_that_the_template_would_show(
+    tmp_path: Path, template: str, write: Callable[..., int]
+) -> None:
+    """Behind "[/INST]" stands " A" in all that such a model was trained on, and "A" nowhere."""
+    write(tmp_path, template=template)
+    tokenizer, found = text.load(tmp_path), chat_template(tmp_path)
+    assert found is not None
+    form = Format(tokenizer, chat=found.around(), lead=found.lead())
+    shared, labels = form.labels(PAIRWISE, VERDICTS)
+    cue = form.frame(PAIRWISE, ("prompt",))[-1]
+    for word, label in zip(VERDICTS, labels, strict=True):
+        whole = tokenizer.encode([f"{form.chat[1]} {word}"], special=True)[0]  # type: ignore[index]
+        assert (*cue, *shared, *label)[-len(whole) :] == tuple(whole) and len(label) == 1

@@ -115,7 +115,7 @@ def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
         graph=graph,
         params=params,
         joined=joined,
-        form=Format(tokenizer, chat=chat.around() if chat else None, end=end),
+        form=Format(tokenizer, chat=chat.around() if chat else None, lead=chat.lead() if chat else "", end=end),
         longest=longest,
         head_dim=head_dim,
         ignored=ignored,

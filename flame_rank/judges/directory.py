@@ -53,7 +53,13 @@ def load(
     try:
         kernel, form, family = _open(folder, template, options)
         instructions = prompts.with_criteria(criteria) if criteria else prompts.PAIRWISE
-        stated = [asdict(instructions), form.chat, kernel.max_length, on_long, kernel.dtype]
+        stated = [
+            asdict(instructions),
+            (*(form.chat or ()), form.lead) if form.lead else form.chat,
+            kernel.max_length,
+            on_long,
+            kernel.dtype,
+        ]
         return LocalJudge(
             kernel,
             form,
@@ -108,12 +114,12 @@ def _open(folder: Path, template: Template | None, options: _Options) -> tuple[S
     if template == "chat" and chat is None:
         places = "tokenizer.chat_template" if is_gguf(folder) else "chat_template.jinja or tokenizer_config.json"
         raise ValueError(f"it has no chat template ({places})")
-    around = chat.around() if chat else None
+    around, lead = (chat.around(), chat.lead()) if chat else (None, "")
     kernel = load_scorer(folder, **options._asdict())
     if tokenizer.size > kernel.vocab_size:
         raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {kernel.vocab_size}")
     end = tuple(sorted(tokenizer.eos))[:1] if isinstance(kernel, T5Kernel) else ()
-    return kernel, Format(tokenizer, chat=around, end=end), stated["model_type"]
+    return kernel, Format(tokenizer, chat=around, lead=lead, end=end), stated["model_type"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -53,18 +53,16 @@ class ChatTemplate:
           ValueError: the template fails, or refuses a lone user message.
         """
         try:
-            return self._template.render(
-                messages=[{"role": "user", "content": content}],
-                add_generation_prompt=True,
-                enable_thinking=False,
-                tools=None,
-                documents=None,
-                **self._tokens,
-            )
+            return self._rendered([{"role": "user", "content": content}], add_generation_prompt=True)
         except Exception as error:  # a template can divide by zero
             raise ValueError(
                 f"{self.path}: the chat template refuses a lone user message ({one_line(error)})"
             ) from error
+
+    def _rendered(self, messages: list[dict[str, str]], **how: bool) -> str:
+        return self._template.render(
+            messages=messages, enable_thinking=False, tools=None, documents=None, **how, **self._tokens
+        )
 
     def around(self) -> tuple[str, str]:
         """The text before and after the content of a user message.
@@ -78,6 +76,21 @@ class ChatTemplate:
             how = "repeats" if after else "alters or leaves out"
             raise ValueError(f"{self.path}: the chat template {how} the content of a user message")
         return before, after[0]
+
+    def lead(self) -> str:
+        """The white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space), which the
+        answer's first token may hold; nothing where it shows an answer in another way than it asks for one, or shows
+        none."""
+        asked, answered = "QUESTION: 1", "ANSWER: 2"
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+        try:
+            shown = self._rendered(messages, add_generation_prompt=False)
+        except Exception:  # one that knows no answers
+            return ""
+        between = shown.partition(asked)[2].partition(answered)
+        behind = self.around()[1]
+        space = between[0].removeprefix(behind)
+        return space if between[1] and between[0].startswith(behind) and space.isspace() else ""
 
 
 def chat_template(folder: Path) -> ChatTemplate | None:
