@@ -33,9 +33,8 @@ def main() -> None:
 
     for ranking in best_of(generate, list(prepared), flame_rank.Reranker()):
         print(f"--- {ranking.problem.prompt.strip().splitlines()[0]}")
-        texts = ranking.problem.texts
-        chance = sum(p for text, p in zip(texts, ranking.p_best, strict=True) if text == ranking.best)
-        print(f"the best of {len(set(texts))} distinct samples with probability {chance:.2f}:")
+        chance = ranking.p_best[ranking.order[0]]
+        print(f"the best of {len(set(ranking.problem.texts))} distinct samples with probability {chance:.2f}:")
         print(ranking.best)
 
 

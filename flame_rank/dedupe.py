@@ -1,4 +1,5 @@
-"""Which candidates of a problem are the same: text for text, or as programs that differ in their formatting only."""
+"""Which candidates of a problem are the same: text for text, as programs that differ in their formatting only, or to
+whoever asked a question and takes an answer."""
 
 import ast
 from collections.abc import Callable, Hashable
@@ -7,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from flame_rank.judges import forms
+from flame_rank.judges.answers import shared
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -38,6 +40,24 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
     keys = {text: key(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
     number: dict[Hashable, int] = {}
     return np.array([number.setdefault(keys[text], len(number)) for text in problem.texts], np.int64)
+
+
+def options(problem: Problem, member: IntArray) -> IntArray:
+    """Which candidates are one choice to whoever asked: the same text, or the same final answer where most texts of a
+    pool state one and some agree.
+
+    Args:
+      member: [n], the distinct texts, as `distinct` has them.
+
+    Returns:
+      [n] int64, numbered from 0.
+    """
+    answers = shared(problem.texts)
+    if answers is None or 2 * sum(forms.read(problem.prompt, text).code for text in problem.texts) >= len(member):
+        return member
+    keys = [answer or own for answer, own in zip(answers, member.tolist(), strict=True)]
+    number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    return np.array([number[key] for key in keys], np.int64)
 
 
 def _exact(prompt: str, text: str) -> Hashable:

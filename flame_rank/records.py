@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 if TYPE_CHECKING:  # numpy is not imported for the sake of a record
-    from strategies.base import FloatArray, Standing
+    from strategies.base import FloatArray, IntArray, Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +148,8 @@ class Ranking(Sequence[str | Candidate]):
       truncated: number of candidates that did not fit the judge's maximum length.
       health: the probability that the judge gives a verdict at all, on average; None where it is none that could not.
       explanation: the judge's words on why the best is better than the next; None where they were not asked for.
+      option: [n], which option each candidate is: those of equal texts, or that come to the same final answer where
+        answers vote, are one; None for equal texts alone.
     """
 
     problem: Problem
@@ -160,6 +162,7 @@ class Ranking(Sequence[str | Candidate]):
     truncated: int = 0
     health: float | None = None
     explanation: str | None = None
+    option: "IntArray | None" = None
 
     @cached_property
     def order(self) -> list[int]:
@@ -171,10 +174,16 @@ class Ranking(Sequence[str | Candidate]):
         """[n] float64, indexed by candidate, nats: a difference is the log-odds of being the better one."""
         return self.standing.scores
 
-    @property
+    @cached_property
     def p_best(self) -> "FloatArray":
-        """[n] float64, indexed by candidate, the probability of being the best; sums to 1."""
-        return self.standing.p_best
+        """[n] float64, indexed by candidate, the probability that its option is the best; sums to 1 over options."""
+        import numpy as np
+
+        of = self.option
+        if of is None:
+            number = {text: k for k, text in enumerate(dict.fromkeys(self.problem.texts))}
+            of = np.array([number[text] for text in self.problem.texts], np.int64)
+        return np.asarray(np.minimum(np.bincount(of, self.standing.p_best)[of], 1.0), np.float64)
 
     @property
     def decided(self) -> bool:
@@ -189,14 +198,10 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def unsure(self) -> bool:
-        """Whether the best one is hardly likelier to be the best than any other: its text's P(best) has come less than
-        UNSURE of the way from 1 in n distinct texts to 1."""
-        texts = self.problem.texts
-        n = len({*texts})
-        if n < 2 or not self.decided:
-            return False
-        chance = sum(float(p) for p, text in zip(self.p_best, texts, strict=True) if text == texts[self.order[0]])
-        return chance < 1 / n + UNSURE * (1 - 1 / n)
+        """Whether the best one is hardly likelier to be the best than any other: its P(best) has come less than UNSURE
+        of the way from 1 in n options to 1."""
+        n = len({*self.problem.texts} if self.option is None else {*self.option.tolist()})
+        return n > 1 and self.decided and float(self.p_best[self.order[0]]) < 1 / n + UNSURE * (1 - 1 / n)
 
     @property
     def best(self) -> str | Candidate | None:

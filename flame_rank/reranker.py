@@ -14,7 +14,7 @@ from typing import Any
 
 import strategies
 from flame_rank.asker import Asker
-from flame_rank.dedupe import How, distinct
+from flame_rank.dedupe import How, distinct, options
 from flame_rank.errors import UserError
 from flame_rank.gathering import Gathering, stream
 from flame_rank.judges.base import Judge, Notes
@@ -192,6 +192,7 @@ class Reranker:
             reasons=self._asker.reasons(one, said.failures),
             truncated=said.truncated,
             health=said.health,
+            option=options(one.problem, one.member),
         )
 
 

@@ -68,7 +68,7 @@ class Tournament:
     @property
     def result(self) -> Standing:
         """The standing of all n candidates once the schedule has ended: equal texts stand together, in input order,
-        and share their text's probability of being the best; p_top is that of the distinct texts."""
+        and share their text's probability of being the best evenly; p_top is that of the distinct texts."""
         standing = cast(Standing, self.standing)
         if len(self.member) == len(standing.order):
             return standing

@@ -305,7 +305,7 @@ def test_duplicate_candidates(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD | {"candidates": ["bb", "a", "bb", "a"]}))
     [record] = done.records
     assert (done.status, record["ranking"], record["comparisons"]) == (0, [1, 3, 0, 2], 2)
-    assert record["p_best"][1] == record["p_best"][3] and sum(record["p_best"]) == pytest.approx(1)
+    assert record["p_best"][1] == record["p_best"][3] and sum(record["p_best"]) == pytest.approx(2)
 
 
 BAD = {

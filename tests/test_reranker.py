@@ -90,7 +90,7 @@ def test_one_text_asks_nothing(candidates: list[str], strategy: str) -> None:
     n = len(candidates)
     assert judge.calls == [] and ranking.comparisons == 0 and ranking.reasons == ()
     assert ranking.order == list(range(n)) and ranking.best == candidates[0] and ranking.decided
-    assert ranking.p_best.tolist() == pytest.approx([1 / n] * n)
+    assert ranking.p_best.tolist() == pytest.approx([1] * n)
     assert ranking.tied == []  # one text stands alone
 
 
@@ -108,11 +108,17 @@ def test_duplicates_are_judged_once_and_stand_together(texts: list[str], strateg
     assert ranking.comparisons == single.comparisons == len(judge.pairs)
     # In the order of their texts, and those of one text in the order of the input.
     assert ranking.order == [i for k in single.order for i, text in enumerate(texts) if text == distinct[k]]
+
+    def of(i: int, texts: list[str]) -> list[int]:
+        option = single.option
+        assert option is not None
+        return [j for j, text in enumerate(texts) if option[distinct.index(text)] == option[distinct.index(texts[i])]]
+
     for i, text in enumerate(texts):
         k = distinct.index(text)
         assert ranking.scores[i] == single.scores[k]
-        assert ranking.p_best[i] == pytest.approx(single.p_best[k] / texts.count(text))
-    assert ranking.p_best.sum() == pytest.approx(1)
+        assert ranking.standing.p_best[i] == pytest.approx(single.standing.p_best[k] / texts.count(text))
+        assert ranking.p_best[i] == pytest.approx(sum(ranking.standing.p_best[j] for j in of(i, texts)))
 
 
 def test_p_top_is_that_of_distinct_texts() -> None:
@@ -445,7 +451,7 @@ def test_a_pointwise_judge_is_asked_once_for_each_candidate(strategy: Any) -> No
     assert judge.pairs == [("ccc", "a"), ("bb", "a")]
     assert ranking.order == [1, 3, 2, 0]
     quality = np.exp([1.0, 3.0, 2.0])
-    assert ranking.p_best.tolist() == pytest.approx((quality / quality.sum() / [1, 2, 1])[[0, 1, 2, 1]])
+    assert ranking.p_best.tolist() == pytest.approx((quality / quality.sum())[[0, 1, 2, 1]])
 
 
 def test_a_strategy_of_ones_own_class() -> None:
@@ -481,3 +487,23 @@ def test_notes_of_the_judge_are_handed_on() -> None:
 
     ranking = Reranker(Noting()).rank("p", ["a", "bb"])
     assert (ranking.truncated, ranking.reasons) == (2, ())  # nothing is invalid, so there is nothing to explain
+
+
+def test_what_comes_to_the_same_answer_is_one_option() -> None:
+    def like(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        return [0.1 * (len(a) - len(b)) for a, b in pairs]
+
+    eight = Reranker(like).rank("5 * 3?", ["The answer is 15."] * 8)
+    assert eight.p_best.tolist() == [1.0] * 8 and not eight.unsure
+    ways = ["The answer is 15.", "Answer: 15.0", "#### 15", "15", "The answer is 30/2.", "I think that it is more."]
+    ranking = Reranker(like).rank("5 * 3?", ways)
+    assert len({*ranking.p_best[:5].tolist()}) == 1
+    assert ranking.p_best[0] + ranking.p_best[5] == pytest.approx(1)
+    assert ranking.p_best[0] == pytest.approx(ranking.standing.p_best[:5].sum())
+    votes = [f"{'So ' * k}it is clear.\nThe answer is {15 if k % 5 < 3 else k}." for k in range(32)]
+    ranking = Reranker("agreement").rank("5 * 3?", votes)
+    assert ranking.order[0] % 5 < 3 and ranking.p_best[ranking.order[0]] > 0.5
+    # Programs have no answers.
+    bodies = ["    return a\n", "    return A\n", "    return  a\n"]
+    ranking = Reranker(like).rank("def f(a, A):\n", bodies)
+    assert ranking.p_best.sum() == pytest.approx(1)

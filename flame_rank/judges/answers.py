@@ -53,11 +53,17 @@ def _number(text: str) -> str | None:
     return str(Fraction(f"{whole}e{exponent}")) if len(written) + abs(exponent) < 1_000 else f"{whole}e{exponent}"
 
 
-def votes(texts: Sequence[str]) -> FloatArray | None:
-    """For each text the share of texts that come to its answer [n], 0 for one without; None where most state none, or
-    no two the same."""
+def shared(texts: Sequence[str]) -> list[str | None] | None:
+    """The answer that each text comes to, None for one without; None where most state none, or no two the same."""
     answers = [final(text) for text in texts]
     counts = Counter(answer for answer in answers if answer is not None)
-    if 2 * counts.total() <= len(texts) or max(counts.values()) == 1:
+    return None if 2 * counts.total() <= len(texts) or max(counts.values()) == 1 else answers
+
+
+def votes(texts: Sequence[str]) -> FloatArray | None:
+    """For each text the share of texts that come to its answer [n], 0 for one without; None where `shared` is."""
+    answers = shared(texts)
+    if answers is None:
         return None
+    counts = Counter(answers)
     return np.array([0.0 if answer is None else counts[answer] / len(texts) for answer in answers])
