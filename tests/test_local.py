@@ -13,6 +13,7 @@ from checkpoints import VARIANTS, write_checkpoint
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 import flame_rank
@@ -310,3 +311,21 @@ LOADED: dict[str, LocalJudge] = {}
 @pytest.fixture(autouse=True, scope="module")
 def _loaded(judge: LocalJudge) -> None:
     LOADED["judge"] = judge
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["the same matrix", "another one"])
+def test_an_output_matrix_beside_tied_embeddings(tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool) -> None:
+    """Where a file holds both and they differ, the output matrix counts, whatever the configuration says."""
+    sizes = {**VARIANTS["qwen2"], "max_position_embeddings": 4096}
+    sizes["vocab_size"] = write_byte_bpe(tmp_path)
+    write_checkpoint(tmp_path, sizes)
+    stored = load_file(tmp_path / "model.safetensors")
+    head = stored["model.embed_tokens.weight"][::-1].copy() if other else stored["model.embed_tokens.weight"]
+    save_file({**stored, "lm_head.weight": head}, tmp_path / "model.safetensors", {"format": "pt"})
+    problem, pairs = Problem(prompt="p", candidates=["a", "b"]), np.array([[0, 1]])
+    [tied] = flame_rank.load_judge(tmp_path).judge([(problem, pairs)])
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == other and all("lm_head.weight is another matrix than the embeddings" in line for line in said)
+    (tmp_path / "config.json").write_text(json.dumps(sizes | {"tie_word_embeddings": False}))
+    [untied] = flame_rank.load_judge(tmp_path).judge([(problem, pairs)])
+    np.testing.assert_array_equal(tied, untied)

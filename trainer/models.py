@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
-from flame_rank.judges.directory import IGNORED, Template, read_config
+from flame_rank.judges.directory import Template, read_config, read_decoder
 from flame_rank.model import config, sharding, t5, t5_config, text, weights
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Decoder
@@ -85,13 +85,14 @@ def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
         joined = stated.get("model_type") != "t5"
         ignored: tuple[str, ...]
         if joined:
-            shape = config.read(stated)
+            shape, ignored = read_decoder(stated, files)
+            if shape != config.read(stated):  # what is saved has to be read as this was
+                stated["tie_word_embeddings"] = shape.tie_word_embeddings
 
             def make() -> nnx.Module:
                 return Decoder(shape, nnx.Rngs(0))
 
             head_dim, longest = shape.head_dim, shape.max_position_embeddings
-            ignored = (*IGNORED, "lm_head.weight") if shape.tie_word_embeddings else IGNORED
             vocabulary = shape.vocab_size
         else:
             wanted = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)

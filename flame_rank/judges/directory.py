@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import logging
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -166,13 +167,12 @@ def load_scorer(
         shape = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
         model = _filled(lambda rngs: t5.T5(shape, rngs), files, mesh, chosen, shape.d_kv, t5_config.IGNORED_TENSORS)
         return T5Kernel(model, mesh=mesh, max_length=max_length or MAX_LENGTH, max_batch_tokens=max_batch_tokens)
-    decoder = config.read(stated)
+    decoder, ignored = read_decoder(stated, files)
     most = decoder.max_position_embeddings
     if (max_length or 0) > most:
         raise ValueError(
             f"max_length {max_length} is more than the {most} positions that {files.described_by} gives the model"
         )
-    ignored = (*IGNORED, "lm_head.weight") if decoder.tie_word_embeddings else IGNORED
     return Kernel(
         _filled(lambda rngs: Decoder(decoder, rngs), files, mesh, chosen, decoder.head_dim, ignored),
         mesh=mesh,
@@ -180,6 +180,26 @@ def load_scorer(
         max_batch_tokens=max_batch_tokens,
         how=attention,
     )
+
+
+def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config.DecoderConfig, tuple[str, ...]]:
+    """The configuration of a decoder, and which tensors in its files are none of its own. Where it ties the output
+    matrix to the embeddings and the files hold another one, that one counts, as in transformers 5, and it is said.
+
+    Raises:
+      OSError, ValueError: as `load_scorer`.
+    """
+    decoder = config.read(stated)
+    if not decoder.tie_word_embeddings:
+        return decoder, IGNORED
+    if weights.own_head(files):
+        logging.getLogger("flame_rank").warning(
+            "flame-rank: %s: tie_word_embeddings is true, but lm_head.weight is another matrix than the embeddings; it "
+            "is used, as transformers does",
+            files.folder,
+        )
+        return replace(decoder, tie_word_embeddings=False), IGNORED
+    return decoder, (*IGNORED, "lm_head.weight")
 
 
 def _weights(folder: Path) -> weights.Weights:

@@ -241,6 +241,28 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def own_head(files: Weights) -> bool:
+    """Whether a checkpoint holds an output matrix that is not its embeddings.
+
+    Raises:
+      OSError, ValueError: they cannot be read.
+    """
+    names = canonical(files)
+    head, embeddings = names.get("lm_head.weight"), names.get("model.embed_tokens.weight")
+    if head is None or embeddings is None:
+        return head is not None
+    shape = files[head].shape
+    if shape != files[embeddings].shape or len(shape) != 2:
+        return True
+    rows = [slice(i, i + 4096) for i in range(0, shape[0], 4096)]
+
+    def same(some: slice) -> bool:
+        one, other = (files.read(name, (some, slice(None))) for name in (head, embeddings))
+        return bool(np.array_equal(one, other))
+
+    return not all(map(same, rows))
+
+
 def fill(
     params: Params,
     files: Weights,
