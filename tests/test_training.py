@@ -342,6 +342,7 @@ def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, 
         assert exported.platforms == ("tpu", "cuda", "cpu")
 
 
+@pytest.mark.full
 def test_it_learns(tmp_path: Path) -> None:
     # Which of two lines has an A in it; the base is random. Measured on other lines.
     wide = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "rope_scaling": None}
