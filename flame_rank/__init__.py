@@ -53,6 +53,8 @@ _MODULES = {  # name handed on -> where it lives, and what it is called there
     "rerank": "flame_rank.reranker:rerank",
 }
 
+__all__ = sorted(_MODULES)
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -66,4 +68,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return __all__

@@ -33,7 +33,7 @@ class Asker:
         self._worked = False
         self._failed: set[int] = set()  # which problems, while nothing has worked
         self._judge, self._ledger = judge, ledger
-        self._lock = threading.Lock()  # neither of the two is made for several threads at once
+        self._lock = threading.RLock()  # neither of the two is made for several threads at once; a judge may rank
 
     def ask(self, tournaments: list[Tournament]) -> None:
         """Has the rounds of all these answered, in one call of the judge, and advances them.

@@ -85,8 +85,8 @@ class Gathering:
 
 
 async def stream(
-    problems: AsyncIterable[Problem],
-    rank: Callable[[Problem], Coroutine[Any, Any, Ranking]],
+    problems: AsyncIterable[Any],
+    rank: Callable[[Any], Coroutine[Any, Any, Ranking]],
     window: int,
     *,
     ordered: bool,
@@ -96,7 +96,7 @@ async def stream(
     What `problems` raises is raised here, after the problems before it have been yielded.
     """
     source, live = aiter(problems), True
-    coming: asyncio.Task[Problem] | None = None
+    coming: asyncio.Task[Any] | None = None
     failure: BaseException | None = None
     opened: list[asyncio.Task[Ranking]] = []
     try:
@@ -125,5 +125,5 @@ async def stream(
                 await left
 
 
-async def _next(source: AsyncIterator[Problem]) -> Problem:
+async def _next(source: AsyncIterator[Any]) -> Any:
     return await anext(source)

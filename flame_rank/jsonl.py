@@ -17,11 +17,8 @@ from typing import IO
 import msgspec
 
 from flame_rank.errors import UserError
-from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, RawFields
+from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
 from flame_rank.streams import DAMAGED, Stream, opened
-
-LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a line has
-TEXT_KEYS = ("completion", "text", "response")
 
 Raw = msgspec.Raw
 _BOM = b"\xef\xbb\xbf"
@@ -167,13 +164,15 @@ class _Source:
             return False
         if text is not None:
             raise ValueError(
-                f'a sample without "{self.group_by}"; name the field that the samples of a problem share '
+                _otherwise(fields)
+                or f'a sample without "{self.group_by}"; name the field that the samples of a problem share '
                 "(group_by, --group-by)"
             )
         if "prompt" in fields:
             raise ValueError(f'no candidates; give them as a list in "candidates" (or {_either(LIST_KEYS[1:])})')
         raise ValueError(
-            'neither a problem ("prompt" and "candidates") nor a sample '
+            _otherwise(fields)
+            or 'neither a problem ("prompt" and "candidates") nor a sample '
             f'("{self.group_by}" and "completion"); mend or remove the line'
         )
 
@@ -298,14 +297,38 @@ def _object(line: bytes) -> dict[str, Raw]:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start + 1}; convert the file (iconv -t UTF-8)") from None
     except msgspec.ValidationError:
+        if line == b"[" or line.startswith(b"[{"):
+            raise ValueError("not a JSON object, but an array; write one object a line (jq -c '.[]' FILE)") from None
         raise ValueError('not a JSON object; a line is {"prompt": "...", "candidates": ["..."]}') from None
     except RecursionError:
         raise ValueError("JSON nested too deeply; mend or remove the line") from None
     except msgspec.DecodeError as error:
+        if line == b"{":
+            raise ValueError("not JSON by itself; an object over several lines is to be one (jq -c . FILE)") from None
+        if b"," in line and line[:1] not in b'{["':
+            raise ValueError(
+                "not JSON, perhaps CSV; write each row as an object with the fields prompt and candidates (csvjson, or "
+                "pandas' to_json(orient='records', lines=True))"
+            ) from None
         raise ValueError(
             f"not JSON ({error}); mend or remove the line: it is one whole object, "
             "and neither NaN nor half of a surrogate pair is JSON"
         ) from None
+
+
+def _otherwise(fields: Mapping[str, Raw]) -> str | None:
+    """What a line is in another format that is often seen."""
+    if "custom_id" in fields and ("response" in fields or "body" in fields):
+        return (
+            'a line of an OpenAI batch; gather the answers by custom_id, each as {"task_id": custom_id, "prompt": ..., '
+            '"completion": response.body.choices[0].message.content}'
+        )
+    if "messages" in fields or "conversations" in fields:
+        return (
+            'a conversation ("messages"); write what came before the answers as one text, "prompt", and the answers as '
+            'a list, "candidates"'
+        )
+    return None
 
 
 def _candidates(raw: Raw) -> list[str | Candidate]:

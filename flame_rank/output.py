@@ -16,8 +16,8 @@ from typing import IO, Any, Self, cast
 import msgspec
 
 from flame_rank.errors import UserError
-from flame_rank.jsonl import TEXT_KEYS, BadLine
-from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
+from flame_rank.jsonl import BadLine
+from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
 from flame_rank.writing import lock, release
 
 RESULT_KEYS = (
@@ -89,7 +89,17 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields["explanation"] = ranking.explanation
     if top is not None:
         fields["top"] = [candidates[i] for i in order[:top]]
-    return msgspec.json.encode(fields) + b"\n"
+    return _ENCODER.encode(fields) + b"\n"
+
+
+def _plain_number(value: Any) -> Any:
+    """A numpy scalar or array, which a candidate's fields may hold, as what JSON has for it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a field of a candidate is {type(value).__name__}, which JSON has nothing for")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)
 
 
 def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # numpy is not imported for the sake of a record
     from strategies.base import FloatArray, IntArray, Standing
 
 
+LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a record has
+TEXT_KEYS = ("completion", "text", "response")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One answer with what its maker knows of it.
@@ -90,7 +94,8 @@ class Problem:
 
     Attributes:
       prompt: what the candidates answer.
-      candidates: one or more, as given: plain texts or Candidates.
+      candidates: one or more: plain texts, Candidates, or mappings with a text ("text", "completion" or "response"),
+        which become Candidates.
       name: what messages call the problem (its task_id, or FILE:LINE).
       record: where the problem was read from; None when it was made in Python.
 
@@ -109,16 +114,38 @@ class Problem:
             raise TypeError(f"prompt is {_kind(self.prompt)}, not a str; write a conversation as one text")
         if isinstance(self.candidates, str | bytes | Candidate):
             raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
-        candidates = tuple(self.candidates)
+        candidates = tuple(_candidate(c) if isinstance(c, Mapping) else c for c in self.candidates)
         if not candidates:
             raise ValueError("no candidates: a problem has at least one")
         for i, candidate in enumerate(candidates):
             if not isinstance(candidate, str | Candidate):
-                raise TypeError(f"candidate {i} is {_kind(candidate)}; it is a str or a flame_rank.Candidate")
+                raise TypeError(
+                    f'candidate {i} is {_kind(candidate)}; it is a str, a flame_rank.Candidate or {{"text": ...}}'
+                )
         object.__setattr__(self, "candidates", candidates)
         _check_text("prompt", self.prompt)
         for i, text in enumerate(self.texts):
             _check_text(f"candidate {i}", text)
+
+    @classmethod
+    def of(cls, given: "Problem | Mapping[str, Any]") -> "Problem":
+        """A problem as it is, or from a mapping with "prompt" and "candidates" (or another of LIST_KEYS), and perhaps a
+        "task_id"; of these alone.
+
+        Raises:
+          TypeError: it is neither, or a field is nothing of the kind.
+          ValueError: a field is missing.
+        """
+        if isinstance(given, Problem):
+            return given
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f'a problem is {_kind(given)}; it is a flame_rank.Problem or {{"prompt": ..., "candidates": [...]}}'
+            )
+        key = next((key for key in LIST_KEYS if key in given), None)
+        if key is None or "prompt" not in given:
+            raise ValueError(f'a problem has "prompt" and "candidates"; this one has {", ".join(map(repr, given))}')
+        return cls(prompt=given["prompt"], candidates=given[key], name=str(given.get("task_id", "")))
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -237,6 +264,13 @@ class Ranking(Sequence[str | Candidate]):
         name = f"{self.problem.name!r}, " if self.problem.name else ""
         winner = f"p_best {self.p_best[order[0]]:.3f}" if self.decided else "undecided"
         return f"Ranking({name}order [{shown}], {winner}, {self.comparisons} comparisons)"
+
+
+def _candidate(given: Mapping[str, Any]) -> Candidate:
+    key = next((key for key in TEXT_KEYS if key in given), None)
+    if key is None:
+        raise ValueError(f'a candidate has no "text"; it has {", ".join(map(repr, given))}')
+    return Candidate(text=given[key], fields={name: value for name, value in given.items() if name != key})
 
 
 def _kind(value: object) -> str:

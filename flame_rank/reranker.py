@@ -7,10 +7,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import strategies
 from flame_rank.asker import Asker
@@ -27,12 +27,15 @@ from strategies.base import Order, Strategy
 _PAIRWISE = "active"  # of round-robin's picks all but 1 to 3 in a hundred, for a quarter of its comparisons (README)
 
 
+Given: TypeAlias = Problem | Mapping[str, Any]
+
+
 class Reranker:
     """Ranks problems with one judge and one strategy."""
 
     def __init__(
         self,
-        judge: Judge | PairFunction | str | None = None,
+        judge: Judge | PairFunction | str | Path | None = None,
         strategy: str | Strategy | ScheduleFunction | None = None,
         *,
         order: Order | None = None,
@@ -94,7 +97,7 @@ class Reranker:
         self._asker = Asker(self.judge, kept)
         self._gathering = Gathering(self._start, self._asker.ask, self._rankings, self.batch)
 
-    def rank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
+    def rank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
 
         Raises:
@@ -104,8 +107,10 @@ class Reranker:
         self._asker.check()
         return ranking
 
-    def rank_many(self, problems: Iterable[Problem]) -> Iterator[Ranking]:
+    def rank_many(self, problems: Iterable[Given]) -> Iterator[Ranking]:
         """Yields rankings in input order, as soon as they are there; holds the open problems, never all.
+
+        A problem may be a mapping with "prompt" and "candidates", too.
 
         What `problems` raises is raised here, after the problems before it have been yielded; and a UserError by a
         judge that has failed at every call.
@@ -140,13 +145,13 @@ class Reranker:
             raise failure
         self._asker.check()
 
-    async def arank(self, prompt: str | Problem, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
+    async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """As `rank`, for asyncio: calls that wait at the same time share the judge's batches, in a thread beside."""
         ranking = await self._gathering.rank(_problem(prompt, candidates))
         self._asker.check()
         return ranking
 
-    async def arank_many(self, problems: Iterable[Problem] | AsyncIterable[Problem]) -> AsyncIterator[Ranking]:
+    async def arank_many(self, problems: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Ranking]:
         """As `rank_many`, for asyncio.
 
         A plain iterable is read and judged in a thread, one step at a time, as rankings are asked for. Problems of an
@@ -160,8 +165,11 @@ class Reranker:
         while (ranked := await asyncio.to_thread(next, rankings, None)) is not None:
             yield ranked
 
-    def _start(self, problem: Problem) -> Tournament:
-        return Tournament.start(problem, self._schedule, self.dedupe, self.seed)
+    def __reduce__(self) -> Any:
+        raise TypeError("a Reranker holds a judge, and cannot be pickled; make one in each process")
+
+    def _start(self, problem: Given) -> Tournament:
+        return Tournament.start(Problem.of(problem), self._schedule, self.dedupe, self.seed)
 
     @property
     def remembered(self) -> int:
@@ -200,7 +208,7 @@ def rerank(
     prompt: str,
     candidates: Sequence[str | Candidate],
     *,
-    judge: Judge | PairFunction | str | None = None,
+    judge: Judge | PairFunction | str | Path | None = None,
     strategy: str | Strategy | ScheduleFunction | None = None,
     **options: Any,
 ) -> Ranking:
@@ -208,7 +216,7 @@ def rerank(
 
     A judge by name is loaded at the first call of a thread, and kept until the thread names another.
     """
-    if judge is None or isinstance(judge, str):
+    if judge is None or isinstance(judge, str | Path):
         judge = _KEPT.named(judge)
     return Reranker(judge, strategy, **options).rank(prompt, candidates)
 
@@ -216,10 +224,10 @@ def rerank(
 class _Kept(threading.local):
     """The judge by name that a thread used last: none is made for several threads at once."""
 
-    name: tuple[str, str | None] | None = None  # of the judge, and the model that the environment gave it
+    name: tuple[str | Path, str | None] | None = None  # of the judge, and the model that the environment gave it
     judge: Judge
 
-    def named(self, name: str | None) -> Judge:
+    def named(self, name: str | Path | None) -> Judge:
         from flame_rank.judges.found_model import VARIABLE
 
         wanted = (name or "default", os.environ.get(VARIABLE))
@@ -231,16 +239,16 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
-def _problem(prompt: str | Problem, candidates: Sequence[str | Candidate] | None) -> Problem:
-    if isinstance(prompt, Problem):
-        return prompt
+def _problem(prompt: str | Given, candidates: Sequence[str | Candidate] | None) -> Problem:
+    if not isinstance(prompt, str):
+        return Problem.of(prompt)
     if candidates is None:
         raise TypeError("rank takes a Problem, or a prompt and its candidates")
     return Problem(prompt=prompt, candidates=candidates)
 
 
-def _judge(judge: Judge | PairFunction | str | None) -> Judge:
-    if judge is None or isinstance(judge, str):
+def _judge(judge: Judge | PairFunction | str | Path | None) -> Judge:
+    if judge is None or isinstance(judge, str | Path):
         from flame_rank.judges import load
 
         return load(judge or "default")

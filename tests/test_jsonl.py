@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import threading
 import tracemalloc
 from collections.abc import Iterable
@@ -299,3 +300,24 @@ def test_memory_holds_problems_not_the_file(tmp_path: Path, flat: bool) -> None:
     finally:
         tracemalloc.stop()
     assert count == 200 and peak < 2_000_000  # of 20 MB
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            '[{"prompt": "p", "candidates": ["a"]}]',
+            "not a JSON object, but an array; write one object a line (jq -c '.[]' FILE)",
+        ),
+        ('[\n {"prompt": "p"}\n]', "not a JSON object, but an array"),
+        ('{\n "prompt": "p"\n}', "not JSON by itself; an object over several lines"),
+        ("prompt,candidates\np,a\n", "not JSON, perhaps CSV"),
+        ('{"messages": [{"role": "user", "content": "p"}]}', 'a conversation ("messages")'),
+        ('{"custom_id": "1", "response": {"body": {}}, "error": null}', "a line of an OpenAI batch"),
+        ('{"custom_id": "1", "method": "POST", "body": {"messages": []}}', "a line of an OpenAI batch"),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "f").write_text(content)
+    with pytest.raises(BadLine, match=re.escape(f"f:1: {said}")):
+        list(read_problems(tmp_path / "f"))

@@ -1,5 +1,6 @@
 """Problems and rankings as a user of the library makes and reads them."""
 
+import pydoc
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import flame_rank
 from flame_rank.records import Candidate, Problem, Ranking
 from strategies.base import Standing
 
@@ -30,7 +32,7 @@ def ranking(problem: Problem, order: list[int], scores: list[float], decided: bo
         (["p"], ["a"], TypeError, "prompt is a list, not a str"),
         (None, ["a"], TypeError, "prompt is None"),
         ("p", [], ValueError, "no candidates"),
-        ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it is a str or a flame_rank.Candidate"),
+        ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it is a str, a flame_rank.Candidate or"),
         ("p", ["a", None], TypeError, "candidate 1 is None"),
         ("p", "abc", TypeError, "candidates is a str; put the candidates in a list"),
         ("p", Candidate(text="a"), TypeError, "candidates is a Candidate"),
@@ -117,3 +119,33 @@ def test_a_pick_that_is_hardly_likelier_is_unsure(
         problem=Problem(prompt="p", candidates=candidates), standing=standing, comparisons=1, strategy="s", judge="j"
     )
     assert made.unsure is unsure
+
+
+def test_mappings_are_problems_and_candidates() -> None:
+    given = {"prompt": "p", "samples": ["a", {"text": "bb", "k": np.int64(3)}, {"completion": "c"}], "task_id": 7}
+    made = Problem.of(given)
+    assert (made.prompt, made.texts, made.name) == ("p", ("a", "bb", "c"), "7")
+    assert made.candidates[1] == Candidate(text="bb", fields={"k": 3}) and Problem.of(made) is made
+    for wrong, error, said in (
+        ("p", TypeError, 'a problem is a str; it is a flame_rank.Problem or {"prompt"'),
+        ({"prompt": "p"}, ValueError, 'has "prompt" and "candidates"; this one has \'prompt\''),
+        ({"prompt": "p", "candidates": [{"x": 1}]}, ValueError, "a candidate has no \"text\"; it has 'x'"),
+        ({"prompt": "p", "candidates": [{"text": 1}]}, TypeError, "text is an int"),
+        ({"prompt": 3, "candidates": ["a"]}, TypeError, "prompt is an int"),
+    ):
+        with pytest.raises(error, match=re.escape(said)):
+            Problem.of(wrong)  # type: ignore[arg-type]
+
+
+def test_what_the_package_shows() -> None:
+    assert dir(flame_rank) == flame_rank.__all__ == sorted(flame_rank.__all__)
+    assert {"rerank", "Reranker", "Problem", "load_judge", "UserError"} <= set(dir(flame_rank))
+    assert all(getattr(flame_rank, name).__doc__ for name in dir(flame_rank))
+    text = pydoc.render_doc(flame_rank)
+    assert "rerank(" in text and "import_module" not in text and "TYPE_CHECKING" not in text
+
+
+@pytest.mark.parametrize("package", ["flame_rank", "trainer"])
+def test_packages_are_commands(package: str) -> None:
+    done = subprocess.run([sys.executable, "-m", package, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: flame-")

@@ -3,8 +3,10 @@ no problem has to suffer for another."""
 
 import asyncio
 import math
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -507,3 +509,32 @@ def test_what_comes_to_the_same_answer_is_one_option() -> None:
     bodies = ["    return a\n", "    return A\n", "    return  a\n"]
     ranking = Reranker(like).rank("def f(a, A):\n", bodies)
     assert ranking.p_best.sum() == pytest.approx(1)
+
+
+def test_problems_as_mappings(tmp_path: Path) -> None:
+    given = {"prompt": "p", "candidates": ["a", {"text": "bb"}]}
+    reranker = Reranker(Recorder())
+    assert reranker.rank(given).order == [1, 0]
+    assert [ranking.order for ranking in reranker.rank_many([given] * 2)] == [[1, 0]] * 2
+    assert asyncio.run(reranker.arank(given)).order == [1, 0]
+    with pytest.raises(TypeError, match="a problem is a str"):
+        list(reranker.rank_many(["p"]))  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(reranker)
+
+
+def test_a_path_is_a_judge(tiny_judge_dir: Path) -> None:
+    assert Reranker(tiny_judge_dir).rank("p", ["a", "b"]).decided
+    assert rerank("p", ["a", "b"], judge=tiny_judge_dir).decided
+
+
+def test_a_judge_may_rank() -> None:
+    """From inside a call of it, with the same reranker."""
+
+    def outer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        if prompt != "inner":
+            assert reranker.rank("inner", ["a", "bb"]).order == [1, 0]
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    reranker = Reranker(outer)
+    assert reranker.rank("outer", ["a", "bb", "ccc"]).order == [2, 1, 0]

@@ -145,6 +145,8 @@ class LocalJudge:
         Raises:
           ValueError: the fields differ, a text is too long, or the tokenizer does not tell the labels apart.
         """
+        if isinstance(contexts, str | Mapping) or isinstance(labels, str):
+            raise TypeError('contexts is a list of mappings, [{"prompt": ...}], and labels a list of texts')
         if not contexts:
             return np.empty((0, len(labels)))
         names = tuple(contexts[0])

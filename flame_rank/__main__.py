@@ -1,0 +1,5 @@
+"""`python -m flame_rank`."""
+
+from flame_rank.cli import main
+
+main()
