@@ -9,11 +9,12 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 from msgspec.structs import replace
 
+from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.judges import found_model
 from flame_rank.judges.directory import identity
 from flame_rank.judges.found_model import VARIABLE, find, named
-from flame_rank.judges.pool import ModelFile
+from flame_rank.judges.pool import ModelFile, PoolJudge
 
 PACKAGE = "some_small_model"
 HUB = "some/model"
@@ -155,3 +156,19 @@ def test_a_named_model_is_not_the_one_of_the_variable(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert named(str(tiny_model))[1] == tiny_model
+
+
+def test_the_coder_needs_its_model(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no judge "coder" without the model that reads: it never falls back to another in silence."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(
+        UserError, match=r"reads with Qwen2\.5-Coder-0\.5B-Instruct, and Qwen/Qwen2\.5-Coder.*FLAME_RANK_MODEL"
+    ):
+        judges.load("coder")
+    monkeypatch.setenv(VARIABLE, str(tiny_model))
+    judge = judges.load("coder")
+    assert isinstance(judge, PoolJudge) and judge.reader is not None
+    assert judge.weights["programs"]["forward"] > 0 and judge.settings.model is not None
+    assert judge.settings.model.hub == "Qwen/Qwen2.5-Coder-0.5B-Instruct" and judge.settings.model.path is None
+    assert judge.name != judges.load("default").name
