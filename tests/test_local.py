@@ -250,7 +250,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "family": (lambda f: change(f, model_type="mamba"), "model_type 'mamba' is not supported"),
     "unknown key": (lambda f: change(f, clip_qkv=8), "clip_qkv = 8 is not supported for qwen2"),
     "shape": (lambda f: change(f, intermediate_size=99), "mlp"),
-    "layers": (lambda f: change(f, num_hidden_layers=9), "no tensor model.layers"),
+    "layers": (lambda f: change(f, num_hidden_layers=9), "9 layers, and the weights have 2"),
     "vocabulary": (lambda f: change(f, vocab_size=10), "embed_tokens"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
     "weights cut": (lambda f: truncate(f / "model.safetensors"), "model.safetensors"),

@@ -46,8 +46,6 @@ REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be gi
 BATCH = 16  # problems that are read together, and kept
 
 WORTH = 0.005  # of right picks that reading the prompt behind each candidate has to add: it costs as much as all else
-EARNED = 0.02  # of right picks that reading has to add in large pools of programs, which agreement ranks in no time
-
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
 LEARNED: tuple[Kind, ...] = ("texts", "answers", "few programs", "programs")  # answers start from texts
@@ -116,8 +114,8 @@ def combine(
         figures[kind] = rows = ablation.table(*known, kind)
         _say_table(kind, rows, say)
         useful = [name for name in EVIDENCE if name != "reverse" or ablation.adds("reverse", rows) >= WORTH]
-        # In pools of programs agreement says most and costs nothing: there reading has to earn its minutes.
-        if kind == "programs" and ablation.gain(*known) < EARNED:
+        # In pools of programs agreement says most and costs nothing: there the model is read where that adds to it.
+        if kind == "programs" and ablation.gain(*known) <= 0:
             useful = list(_OUTSIDE)
         for weights, using in ((reading, useful), (alone, list(_OUTSIDE))):
             if kind == "answers":  # hardly any: they are like other texts, but for what agreement is worth

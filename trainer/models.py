@@ -103,8 +103,7 @@ def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
             head_dim, longest, ignored = wanted.d_kv, 1 << 30, tuple(t5_config.IGNORED_TENSORS)
             vocabulary = wanted.vocab_size
         graph, shapes = nnx.split(nnx.eval_shape(make))
-        if tokenizer.size > vocabulary:
-            raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {vocabulary}")
+        tokenizer = text.within(tokenizer, vocabulary)
         places = sharding.shardings(shapes, mesh, head_dim, fully=True)
         params = weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=ignored)
     except (OSError, ValueError) as error:

@@ -27,9 +27,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
       spec: one that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
         "agreement" (without a model), "coder" (as the default, for Qwen2.5-Coder-0.5B-Instruct, which reads programs
         better and takes four times as long); a directory that `flame-train default` wrote; a Hugging Face directory
-        (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5, quantised
-        or not; or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current
-        directory or the installed packages.
+        (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
+        quantised or not; or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the
+        current directory or the installed packages.
       options: for a judge with a language model, None or left out for the default:
         ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
           likely a candidate is behind its prompt, and how much likelier than by itself.

@@ -117,8 +117,7 @@ def _open(folder: Path, template: Template | None, options: _Options) -> tuple[S
         raise ValueError(f"it has no chat template ({places})")
     around, lead = (chat.around(), chat.lead()) if chat else (None, "")
     kernel = load_scorer(folder, **options._asdict())
-    if tokenizer.size > kernel.vocab_size:
-        raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {kernel.vocab_size}")
+    tokenizer = text.within(tokenizer, kernel.vocab_size)
     end = tuple(sorted(tokenizer.eos))[:1] if isinstance(kernel, T5Kernel) else ()
     return kernel, Format(tokenizer, chat=around, lead=lead, end=end), stated["model_type"]
 
@@ -132,10 +131,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if is_gguf(folder):
         return gguf_config.read(folder)
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if file.exists() and not (file.is_file() or file.is_dir()):  # whose end a reader would wait for
+            raise ValueError(f"{file}: no regular file; a model is read from files")
     try:
         stated = json.loads((folder / weights.CONFIG).read_bytes())
     except ValueError as error:
         raise ValueError(f"{folder / weights.CONFIG}: not whole JSON ({error})") from error
+    except RecursionError:
+        raise ValueError(f"{folder / weights.CONFIG}: JSON nested too deeply") from None
     if not isinstance(stated, dict):
         raise ValueError(f"{folder / weights.CONFIG}: not a JSON object")
     return stated
@@ -165,6 +169,7 @@ def load_scorer(
     mesh = sharding.mesh(model=model_parallel or _split(files, chosen.itemsize))
     if stated.get("model_type") == "t5":
         shape = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
+        _same_depth(shape.num_layers, files)
         model = _filled(lambda rngs: t5.T5(shape, rngs), files, mesh, chosen, shape.d_kv, t5_config.IGNORED_TENSORS)
         return T5Kernel(model, mesh=mesh, max_length=max_length or MAX_LENGTH, max_batch_tokens=max_batch_tokens)
     decoder, ignored = read_decoder(stated, files)
@@ -182,6 +187,12 @@ def load_scorer(
     )
 
 
+def _same_depth(stated: int, files: weights.Weights) -> None:
+    """Tells a wrong number of layers before as many are made."""
+    if stated != (there := weights.layers(files)):
+        raise ValueError(f"{files.described_by}: {stated} layers, and the weights have {there}")
+
+
 def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config.DecoderConfig, tuple[str, ...]]:
     """The configuration of a decoder, and which tensors in its files are none of its own. Where it ties the output
     matrix to the embeddings and the files hold another one, that one counts, as in transformers 5, and it is said.
@@ -190,6 +201,7 @@ def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config
       OSError, ValueError: as `load_scorer`.
     """
     decoder = config.read(stated)
+    _same_depth(len(decoder.windows), files)
     if not decoder.tie_word_embeddings:
         return decoder, IGNORED
     if weights.own_head(files):

@@ -34,10 +34,11 @@ class Likelihoods:
     """What a model finds likely of one problem's candidates, in nats; a part that was not asked for is 0.
 
     Attributes:
-      forward: [n] mean log-probability of a candidate's tokens and of its end, behind the prompt.
+      forward: [n] mean log-probability of a candidate's tokens and of its end, behind the prompt; of the rest of a
+        program without an end.
       gain: [n] by how much that is more than behind `NOTHING`.
       total: [n] the same gain, summed over the tokens.
-      ending: [n] log-probability that the candidate ends where it ends.
+      ending: [n] log-probability that the candidate ends where it ends; 0 for the rest of a program.
       reverse: [n] mean log-probability of the prompt behind the candidate as the message; of the docstring, where the
         candidate continues a program.
       refusal: by how much `REFUSAL` is likelier behind the prompt than behind `NOTHING`: how much the prompt asks for
@@ -59,7 +60,7 @@ class Reader:
 
     A candidate stands behind its prompt as the assistant's turn behind the user's, in the model's own chat template;
     without one, behind the prompt and an empty line. The indented rest of a program stands right behind its
-    beginning, as text.
+    beginning, as text, up to its last character: there is no turn to end, and white space at its end means nothing.
     """
 
     def __init__(self, kernel: Scorer, form: Format, *, name: str):
@@ -134,14 +135,15 @@ class _Work:
     def __init__(self, reader: Reader, problem: Problem, indices: Sequence[int], parts: Collection[Part]):
         self.reader, self.parts = reader, parts
         texts = [problem.texts[i] for i in indices]
+        self.code = [is_continuation(problem.prompt, text) for text in texts]
+        read = [text.rstrip() if code else text for text, code in zip(texts, self.code, strict=True)]
         wanted = _DOCSTRING.search(problem.prompt)
         (self.prompt, prompt_cut), (self.asked, _), *candidates = reader.ids(
-            [problem.prompt, wanted[2] if wanted else problem.prompt, *texts]
+            [problem.prompt, wanted[2] if wanted else problem.prompt, *read]
         )
         self.candidates = [ids for ids, _ in candidates]
         self.cut = np.array([prompt_cut or was_cut for _, was_cut in candidates], bool)
         self.declines = any(is_refusal(text) for text in texts)
-        self.code = [is_continuation(problem.prompt, text) for text in texts]
 
     def jobs(self) -> Iterator[Job]:
         reader = self.reader
@@ -150,7 +152,7 @@ class _Work:
         yield (message, reader.refusal) if refusal else _NO_JOB
         yield (reader.nothing, reader.refusal) if refusal else _NO_JOB
         for ids, code in zip(self.candidates, self.code, strict=True):
-            label = ids + reader.end
+            label = ids if code else ids + reader.end
             before = reader.text(self.prompt) if code and self.prompt else message
             yield (before, label) if "forward" in self.parts else _NO_JOB
             yield (reader.nothing, label) if "alone" in self.parts else _NO_JOB
@@ -166,7 +168,7 @@ class _Work:
             forward=np.array([row.mean() for row in forward]),
             gain=np.array([row.mean() for row in difference]),
             total=np.array([row.sum() for row in difference]),
-            ending=np.array([row[-1] for row in forward]),
+            ending=np.array([0.0 if code else row[-1] for row, code in zip(forward, self.code, strict=True)]),
             reverse=np.array([row.mean() for row in reverse]),
             refusal=float(asked.sum() - nothing.sum()),
             cut=self.cut,

@@ -114,7 +114,9 @@ class LocalJudge:
 
     def notes(self, problem: Problem) -> Notes:
         """What was cut and skipped, and P(A) + P(B) on average."""
-        heard = self._hear(problem)
+        heard = self._heard.get(problem)
+        if heard is None:  # it could not be read
+            return Notes()
         health = float(heard.health / heard.judged) if heard.judged else None
         return Notes(truncated=len(heard.cut), failures=tuple(heard.failures), health=health)
 

@@ -3,8 +3,12 @@ settings, filters and functions.
 """
 
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from flame_rank.model.gguf_file import read as read_header
 from flame_rank.model.tokenizer_settings import CONFIG, Settings, one_line
 
 _FILE = "chat_template.jinja"
+_LARGE = 10_000_000  # characters, or a number that makes as many
+_SECONDS = 5.0
 _TODAY = date(2024, 7, 26)  # for templates that ask; Llama's take this day where they are given none
 
 
@@ -60,9 +66,16 @@ class ChatTemplate:
             ) from error
 
     def _rendered(self, messages: list[dict[str, str]], **how: bool) -> str:
-        return self._template.render(
-            messages=messages, enable_thinking=False, tools=None, documents=None, **how, **self._tokens
-        )
+        pieces, size = [], 0
+        with _in_time():
+            for piece in self._template.generate(
+                messages=messages, enable_thinking=False, tools=None, documents=None, **how, **self._tokens
+            ):
+                pieces.append(piece)
+                size += len(piece)
+                if size > _LARGE:
+                    raise jinja2.TemplateError(f"it writes more than {_LARGE:,} characters")
+        return "".join(pieces)
 
     def around(self) -> tuple[str, str]:
         """The text before and after the content of a user message.
@@ -130,10 +143,64 @@ class _Generation(jinja2.ext.Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """A template comes with a download: it may not take the machine's time or memory either."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        _small(left, right)
+        if operator == "**":
+            _small(abs(right) * 64 if isinstance(right, int) else 0)
+        if operator == "*" and any(isinstance(x, str | list | tuple) for x in (left, right)):
+            _small(
+                *(len(x) * y for x, y in ((left, right), (right, left)) if isinstance(y, int) and hasattr(x, "__len__"))
+            )
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, obj: Any, *arguments: Any, **named: Any) -> Any:
+        _small(*arguments, *named.values())
+        return super().call(context, obj, *arguments, **named)
+
+
+def _small(*values: Any) -> None:
+    for value in values:
+        if (isinstance(value, int) and abs(value) > _LARGE) or (isinstance(value, str) and len(value) > _LARGE):
+            raise jinja2.TemplateError("it computes with what is too large")
+
+
+def _guarded(do: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that takes nothing large."""
+
+    @wraps(do)
+    def instead(*arguments: Any, **named: Any) -> Any:
+        _small(*arguments, *named.values())
+        return do(*arguments, **named)
+
+    return instead
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Ends a template that runs for longer than `_SECONDS`: asked at every line, in this thread alone."""
+    end, before = time.monotonic() + _SECONDS, sys.gettrace()
+
+    def watch(frame: Any, event: str, argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise jinja2.TemplateError(f"it runs for more than {_SECONDS} s")
+        return watch
+
+    sys.settrace(watch)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
 def _environment() -> jinja2.Environment:
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
-    )
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation])
+    for name in ("center", "format", "indent", "batch", "slice", "wordwrap", "truncate", "round"):
+        environment.filters[name] = _guarded(environment.filters[name])
     environment.filters["tojson"] = _tojson
     environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _TODAY.strftime}
     return environment

@@ -187,8 +187,11 @@ IGNORED = frozenset(
         # Of generating, from the time when that had no file of its own.
         *("max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "typical_p"),
         *("repetition_penalty", "num_beams", "num_return_sequences"),
+        *("tokenizer_class", "transformers.js_config", "_flash_attn_2_enabled", "_model_name_or_path", "unk_token_id"),
+        *("sep_token_id", "decoder_start_token_id", "prefix", "task_specific_params", "finetuning_task"),
     }
 )
+_OFF: Config = {"torchscript": False, "pruned_heads": {}, "tie_encoder_decoder": False, "use_bfloat16": False}
 _OF_IMAGES = frozenset(
     {"text_config", "vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"}
 )
@@ -207,7 +210,8 @@ def read(config: Config) -> DecoderConfig:
         raise ValueError(f"config.json: model_type {family!r} is not supported; there are {', '.join(DEFAULTS)} and t5")
     known = _ALL | DEFAULTS[family]
     for key in config:
-        if key not in known and key not in IGNORED:
+        off = config[key] is None or (key in _OFF and config[key] == _OFF[key])
+        if key not in known and key not in IGNORED and not off:
             raise ValueError(f"config.json: {key} = {config[key]!r} is not supported for {family}")
     stated = known | {key: value for key, value in config.items() if key in known}
     _check(family, known, stated)

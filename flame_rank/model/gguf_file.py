@@ -6,6 +6,7 @@ The header is read here rather than by `gguf.GGUFReader`, which makes several ar
 """
 
 import mmap
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def read(path: Path) -> Header:
       ValueError: it is not a whole GGUF file of a version that is known here; the message names it.
     """
     found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path}: no regular file")
     return _read(path, found.st_size, found.st_mtime_ns)
 
 

@@ -71,7 +71,46 @@ def load(folder: Path) -> TextTokenizer:
         path = folder / name
         if path.exists():
             return _SentencePiece(path, path.read_bytes(), Settings.read(folder), t5=name == _SENTENCEPIECE[1])
+    if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+        remedy = "transformers' AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one of them"
+        raise ValueError(f"{folder}: vocab.json and merges.txt, but no {_JSON}; {remedy}")
     raise ValueError(f"{folder}: no {_JSON}, {' or '.join(_SENTENCEPIECE)}; copy them from where the weights are from")
+
+
+def within(tokenizer: TextTokenizer, size: int) -> TextTokenizer:
+    """A tokenizer that gives only ids below `size`: some checkpoints name tokens past their model's vocabulary (Gemma 3
+    1B, CodeLlama, a padding token put in later), which is fine as long as none of them occurs.
+
+    Raises:
+      ValueError: a token that stands at every beginning or end does.
+    """
+    if tokenizer.size <= size:
+        return tokenizer
+    always = {*tokenizer.eos, *([] if tokenizer.bos is None else [tokenizer.bos])}
+    if always and min(always) >= size:
+        raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {size}")
+    return _Within(tokenizer, size)
+
+
+class _Within:
+    def __init__(self, tokenizer: TextTokenizer, size: int):
+        self._tokenizer = tokenizer
+        self.size = size
+        self.bos = tokenizer.bos
+        self.eos = frozenset(token for token in tokenizer.eos if token < size)
+
+    def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
+        found = self._tokenizer.encode(texts, special=special)
+        for ids in found:
+            if ids and max(ids) >= self.size:
+                raise ValueError(f"a text holds token {max(ids)}, and the model has {self.size}")
+        return found
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return self._tokenizer.count(texts)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
 
 
 class _Json:

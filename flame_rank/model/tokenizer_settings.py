@@ -119,7 +119,7 @@ def read(path: Path, kind: type[T]) -> T:
         return kind()
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: {one_line(error)}") from error
 
 

@@ -35,6 +35,8 @@ WORDS = {dtype: word for word, dtype in DTYPES.items()}
 READABLE = "only F32, F16 and BF16 weights are read, not quantised ones"
 HEADER_LIMIT = 100_000_000  # bytes; the format's own
 TEXT = re.compile(r"^(language_model\.(model\.)?|model\.(language_model\.)?)?(?=(layers|embed_tokens|norm)\.)")
+LAYER = re.compile(r"^(?:model\.layers|encoder\.block)\.(\d{1,6})\.")
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 HEAD = re.compile(r"^language_model\.(?=lm_head\.)")
 OTHER_SENSES = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 
@@ -170,7 +172,7 @@ class WeightFiles(Weights):
             return cls(folder, header(folder / WHOLE))
         index = folder / INDEX
         if not index.exists():
-            raise ValueError(_no_weights(folder))
+            return cls(folder, _of_shards(folder))
         try:
             places = msgspec.json.decode(index.read_bytes(), type=_Index).weight_map
         except (ValueError, RecursionError) as error:
@@ -211,6 +213,34 @@ class WeightFiles(Weights):
                 yield file.name, file.read_bytes()
 
 
+def _of_shards(folder: Path) -> dict[str, Stored]:
+    """The tensors of shards without an index, where all that their names count are there.
+
+    Raises:
+      ValueError: there are none, or some are missing, or two hold the same tensor.
+    """
+    shards = sorted(file for file in folder.iterdir() if SHARD.fullmatch(file.name))
+    if not shards:
+        raise ValueError(_no_weights(folder))
+    count = int(shards[0].stem.rpartition("-")[2])
+    wanted = {f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
+    if missing := wanted - {file.name for file in shards}:
+        raise ValueError(f"{folder / min(missing)}: missing, of {count} shards; download it again")
+    found: dict[str, Stored] = {}
+    for file in shards:
+        for name, stored in header(file).items():
+            if name in found:
+                raise ValueError(f"{file}: holds {name}, as {found[name].file.name} does; which one counts?")
+            found[name] = stored
+    return found
+
+
+def layers(files: Weights) -> int:
+    """How many layers the tensors of a decoder, or of a T5's encoder, are numbered for."""
+    numbers = {int(found[1]) for name in canonical(files) if (found := LAYER.match(name))}
+    return max(numbers, default=-1) + 1
+
+
 def _no_weights(folder: Path) -> str:
     names = [file.name for file in sorted(folder.iterdir())]
     if "adapter_config.json" in names:
@@ -218,6 +248,10 @@ def _no_weights(folder: Path) -> str:
     if torch := [name for name in names if name.endswith((".bin", ".pt", ".pth"))]:
         remedy = "convert with transformers' save_pretrained(safe_serialization=True)"
         return f"{folder}: {torch[0]} is a PyTorch file and only safetensors are read; {remedy}"
+    for ending, what in ((".gguf", "a GGUF file"), (".msgpack", "a Flax file"), (".h5", "a TensorFlow file")):
+        if found := [name for name in names if name.endswith(ending)]:
+            remedy = f"name it itself: {folder / found[0]}" if ending == ".gguf" else "convert it to safetensors"
+            return f"{folder}: {found[0]} is {what}; {remedy}"
     return f"{folder}: no weights: neither {WHOLE} nor {INDEX}"
 
 
