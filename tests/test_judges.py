@@ -1,6 +1,7 @@
 """What a judge answers, and what is said when it cannot be had."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,26 @@ def test_loads_a_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     judge = judges.load("judge_of_this_folder:f")
     assert judge.name == "judge_of_this_folder:f"
     assert judge.judge([(TWO, TWICE)])[0].tolist() == [2, 2]
+
+
+def test_loads_a_function_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "of file.py").write_text("import beside_it\ndef f(prompt, pairs): return [beside_it.x] * len(pairs)\n")
+    (tmp_path / "beside_it.py").write_text("x = 3.0\n")
+    judge = judges.load(f"{tmp_path / 'of file.py'}:f")
+    assert judge.judge([(TWO, TWICE)])[0].tolist() == [3, 3] and judge.name.endswith("of file.py:f")
+    with pytest.raises(UserError, match=r"none\.py: there is no such file"):
+        judges.load(f"{tmp_path / 'none.py'}:f")
+
+
+def test_the_current_directory_hides_no_module_of_pythons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "this_judge.py").write_text(
+        "import colorsys\ndef f(prompt, pairs): return [0.0 * colorsys.ONE_THIRD] * len(pairs)\n"
+    )
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert judges.load("this_judge:f").judge([(TWO, TWICE)])[0].tolist() == [0, 0]
 
 
 def test_a_folder_does_not_hide_what_ships(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         better and takes four times as long); a directory that `flame-train default` wrote; a Hugging Face directory
         (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
         quantised or not; or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the
-        current directory or the installed packages.
+        current directory or the installed packages, or FILE.py:FUNCTION.
       options: for a judge with a language model, None or left out for the default:
         ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
           likely a candidate is behind its prompt, and how much likelier than by itself.
@@ -66,7 +66,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         return _with_model(folder, given, needed=True)
     if given:
         raise UserError(f"--judge {spec} takes no {', '.join(given)}: a function has no model")
-    module, _, function = str(spec).partition(":")
+    module, _, function = str(spec).rpartition(":")
     if not module or not function:
         raise UserError(
             f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, nor MODULE:FUNCTION"
@@ -126,20 +126,35 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
     return PoolJudge(settings, directory.load_reader(path, **{"max_length": settings.max_length, **options}))
 
 
-def _imported(module: str, function: str) -> "Judge":
+def _module(name: str) -> Any:
+    """A module by its name, or the one in a file, NAME.py."""
     import sys
-    from importlib import import_module
+    from importlib import import_module, util
 
+    if name.endswith(".py"):
+        path = Path(name)
+        spec = util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise ImportError(f"{name}: there is no such file")
+        module = util.module_from_spec(spec)
+        sys.path.append(str(path.absolute().parent))  # for what stands beside it
+        spec.loader.exec_module(module)
+        return module
+    sys.path.append("")  # at the end: a file of the current directory hides no module of Python's own
+    try:
+        return import_module(name)
+    finally:
+        del sys.path[-1 - sys.path[::-1].index("")]
+
+
+def _imported(module: str, function: str) -> "Judge":
     from flame_rank.judges.function import FunctionJudge
 
-    sys.path.insert(0, "")
     try:
-        found = getattr(import_module(module), function)
+        found = getattr(_module(module), function)
     except Exception as error:  # what a module raises while it is imported can be anything
         said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise UserError(f"--judge {module}:{function}: {said}") from error
-    finally:
-        sys.path.remove("")
     if not callable(found):
         raise UserError(f"--judge {module}:{function}: it is a {type(found).__name__}, not a function")
     return FunctionJudge(found, name=f"{module}:{function}")
