@@ -500,7 +500,7 @@ def test_export(command: Any, full: Path, tmp_path: Path) -> None:
 
 def test_an_export_is_no_ledger(command: Any, full: Path, tmp_path: Path) -> None:
     before = full.read_bytes()
-    command("export", full, "-o", full).mistake(f"{full}: the ledger itself")
+    command("export", full, "-o", full).mistake(f"{full}: the output is the same file as the ledger")
     command("export", full, "-o", tmp_path / "no" / "out").mistake("its folder does not exist")
     assert full.read_bytes() == before and not Path(f"{full}.part").exists()
 

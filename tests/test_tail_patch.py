@@ -196,6 +196,7 @@ def measured(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -
     yield out, said.output.splitlines()
 
 
+@pytest.mark.full
 def test_recovers_what_helps(measured: tuple[Path, list[str]], data: Path) -> None:
     out, _ = measured
     ratings = read_ratings(out / "ratings.csv")
@@ -213,6 +214,7 @@ def test_recovers_what_helps(measured: tuple[Path, list[str]], data: Path) -> No
     assert shares.splitlines()[1].split() == ["helpful", "100", "30000", "83.33%"]
 
 
+@pytest.mark.full
 def test_curves_are_whole_after_an_interruption(measured: tuple[Path, list[str]]) -> None:
     out, said = measured
     assert "helpful: taken up at step 30" in said
@@ -228,6 +230,7 @@ def test_curves_are_whole_after_an_interruption(measured: tuple[Path, list[str]]
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 def test_the_report(measured: tuple[Path, list[str]], tmp_path: Path) -> None:
     out, said = measured
     again = shutil.copytree(out / "curves", tmp_path / "curves").parent
@@ -241,6 +244,7 @@ def test_the_report(measured: tuple[Path, list[str]], tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == 3 * 5
 
 
+@pytest.mark.full
 def test_what_is_measured_is_not_measured_again(
     measured: tuple[Path, list[str]], data: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +312,7 @@ def test_a_folder_without_curves_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.full  # a minute: the vanilla mixture takes twenty times the steps
+@pytest.mark.full
 def test_the_reweighted_mixture_beats_the_vanilla_one_in_a_twentieth_of_the_steps(
     measured: tuple[Path, list[str]], data: Path, base: Path, tmp_path: Path
 ) -> None:

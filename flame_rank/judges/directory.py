@@ -190,7 +190,7 @@ def load_scorer(
 def _same_depth(stated: int, files: weights.Weights) -> None:
     """Tells a wrong number of layers before as many are made."""
     if stated != (there := weights.layers(files)):
-        raise ValueError(f"{files.described_by}: {stated} layers, and the weights have {there}")
+        raise ValueError(f"{files.folder}: {files.described_by} states {stated} layers, and the weights have {there}")
 
 
 def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config.DecoderConfig, tuple[str, ...]]:
