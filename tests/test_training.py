@@ -140,6 +140,7 @@ def test_the_loss_is_the_plain_one(base: models.Base, rows: Rows) -> None:
     assert int(found.tokens) == sum(len(target) for _, target in some(rows, 0, 1, 2))
 
 
+@pytest.mark.full
 def test_the_loss_of_t5(tmp_path: Path) -> None:
     base = models.load(checkpoint(tmp_path / "t5", "t5"), MESH)
     examples = [
@@ -195,6 +196,7 @@ def test_dropout_is_drawn_row_by_row() -> None:
     assert abs((many == 0).mean() - 0.25) < 0.02
 
 
+@pytest.mark.full
 def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, rows: Rows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
