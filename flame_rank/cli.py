@@ -172,9 +172,10 @@ def rerank(
 
 
 def _say_useless(options: dict[str, object]) -> None:
+    """Names the options that were given and that a pointwise judge has no use for."""
     for name in (name for name, value in options.items() if value is not None):
         click.echo(
-            f"flame-rank: {name} has no effect: this judge gives each candidate a quality, once, and no pair is asked",
+            f"flame-rank: {name} has no effect: this judge gives each candidate a quality, once, and all pairs follow",
             err=True,
         )
 

@@ -152,10 +152,9 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         _small(left, right)
         if operator == "**":
             _small(abs(right) * 64 if isinstance(right, int) else 0)
-        if operator == "*" and any(isinstance(x, str | list | tuple) for x in (left, right)):
-            _small(
-                *(len(x) * y for x, y in ((left, right), (right, left)) if isinstance(y, int) and hasattr(x, "__len__"))
-            )
+        for some, times in ((left, right), (right, left)):
+            if operator == "*" and isinstance(some, str | list | tuple) and isinstance(times, int):
+                _small(len(some) * times)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, *arguments: Any, **named: Any) -> Any:
