@@ -12,7 +12,7 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
+from flame_rank.options import ANSWER, ASKED, JUDGE, READ, Prompts, Skip, read_criteria, read_pattern
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
@@ -54,6 +54,7 @@ cli.add_command(replay)
     "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
 )
 @ASKED
+@ANSWER
 @click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows.")
 @click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
 @click.option(
@@ -85,6 +86,7 @@ def rerank(
     budget: int | None,
     confidence: float | None,
     dedupe: str,
+    answer: str | None,
     ledger: str | None,
     unordered: bool,
     top: int | None,
@@ -154,6 +156,7 @@ def rerank(
         ordered=not unordered,
         seed=seed,
         explain=explain,
+        extract=read_pattern(answer),
     )
     summary = _Summary()
     disable = None if sys.stderr else True  # None = where it is no terminal

@@ -7,8 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from flame_rank.judges import forms
-from flame_rank.judges.answers import shared
+from flame_rank.judges import answers, forms
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -43,8 +42,7 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
 
 
 def options(problem: Problem, member: IntArray) -> IntArray:
-    """Which candidates are one choice to whoever asked: the same text, or the same final answer where most texts of a
-    pool state one and some agree.
+    """Which candidates are one choice to whoever asked: the same text, or the same final answer if a pool votes on it.
 
     Args:
       member: [n], the distinct texts, as `distinct` has them.
@@ -52,10 +50,14 @@ def options(problem: Problem, member: IntArray) -> IntArray:
     Returns:
       [n] int64, numbered from 0.
     """
-    answers = shared(problem.texts)
-    if answers is None or 2 * sum(forms.read(problem.prompt, text).code for text in problem.texts) >= len(member):
+    found = answers.of(problem)
+    if not answers.shared(found):
         return member
-    keys = [answer or own for answer, own in zip(answers, member.tolist(), strict=True)]
+    if problem.answers is None and 2 * sum(forms.read(problem.prompt, text).code for text in problem.texts) >= len(
+        member
+    ):
+        return member
+    keys = [answer or own for answer, own in zip(found, member.tolist(), strict=True)]
     number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys], np.int64)
 

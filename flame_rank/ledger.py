@@ -66,8 +66,8 @@ class _Digests:
     Attributes:
       prompt: of the prompt.
       texts: of each candidate.
-      pool: of the candidates' sorted digests, repetitions included: the same in whatever order they stand; None for
-        a judge that does not look at the pool.
+      pool: of the candidates' sorted digests, repetitions and given answers included: the same in whatever order they
+        stand; None for a judge that does not look at the pool.
     """
 
     prompt: bytes
@@ -165,7 +165,7 @@ class Ledger:
         digests = self._digests.get(problem)
         if digests is None:
             texts = [_sha256(text.encode()) for text in problem.texts]
-            pool = _sha256(b"".join(sorted(texts))) if self._pool_aware else None
+            pool = _sha256(b"".join(sorted(_members(problem, texts)))) if self._pool_aware else None
             digests = _Digests(prompt=_sha256(problem.prompt.encode()), texts=texts, pool=pool)
             self._digests[problem] = digests
         return digests
@@ -181,6 +181,14 @@ class Ledger:
                 for key, log_odds, reason in execute(self._connection, select, chunk):
                     found[key] = log_odds, reason
         return found
+
+
+def _members(problem: Problem, texts: list[bytes]) -> list[bytes]:
+    """What a judge that looks at the pool sees of each candidate: its text, and the answer that it is said to have."""
+    if problem.answers is None:
+        return texts
+    said = (b"" if answer is None else b"=" + answer.encode() for answer in problem.answers)
+    return [_sha256(text + answer) for text, answer in zip(texts, said, strict=True)]
 
 
 def _sha256(content: bytes) -> bytes:

@@ -11,6 +11,7 @@ from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
     from flame_rank.jsonl import BadLine
+    from flame_rank.judges.answers import Extract
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -77,6 +78,12 @@ ASKED = together(  # which comparisons a problem takes
         help="Judge once what is equal: texts, or programs up to their formatting.",
     ),
 )
+ANSWER = click.option(
+    "--answer",
+    metavar="PATTERN",
+    help="Where a candidate has its final answer: the last match of this regular expression, or its first group; "
+    "without it, the usual marks. Equal answers are one option.",
+)
 READ = together(  # where problems come from
     click.option(
         "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
@@ -105,6 +112,22 @@ def read_criteria(given: str | None) -> str | None:
     if not text.strip():
         raise UserError(f"--criteria {given}: the file is empty")
     return text
+
+
+def read_pattern(expression: str | None) -> "Extract | None":
+    """The extractor of --answer; None without it.
+
+    Raises:
+      UserError: it is not a regular expression.
+    """
+    if expression is None:
+        return None
+    from flame_rank.judges.answers import pattern
+
+    try:
+        return pattern(expression)
+    except ValueError as error:
+        raise UserError(f"--answer {error}") from error
 
 
 class Prompts:

@@ -98,16 +98,20 @@ class Problem:
         which become Candidates.
       name: what messages call the problem (its task_id, or FILE:LINE).
       record: where the problem was read from; None when it was made in Python.
+      answers: what each candidate finally answers, None for one that does not say; None = as its text states. Equal
+        answers are one option, and the default judge has them vote.
 
     Raises:
-      TypeError: a prompt or candidate is not text.
-      ValueError: there is no candidate, or a text holds half of a surrogate pair, which no judge can read.
+      TypeError: a prompt, candidate or answer is not text.
+      ValueError: there is no candidate, a text holds half of a surrogate pair, which no judge can read, or there is not
+        an answer for each candidate.
     """
 
     prompt: str
     candidates: Sequence[str | Candidate]
     name: str = ""
     record: GroupedRecord | FlatRecord | None = field(default=None, repr=False)
+    answers: Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
@@ -126,6 +130,16 @@ class Problem:
         _check_text("prompt", self.prompt)
         for i, text in enumerate(self.texts):
             _check_text(f"candidate {i}", text)
+        if self.answers is not None:
+            self._check_answers(self.answers)
+
+    def _check_answers(self, answers: Sequence[str | None]) -> None:
+        if isinstance(answers, str) or len(answers) != len(self.candidates):
+            raise ValueError(f"answers is {answers!r:.80}; it is a list with an answer for each candidate, or None")
+        for i, answer in enumerate(answers):
+            if answer is not None and not isinstance(answer, str):
+                raise TypeError(f"answer {i} is {_kind(answer)}; it is a str, or None for a candidate without one")
+            _check_text(f"answer {i}", answer or "")
 
     @classmethod
     def of(cls, given: "Problem | Mapping[str, Any]") -> "Problem":

@@ -7,6 +7,7 @@ import click
 
 import strategies
 from flame_rank.errors import UserError
+from flame_rank.options import ANSWER, read_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +67,13 @@ class ReplayJudge:
 @click.option("--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to look up.")
 @click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked.")
 @click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most.")
+@ANSWER
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="As in rerank.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
-def replay(file: str, path: Path, judge: str | None, output: str | None, top: int | None, **options: Any) -> int:
+def replay(
+    file: str, path: Path, judge: str | None, output: str | None, answer: str | None, top: int | None, **options: Any
+) -> int:
     """Rank FILE by the judgements in a ledger, without a judge, and say what is missing there.
 
     Exit status: 0 all there; 1 judgements are missing or a problem is undecided; 2 a mistake in what was given.
@@ -80,11 +84,12 @@ def replay(file: str, path: Path, judge: str | None, output: str | None, top: in
     from flame_rank.reranker import Reranker
 
     refuse_same({"the input": file, **with_log(path)}, parts(output))
+    extract = read_pattern(answer)
     voice = _judge(path, judge)
     problems = lacking = undecided = 0
     try:
         with Output(output) as out:
-            for ranking in Reranker(voice, top=top, **options).rank_many(read_problems(file)):
+            for ranking in Reranker(voice, top=top, extract=extract, **options).rank_many(read_problems(file)):
                 out.write(to_lines(ranking, top))
                 problems += 1
                 lacking += MISSING in ranking.reasons

@@ -17,6 +17,7 @@ from flame_rank.asker import Asker
 from flame_rank.dedupe import How, distinct, options
 from flame_rank.errors import UserError
 from flame_rank.gathering import Gathering, stream
+from flame_rank.judges.answers import Extract, pattern
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger import Ledger
@@ -48,6 +49,7 @@ class Reranker:
         seed: int = 0,
         batch: int = 128,
         explain: bool = False,
+        extract: str | Extract | None = None,
     ):
         """Args:
           judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the judge that
@@ -67,9 +69,12 @@ class Reranker:
           batch: comparisons that are collected from open problems for one call of the judge; a function is called
             for each problem as it comes.
           explain: have the judge say why the best of each problem is better than the next.
+          extract: the final answer of a candidate: a function of its text, or a regular expression whose last match
+            has it (its first group, if it has one); None for the marks that most worked solutions have
+            (judges/answers.py). Candidates with equal answers are one option, and the default judge has them vote.
 
         Raises:
-          ValueError: no strategy has this name.
+          ValueError: no strategy has this name, or `extract` is not a regular expression.
           TypeError: judge or strategy is nothing of the kind, or the strategy has no such option.
           UserError: the judge has no words to explain with, or no name for a ledger, or the ledger cannot be used.
         """
@@ -87,6 +92,7 @@ class Reranker:
         self.seed, self.ordered = seed, ordered
         distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises where there is no such way
         self.dedupe: How = dedupe
+        self._extract = pattern(extract) if isinstance(extract, str) else extract
         if ledger is not None and isinstance(self.judge, FunctionJudge) and not self.judge.named:
             raise UserError(
                 f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
@@ -169,7 +175,7 @@ class Reranker:
         raise TypeError("a Reranker holds a judge, and cannot be pickled; make one in each process")
 
     def _start(self, problem: Given) -> Tournament:
-        return Tournament.start(Problem.of(problem), self._schedule, self.dedupe, self.seed)
+        return Tournament.start(Problem.of(problem), self._schedule, self.dedupe, self.seed, self._extract)
 
     @property
     def remembered(self) -> int:
@@ -191,7 +197,7 @@ class Reranker:
         notes: Any = getattr(self.judge, "notes", None)
         said = notes(one.problem) if notes else Notes()
         return Ranking(
-            problem=one.problem,
+            problem=one.given,
             standing=one.result,
             comparisons=one.comparisons,
             strategy=self.strategy,

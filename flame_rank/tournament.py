@@ -8,6 +8,7 @@ from typing import Self, TypeAlias, cast
 import numpy as np
 
 from flame_rank.dedupe import How, distinct
+from flame_rank.judges.answers import Extract
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray, Schedule, Standing
 
@@ -19,6 +20,8 @@ class Tournament:
     """A schedule over the distinct texts of a problem.
 
     Attributes:
+      given: the problem as its maker gave it.
+      problem: as it is judged: with the answers that were taken out of its candidates.
       place: [d] the first candidate of each distinct text; the schedule knows these d only.
       member: [n] the distinct text that each candidate has.
       round: [M, 2] what the schedule wants to know now, in candidate indices; None once it has ended.
@@ -28,6 +31,7 @@ class Tournament:
       reasons: why they could not, each reason once.
     """
 
+    given: Problem
     problem: Problem
     place: IntArray
     member: IntArray
@@ -39,14 +43,23 @@ class Tournament:
     reasons: dict[str, None] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, problem: Problem, schedule: ScheduleFunction, dedupe: How, seed: int) -> Self:
-        """Opens a problem: up to its first round, or its end where one candidate is all there is."""
+    def start(
+        cls, given: Problem, schedule: ScheduleFunction, dedupe: How, seed: int, extract: Extract | None = None
+    ) -> Self:
+        """Opens a problem: up to its first round, or its end where one candidate is all there is.
+
+        Args:
+          extract: a candidate's final answer, for a problem that does not have its answers.
+        """
+        problem = given
+        if extract is not None and given.answers is None:
+            problem = replace(given, answers=[extract(text) for text in given.texts])
         member = distinct(problem, dedupe)
         place = np.unique(member, return_index=True)[1].astype(np.int64)
         # The coins belong to the problem, not to its place in a file.
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
-        opened = cls(problem=problem, place=place, member=member, schedule=schedule(len(place), rng))
+        opened = cls(given, problem, place, member, schedule(len(place), rng))
         opened.advance(None)
         return opened
 

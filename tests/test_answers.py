@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.answers import SHORT, final, votes
+from flame_rank.judges.answers import SHORT, final, of, pattern, votes
+from flame_rank.records import Problem
 
 LONG = "First the nuts are counted, then they are shared among all of the children. "
 # Each form in which an answer is stated, and what it is.
@@ -97,8 +98,54 @@ def test_a_short_text_is_its_answer() -> None:
     assert final("\n Paris. \n") == "paris"
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("In May she sold 48 / 2 = 24 clips.\nTogether that makes 48 + 24 = 72 clips in two months.", "72"),
+        ("In May she sold 48 / 2 = 24 clips. Together that makes 72.", "72"),
+        ("Each of them costs 3 * $2.50 = $7.50 there. So both cost $15.", "15"),
+        ("First 1,000 * 12 = 12,000 are made, and of these\na quarter is sold: **3,000**.", "3000"),
+        ("He runs 3 \u00d7 3 = 9 sprints a week, and 9 \u00d7 60 = 540 meters.", "540"),
+        ("Half of it is 10 / 20 = 0.5 of the cake.\nThat is 50 % of it.", "50"),
+        ("The sum is 3 + 4 = 7. So the balance is then -2 dollars.", "-2"),
+        ("He made $40 and spent $200, so what he has is 40 - 200 = $-160.00", "-160"),
+    ],
+)
+def test_a_worked_solution_ends_in_its_answer(text: str, answer: str) -> None:
+    assert final(text) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The treaty was signed by all of the parties in the spring of 1998.",  # nothing is calculated
+        "Half of it is 10 / 20 = 0.5 of the cake, which is 50 % of it.",  # one or the other
+        "Take 3 + 4 = 7 of them to begin with.\n\nI hope that this helps you with it!",
+        "Take 3 + 4 = 7 of them, of which 2 were already here when we came back late.",  # more than its unit behind it
+        "x = 3\ny = x + 4\nfor i in range(y):\n    print(i, 7)",  # a program
+        "It was built in 1990-1995 and has = signs on all of its 12 doors.",
+    ],
+)
+def test_other_texts_do_not(text: str) -> None:
+    assert final(text) is None
+
+
+def test_a_pattern_takes_the_last_match() -> None:
+    assert pattern(r"<a>(.*?)</a>")("<a>1</a> no: <a>2</a> <a></a>") == "2"
+    assert pattern(r"\d+")("12 and 13") == "13"
+    assert pattern(r"(\d+)?x")("x") is None and pattern("y")("x") is None
+    with pytest.raises(ValueError, match="not a regular expression"):
+        pattern("(")
+
+
+def test_given_answers_take_the_place_of_stated_ones() -> None:
+    texts = ["#### 1", "#### 1", "#### 2"]
+    assert of(Problem(prompt="", candidates=texts)) == ["1", "1", "2"]
+    assert of(Problem(prompt="", candidates=texts, answers=["3.0", None, " $3 "])) == ["3", None, "3"]
+
+
 def shares(*texts: str) -> list[float] | None:
-    found = votes(texts)
+    found = votes([final(text) for text in texts])
     return None if found is None else found.tolist()
 
 
@@ -135,9 +182,9 @@ def test_any_text(text: str) -> None:
 @given(pool=st.lists(texts, max_size=8), data=st.data())
 @settings(deadline=None, max_examples=100)
 def test_votes_follow_the_candidates(pool: list[str], data: st.DataObject) -> None:
-    found = votes(pool)
+    found = votes([final(text) for text in pool])
     order = data.draw(st.permutations(range(len(pool))))
-    there = votes([pool[i] for i in order])
+    there = votes([final(pool[i]) for i in order])
     if found is None:
         assert there is None
         return

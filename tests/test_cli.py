@@ -50,9 +50,9 @@ def rerank(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
     """Runs the command in this process, in an empty folder, with a function as judge unless another is given."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> Done:
-        asked = ["rerank", *map(str, arguments)]
-        if "--judge" not in asked:
+    def run(*arguments: object, command: str = "rerank") -> Done:
+        asked = [command, *map(str, arguments)]
+        if "--judge" not in asked and command == "rerank":
             asked += ["--judge", "functions:shorter"]
         stdout = sys.stdout
         try:
@@ -403,6 +403,18 @@ def test_options_without_effect_are_told(rerank: Run, tmp_path: Path) -> None:
     assert "no effect" not in quiet.err
     assert "no effect" not in rerank(file, "--judge", "agreement", "--strategy", "pointwise").err
     assert "no effect" not in rerank(file, "--judge", "functions:shorter", "--strategy", "swiss").err
+
+
+def test_answers_by_a_pattern(rerank: Run, tmp_path: Path) -> None:
+    texts = ["<a>4</a>, as 2 < 3", "<a>5</a>, I think", "As it is even: <a>4.0</a>"]
+    file, ledger = write(tmp_path / "f", GOOD | {"candidates": texts}), tmp_path / "ledger"
+    done = rerank(file, "--judge", "agreement", "--answer", "<a>(.*?)</a>", "--ledger", ledger)
+    [record] = done.records
+    assert record["p_best"][0] == record["p_best"][2] > record["p_best"][1]
+    replayed = rerank(file, "--ledger", ledger, "--answer", "<a>(.*?)</a>", command="replay")
+    assert replayed.status == 0 and replayed.records[0]["p_best"] == record["p_best"]
+    assert rerank(file, "--ledger", ledger, command="replay").status == 1
+    rerank(file, "--answer", "(").mistake("--answer", "is not a regular expression")
 
 
 def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:

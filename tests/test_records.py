@@ -45,6 +45,21 @@ def test_what_is_no_problem(prompt: Any, candidates: Any, error: type[Exception]
         Problem(prompt=prompt, candidates=candidates)
 
 
+@pytest.mark.parametrize(
+    ("answers", "error", "words"),
+    [
+        (["4"], ValueError, "it is a list with an answer for each candidate"),
+        ("45", ValueError, "answers is '45'"),
+        (["4", 5], TypeError, "answer 1 is an int; it is a str, or None"),
+        (["4", "\ud800"], ValueError, "answer 1 holds half of a surrogate pair"),
+    ],
+)
+def test_what_are_no_answers(answers: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        Problem(prompt="p", candidates=["a", "b"], answers=answers)
+    assert Problem(prompt="p", candidates=["a", "b"], answers=["4", None]).answers == ["4", None]
+
+
 def test_a_candidates_text_is_a_str() -> None:
     with pytest.raises(TypeError, match="a candidate's text is an int"):
         Candidate(text=3)  # type: ignore[arg-type]

@@ -511,6 +511,42 @@ def test_what_comes_to_the_same_answer_is_one_option() -> None:
     assert ranking.p_best.sum() == pytest.approx(1)
 
 
+def test_answers_of_ones_own(tmp_path: Path) -> None:
+    texts = [
+        "<a>4</a> as 2 < 3",
+        "<a>5</a>, I think",
+        "As it is even: <a>4.0</a>",
+        "no idea at all, really, none at all",
+    ]
+    one = problem("2 + 2?", *texts)
+    plain = Reranker("agreement").rank(one)
+    for extract in (r"<a>(.*?)</a>", lambda text: text.partition("<a>")[2].partition("</a>")[0] or None):
+        ranking = Reranker("agreement", extract=extract, ledger=tmp_path / "ledger").rank(one)
+        assert ranking.problem is one
+        assert ranking.p_best[0] == ranking.p_best[2] > ranking.p_best[1]
+        assert {0, 2} == {*ranking.order[:2]}
+    # What the pool is said to answer is part of what was judged: nothing of the above is an answer here.
+    again = Reranker("agreement", ledger=tmp_path / "ledger")
+    assert again.rank(one).p_best.tolist() == plain.p_best.tolist() and again.remembered == 0
+    given = Problem(prompt="2 + 2?", candidates=texts, answers=["5", "5", None, "6"])
+    ranking = Reranker("agreement", extract="<a>(.*?)</a>").rank(given)
+    assert ranking.p_best[0] == ranking.p_best[1] > ranking.p_best[2]
+    with pytest.raises(ValueError, match="not a regular expression"):
+        Reranker(longer_pairs, extract="(")
+    with pytest.raises(TypeError, match="answer 0 is an int"):
+        Reranker(longer_pairs, extract=lambda text: 4).rank(one)  # type: ignore[arg-type,return-value]
+
+
+def longer_pairs(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+    return [float(len(a) - len(b)) for a, b in pairs]
+
+
+def test_programs_may_have_answers() -> None:
+    bodies = ["    return a\n", "    return A\n", "    b = a\n    return b\n"]
+    printed = Problem(prompt="def f(a, A):\n", candidates=bodies, answers=["1", "2", "2"])
+    assert set(Reranker("agreement").rank(printed).order[:2]) == {1, 2}
+
+
 def test_problems_as_mappings(tmp_path: Path) -> None:
     given = {"prompt": "p", "candidates": ["a", {"text": "bb"}]}
     reranker = Reranker(Recorder())

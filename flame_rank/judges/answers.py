@@ -1,17 +1,22 @@
-"""The final answer that a text comes to, where it states one: what a pool of worked solutions can vote on
+"""The final answer that a text comes to, if it states one: what a pool of worked solutions can vote on
 (self-consistency, Wang et al. 2022)."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 
+from flame_rank.records import Problem
 from strategies.base import FloatArray
 
+Extract: TypeAlias = Callable[[str], str | None]  # a text's final answer, None if it states none
+
 SHORT = 40  # characters of a text that is nothing but an answer
+_TAIL, _WORK = 200, 10_000  # characters at the end of a text in which its last number and a calculation are looked for
 
 _STATED = re.compile(
     r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}"
@@ -21,15 +26,70 @@ _STATED = re.compile(
     r"|\banswer is:?[ \t]+([^\n]+?)(?:\.(?=\s)|$)",
     re.MULTILINE | re.IGNORECASE,
 )
+# What a calculation looks like, where a sentence ends, and a number; behind the last one stands its unit at most.
+_CALCULATED = re.compile(r"\d[^\S\n]*[-+*/\xd7\xf7\xb7x][^\S\n]*\$?\d[\d., ]*=[^\S\n]*[-$€£]*\.?\d")
+_SENTENCE = re.compile(r"[.!?]\s|\n")
+_NUMBER = re.compile(r"(?:(?<![\w)])-)?[$€£]?(?:(?<![\w)])-)?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:/\d+)?|\.\d+)")
+_UNIT = re.compile(r"[^\S\n]?[%°]?(?:[^\S\n]+[^\W\d]+){0,4}[.!)*$]*")
 _RATIO = re.compile(r"-?[0-9]{1,100}/0*[1-9][0-9]{0,99}")
 _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
 
+def pattern(expression: str) -> Extract:
+    """An extractor from a regular expression: the first group, or all, of its last match that has one.
+
+    Raises:
+      ValueError: it is no regular expression.
+    """
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"{expression!r} is not a regular expression: {error}") from error
+    group = 1 if compiled.groups else 0
+
+    def extract(text: str) -> str | None:
+        found = [match[group] for match in compiled.finditer(text)]
+        return next(filter(None, reversed(found)), None)
+
+    return extract
+
+
+def of(problem: Problem) -> list[str | None]:
+    """What each candidate answers: as the problem says, or else as its text states."""
+    if problem.answers is not None:
+        return [None if answer is None else _plain(answer) for answer in problem.answers]
+    return [final(text) for text in problem.texts]
+
+
 def final(text: str) -> str | None:
-    """What a text answers, in a form in which equal answers are equal; None where it states none."""
+    """What a text answers, in a form in which equal answers are equal; None if it states nothing.
+
+    An answer is what stands behind a mark (`####`, `\\boxed`, "The answer is"), all of a short text, or else the
+    number at the end of a worked solution: of a text with a calculation.
+    """
     text = text.strip()
     found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
-    stated = found[-1] if found else text if len(text) <= SHORT and "\n" not in text else ""
+    if found:
+        return _plain(found[-1])
+    return _plain(text if len(text) <= SHORT and "\n" not in text else _concluded(text))
+
+
+def _concluded(text: str) -> str:
+    """The number that the last sentence of a worked solution comes to; empty if there is none, or it is not certain."""
+    if not _CALCULATED.search(text[-_WORK:]):
+        return ""
+    sentence = _SENTENCE.split(text[-_TAIL:])[-1]
+    numbers = list(_NUMBER.finditer(sentence))
+    if not numbers:
+        return ""
+    last = numbers[-1]
+    if "=" in sentence:
+        result = _NUMBER.match(sentence.rsplit("=", 1)[1].lstrip())
+        return last[0] if result and result[0] == last[0] else ""
+    return last[0] if _UNIT.fullmatch(sentence, last.end()) else ""
+
+
+def _plain(stated: str) -> str | None:
     plain = _MARKS.sub("", stated).strip().rstrip(".").casefold()
     return _number(plain) or plain or None
 
@@ -53,17 +113,15 @@ def _number(text: str) -> str | None:
     return str(Fraction(f"{whole}e{exponent}")) if len(written) + abs(exponent) < 1_000 else f"{whole}e{exponent}"
 
 
-def shared(texts: Sequence[str]) -> list[str | None] | None:
-    """The answer that each text comes to, None for one without; None where most state none, or no two the same."""
-    answers = [final(text) for text in texts]
+def shared(answers: Sequence[str | None]) -> bool:
+    """Whether a pool votes: most of its texts state an answer, and two of them the same one."""
     counts = Counter(answer for answer in answers if answer is not None)
-    return None if 2 * counts.total() <= len(texts) or max(counts.values()) == 1 else answers
+    return 2 * counts.total() > len(answers) and max(counts.values()) > 1
 
 
-def votes(texts: Sequence[str]) -> FloatArray | None:
-    """For each text the share of texts that come to its answer [n], 0 for one without; None where `shared` is."""
-    answers = shared(texts)
-    if answers is None:
+def votes(answers: Sequence[str | None]) -> FloatArray | None:
+    """For each answer the share of the pool that comes to it [n], 0 for None; None for a pool that does not vote."""
+    if not shared(answers):
         return None
     counts = Counter(answers)
-    return np.array([0.0 if answer is None else counts[answer] / len(texts) for answer in answers])
+    return np.array([0.0 if answer is None else counts[answer] / len(answers) for answer in answers])

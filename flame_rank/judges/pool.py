@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from flame_rank.errors import UserError
+from flame_rank.judges import answers
 from flame_rank.judges.agreement import overlap
-from flame_rank.judges.answers import votes
 from flame_rank.judges.arithmetic import contradicts, slips
 from flame_rank.judges.base import Notes
 from flame_rank.judges.endings import unfinished
@@ -208,7 +208,7 @@ def outside(problem: Problem) -> Evidence:
     }
     pool = [forms[text] for text in problem.texts]
     programs = sum(form.code for form in pool) * 2 >= len(pool)
-    vote = None if programs else votes(problem.texts)
+    vote = None if programs and problem.answers is None else answers.votes(answers.of(problem))
     few = len({forms[text].views[0] for text in distinct if sound[text]}) <= FEW
     nothing = np.zeros(len(pool))
     values = dict.fromkeys(EVIDENCE, nothing) | {
@@ -224,7 +224,7 @@ def outside(problem: Problem) -> Evidence:
         values=values,
         unfinished=nothing if programs else unfinished(problem.texts),
         sound=np.array([sound[text] for text in problem.texts]),
-        kind=("few programs" if few else "programs") if programs else "texts" if vote is None else "answers",
+        kind="answers" if vote is not None else "texts" if not programs else "few programs" if few else "programs",
         truncated=sum(len(text) > LONGEST for text in problem.texts),
     )
 
