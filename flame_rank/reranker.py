@@ -101,7 +101,7 @@ class Reranker:
         if kept is not None:
             weakref.finalize(self, kept.close)
         self._asker = Asker(self.judge, kept)
-        self._gathering = Gathering(self._start, self._asker.ask, self._rankings, self.batch)
+        self._gatherings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering] = weakref.WeakKeyDictionary()
 
     def rank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
@@ -152,8 +152,13 @@ class Reranker:
         self._asker.check()
 
     async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
-        """As `rank`, for asyncio: calls that wait at the same time share the judge's batches, in a thread beside."""
-        ranking = await self._gathering.rank(_problem(prompt, candidates))
+        """As `rank`, for asyncio: calls of one event loop that wait at the same time share the judge's batches, in a
+        thread beside."""
+        # Futures belong to their loop: another loop, in another thread, would not be woken.
+        gathering = self._gatherings.setdefault(
+            asyncio.get_running_loop(), Gathering(self._start, self._asker.ask, self._rankings, self.batch)
+        )
+        ranking = await gathering.rank(_problem(prompt, candidates))
         self._asker.check()
         return ranking
 

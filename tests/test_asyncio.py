@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,17 @@ def test_leaving_a_stream_early_ends_its_problems() -> None:
         return found.problem.prompt
 
     assert asyncio.run(run()) == "p0" and len({prompt for prompt, _, _ in judge.asked}) < 10
+
+
+def test_event_loops_of_several_threads() -> None:
+    reranker = Reranker(Longer(), "round-robin", batch=4)
+
+    async def run() -> list[Ranking]:
+        return list(await asyncio.gather(*(reranker.arank(problem(k)) for k in range(6))))
+
+    with ThreadPoolExecutor(3) as pool:
+        every = [pool.submit(lambda: asyncio.run(run())) for _ in range(6)]
+        found = [one.result(timeout=60) for one in every]
+    alone = list(Reranker(Longer(), "round-robin").rank_many([problem(k) for k in range(6)]))
+    assert all(same(*pair) for rankings in found for pair in zip(rankings, alone, strict=True))
+    assert len(asyncio.run(run())) == 6  # and one more, after those have ended

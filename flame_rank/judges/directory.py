@@ -17,7 +17,7 @@ from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.model import config, gguf, gguf_config, sharding, t5, t5_config, text, weights
+from flame_rank.model import config, forks, gguf, gguf_config, sharding, t5, t5_config, text, weights
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.gguf_file import is_gguf
@@ -109,6 +109,7 @@ class _Options(NamedTuple):
 
 def _open(folder: Path, template: Template | None, options: _Options) -> tuple[Scorer, Format, str]:
     """A checkpoint's model, its tokenizer with the chat template, and its family."""
+    forks.compute_here()
     stated = read_config(folder)
     tokenizer = text.load(folder)
     chat = None if template == "plain" else chat_template(folder)

@@ -15,6 +15,7 @@ from flame_rank.judges.base import Notes
 from flame_rank.judges.forms import is_continuation
 from flame_rank.judges.local import Scorer
 from flame_rank.judges.refusals import is_refusal
+from flame_rank.model import forks
 from flame_rank.prompts import Format, Ids, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -85,6 +86,7 @@ class Reader:
         Returns:
           for each problem the likelihoods of its candidates, in the order of the indices.
         """
+        forks.compute_here()
         work = [_Work(self, problem, indices, parts) for problem, indices in asked]
         jobs = [job for one in work for job in one.jobs()]
         distinct = [job for job in dict.fromkeys(jobs) if job != _NO_JOB]

@@ -11,6 +11,7 @@ import numpy as np
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
+from flame_rank.model import forks
 from flame_rank.prompts import Format, Ids, Instructions, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -95,6 +96,7 @@ class LocalJudge:
         Raises:
           UserError: a comparison is too long and `on_long` is "fail".
         """
+        forks.compute_here()
         paths: list[list[Ids]] = []
         places: list[tuple[int, int]] = []
         answers = [np.full(len(pairs), np.nan) for _, pairs in asked]

@@ -1,0 +1,22 @@
+"""JAX does not survive a fork: its threads are missing in the child, where the first computation waits for ever."""
+
+import os
+
+from flame_rank.errors import UserError
+
+_process: int | None = None  # that computes
+
+
+def compute_here() -> None:
+    """Makes the first process that calls this the one that computes, and refuses its forks.
+
+    Raises:
+      UserError: this is a fork of a process that has loaded a model.
+    """
+    global _process
+    _process = _process or os.getpid()
+    if os.getpid() != _process:
+        raise UserError(
+            f"this process was forked from process {_process}, which had loaded a language model, and would wait for "
+            'ever; start processes with "spawn" (multiprocessing.get_context), or load the judge after the fork only'
+        )

@@ -1,0 +1,37 @@
+"""A process that is forked after a model was loaded: an error, where JAX would wait for ever."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FORKED = """
+import os, sys, warnings
+warnings.simplefilter("ignore")  # JAX itself warns at the fork
+import flame_rank
+judge = flame_rank.load_judge(sys.argv[1]) if sys.argv[2] == "before" else None
+if os.fork() == 0:
+    try:
+        print(flame_rank.rerank("p", ["a", "bb"], judge=judge or sys.argv[1]).decided, flush=True)
+    except flame_rank.UserError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def run(judge: Path, when: str) -> str:
+    done = subprocess.run([sys.executable, "-c", FORKED, judge, when], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["model", "judge"])
+def test_a_fork_of_a_process_with_a_model(kind: str, tiny_model: Path, tiny_judge_dir: Path) -> None:
+    folder = {"model": tiny_model, "judge": tiny_judge_dir}[kind]
+    assert "was forked from process" in run(folder, "before")
+
+
+def test_a_fork_that_loads_the_model_itself(tiny_model: Path) -> None:
+    assert run(tiny_model, "after") == "True"
