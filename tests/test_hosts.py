@@ -1,6 +1,7 @@
 """A training of many processes is that of one: the same losses, whoever begins it and whoever takes it up; and it ends
 the same however often it is killed. Each process here is a real one, on the command line."""
 
+import json
 import os
 import shutil
 import signal
@@ -137,11 +138,11 @@ def test_eight_devices_take_up_the_run_of_one(given: list[str], tmp_path: Path) 
     np.testing.assert_allclose(losses(eight), losses(one), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("steps", "kills"), [(8, 1), pytest.param(80, 6, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("steps", "kills"), [(8, 1), pytest.param(200, 40, marks=pytest.mark.full)])
 def test_killed_at_any_moment_it_ends_the_same(steps: int, kills: int, given: list[str], tmp_path: Path) -> None:
-    numbers = ["--steps", steps, "--save-every", 2, "--keep", 2]
+    numbers = ["--steps", steps, "--save-every", 2, "--keep", 2, "--eval", "mnli", "--eval-every", 2, "--eval-size", 8]
     here(given, tmp_path / "whole", *numbers)
-    rng, out, died = np.random.default_rng(0), tmp_path / "killed", 0
+    rng, out, died, best = np.random.default_rng(0), tmp_path / "killed", 0, -1.0
     while died < kills and not (out / f"step-{steps:07}").exists():
         (one,) = begin(given, out, *numbers)
         newest, until = sorted(out.glob("step-*[0-9]"))[-1:], time.monotonic() + SLOW
@@ -151,6 +152,12 @@ def test_killed_at_any_moment_it_ends_the_same(steps: int, kills: int, given: li
         one.send_signal(signal.SIGKILL)
         one.communicate()
         died += one.returncode == -signal.SIGKILL
+        for folder in out.glob("step-*[0-9]"):
+            assert load_file(folder / "model.safetensors") and (folder / "config.json").exists()
+        if best >= 0 or (out / "best").exists():
+            now = float(json.loads((out / "best" / "eval.json").read_text())["mean"])
+            assert now >= best and load_file(out / "best" / "model.safetensors")
+            best = now
     assert died
     run(given, out, *numbers)
     ends = [(tmp_path / name / f"step-{steps:07}" / "model.safetensors").read_bytes() for name in ("whole", "killed")]

@@ -7,8 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -77,3 +80,63 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     assert kept(tmp_path) == PAIRS * problems
     assert len(told(tmp_path)) <= problems + done  # a call that was in flight is asked again
     assert not (tmp_path / "out.part").exists()
+
+
+FETCH = "import sys; from pathlib import Path; from trainer.fetch import Download, fetch; " + (
+    "fetch(Download(address=sys.argv[1], to=Path(sys.argv[2])))"
+)
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Sends CONTENT, or the rest of it, some kilobytes every few milliseconds; keeps where each reply began."""
+
+    begun: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        assert start == 0 or self.headers["If-Range"] == '"one"'
+        self.begun.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.send_header("ETag", '"one"')
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            for at in range(start, len(CONTENT), 1 << 12):
+                self.wfile.write(CONTENT[at : at + (1 << 12)])
+                time.sleep(0.004)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+CONTENT = random.Random(0).randbytes(1 << 22)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.full)])
+def test_a_killed_fetch_goes_on_where_it_was(tmp_path: Path, kills: int) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Slow.begun.clear()
+    to, part = tmp_path / "file", tmp_path / "file.part"
+    command = [sys.executable, "-c", FETCH, f"http://127.0.0.1:{server.server_address[1]}/file", str(to)]
+    rng, have = random.Random(kills), 0
+    for _ in range(kills):
+        before = len(Slow.begun)
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        if rng.random() < 0.8:  # after some bytes; else somewhere in the start
+            while len(Slow.begun) == before and running.poll() is None and time.monotonic() < until:
+                time.sleep(0.005)
+        time.sleep(rng.random() * 0.1)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert not to.exists()
+        got = part.read_bytes() if part.exists() else b""
+        assert len(got) >= have and CONTENT.startswith(got)  # what was there is there
+        have = len(got)
+    subprocess.run(command, check=True)
+    assert to.read_bytes() == CONTENT and sorted(tmp_path.iterdir()) == [to]
+    assert Slow.begun[-1] == have  # nothing is asked for twice
+    server.shutdown()
+    server.server_close()
