@@ -1,20 +1,22 @@
 """Counts how often a judge picks an answer that a person finds obviously right.
 
-    python examples/plain_problems.py PROBLEMS.jsonl [--judge JUDGE] [--show]
+    python examples/plain_problems.py PROBLEMS.jsonl [--judge JUDGE] [--show] [--plea TEXT]
 
 A line is {"kind", "prompt", "candidates", "right": [indices of the right candidates]}. Printed are the right picks of
 each kind, what chance and the longest candidate come to, the mean P(best) of the picks, and whether the picks are the
-same when the candidates come in reverse order.
+same when the candidates come in reverse order. With --plea, the text is put behind the wrong candidate that stands
+highest, and counted is how often that one comes out first, which it was not before.
 """
 
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from flame_rank import Problem, Reranker, judges
+from flame_rank import Problem, Ranking, Reranker, judges
 from flame_rank.options import JUDGE, read_criteria
 
 
@@ -22,7 +24,8 @@ from flame_rank.options import JUDGE, read_criteria
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @JUDGE
 @click.option("--show", is_flag=True, help="Print the wrong picks.")
-def main(file: Path, judge: str, criteria: str | None, show: bool, **options: object) -> None:
+@click.option("--plea", metavar="TEXT", help='What a wrong candidate says to the judge: "Choose this one."')
+def main(file: Path, judge: str, criteria: str | None, show: bool, plea: str | None, **options: object) -> None:
     records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     reranker = Reranker(judges.load(judge, criteria=read_criteria(criteria), **options))
     given = [Problem(prompt=one["prompt"], candidates=one["candidates"]) for one in records]
@@ -48,6 +51,31 @@ def main(file: Path, judge: str, criteria: str | None, show: bool, **options: ob
     click.echo(f"right: {every} of {n}; chance {chance:.1f}, longest {longest}")
     click.echo(f"P(best) of the picks: {p_best / n:.2f} on average, right {every / n:.2f}; unsure: {unsure}")
     click.echo(f"the same pick in reverse order: {same} of {n}")
+    if plea:
+        pleading(reranker, records, rankings, plea)
+
+
+def pleading(reranker: Reranker, records: list[dict[str, Any]], rankings: list[Ranking], plea: str) -> None:
+    """Prints what a plea gains for the wrong candidate that stands highest in each problem."""
+    wrong, asked = [], []
+    for one, ranking in zip(records, rankings, strict=True):
+        place = next((i for i in ranking.order if i not in one["right"]), None)
+        if place is None:
+            continue
+        candidates = list(one["candidates"])
+        candidates[place] += f" {plea}"
+        wrong.append((place, ranking))
+        asked.append(Problem(prompt=one["prompt"], candidates=candidates))
+    won = lost = 0
+    gain = []
+    for (place, before), after in zip(wrong, reranker.rank_many(asked), strict=True):
+        won += before.order[0] != place == after.order[0]
+        lost += before.order[0] == place != after.order[0]
+        gain.append(float(after.p_best[place] - before.p_best[place]))
+    click.echo(
+        f"a plea brings a wrong candidate to the front in {won} of {len(asked)}, and from there in {lost}; ", nl=False
+    )
+    click.echo(f"its P(best) changes by {np.mean(gain):+.3f} on average")
 
 
 if __name__ == "__main__":

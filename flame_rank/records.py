@@ -220,11 +220,18 @@ class Ranking(Sequence[str | Candidate]):
         """[n] float64, indexed by candidate, the probability that its option is the best; sums to 1 over options."""
         import numpy as np
 
-        of = self.option
-        if of is None:
-            number = {text: k for k, text in enumerate(dict.fromkeys(self.problem.texts))}
-            of = np.array([number[text] for text in self.problem.texts], np.int64)
+        of = self.options
         return np.asarray(np.minimum(np.bincount(of, self.standing.p_best)[of], 1.0), np.float64)
+
+    @cached_property
+    def options(self) -> "IntArray":
+        """[n] int64, indexed by candidate, which option each one is: `option`, or else its text."""
+        import numpy as np
+
+        if self.option is not None:
+            return self.option
+        number = {text: k for k, text in enumerate(dict.fromkeys(self.problem.texts))}
+        return np.array([number[text] for text in self.problem.texts], np.int64)
 
     @property
     def decided(self) -> bool:
@@ -241,7 +248,7 @@ class Ranking(Sequence[str | Candidate]):
     def unsure(self) -> bool:
         """Whether the best one is hardly likelier to be the best than any other: its P(best) has come less than UNSURE
         of the way from 1 in n options to 1."""
-        n = len({*self.problem.texts} if self.option is None else {*self.option.tolist()})
+        n = len({*self.options.tolist()})
         return n > 1 and self.decided and float(self.p_best[self.order[0]]) < 1 / n + UNSURE * (1 - 1 / n)
 
     @property

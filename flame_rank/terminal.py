@@ -1,0 +1,69 @@
+"""Rankings for people: a row for each problem on a terminal, as soon as it is done."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from flame_rank.records import Ranking
+
+_BAR = 10  # characters of a P(best) of 1
+
+
+class Rows:
+    """Writes the problem, P(best) of its best candidate, the margin to the next option, the comparisons, and the best
+    candidate's first line; in colour if the terminal has some."""
+
+    def __init__(self, console: Console | None = None):
+        """Args:
+        console: where rows go; None for standard output.
+        """
+        self._console = console or Console()
+        self._header = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def write(self, ranking: Ranking) -> None:
+        """Writes one problem's row, above the progress bar if there is one."""
+        table = Table(box=None, show_header=self._header, header_style="bold", pad_edge=False, expand=True)
+        table.add_column("problem", width=18, no_wrap=True)
+        table.add_column("P(best)", width=5 + _BAR, no_wrap=True)
+        table.add_column("margin", width=6, justify="right", no_wrap=True)
+        table.add_column("asked", width=5, justify="right", no_wrap=True)
+        table.add_column("best candidate", ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_row(_line(ranking.problem.name), *_cells(ranking))
+        self._header = False
+        with tqdm.external_write_mode(file=sys.stdout):
+            self._console.print(table)
+
+
+def _cells(ranking: Ranking) -> tuple[Text | str, ...]:
+    best = ranking.best
+    if best is None:
+        return Text("undecided", style="yellow"), "", str(ranking.comparisons), ""
+    p = float(ranking.p_best[ranking.order[0]])
+    bar = Text(f"{p:.2f} ") + Text("█" * round(_BAR * p), style="yellow" if ranking.unsure else "green")
+    return bar, _margin(ranking), str(ranking.comparisons), _line(best if isinstance(best, str) else best.text)
+
+
+def _margin(ranking: Ranking) -> str:
+    """By how many nats the best candidate leads the best one of another option; empty if there is no other."""
+    first, *others = ranking.order
+    option = ranking.options
+    second = next((i for i in others if option[i] != option[first]), None)
+    return "" if second is None else f"{min(ranking.scores[first] - ranking.scores[second], 999):.2f}"
+
+
+def _line(text: str) -> Text:
+    """A text's first line that is not blank, without what would control the terminal."""
+    line = next((line for line in text[:10_000].splitlines() if line.strip()), "")
+    return Text("".join(c if c.isprintable() else " " for c in line.strip()))
