@@ -12,11 +12,12 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
+from flame_rank.options import ASKED, JUDGE, ON_BAD_LINE, READ, Prompts, Skip, bad_lines, read_criteria
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:
+    from flame_rank.output import Quarantine
     from flame_rank.records import Ranking
 
 HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
@@ -60,13 +61,7 @@ cli.add_command(replay)
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
 )
 @READ
-@click.option(
-    "--on-bad-line",
-    type=click.Choice(["fail", "skip", "quarantine"]),
-    default="fail",
-    show_default=True,
-    help="Stop, leave it out, or put it into OUTPUT.bad.",
-)
+@ON_BAD_LINE
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
 def rerank(
     file: str,
@@ -108,23 +103,23 @@ def rerank(
 
     from flame_rank import judges
     from flame_rank.files import parts, refuse_same, with_log
-    from flame_rank.jsonl import BadLine, read_problems
-    from flame_rank.output import Output, Quarantine, to_lines
+    from flame_rank.jsonl import read_problems
+    from flame_rank.lines import BadLine
+    from flame_rank.output import Output, to_lines
     from flame_rank.reranker import Reranker
 
     if output and output != "-" and not Path(output).absolute().parent.is_dir():
         raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
-    aside = _quarantine(file, output) if on_bad_line == "quarantine" else None
+    bad = bad_lines(on_bad_line, file, output)
     refuse_same(
         {"the input": file, "the file of problems": problems},
-        {**parts(output), "the file of bad lines": aside, **with_log(ledger)},
+        {**parts(output), "the file of bad lines": bad.path if bad else None, **with_log(ledger)},
     )
-    bad = Quarantine(aside) if aside else Skip()
     reading = read_problems(
         file,
         group_by=group_by,
         prompts=Prompts(problems),
-        on_bad_line=None if on_bad_line == "fail" else bad,
+        on_bad_line=bad,
     )
     loaded = judges.load(
         judge,
@@ -167,8 +162,8 @@ def rerank(
         kept = f"; the {summary.problems} before it are in {output}.part" if output and output != "-" else ""
         raise UserError(f"{error}{kept}") from error
     summary.remembered = reranker.remembered
-    summary.say(bad, on_bad_line)
-    return UNFINISHED if summary.undecided or bad.count else RANKED
+    summary.say(bad, group_by)
+    return UNFINISHED if summary.undecided or (bad and bad.count) else RANKED
 
 
 def _say_useless(options: dict[str, object]) -> None:
@@ -186,6 +181,8 @@ class _Summary:
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
         self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
+        self.repeated = 0
+        self.names: set[int] = set()  # hashes
         self.p_best: list[float] = []
         self.healths: list[float] = []
 
@@ -193,6 +190,9 @@ class _Summary:
         self.problems += 1
         self.candidates += len(ranking)
         self.comparisons += ranking.comparisons
+        name = hash(ranking.problem.name)
+        self.repeated += name in self.names
+        self.names.add(name)
         self.undecided += not ranking.decided
         self.tied += bool(ranking.tied)
         self.unsure += ranking.unsure
@@ -203,13 +203,14 @@ class _Summary:
         if ranking.health is not None:
             self.healths.append(ranking.health)
 
-    def say(self, bad: object, on_bad_line: str) -> None:
-        lines = getattr(bad, "count", 0)
-        where = f" (in {getattr(bad, 'path', '')})" if on_bad_line == "quarantine" else ""
+    def say(self, bad: "Skip | Quarantine | None", group_by: str) -> None:
+        lines = bad.count if bad else 0
+        where = f" (in {bad.path})" if bad and bad.path else ""
         wrong = [
             (self.remembered, "of them from the ledger"),
             (self.undecided, "problems undecided"),
             (lines, f"bad lines left out{where}"),
+            (self.repeated, f"problems with the {group_by} of an earlier one, each ranked by itself"),
             (self.invalid, "judgements invalid"),
             (self.truncated, "candidates too long and cut"),
             (self.tied, "problems tied at the top"),
@@ -226,12 +227,6 @@ class _Summary:
                 "prompt, and its ranking says little (another --template, or a model tuned on instructions?)",
                 err=True,
             )
-
-
-def _quarantine(file: str, output: str | None) -> Path:
-    """Where bad lines go: beside the output, or beside the input where the output is a stream."""
-    beside = output if output and output != "-" else file if file != "-" else "stdin"
-    return Path(f"{beside}.bad")
 
 
 def main(arguments: list[str] | None = None) -> None:

