@@ -192,6 +192,8 @@ def test_the_number_of_a_task_id_is_enough() -> None:
     mbpp = "Write a python function to identify non-prime numbers."
     with pytest.raises(ValueError, match=r"3 may be HumanEval/3, but the prompt does not name .* below_zero; give"):
         match(mbpp, 3, known)
+    with pytest.raises(ValueError, match="the prompt does not name its function, add"):
+        match("Write the addition of two numbers.", 53, known)
 
 
 def test_an_unknown_name_of_a_known_prompt() -> None:

@@ -163,9 +163,14 @@ values = st.recursive(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(lines=st.lists(values | st.dictionaries(keys, values, min_size=2, max_size=4), max_size=4), skip=st.booleans())
-def test_any_json_is_read_or_named(tmp_path: Path, lines: list[Any], skip: bool) -> None:
-    path = write(tmp_path / "f", lines)
+@given(
+    lines=st.lists(values | st.dictionaries(keys, values, min_size=2, max_size=4), max_size=4),
+    rest=st.binary(max_size=9),
+    skip=st.booleans(),
+)
+def test_any_line_is_read_or_named(tmp_path: Path, lines: list[Any], rest: bytes, skip: bool) -> None:
+    path = write(tmp_path / "f", [0, *lines])
+    path.write_bytes(path.read_bytes() + rest)
     bad: list[int] = []
     options: dict[str, Any] = {"on_bad_line": lambda error, _: bad.append(error.line_number)} if skip else {}
     for reader in (read, lambda file, **given: list(read_problems(file, prompts=lambda _: "p", **given))):
@@ -174,7 +179,7 @@ def test_any_json_is_read_or_named(tmp_path: Path, lines: list[Any], skip: bool)
         except UserError as error:
             assert str(error).startswith(f"{path}:") and "\n" not in str(error)
             assert not skip or isinstance(error, EmptyInput)
-    assert set(bad) <= set(range(1, len(lines) + 1))
+    assert set(bad) <= set(range(1, path.read_bytes().count(b"\n") + 2))
 
 
 # The commands.
@@ -223,9 +228,11 @@ def test_what_rerank_writes_is_measured_as_it_is(flame_rank: Run, tmp_path: Path
         "humaneval", "ranked.jsonl", "--samples", 3, "--judge", "agreement", "--json", "figures"
     )
     assert json.loads((tmp_path / "figures").read_text())[0]["judge"] == 1 and "measured as ranked" not in err
-    # Of the first two, the shorter; of the second slice, which is one sample, that one.
-    flame_rank("humaneval", "ranked.jsonl", "--samples", 1, "--slices", 3, "--json", "figures")
+    _, _, err = flame_rank("humaneval", "ranked.jsonl", "--samples", 1, "--slices", 3, "--json", "figures")
+    assert "among" not in err
     assert [part["judge"] for part in json.loads((tmp_path / "figures").read_text())[0]["slices"]] == [1, 0, 1]
+    _, _, err = flame_rank("humaneval", "ranked.jsonl", "--samples", 2)
+    assert ":shorter among up to 3 samples, of which the first 2 count; --judge" in err
     assert flame_rank("rerank", "f", *judge, "--top", 1, "-o", "top.jsonl")[0] == 0
     assert flame_rank("humaneval", "top.jsonl", "--samples", 1, "--json", "figures")[0] == 0
     assert json.loads((tmp_path / "figures").read_text())[0]["none"] == 0

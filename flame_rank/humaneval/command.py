@@ -120,7 +120,7 @@ def humaneval(
     ]
     given = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
     again = given or strategy is not None
-    recorded = [not again and _are_recorded(found) for found in pools]
+    recorded = [not again and _are_recorded(found, samples * slices) for found in pools]
     rank = None
     if not all(recorded):
         from flame_rank import judges
@@ -157,12 +157,15 @@ def humaneval(
     return 1 if left_out or any(measurement.undecided for measurement in measurements) else 0
 
 
-def _are_recorded(pools: "Sequence[Pool]") -> bool:
-    """Whether a file holds a ranking of every pool; says whose they are, or that only some have one."""
+def _are_recorded(pools: "Sequence[Pool]", count: int) -> bool:
+    """Whether a file holds a ranking of every pool; says whose they are and what of them counts, or that only some have
+    one."""
     found = [pool.recorded for pool in pools if pool.recorded]
     if len(found) == len(pools):
         judges = ", ".join(sorted({ranking.judge for ranking in found}))
-        _say(pools[0], f"measured as ranked here by {judges}; --judge ranks it again")
+        most = max(len(pool.samples) for pool in pools)
+        among = f" among up to {most} samples, of which the first {count} count" if most > count else ""
+        _say(pools[0], f"measured as ranked here by {judges}{among}; --judge ranks it again")
         return True
     if found:
         missing = next(pool for pool in pools if pool.recorded is None)

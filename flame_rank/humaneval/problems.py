@@ -115,7 +115,7 @@ def _by_id(task_id: str, prompt: str | None, problems: Mapping[str, CodeProblem]
     if len(found) != 1:
         return None
     # Other data sets number their problems, too.
-    if prompt is not None and found[0].entry_point not in prompt:
+    if prompt is not None and not re.search(rf"\b{re.escape(found[0].entry_point)}\b", prompt):
         raise ValueError(
             f"the task_id {task_id} may be {found[0].task_id}, but the prompt does not name its function, "
             f"{found[0].entry_point}; {REMEDY}"
