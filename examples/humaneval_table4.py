@@ -8,6 +8,7 @@ HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
 Beside it stands plain consensus (trainer/consensus.py), and the paired difference to it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
 from flame_rank.options import JUDGE, read_criteria
+from flame_rank.records import Problem
 from flame_rank.reranker import Reranker
 from strategies.base import FloatArray
 from trainer.consensus import consensus
@@ -25,13 +27,14 @@ from trainer.consensus import consensus
 PAPER = {"None": 21.2, "FLAMe": 31.7, "FLAMe-RM": 32.9, "Oracle": 46.9}  # pass@1 in %
 
 
-def by_consensus(path: Path, measured: table.Measurement) -> FloatArray:
+def by_consensus(pools: Sequence[samples.Pool], measured: table.Measurement) -> FloatArray:
     """[K, P]: whether plain consensus picks a right sample; equal ones share the pick."""
     slices, count, size = measured.passed.shape
     shares = np.zeros((slices, count))
-    for p, pool in enumerate(samples.read(path, problems.load())):
+    for p, pool in enumerate(pools):
+        texts = Problem(prompt=pool.prompt, candidates=pool.samples).texts
         for k in range(slices):
-            score = consensus(pool.samples[k * size : (k + 1) * size])
+            score = consensus(texts[k * size : (k + 1) * size])
             shares[k, p] = measured.passed[k, p][score == score.max()].mean()
     return shares
 
@@ -44,10 +47,11 @@ def by_consensus(path: Path, measured: table.Measurement) -> FloatArray:
 def main(samples_file: Path, slices: int, judge: str, criteria: str | None, seed: int, **options: Any) -> None:
     loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
     reranker = Reranker(judge=loaded, strategy="round-robin", seed=seed)
-    measured = table.measure(samples_file, reranker.rank_many, problems.load(), slices=slices, generator="CodeGen-16B")
+    pools = samples.read(samples_file, problems.load())
+    measured = table.measure(pools, reranker.rank_many, slices=slices, generator="CodeGen-16B")
     click.echo(table.render(measured, seed=seed))
 
-    plain, rows = by_consensus(samples_file, measured), measured.rows[:, 1]
+    plain, rows = by_consensus(pools, measured), measured.rows[:, 1]
     for label, some in {"first 10": slice(1), f"mean of {slices}": slice(slices)}.items():
         low, high = np.quantile(table.bootstrap((rows[some] - plain[some]).mean(0), seed), [0.025, 0.975])
         gain = f"{100 * (rows[some] - plain[some]).mean():+.2f} [{100 * low:+.1f}, {100 * high:+.1f}]"

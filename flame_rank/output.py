@@ -16,7 +16,7 @@ from typing import IO, Any, Self, cast
 import msgspec
 
 from flame_rank.errors import UserError
-from flame_rank.jsonl import BadLine
+from flame_rank.lines import BadLine
 from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
 from flame_rank.writing import lock, release
 
@@ -117,7 +117,8 @@ def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
 
 def _plain(candidate: Candidate) -> dict[str, Any]:
     fields = candidate.fields.raw if isinstance(candidate.fields, RawFields) else candidate.fields
-    return {"text": candidate.text} | {name: fields[name] for name in fields if name not in TEXT_KEYS}
+    before = TEXT_KEYS[: TEXT_KEYS.index(candidate.key) + 1]  # of which a reader would take the first
+    return {candidate.key: candidate.text} | {name: fields[name] for name in fields if name not in before}
 
 
 class Output:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # numpy is not imported for the sake of a record
 
 
 LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a record has
-TEXT_KEYS = ("completion", "text", "response")
+TEXT_KEYS = ("completion", "text", "response", "solution")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,18 @@ class Candidate:
     Attributes:
       text: the answer, as the judge reads it.
       fields: anything else (a sample's temperature, its id); passed through, never judged.
+      key: the one of TEXT_KEYS that its record has the text in; "solution" is a whole program, as EvalPlus has them.
     """
 
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    key: str = field(default="text", compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise TypeError(f"a candidate's text is {_kind(self.text)}, not a str")
+        if self.key not in TEXT_KEYS:
+            raise ValueError(f"a candidate's key is {self.key!r}; it is one of {', '.join(TEXT_KEYS)}")
 
 
 class RawFields(Mapping[str, Any]):
@@ -65,10 +69,16 @@ class GroupedRecord:
     Attributes:
       fields: all fields of the line in their order, undecoded.
       key: the field that holds the candidates.
+      group: what names the problem, None if the line has no such field.
+      numbers: the line's number, from 1.
+      lines: the line without its end.
     """
 
     fields: Mapping[str, msgspec.Raw]
     key: str
+    group: str | int | None
+    numbers: tuple[int]
+    lines: tuple[bytes]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,11 +88,13 @@ class FlatRecord:
     Attributes:
       group_by: the field whose value the lines have in common.
       group: that value.
+      numbers: the lines' numbers, from 1.
       lines: the lines without their ends, in the order of the candidates.
     """
 
     group_by: str
     group: str | int
+    numbers: tuple[int, ...]
     lines: tuple[bytes, ...]
 
 
@@ -94,8 +106,8 @@ class Problem:
 
     Attributes:
       prompt: what the candidates answer.
-      candidates: one or more: plain texts, Candidates, or mappings with a text ("text", "completion" or "response"),
-        which become Candidates.
+      candidates: one or more: plain texts, Candidates, or mappings with a text (one of TEXT_KEYS), which become
+        Candidates.
       name: what messages call the problem (its task_id, or FILE:LINE).
       record: where the problem was read from; None when it was made in Python.
       answers: what each candidate finally answers, None for one that does not say; None = as its text states. Equal
@@ -291,7 +303,7 @@ def _candidate(given: Mapping[str, Any]) -> Candidate:
     key = next((key for key in TEXT_KEYS if key in given), None)
     if key is None:
         raise ValueError(f'a candidate has no "text"; it has {", ".join(map(repr, given))}')
-    return Candidate(text=given[key], fields={name: value for name, value in given.items() if name != key})
+    return Candidate(text=given[key], fields={name: value for name, value in given.items() if name != key}, key=key)
 
 
 def _kind(value: object) -> str:

@@ -146,7 +146,10 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
     with nullcontext(sys.stdin.buffer) if given else Path(path).open("rb") as file:
         raw = None if file.seekable() else _Live(file.fileno())
         stream: Any = file if raw is None else io.BufferedReader(raw, _CHUNK)
-        head = stream.peek(8)[:8] if hasattr(stream, "peek") else b""
+        try:
+            head = stream.peek(8)[:8] if hasattr(stream, "peek") else b""
+        except OSError as error:  # a standard input that is open for writing only, say
+            raise OSError(error.errno, error.strerror, name) from error
         unpack = next((how for magic, how in _PACKED.items() if head.startswith(magic)), None)
         if unpack is None:
             ready = None if raw is None else partial(_ready, raw, stream)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from flame_rank.records import Ranking
 
+_NAME = 18  # characters of a problem's name
 _BAR = 10  # characters of a P(best) of 1
 
 
@@ -18,11 +19,12 @@ class Rows:
     """Writes the problem, P(best) of its best candidate, the margin to the next option, the comparisons, and the best
     candidate's first line; in colour if the terminal has some."""
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, top: int = 1, console: Console | None = None):
         """Args:
+        top: rows of a problem, for its best candidates.
         console: where rows go; None for standard output.
         """
-        self._console = console or Console()
+        self._top, self._console = top, console or Console()
         self._header = True
 
     def __enter__(self) -> Self:
@@ -33,26 +35,35 @@ class Rows:
     ) -> None: ...
 
     def write(self, ranking: Ranking) -> None:
-        """Writes one problem's row, above the progress bar if there is one."""
+        """Writes one problem's rows, above the progress bar if there is one."""
         table = Table(box=None, show_header=self._header, header_style="bold", pad_edge=False, expand=True)
-        table.add_column("problem", width=18, no_wrap=True)
+        table.add_column("problem", width=_NAME, no_wrap=True)
         table.add_column("P(best)", width=5 + _BAR, no_wrap=True)
         table.add_column("margin", width=6, justify="right", no_wrap=True)
         table.add_column("asked", width=5, justify="right", no_wrap=True)
         table.add_column("best candidate", ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_row(_line(ranking.problem.name), *_cells(ranking))
+        asked = str(ranking.comparisons)
+        if not ranking.decided:
+            table.add_row(_name(ranking.problem.name), Text("undecided", style="yellow"), "", asked)
+        for rank, place in enumerate(ranking.order[: self._top] if ranking.decided else []):
+            first = (_name(ranking.problem.name), _margin(ranking), asked) if rank == 0 else ("", "", "")
+            bar = _bar(float(ranking.p_best[place]), sure=not ranking.unsure)
+            table.add_row(first[0], bar, *first[1:], _line(ranking.problem.texts[place]))
+        if ranking.explanation:
+            table.add_row("", "", "", "", Text(_line(ranking.explanation).plain, style="dim"))
         self._header = False
         with tqdm.external_write_mode(file=sys.stdout):
             self._console.print(table)
 
 
-def _cells(ranking: Ranking) -> tuple[Text | str, ...]:
-    best = ranking.best
-    if best is None:
-        return Text("undecided", style="yellow"), "", str(ranking.comparisons), ""
-    p = float(ranking.p_best[ranking.order[0]])
-    bar = Text(f"{p:.2f} ") + Text("█" * round(_BAR * p), style="yellow" if ranking.unsure else "green")
-    return bar, _margin(ranking), str(ranking.comparisons), _line(best if isinstance(best, str) else best.text)
+def _name(name: str) -> Text:
+    """A problem's name; of a long one its end, where FILE:LINE differs from problem to problem."""
+    short = name if len(name) <= _NAME else name.rsplit("/", 1)[-1]
+    return _line(short if len(short) <= _NAME else "…" + short[1 - _NAME :])
+
+
+def _bar(p: float, *, sure: bool) -> Text:
+    return Text(f"{p:.2f} ") + Text("█" * round(_BAR * p), style="green" if sure else "yellow")
 
 
 def _margin(ranking: Ranking) -> str:

@@ -417,6 +417,27 @@ def test_answers_by_a_pattern(rerank: Run, tmp_path: Path) -> None:
     rerank(file, "--answer", "(").mistake("--answer", "is not a regular expression")
 
 
+def test_a_table_for_people(rerank: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", GOOD | {"task_id": "t"})
+    done = rerank(file, "--format", "table")
+    head, row = done.out.decode().splitlines()
+    assert head.split()[0] == "problem" and row.split()[0] == "t" and "P(best)" in head
+    assert rerank(file).records[0]["best"] is not None  # no terminal
+    rerank(file, "--format", "table", "-o", "out").mistake("-o FILE keeps JSONL")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_a_terminal_gets_the_table(tmp_path: Path) -> None:
+    file = write(tmp_path / "f", GOOD)
+    ours, theirs = os.openpty()
+    with started(file, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path) as running:
+        said = running.stderr.read() if running.stderr else b""
+        assert running.wait() == 0 and b"-o FILE keeps the rankings" in said
+    os.close(theirs)
+    assert b"best candidate" in os.read(ours, 10_000)
+    os.close(ours)
+
+
 def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD), "--judge", "functions:tied")
     assert done.status == 0 and done.records[0]["tied"] == [0, 1, 2] and done.records[0]["best"] == 0

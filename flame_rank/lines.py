@@ -1,0 +1,121 @@
+"""Lines of JSONL as objects whose values are not decoded yet, and what is wrong with a line that is none."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from flame_rank.errors import UserError
+from flame_rank.records import RawFields
+from flame_rank.streams import DAMAGED, opened
+
+PROBLEM = '{"prompt": "...", "candidates": ["..."]}'
+
+_BOM = b"\xef\xbb\xbf"
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class BadLine(UserError, ValueError):
+    """A line that is not what its file is to hold: `FILE:LINE: what is wrong; what to do`.
+
+    Attributes:
+      file: the file's path, or stdin.
+      line_number: from 1.
+      message: what is wrong with the line and what to do about it.
+    """
+
+    def __init__(self, file: str, line_number: int, message: str):
+        super().__init__(file, line_number, message)
+        self.file, self.line_number, self.message = file, line_number, message
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line_number}: {self.message}"
+
+
+class EmptyInput(UserError, ValueError):
+    """A file without one good line."""
+
+
+def name_of(path: str | Path) -> str:
+    """What messages call a file: its path, or stdin for "-"."""
+    return "stdin" if str(path) == "-" else str(path)
+
+
+def read_objects(path: str | Path, like: str) -> Iterator[tuple[int, RawFields]]:
+    """Yields the number (from 1) and the object of each line of a file, packed (gz, xz, zst) or not; skips blanks.
+
+    Args:
+      like: what a line looks like, for messages.
+
+    Raises:
+      BadLine: a line holds no object.
+      OSError: the file cannot be read.
+    """
+    file = name_of(path)
+    with opened(path, file) as stream:
+        for _, number, line in numbered(stream.lines, file):
+            try:
+                fields = parse(clean(line), like)
+            except (ValueError, MemoryError) as error:
+                raise BadLine(file, number, wrong(error)) from None
+            yield number, RawFields(fields)
+
+
+def numbered(stream: IO[bytes], file: str) -> Iterator[tuple[int, int, bytes]]:
+    """Yields offset in bytes, number from 1 and bytes of each line that is not blank."""
+    offset, number = stream.tell() if stream.seekable() else 0, 0
+    try:
+        for number, line in enumerate(stream, 1):
+            if clean(line):
+                yield offset, number, line
+            offset += len(line)
+    except DAMAGED as error:
+        said = f"damaged: it cannot be unpacked to its end ({error}), after line {number}"
+        raise OSError(errno.EIO, said, file) from error
+    except MemoryError as error:
+        raise BadLine(file, number + 1, wrong(error)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file) from error
+
+
+def clean(line: bytes) -> bytes:
+    """A line without its end, and without a byte order mark, which opens the files of some editors."""
+    return line.removeprefix(_BOM).strip()
+
+
+def wrong(error: Exception) -> str:
+    """What is wrong with a line, by the error that it raised."""
+    return "too large for the memory; remove the line, or split it" if isinstance(error, MemoryError) else str(error)
+
+
+def parse(line: bytes, like: str = PROBLEM) -> dict[str, msgspec.Raw]:
+    """The fields of a clean line, undecoded; ValueError if it is not a JSON object in UTF-8.
+
+    Args:
+      like: what a line looks like, for messages.
+    """
+    try:
+        line.decode()  # msgspec does not look into the strings that it leaves undecoded
+        return _OBJECT.decode(line)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1}; convert the file (iconv -t UTF-8)") from None
+    except msgspec.ValidationError:
+        if line == b"[" or line.startswith(b"[{"):
+            raise ValueError("not a JSON object, but an array; write one object a line (jq -c '.[]' FILE)") from None
+        raise ValueError(f"not a JSON object; a line is {like}") from None
+    except RecursionError:
+        raise ValueError("JSON nested too deeply; mend or remove the line") from None
+    except msgspec.DecodeError as error:
+        if line == b"{":
+            raise ValueError("not JSON by itself; an object over several lines is to be one (jq -c . FILE)") from None
+        if b"," in line and line[:1] not in b'{["':
+            raise ValueError(
+                f"not JSON, perhaps CSV; write each row as an object, {like} (csvjson, or pandas' "
+                "to_json(orient='records', lines=True))"
+            ) from None
+        raise ValueError(
+            f"not JSON ({error}); mend or remove the line: it is one whole object, "
+            "and neither NaN nor half of a surrogate pair is JSON"
+        ) from None
