@@ -92,9 +92,9 @@ def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
     assert {task.name for task in TASKS if is_there(task, shared_data)} == told().keys()
 
 
-def test_the_readmes_task(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    code = readme.split("HEADLINES = DataSet(")[1].split("```")[0]
+def test_the_documented_task(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "collection.md").read_text(encoding="utf-8")
+    code = page.split("HEADLINES = DataSet(")[1].split("```")[0]
     base = ("DataSet", "Pair", "Release", "Task", "majority")
     names: dict[str, Any] = {name: getattr(trainer.tasks.base, name) for name in base}
     exec("HEADLINES = DataSet(" + code.replace("\nTask(", "\nHEADLINE = Task("), names)
