@@ -80,7 +80,7 @@ def least_squares(observed: Observations) -> FloatArray:
         return flow / n
     part = _parts(observed.pairs, n)
     if n > LARGE:
-        return centred(_by_descent(observed, _along_a_tree(observed, part)), part)
+        return centred(_by_descent(observed, along_a_tree(observed)), part)
     # The Laplacian is singular on each part's constant vector. Adding ones over the part makes it invertible and gives
     # that direction the solution 0, because the flow of a part sums to 0.
     return np.linalg.solve(laplacian_of(observed) + (part[:, None] == part[None, :]), flow)
@@ -126,12 +126,12 @@ def _by_descent(observed: Observations, start: FloatArray) -> FloatArray:
     return start + solve(design, np.ones(len(y)), 0.0, design.T @ (y - design @ start), rtol=1e-12, atol=noise)
 
 
-def _along_a_tree(observed: Observations, part: IntArray) -> FloatArray:
+def along_a_tree(observed: Observations) -> FloatArray:
     """Scores [n] that fit the log-odds along a spanning tree of each part, and so all of them if they contradict one
-    another nowhere; part: [n], as `_parts` has it."""
+    another nowhere."""
     n = observed.n
     low, high = np.sort(observed.pairs, axis=1).T  # in ascending order, as `observe` leaves them
-    roots = np.flatnonzero(part == np.arange(n))
+    roots = np.flatnonzero(_parts(observed.pairs, n) == np.arange(n))
     rows, columns = np.append(low, np.full(len(roots), n)), np.append(high, roots)  # n: what all roots hang on
     graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1))
     found, before = breadth_first_order(graph, n, directed=False)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, hstack
 from strategies import chances
 from strategies.base import DECIMALS, FloatArray, IntArray, Standing
 from strategies.laplacian import differences, solve
-from strategies.observations import LARGE, Observations, flow_of, laplacian_of, least_squares, observe
+from strategies.observations import LARGE, Observations, along_a_tree, flow_of, laplacian_of, least_squares, observe
 
 # A priori the noise of a pair is that of the logistic distribution, nats^2, worth one observation: the distribution
 # under which log-odds l mean that the first is the better one with probability sigmoid(l).
@@ -148,6 +148,11 @@ def _large(observed: Observations) -> Posterior:
         return float(((left - np.where(single, bias, 0.0)) ** 2).sum())
 
     count, spare = len(y), len(y) - (n - 1) - bool(single.any())
+    rounding = ROUNDING**2 * float(y @ y)
+    # What the best fit leaves unexplained adds up around the circles that a tree is short of: at most n times for each.
+    consistent = spare <= 0 or (
+        unexplained(along_a_tree(observed)) <= spare * n * rounding and unexplained(least_squares(observed)) <= rounding
+    )
     noise = (WORTH * NOISE + unexplained(mean)) / (WORTH + max(spare, 0))
     met = np.bincount(observed.pairs.ravel(), minlength=n)
     towards = design.T @ single
@@ -158,7 +163,7 @@ def _large(observed: Observations) -> Posterior:
         degrees=WORTH + count,
         noise=noise,
         spare=spare,
-        consistent=spare <= 0 or unexplained(least_squares(observed)) <= ROUNDING**2 * float(y @ y),
+        consistent=consistent,
     )
 
 
