@@ -86,8 +86,8 @@ class Options:
         if most > MOST:
             knockout = (n - 1) * (2 if self.order == "both" else 1)
             raise TooMany(
-                f"{self.name} may ask {most:,} comparisons of {n:,} candidates, and memory is for {MOST:,}; choose "
-                f"knockout ({knockout:,}), or give a budget of {4 * n:,} or so"
+                f"{self.name} may ask {most:,} comparisons of {n:,} candidates, and {MOST:,} are the most; choose "
+                f"the strategy knockout ({knockout:,}), or give a budget ({4 * n:,}, say)"
             )
 
     def _bounds(self, least: int, most: int) -> tuple[int, int]:

@@ -10,7 +10,8 @@ from strategies.base import FloatArray, IntArray
 def differences(pairs: IntArray, n: int) -> csr_array:
     """The matrix [E, n] that takes scores to the first's less the second's, for each of the pairs [E, 2]."""
     entries = np.tile([1.0, -1.0], len(pairs))
-    return csr_array((entries, pairs.ravel(), np.arange(len(pairs) + 1) * 2), shape=(len(pairs), n))
+    columns = pairs.flatten()  # a copy, for scipy sorts them in place
+    return csr_array((entries, columns, np.arange(len(pairs) + 1) * 2), shape=(len(pairs), n))
 
 
 def centred(scores: FloatArray, part: IntArray) -> FloatArray:
