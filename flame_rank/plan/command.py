@@ -84,7 +84,8 @@ def plan(
         try:
             found = make(shown, loaded, chosen, dedupe=dedupe)
         except TooMany as error:
-            raise UserError(f"{file}: {error}, or name what is planned (--strategy)") from error
+            where = "stdin" if file == "-" else file
+            raise UserError(f"{where}: {error}, or plan for other strategies (--strategy)") from error
     if loaded.pointwise and not names:
         found = replace(found, plans=tuple(replace(one, strategy="any") for one in found.plans))
     _say(found)
