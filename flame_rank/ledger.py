@@ -143,11 +143,10 @@ class Ledger:
             said = None if reason is None else _encodable(reason)
             digests = self._digests_of(problem)
             prompt, pool = digests.prompt[:_DIGEST], digests.pool and digests.pool[:_DIGEST]
-            texts = [digest[:_DIGEST] for digest in digests.texts]
-            values = np.asarray(log_odds, np.float64).tolist()
+            texts, values = digests.texts, np.asarray(log_odds, np.float64).tolist()
             for key, (i, j), value in zip(self._keys(problem, pairs), pairs.tolist(), values, strict=True):
                 answer = (None, said) if value != value else (value, None)
-                rows.append((key, *answer, prompt, texts[i], texts[j], pool))
+                rows.append((key, *answer, prompt, texts[i][:_DIGEST], texts[j][:_DIGEST], pool))
         with told(self.path), transaction(self._connection) as connection:
             # Looked up each time: another process may have vacuumed the judge away.
             connection.execute("INSERT OR IGNORE INTO judge (name) VALUES (?)", (self._judge,))

@@ -23,7 +23,7 @@ from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger import Ledger
 from flame_rank.records import Candidate, Problem, Ranking
 from flame_rank.tournament import ScheduleFunction, Tournament
-from strategies.base import Order, Strategy
+from strategies.base import Order, Strategy, TooMany
 
 _PAIRWISE = "active"  # of round-robin's picks all but 1 to 3 in a hundred, for a quarter of its comparisons (README)
 
@@ -118,8 +118,8 @@ class Reranker:
 
         A problem may be a mapping with "prompt" and "candidates", too.
 
-        What `problems` raises is raised here, after the problems before it have been yielded; and a UserError by a
-        judge that has failed at every call.
+        What `problems` raises is raised here, after the problems before it have been yielded; and a UserError of a
+        problem that has too many candidates for the strategy, and by a judge that has failed at every call.
         """
         source, failure = iter(problems), None
         ready: Any = getattr(problems, "ready", None)  # of what comes live
@@ -130,14 +130,12 @@ class Reranker:
                 if opened and ready is not None and not ready():
                     break  # what is there is judged, not kept waiting for what may come
                 try:
-                    problem = next(source)
+                    opened.append(self._start(next(source)))
+                    pending += opened[-1].pending
                 except StopIteration:
                     live = False
                 except Exception as error:
                     live, failure = False, error
-                else:
-                    opened.append(self._start(problem))
-                    pending += opened[-1].pending
             self._asker.ask(list(opened))
             done = []
             if self.ordered:
@@ -179,8 +177,12 @@ class Reranker:
     def __reduce__(self) -> Any:
         raise TypeError("a Reranker holds a judge, and cannot be pickled; make one in each process")
 
-    def _start(self, problem: Given) -> Tournament:
-        return Tournament.start(Problem.of(problem), self._schedule, self.dedupe, self.seed, self._extract)
+    def _start(self, given: Given) -> Tournament:
+        problem = Problem.of(given)
+        try:
+            return Tournament.start(problem, self._schedule, self.dedupe, self.seed, self._extract)
+        except TooMany as error:
+            raise UserError(f"{problem.name}: {error}" if problem.name else str(error)) from error
 
     @property
     def remembered(self) -> int:

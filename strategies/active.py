@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from strategies.base import FloatArray, IntArray, Options, Schedule, ordered
-from strategies.posterior import Posterior, observe, posterior, shrunk_standing, standing
+from strategies.base import FloatArray, IntArray, Options, Schedule, every_pair, ordered
+from strategies.observations import observe
+from strategies.posterior import Posterior, posterior, shrunk_standing, standing
 
 SPENDS = 4  # comparisons a candidate, where neither budget nor confidence is given: close to all pairs (README)
 LEADERS = 64  # candidates among whom pairs are weighed: the others have slim chances, and there may be thousands
@@ -45,38 +46,42 @@ class Active(Options):
 
     def comparisons(self, n: int) -> tuple[int, int]:
         """The fewest and the most comparisons for n candidates."""
-        everything = n * (n - 1) if self.order == "both" else n * (n - 1) // 2
+        everything = self._everything(n)
         usual = everything if self.confidence else SPENDS * n
         most = min(self.budget or usual, everything)
         return (min(SPENDS * n, most) if self.confidence else most), most
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """A ring, then rounds of WIDE comparisons or more; rng throws the ring and the first order of each pair."""
+        self.check_size(n)
         least, most = self.comparisons(n)
-        if most == len(everything := ordered(np.argwhere(np.tri(n, k=-1).T), self.order, rng)) and not self.confidence:
+        if most == self._everything(n) and not self.confidence:
+            everything = ordered(every_pair(n), self.order, rng)
             heard = (yield everything) if most else np.empty(0)  # few candidates: nothing is left to choose
             return standing(everything, heard, n, self.top)
-        left = np.triu(np.ones((n, n), bool), 1) if self.order == "fixed" else ~np.eye(n, dtype=bool)  # may be asked
+        if self.order == "random":
+            for i in range(n):  # the coins of all pairs, thrown though few are asked: a seed asks what it always did
+                rng.integers(2, size=i)
         asked, heard = np.empty((0, 2), np.int64), np.empty(0)
         observed = observe(asked, heard, n)
         known = posterior(observed)
         sure = 0  # rounds in a row
         while len(asked) < most and sure < AGREE:
             if len(asked):
-                pairs = self._pick(known, left.copy(), min(most - len(asked), max(WIDE, n // 4)), rng)
+                pairs = self._pick(known, asked, min(most - len(asked), max(WIDE, n // 4)), rng)
             else:
                 ring = rng.permutation(n)
                 pairs = np.stack([ring, np.roll(ring, -1)], axis=1)[: 1 if n == 2 else most]
                 pairs = np.sort(pairs, axis=1) if self.order == "fixed" else pairs
-            left[pairs[:, 0], pairs[:, 1]] = False
-            if self.order != "both":
-                left[pairs[:, 1], pairs[:, 0]] = False
             answers = yield pairs
             asked, heard = np.concatenate([asked, pairs]), np.concatenate([heard, answers])
             observed = observe(asked, heard, n)
             known = posterior(observed)
             sure = sure + 1 if self.confidence and len(asked) >= least and self._sure(known) else 0
         return shrunk_standing(observed, known, self.top)
+
+    def _everything(self, n: int) -> int:
+        return n * (n - 1) if self.order == "both" else n * (n - 1) // 2
 
     def _sure(self, known: Posterior) -> bool:
         first = np.argsort(-known.mean, kind="stable")
@@ -92,15 +97,15 @@ class Active(Options):
         inside = ndtr((known.mean - edge) / np.sqrt(known.variance))
         return np.asarray(np.maximum(inside * (1 - inside), 1e-12))
 
-    def _pick(self, known: Posterior, left: npt.NDArray[np.bool_], wide: int, rng: np.random.Generator) -> IntArray:
-        """Up to `wide` comparisons of those that are left [n, n]; at least one."""
+    def _pick(self, known: Posterior, asked: IntArray, wide: int, rng: np.random.Generator) -> IntArray:
+        """Up to `wide` comparisons of those that are not among the asked [M, 2]; at least one."""
         stakes = self._stakes(known)
         lead = np.argsort(-stakes, kind="stable")[:LEADERS]
         weight = stakes[lead] / stakes[lead].sum()
         spread = np.diag(weight) - np.outer(weight, weight)  # x' spread x is the weighted variance of x
-        some = np.ix_(lead, lead)
-        covariance = np.diag(known.variance[lead]) if known.covariance is None else known.covariance[some]
-        free = left[some]
+        covariance = np.diag(known.variance[lead]) if known.covariance is None else known.covariance[np.ix_(lead, lead)]
+        done = asked if self.order == "both" else np.concatenate([asked, asked[:, ::-1]])
+        free = self._free(lead, done, len(stakes))
         twice = free != free.T  # one order has been asked
         picked: list[tuple[int, int]] = []
         while len(picked) < wide and free.any():
@@ -119,4 +124,23 @@ class Active(Options):
             moved = covariance[:, i] - covariance[:, j]
             covariance = covariance - np.outer(moved, moved) / (moved[i] - moved[j] + noise[i, j])
             twice[i, j] = twice[j, i] = True
-        return np.array(picked, np.int64) if picked else np.argwhere(left)[:wide]
+        return np.array(picked, np.int64) if picked else self._next(done, len(stakes), wide)
+
+    def _free(self, lead: IntArray, done: IntArray, n: int) -> npt.NDArray[np.bool_]:
+        """Which comparisons of the leaders [L] may be asked: [L, L], not those that are done [M, 2]."""
+        free = lead[:, None] < lead if self.order == "fixed" else ~np.eye(len(lead), dtype=bool)
+        place = np.full(n, -1)
+        place[lead] = np.arange(len(lead))
+        first, second = place[done].T
+        both = (first >= 0) & (second >= 0)
+        free[first[both], second[both]] = False
+        return free
+
+    def _next(self, done: IntArray, n: int, wide: int) -> IntArray:
+        """The first comparisons that are not done [M, 2], by position: [wide, 2], or as many as there are."""
+        cells = min(n * n, 2 * (len(done) + wide + n))  # of [n, n]: half of them may be below the diagonal
+        first, second = np.divmod(np.arange(cells), n)
+        free = first < second if self.order == "fixed" else first != second
+        cell = done @ np.array([n, 1])
+        free[cell[cell < cells]] = False
+        return np.stack(np.divmod(np.flatnonzero(free)[:wide], n), axis=1)

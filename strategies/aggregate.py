@@ -15,12 +15,12 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, logsumexp
 
 from strategies.base import FloatArray, IntArray
+from strategies.laplacian import centred, differences, solve
 
 CERTAIN: Final = 1e6  # nats: what an infinite log-odds counts as
 DIGITS: Final = 9  # margins are rounded to so many decimals: what is below comes from the order of a sum
@@ -169,26 +169,23 @@ def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
     graph = csr_array(wins)
     part = _parts(graph, finite=prior > 0)
     (winner, loser), count = graph.tocoo().coords, graph.data  # [E] each, the ordered pairs with wins
-    difference = csr_array(  # [E, n], takes scores to the winner's less the loser's
-        (np.tile([1.0, -1.0], len(count)), np.stack([winner, loser], axis=1).ravel(), np.arange(len(count) + 1) * 2),
-        shape=(len(count), len(wins)),
-    )
+    difference = differences(np.stack([winner, loser], axis=1), len(wins))  # [E, n]
     won, lost = graph.sum(axis=1), graph.sum(axis=0)  # [n]
-    scores = _centred(np.log((won + 1) / (lost + 1)), part)  # near the maximum where everyone met many others
+    scores = centred(np.log((won + 1) / (lost + 1)), part)  # near the maximum where everyone met many others
     noise = np.finfo(float).eps * np.linalg.norm(won + lost)
     for _ in range(NEWTON_STEPS):
         ahead = difference @ scores  # [E], nats
         surprise = count * expit(-ahead)  # [E], how many of the wins were not to be expected
         gradient = difference.T @ surprise - prior * scores
         weight = surprise * expit(ahead)  # [E], the information in the wins
-        step = _solve_laplacian(difference, weight, prior, gradient, noise)
+        step = solve(difference, weight, prior, gradient, rtol=1e-4, atol=noise)
         # No line search: the third derivative along a step is at most r times the second, r being its longest edge, and
         # for such functions Newton's step times log(1 + r) / r climbs from everywhere and still converges quadratically
         # (Sun, Tran-Dinh: Generalized self-concordant functions, 2019).
         longest = np.abs(difference @ step).max(initial=0.0)
         scores = scores + step * (math.log1p(longest) / longest if longest > 0 else 1.0)
         if longest < 1e-8:
-            return _centred(scores, part)
+            return centred(scores, part)
     raise ValueError(f"the scores did not settle in {NEWTON_STEPS} steps: {UNBOUNDED}")
 
 
@@ -273,7 +270,7 @@ def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
     for label in range(part.max(initial=-1) + 1):
         members = np.flatnonzero(part == label)
         scores[members] = _log_stationary(rates[np.ix_(members, members)])
-    return _centred(scores, part)
+    return centred(scores, part)
 
 
 def _square(values: FloatArray, name: str) -> FloatArray:
@@ -327,37 +324,6 @@ def _parts(graph: csr_array, *, finite: bool) -> IntArray:
         raise ValueError(f"some candidates never lost to others, or never won: {UNBOUNDED}")
     labels: IntArray = part.astype(np.int64)
     return labels
-
-
-def _centred(scores: FloatArray, part: IntArray) -> FloatArray:
-    """The scores [n] less the mean of each part."""
-    mean = np.bincount(part, scores) / np.maximum(np.bincount(part), 1)
-    centred: FloatArray = scores - mean[part]
-    return centred
-
-
-def _solve_laplacian(
-    difference: csr_array, weight: FloatArray, prior: float, right: FloatArray, noise: float
-) -> FloatArray:
-    """x [n] with (D^T diag(weight) D + prior) x = right, by conjugate gradients.
-
-    Args:
-      difference: D [E, n].
-      weight: [E] float64.
-      prior: added to the diagonal.
-      right: [n] float64; without a prior it sums to 0 over each part, as does x.
-      noise: the norm of what rounding has made of `right`.
-    """
-    diagonal = abs(difference).T @ weight + prior
-    scale = 1 / np.where(diagonal > 0, diagonal, 1.0)
-
-    def product(x: FloatArray) -> FloatArray:
-        y: FloatArray = difference.T @ (weight * (difference @ x)) + prior * x
-        return y
-
-    matrix = LinearOperator((len(right), len(right)), product, dtype=float)
-    x: FloatArray = cg(matrix, right, rtol=1e-4, atol=noise, M=diags_array(scale))[0]
-    return x
 
 
 def _log_stationary(rates: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 Order: TypeAlias = Literal["both", "random", "fixed"]
 
+MOST = 20_000_000  # comparisons of one problem that are held in memory: some 6 GB
 DECIMALS = 9  # scores that agree to so many decimals are tied: the last digits depend on the order of a sum
 
 
@@ -49,6 +50,10 @@ class Standing:
 Schedule: TypeAlias = Generator[IntArray, FloatArray, Standing]
 
 
+class TooMany(ValueError):
+    """A strategy would ask more comparisons of one problem than memory holds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What every strategy can be told.
@@ -63,12 +68,27 @@ class Options:
       ValueError: no such order policy, or a budget or top that is no positive number.
     """
 
+    name: ClassVar[str]
     order: Order = "both"
     budget: int | None = None
     top: int = 1
 
     def __post_init__(self) -> None:
         check_options(self.order, self.budget, self.top)
+
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """The fewest and the most comparisons for n candidates."""
+        raise NotImplementedError
+
+    def check_size(self, n: int) -> None:
+        """Raises TooMany if more than MOST comparisons of n candidates may be asked."""
+        most = self.comparisons(n)[1]
+        if most > MOST:
+            knockout = (n - 1) * (2 if self.order == "both" else 1)
+            raise TooMany(
+                f"{self.name} may ask {most:,} comparisons of {n:,} candidates, and {MOST:,} are the most; choose "
+                f"the strategy knockout ({knockout:,}), or give a budget ({4 * n:,}, say)"
+            )
 
     def _bounds(self, least: int, most: int) -> tuple[int, int]:
         """Comparisons from pairs, under the order policy and the budget."""
@@ -101,6 +121,11 @@ def check_options(order: str, budget: int | None, top: int) -> None:
     for name, value in (("budget", budget), ("top", top)):
         if value is not None and (not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"{name} is {value!r}; it is a whole number, 1 or more")
+
+
+def every_pair(n: int) -> IntArray:
+    """[P, 2] int64, all pairs (i, j) of n candidates, i < j, in order of position."""
+    return np.argwhere(np.tri(n, k=-1, dtype=bool).T)
 
 
 def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray:

@@ -1,5 +1,6 @@
 """What a schedule has asked and heard so far: the one place where the order policy and the budget are applied."""
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -7,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.base import FloatArray, IntArray, Options, Standing, ordered
-from strategies.posterior import clipped, observe, posterior, shrunk_standing
+from strategies.observations import clipped, observe
+from strategies.posterior import posterior, shrunk_standing
 
 
 class Evidence:
@@ -15,9 +17,13 @@ class Evidence:
 
     Attributes:
       total: [n] float64, nats, the sum of what each candidate's matches said for it.
+
+    Raises:
+      TooMany: the strategy of these options may ask more of n candidates than memory holds.
     """
 
     def __init__(self, n: int, options: Options, rng: np.random.Generator):
+        options.check_size(n)
         self._n, self._options, self._rng = n, options, rng
         self._asked: list[IntArray] = [np.empty((0, 2), np.int64)]
         self._heard: list[FloatArray] = [np.empty(0)]
@@ -30,9 +36,10 @@ class Evidence:
         """Whether this pair was asked."""
         return (min(i, j), max(i, j)) in self._leads
 
-    def affords(self) -> bool:
-        """Whether the budget has room for another pair."""
-        return self._left is None or self._left >= self._each
+    @property
+    def room(self) -> float:
+        """How many more pairs the budget affords."""
+        return math.inf if self._left is None else self._left // self._each
 
     def ask(self, pairs: IntArray, repeats: int = 1) -> Generator[IntArray, FloatArray, FloatArray]:
         """Yields the comparisons of pairs that were not asked before, as far as the budget goes.
@@ -45,7 +52,7 @@ class Evidence:
           [P] float64, the mean log-odds of each pair's valid judgements that its first is the better one; 0 where
           there is none.
         """
-        new = np.array([not self.knows(int(i), int(j)) for i, j in pairs], bool)
+        new = np.array([not self.knows(i, j) for i, j in pairs.tolist()], bool)
         fresh = pairs[new]
         if self._left is not None:
             fresh = fresh[: self._left // (self._each * repeats)]
@@ -65,7 +72,7 @@ class Evidence:
             np.add.at(self.total, fresh[:, 1], -leads)
             for (i, j), lead in zip(fresh.tolist(), leads.tolist(), strict=True):
                 self._leads[min(i, j), max(i, j)] = lead if i < j else -lead
-        return np.array([self._lead(int(i), int(j)) for i, j in pairs])
+        return np.array([self._lead(i, j) for i, j in pairs.tolist()])
 
     def first_wins(self, pairs: IntArray, leads: FloatArray) -> npt.NDArray[np.bool_]:
         """Whether the first of each pair [P, 2] goes on: by its lead, then by evidence, then by position."""

@@ -1,5 +1,6 @@
 """Merge sort: a full order from about n log2(n) pairs, the fewest that do if the judge makes no mistakes."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,14 +32,14 @@ class Merge(Options):
         """The levels of one sort of n candidates; rng throws the coins of order "random"."""
         evidence = Evidence(n, self, rng)
         lists = [[i] for i in range(n)]
-        while len(lists) > 1 and evidence.affords():
+        while len(lists) > 1 and evidence.room:
             merges = [_Merging(a, b) for a, b in zip(lists[::2], lists[1::2], strict=False)]
             while asking := [merging for merging in merges if merging.a and merging.b]:
                 pairs = np.array([(merging.a[0], merging.b[0]) for merging in asking], np.int64)
                 leads = yield from evidence.ask(pairs)
                 for merging, first in zip(asking, evidence.first_wins(pairs, leads), strict=True):
-                    merging.done.append((merging.a if first else merging.b).pop(0))
-            lists = [merging.done + merging.a + merging.b for merging in merges] + lists[len(merges) * 2 :]
+                    merging.done.append((merging.a if first else merging.b).popleft())
+            lists = [[*merging.done, *merging.a, *merging.b] for merging in merges] + lists[len(merges) * 2 :]
         return evidence.standing()
 
 
@@ -46,5 +47,5 @@ class _Merging:
     """Two sorted lists, best first, on their way into one."""
 
     def __init__(self, a: list[int], b: list[int]):
-        self.a, self.b = a, b
+        self.a, self.b = deque(a), deque(b)
         self.done: list[int] = []

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from strategies.base import Options, Schedule
+from strategies.base import IntArray, Options, Schedule
 from strategies.evidence import Evidence
 
 
@@ -40,12 +40,23 @@ class Pivot(Options):
         ring = rng.permutation(n)
         if n > 1:
             yield from evidence.ask(np.stack([ring, np.roll(ring, -1)], axis=1)[: n if n > 2 else 1])
-            leaders = np.argsort(-evidence.total, kind="stable")[: self._leaders(n)]
-            leads = np.zeros(n, bool)
-            leads[leaders] = True
-            meets = (leads[:, None] | leads) & np.tri(n, k=-1, dtype=bool).T
-            yield from evidence.ask(np.argwhere(meets))
+            leaders = np.sort(np.argsort(-evidence.total, kind="stable")[: self._leaders(n)])
+            yield from evidence.ask(_meetings(leaders, n, evidence.room + n))  # of the ring are no more than n
         return evidence.standing()
 
     def _leaders(self, n: int) -> int:
         return min(self.leaders or max(round(math.sqrt(n)), self.top), n)
+
+
+def _meetings(leaders: IntArray, n: int, room: float) -> IntArray:
+    """Pairs (i, j), i < j, of leaders [k] with everyone, in order of position: [P, 2], not many more than there is room
+    for."""
+    leads = np.isin(np.arange(n), leaders)
+    rows, count = [], 0
+    for i in range(n):
+        others = np.arange(i + 1, n) if leads[i] else leaders[np.searchsorted(leaders, i) :]
+        rows.append(np.stack([np.full(len(others), i), others], axis=1))
+        count += len(others)
+        if count >= room:
+            break
+    return np.concatenate(rows)

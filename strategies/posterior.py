@@ -7,15 +7,14 @@ is a Student distribution. Bradley-Terry's model with log-odds in the place of v
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import chdtri, log_ndtr, logsumexp
+from scipy.sparse import csr_array, hstack
 
+from strategies import chances
 from strategies.base import DECIMALS, FloatArray, IntArray, Standing
-
-CERTAIN = 1e6  # nats: what an infinite log-odds counts as, so that one such answer does not make scores NaN
+from strategies.laplacian import differences, solve
+from strategies.observations import LARGE, Observations, along_a_tree, flow_of, laplacian_of, least_squares, observe
 
 # A priori the noise of a pair is that of the logistic distribution, nats^2, worth one observation: the distribution
 # under which log-odds l mean that the first is the better one with probability sigmoid(l).
@@ -28,80 +27,7 @@ ROUNDING = 1e-6
 # best towards the mean as its fit says would be too much. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
 SURE = 2.0  # a priori the logarithm of such a ratio is 0, give or take this
-LARGE = 400  # candidates; above, correlations are left out and the ratio is taken to be 1: n^3 is too slow
-
-_POINTS = 160  # of the integral over the best one's quality
-_REACH = 6.0  # standard deviations to either side
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Observations:
-    """Judgements with the two orders of a pair as one.
-
-    Attributes:
-      pairs: [P, 2] int64, (first, second); for a pair with both orders the lower index first.
-      log_odds: [P] float64, nats that the first is the better one: (l_ij - l_ji) / 2, or the one valid order.
-      single: [P] bool, only one order is known, so that a bias for the first place is in it.
-      n: number of candidates.
-    """
-
-    pairs: IntArray
-    log_odds: FloatArray
-    single: npt.NDArray[np.bool_]
-    n: int
-
-    @property
-    def decided(self) -> bool:
-        """Whether the judgements connect all candidates."""
-        if len(self.pairs) == self.n * (self.n - 1) // 2:
-            return True
-        return not _parts(self.pairs, self.n).any()
-
-
-def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
-    """Judgements [M, 2], [M] as observations: NaN is left out, a comparison asked again is averaged, an infinite
-    log-odds, which a judge should have clipped, counts as +-CERTAIN."""
-    valid = ~np.isnan(log_odds)
-    first, second = asked[valid].T
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    pair, place = np.unique(low * n + high, return_inverse=True)
-    at = np.where(first < second, place, len(pair) + place)  # the comparisons (low, high), then those (high, low)
-    count = np.bincount(at, minlength=2 * len(pair)).reshape(2, -1)
-    mean = np.bincount(at, clipped(log_odds[valid]), 2 * len(pair)).reshape(2, -1) / np.maximum(count, 1)
-    single = (count == 0).any(axis=0)
-    swapped = count[0] == 0
-    pairs = np.stack([pair // n, pair % n], axis=1)
-    return Observations(
-        pairs=np.where(swapped[:, None], pairs[:, ::-1], pairs),
-        log_odds=np.where(swapped, mean[1], np.where(single, mean[0], (mean[0] - mean[1]) / 2)),
-        single=single,
-        n=n,
-    )
-
-
-def clipped(log_odds: FloatArray) -> FloatArray:
-    """Log-odds [M] without infinities; NaN stays."""
-    return np.clip(log_odds, -CERTAIN, CERTAIN)
-
-
-def least_squares(observed: Observations) -> FloatArray:
-    """The scores whose differences fit the log-odds best, of all such the ones of least norm.
-
-    HodgeRank (Jiang, Lim, Yao, Ye: Statistical ranking and combinatorial Hodge theory, 2011). On complete data this is
-    the mean of a candidate's row of log-odds. Each part of the graph that valid judgements connect is centred on 0; a
-    candidate without any has score 0.
-
-    Returns:
-      [n] float64, nats.
-    """
-    n = observed.n
-    flow = _flow(observed, observed.log_odds)
-    if len(observed.pairs) == n * (n - 1) // 2:
-        return flow / n
-    part = _parts(observed.pairs, n)
-    # The Laplacian is singular on each part's constant vector. Adding ones over the part makes it invertible and gives
-    # that direction the solution 0, because the flow of a part sums to 0.
-    return np.linalg.solve(_laplacian(observed) + (part[:, None] == part[None, :]), flow)
+WIDE = 0.25  # the precision a priori of the bias for the first place: it is as wide as twice the noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +67,8 @@ class Posterior:
             weights = np.exp(self.mean - self.mean.max())
             return np.asarray(weights / weights.sum())
         p = np.zeros(len(self.mean))
-        for scale in _scales(self.degrees):
-            p += _p_best(self.mean, np.sqrt(self.variance) * scale)
+        for scale in chances.scales(self.degrees):
+            p += chances.p_best(self.mean, np.sqrt(self.variance) * scale)
         return np.asarray(p / p.sum())
 
     def p_top(self, order: IntArray, k: int) -> float:
@@ -152,10 +78,11 @@ class Posterior:
         if k == 1:
             return float(self.p_best()[order[0]])
         if self.transitive:
-            return _softmax_top(self.mean, order[:k])
+            return chances.softmax_top(self.mean, order[:k])
         deviation = np.sqrt(self.variance)
         inside, outside = order[:k], order[k:]
-        return float(np.mean([_p_top(self.mean, deviation * s, inside, outside) for s in _scales(self.degrees)]))
+        scales = chances.scales(self.degrees)
+        return float(np.mean([chances.p_top(self.mean, deviation * scale, inside, outside) for scale in scales]))
 
 
 def posterior(observed: Observations) -> Posterior:
@@ -164,20 +91,20 @@ def posterior(observed: Observations) -> Posterior:
     if n < 3:
         mean = least_squares(observed)
         return Posterior(mean, None, np.ones(n), degrees=np.inf, noise=NOISE, spare=0, consistent=True)
-    flow, squares, count = _flow(observed, y), float(y @ y), len(y)
+    flow, squares, count = flow_of(observed), float(y @ y), len(y)
     vectors: FloatArray | None = None
     if count == n * (n - 1) // 2 and not single.any():  # all but the constant direction have the eigenvalue n
         values, projected = np.full(n, float(n)), flow
+    elif n > LARGE:
+        return _large(observed)
     else:
-        laplacian = _laplacian(observed)
-        if single.any():  # the bias, integrated out under a prior as wide as twice the noise
+        laplacian = laplacian_of(observed)
+        if single.any():  # the bias, integrated out
             first, second = observed.pairs[single].T
             towards = np.bincount(first, minlength=n) - np.bincount(second, minlength=n)
-            weight, total = single.sum() + 0.25, y[single].sum()
+            weight, total = single.sum() + WIDE, y[single].sum()
             laplacian = laplacian - np.outer(towards, towards) / weight
             flow, squares = flow - towards * (total / weight), squares - total**2 / weight
-        if n > LARGE:
-            return _large(observed, laplacian, flow)
         values, vectors = np.linalg.eigh(laplacian)
         values = np.maximum(values, 0.0)
         projected = vectors.T @ flow
@@ -207,28 +134,36 @@ def posterior(observed: Observations) -> Posterior:
     )
 
 
-def _large(observed: Observations, laplacian: FloatArray, flow: FloatArray) -> Posterior:
-    """As `posterior`, for so many candidates that each one's own variance is all there is time for."""
-    n, count, single = observed.n, len(observed.pairs), observed.single
-    mean = np.asarray(np.linalg.solve(laplacian + DRAWN * np.eye(n), flow), np.float64)
-    first, second = observed.pairs.T
+def _large(observed: Observations) -> Posterior:
+    """As `posterior`, for so many candidates that each one's own variance is all there is room and time for; the ratio
+    is taken to be 1."""
+    n, y, single = observed.n, observed.log_odds, observed.single
+    design = hstack([differences(observed.pairs, n), csr_array(single[:, None].astype(float))], format="csr")
+    prior = np.append(np.full(n, DRAWN), WIDE)  # of the candidates, and of the bias
+    mean = solve(design, np.ones(len(y)), prior, design.T @ y, rtol=1e-12)[:n]
 
     def unexplained(scores: FloatArray) -> float:
-        left = observed.log_odds - (scores[first] - scores[second])
-        bias = left[single].sum() / (single.sum() + 0.25)
+        left = y - design @ np.append(scores, 0.0)
+        bias = left[single].sum() / (single.sum() + WIDE)
         return float(((left - np.where(single, bias, 0.0)) ** 2).sum())
 
-    spare = count - (n - 1) - bool(single.any())
-    squares = float(observed.log_odds @ observed.log_odds)
+    count, spare = len(y), len(y) - (n - 1) - bool(single.any())
+    rounding = ROUNDING**2 * float(y @ y)
+    # What the best fit leaves unexplained adds up around the circles that a tree is short of: at most n times for each.
+    consistent = spare <= 0 or (
+        unexplained(along_a_tree(observed)) <= spare * n * rounding and unexplained(least_squares(observed)) <= rounding
+    )
     noise = (WORTH * NOISE + unexplained(mean)) / (WORTH + max(spare, 0))
+    met = np.bincount(observed.pairs.ravel(), minlength=n)
+    towards = design.T @ single
     return Posterior(
         mean=mean - mean.mean(),
         covariance=None,
-        variance=noise / (np.diag(laplacian) + DRAWN),
+        variance=noise / (met - towards[:n] ** 2 / (single.sum() + WIDE) + DRAWN),
         degrees=WORTH + count,
         noise=noise,
         spare=spare,
-        consistent=spare <= 0 or unexplained(least_squares(observed)) <= ROUNDING**2 * squares,
+        consistent=consistent,
     )
 
 
@@ -273,38 +208,6 @@ def _standing(observed: Observations, scores: FloatArray, known: Posterior, top:
     )
 
 
-def _flow(observed: Observations, log_odds: FloatArray) -> FloatArray:
-    """[n], the sum of what the judgements say for a candidate."""
-    n = observed.n
-    first, second = observed.pairs.T
-    return np.asarray(np.bincount(first, log_odds, n) - np.bincount(second, log_odds, n), np.float64)
-
-
-def _laplacian(observed: Observations) -> FloatArray:
-    """[n, n] of the graph of pairs."""
-    n = observed.n
-    laplacian = np.zeros((n, n))
-    first, second = observed.pairs.T
-    laplacian[first, second] = laplacian[second, first] = -1.0
-    laplacian[np.arange(n), np.arange(n)] = np.bincount(observed.pairs.ravel(), minlength=n)
-    return laplacian
-
-
-def _parts(pairs: IntArray, n: int) -> IntArray:
-    """For each candidate the lowest one that pairs [P, 2] connect it to: [n]."""
-    part = np.arange(n)
-    while True:
-        low = part.copy()
-        lowest = np.minimum(part[pairs[:, 0]], part[pairs[:, 1]])
-        for side in pairs.T:
-            np.minimum.at(low, side, lowest)
-            np.minimum.at(low, part[side], lowest)
-        low = low[low]  # also halves the way along a chain
-        if np.array_equal(low, part):
-            return part
-        part = low
-
-
 def _variances(covariance: FloatArray) -> FloatArray:
     """The v [n] with v_i + v_j closest to the variance of s_i - s_j over all pairs, by least squares; n > 2."""
     n = len(covariance)
@@ -312,66 +215,3 @@ def _variances(covariance: FloatArray) -> FloatArray:
     rows = n * own + own.sum() - 2 * covariance.sum(axis=1)  # the variances of a candidate's differences, summed
     total = rows.sum() / (2 * (n - 1))
     return np.asarray(np.maximum((rows - total) / (n - 2), rows / (4 * (n - 1))))
-
-
-@cache
-def _scales(degrees: float) -> tuple[float, ...]:
-    """Standard deviations of equally probable parts of a Student distribution, as a mixture of normal ones."""
-    if degrees > 200:
-        return (1.0,)
-    tail = (np.arange(4) + 0.5) / 4
-    return tuple(np.sqrt(degrees / chdtri(degrees, tail)).tolist())
-
-
-def _grid(low: float, high: float) -> tuple[FloatArray, float]:
-    points = np.linspace(low, high, _POINTS)
-    return points, float(points[1] - points[0])
-
-
-def _p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    """[n], the probability of being the highest for independent normal qualities."""
-    low = (mean - _REACH * deviation).max()
-    high = (mean + _REACH * deviation).max()
-    able = np.flatnonzero(mean + _REACH * deviation > low)
-    p = np.zeros(len(mean))
-    x, _ = _grid(low, high)
-    z = (x - mean[able, None]) / deviation[able, None]  # [n, G]
-    below = log_ndtr(z)
-    # The density of the highest one's quality, split by who it is: all others below x, this one at x.
-    p[able] = np.exp(below.sum(axis=0) - below - z**2 / 2).sum(axis=1) / deviation[able]
-    return np.asarray(p / p.sum())
-
-
-def _p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: IntArray) -> float:
-    """The probability that the lowest of some independent normal qualities is above the highest of the others."""
-    low = (mean - _REACH * deviation)[inside].min()
-    high = (mean + _REACH * deviation)[inside].max()
-    x, step = _grid(low, high)
-    z = (x - mean[:, None]) / deviation[:, None]
-    above, below = log_ndtr(-z[inside]), log_ndtr(z[outside]).sum(axis=0)
-    at = np.exp(above.sum(axis=0) - above - z[inside] ** 2 / 2) / (deviation[inside, None] * np.sqrt(2 * np.pi))
-    return float(min((at.sum(axis=0) * np.exp(below)).sum() * step, 1.0))
-
-
-_RARE = -30.0  # nats
-
-
-def _softmax_top(scores: FloatArray, inside: IntArray) -> float:
-    """The probability that the first k drawn by softmax without replacement are this set, in any order.
-
-    Draws are a race of exponential times with these rates (Yellott 1977): all inside have come before the first one
-    outside does, which is at time -log(u) / (the rates outside) for a uniform u.
-    """
-    outside = np.delete(scores, inside)
-    if not len(outside):
-        return 1.0
-    u = (np.arange(2000) + 0.5) / 2000
-    waits = -np.log(u)  # in units of the mean time to the first outside
-    ahead = (scores[inside] - logsumexp(outside))[:, None]  # [k, 1], the log of a rate in that unit
-    # Of a rate so low that the probability of having come is the rate times the time, its log is all that is left.
-    came = np.where(
-        ahead < _RARE,
-        ahead + np.log(waits),
-        np.log(-np.expm1(-np.exp(np.clip(ahead, _RARE, -_RARE)) * waits)),
-    )
-    return float(np.exp(came.sum(axis=0)).mean())

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from strategies.base import Options, Schedule, ordered
+from strategies.base import Options, Schedule, every_pair, ordered
 from strategies.posterior import standing
 
 
@@ -26,13 +26,15 @@ class RoundRobin(Options):
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """One round of n candidates; rng throws the coins of order "random", and who is left out for the budget."""
-        pairs = np.argwhere(np.tri(n, k=-1).T)  # (i, j), i < j
+        self.check_size(n)
         room = self.comparisons(n)[0] // (2 if self.order == "both" else 1)
-        if room < len(pairs):  # rings over a shuffled circle, of neighbours, of next but one, ...
-            circle, step = rng.permutation(n), np.arange(1, n // 2 + 1)[:, None]
+        if room < n * (n - 1) // 2:  # rings over a shuffled circle, of neighbours, of next but one, ...
+            circle, step = rng.permutation(n), np.arange(1, -(-room // n) + 1)[:, None]
             at = np.arange(n)
             rings = np.sort(np.stack([circle[at + 0 * step], circle[(at + step) % n]], axis=-1).reshape(-1, 2), axis=1)
             pairs = rings[:room]
+        else:
+            pairs = every_pair(n)
         asked = ordered(pairs, self.order, rng)
         log_odds = (yield asked) if len(asked) else np.empty(0)
         return standing(asked, log_odds, n, self.top)

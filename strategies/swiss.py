@@ -1,5 +1,6 @@
 """A Swiss tournament: nobody is out, and everyone meets opponents of like score."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,7 +41,7 @@ class Swiss(Options):
                 out = min(ranked[::-1].tolist(), key=lambda i: rested[i])
                 rested[out] += 1
             pairs = _neighbours(ranked[ranked != out] if n % 2 else ranked, evidence)
-            if len(pairs) == 0 or not evidence.affords():
+            if len(pairs) == 0 or not evidence.room:
                 break
             yield from evidence.ask(pairs)
             ranked = evidence.standing().order
@@ -52,12 +53,12 @@ class Swiss(Options):
 
 def _neighbours(ranked: IntArray, evidence: Evidence) -> IntArray:
     """Pairs [P, 2] from the top down: each with the next one that it has not met."""
-    waiting = ranked.tolist()
+    waiting = OrderedDict.fromkeys(ranked.tolist())  # whose first one is taken, and any other, in no time
     pairs = []
     while waiting:
-        first = waiting.pop(0)
+        first, _ = waiting.popitem(last=False)
         second = next((j for j in waiting if not evidence.knows(first, j)), None)
         if second is not None:
-            waiting.remove(second)
+            del waiting[second]
             pairs.append((first, second))
     return np.array(pairs, np.int64).reshape(-1, 2)

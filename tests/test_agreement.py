@@ -1,5 +1,6 @@
 """The overlap of a candidate with its pool, against the plainest computation of it."""
 
+import tracemalloc
 from collections import Counter
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flame_rank.judges import agreement
 from flame_rank.judges.agreement import overlap
 from flame_rank.judges.forms import Form, read
 
@@ -79,3 +81,37 @@ def test_programs_that_differ_in_names_agree_more_than_in_operations() -> None:
     renamed = overlap(forms(["def f(x):\n    return x + 1", "def f(abc):\n    return abc + 1"]))
     changed = overlap(forms(["def f(x):\n    return x + 1", "def f(abc):\n    return abc * 7"]))
     assert renamed[0] > changed[0]
+
+
+def many(n: int) -> list[str]:
+    """Different texts of 8 words, the common ones at their head; the later, the fewer of them."""
+    rng = np.random.default_rng(0)
+    return [" ".join([*(f"w{w}" for w in rng.geometric(0.1 + 0.4 * (n - i) / n, size=8)), str(i)]) for i in range(n)]
+
+
+def test_a_large_pool_is_compared_with_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*many(400), *(["the same"] * 60), *(["w1 w1 w1"] * 40)]
+    whole = overlap(forms(texts))
+    monkeypatch.setattr(agreement, "COMPARED", 100)
+    sampled = overlap(forms(texts))
+    assert not np.array_equal(sampled, whole)
+    np.testing.assert_allclose(sampled, whole, atol=0.02)
+    assert np.corrcoef(sampled, whole)[0, 1] > 0.99
+    order = np.random.default_rng(1).permutation(len(texts))
+    np.testing.assert_allclose(overlap(forms([texts[i] for i in order])), sampled[order], atol=1e-12)
+
+
+def test_those_in_the_sample_are_not_ahead_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "COMPARED", 10)
+    found = overlap(forms([f"all alike but for {i}" for i in range(100)]))
+    np.testing.assert_allclose(found, found[0])
+
+
+def test_memory_is_linear_in_the_pool() -> None:
+    pool = forms(many(4000))
+    tracemalloc.start()
+    try:
+        overlap(pool)
+        assert tracemalloc.get_traced_memory()[1] < 4000 * 4000 * 3  # bytes: less than one number for each pair
+    finally:
+        tracemalloc.stop()

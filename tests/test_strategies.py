@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import strategies
 from strategies import Active, Knockout, Pointwise, RoundRobin, Standing, Swiss, by_name
 from strategies.base import FloatArray, IntArray, Order, Strategy, ordered
-from strategies.posterior import least_squares as fitted
-from strategies.posterior import observe, pointwise_standing, posterior, shrunk_standing, standing
+from strategies.observations import least_squares as fitted
+from strategies.observations import observe
+from strategies.posterior import pointwise_standing, posterior, shrunk_standing, standing
 
 ALL: list[Strategy] = [
     *(by_name(name) for name in strategies.NAMES),

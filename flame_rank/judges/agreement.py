@@ -2,16 +2,17 @@
 model. Right answers are alike, and every wrong one is wrong in its own way.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from flame_rank.judges.forms import Form, Tokens
 from strategies.base import FloatArray
 
-Counts = npt.NDArray[np.float32]
+COMPARED = 1000  # of a larger pool, each candidate is compared with so many
 
 
 def overlap(forms: Sequence[Form]) -> FloatArray:
@@ -19,7 +20,8 @@ def overlap(forms: Sequence[Form]) -> FloatArray:
 
     Nine measures are averaged, none of them weighted: which one is best changes from sampler to sampler. Each is a
     Jaccard overlap, of the set of tokens, of the bag of tokens and of the bag of neighbouring tokens, in each of the
-    three views of a form.
+    three views of a form. Where more than COMPARED candidates look different, the mean over the others is that over a
+    sample of them, the same for all: time and memory are linear in the candidates.
 
     Args:
       forms: [n] candidates of one problem.
@@ -28,32 +30,63 @@ def overlap(forms: Sequence[Form]) -> FloatArray:
       [n] float64 in [0, 1]; all equal for two candidates, which cannot outvote one another.
     """
     total = np.zeros(len(forms))
+    shares: list[FloatArray] = []
+    before: list[Tokens] = []
     for view in range(3):
         texts = [form.views[view] for form in forms]
-        # Candidates that look the same count for as many as they are and are compared once.
-        number: dict[Tokens, int] = {}
-        member = np.array([number.setdefault(text, len(number)) for text in texts])
-        votes = np.bincount(member).astype(np.float64)
-        for pieces in (frozenset, tuple, pairwise):
-            counts = _counts(list(number), pieces)
-            total += (_jaccard(counts) @ votes / len(forms))[member]
+        if texts != before:  # prose looks the same in all three
+            before = texts
+            # Candidates that look the same count for as many as they are and are compared once.
+            number: dict[Tokens, int] = {}
+            member = np.array([number.setdefault(text, len(number)) for text in texts])
+            votes = np.bincount(member).astype(np.float64)
+            asked = _sample(list(number), votes) if len(number) > COMPARED else votes
+            shares = [_share(_counted(number, pieces), votes, asked)[member] for pieces in (frozenset, tuple, pairwise)]
+        for share in shares:
+            total += share
     return total / 9
 
 
-def _counts(texts: Sequence[Tokens], pieces: Callable[[Tokens], Iterable[object]]) -> Counts:
-    """How often each text has each piece: [d, pieces]."""
-    column: dict[object, int] = {}
-    cells = [(row, column.setdefault(p, len(column))) for row, text in enumerate(texts) for p in pieces(text)]
-    counts = np.zeros((len(texts), len(column)), np.float32)
-    if cells:
-        rows, columns = zip(*cells, strict=True)
-        np.add.at(counts, (rows, columns), 1)
-    return counts
+def _sample(texts: Sequence[Tokens], votes: FloatArray) -> FloatArray:
+    """How many of COMPARED candidates, evenly spread over the sorted texts, each text has: [d]."""
+    order = np.array(sorted(range(len(texts)), key=texts.__getitem__))
+    places = (np.arange(COMPARED) + 0.5) * votes.sum() / COMPARED
+    taken = order[np.searchsorted(np.cumsum(votes[order]), places, side="right")]
+    return np.bincount(taken, minlength=len(texts)).astype(np.float64)
 
 
-def _jaccard(counts: Counts) -> FloatArray:
-    """Common pieces over all pieces of each pair of rows: [d, d]; 1 for two empty rows."""
-    size = counts.sum(1)  # [d]
-    common = np.stack([np.minimum(row, counts).sum(1) for row in counts])  # [d, d]
-    union = size[:, None] + size[None, :] - common
-    return np.where(union > 0, common / np.maximum(union, 1), 1.0).astype(np.float64)
+def _counted(texts: Iterable[Tokens], pieces: Callable[[Tokens], Iterable[object]]) -> csr_array:
+    """Which pieces each text has, the second of a kind being a piece of its own: [d, pieces], ones and zeros."""
+    column: dict[tuple[object, int], int] = {}
+    columns, ends = [], [0]
+    for text in texts:
+        seen = Counter[object]()
+        for piece in pieces(text):
+            columns.append(column.setdefault((piece, seen[piece]), len(column)))
+            seen[piece] += 1
+        ends.append(len(columns))
+    return csr_array((np.ones(len(columns), np.float32), columns, ends), shape=(len(ends) - 1, max(len(column), 1)))
+
+
+def _share(counted: csr_array, votes: FloatArray, asked: FloatArray) -> FloatArray:
+    """The mean over the pool of common pieces over all pieces, 1 for two texts without any: [d].
+
+    Args:
+      counted: [d, pieces], as `_counted` has it.
+      votes: [d], the candidates that have each text.
+      asked: [d], those of them that all others are compared with.
+    """
+    size = counted.sum(axis=1)  # [d]
+    some = np.flatnonzero(asked)
+    total = np.empty(len(votes))
+    for start in range(0, len(votes), COMPARED):
+        rows = slice(start, start + COMPARED)
+        common = (counted[rows] @ counted[some].T).toarray()  # [B, S]
+        union = size[rows, None] + size[some] - common
+        total[rows] = np.where(union > 0, common / np.maximum(union, 1), 1.0).astype(np.float64) @ asked[some]
+    if asked is votes:
+        total /= votes.sum()
+        return total
+    same: FloatArray = votes / votes.sum()  # those that look the same are known, and no part of the sample
+    same += (1 - same) * (total - asked) / np.maximum(asked.sum() - asked, 1)
+    return same

@@ -60,7 +60,7 @@ class FunctionJudge:
     def _one(self, problem: Problem, pairs: IntArray) -> FloatArray:
         texts = problem.texts
         try:
-            answers = self._f(problem.prompt, [(texts[i], texts[j]) for i, j in pairs])
+            answers = self._f(problem.prompt, [(texts[i], texts[j]) for i, j in pairs.tolist()])
             log_odds = np.array(_awaited(answers), dtype=np.float64)
             if log_odds.shape != (len(pairs),):
                 raise ValueError(f"it returned shape {log_odds.shape} for {len(pairs)} pairs")

@@ -66,6 +66,7 @@ def plan(
     from flame_rank import judges
     from flame_rank.jsonl import read_problems
     from flame_rank.plan.plans import plan as make
+    from strategies.base import TooMany
 
     chosen = _strategies(names, confidence, {"order": order, "budget": budget, "top": top})
     reading = read_problems(
@@ -80,7 +81,11 @@ def plan(
         chosen = chosen[:1]
     disable = None if sys.stderr else True  # None = where it is no terminal
     with tqdm(reading, unit=" problems", disable=disable, file=sys.stderr) as shown:
-        found = make(shown, loaded, chosen, dedupe=dedupe)
+        try:
+            found = make(shown, loaded, chosen, dedupe=dedupe)
+        except TooMany as error:
+            where = "stdin" if file == "-" else file
+            raise UserError(f"{where}: {error}, or plan for other strategies (--strategy)") from error
     if loaded.pointwise and not names:
         found = replace(found, plans=tuple(replace(one, strategy="any") for one in found.plans))
     _say(found)

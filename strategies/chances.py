@@ -1,0 +1,91 @@
+"""Which of several uncertain qualities may be the highest: probabilities of being the best, and of being the best K."""
+
+from functools import cache
+
+import numpy as np
+from scipy.special import chdtri, log_ndtr, logsumexp
+
+from strategies.base import FloatArray, IntArray
+
+_POINTS = 160  # of the integral over the best one's quality
+_REACH = 6.0  # standard deviations to either side
+_BLOCK = 4096  # candidates whose integrands are in memory together
+_RARE = -30.0  # nats
+
+
+@cache
+def scales(degrees: float) -> tuple[float, ...]:
+    """Standard deviations of equally probable parts of a Student distribution, as a mixture of normal ones."""
+    if degrees > 200:
+        return (1.0,)
+    tail = (np.arange(4) + 0.5) / 4
+    return tuple(np.sqrt(degrees / chdtri(degrees, tail)).tolist())
+
+
+def p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
+    """[n], the probability of being the highest for independent normal qualities."""
+    low = (mean - _REACH * deviation).max()
+    high = (mean + _REACH * deviation).max()
+    able = _blocks(np.flatnonzero(mean + _REACH * deviation > low))
+    p = np.zeros(len(mean))
+    x, _ = _grid(low, high)
+    below = [log_ndtr(_standard(x, mean, deviation, some)) for some in able]  # each [B, G]
+    total = sum(block.sum(axis=0) for block in below)
+    for some, block in zip(able, below, strict=True):
+        # The density of the highest one's quality, split by who it is: all others below x, this one at x.
+        z = _standard(x, mean, deviation, some)
+        p[some] = np.exp(total - block - z**2 / 2).sum(axis=1) / deviation[some]
+    return np.asarray(p / p.sum())
+
+
+def p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: IntArray) -> float:
+    """The probability that the lowest of some independent normal qualities is above the highest of the others."""
+    low = (mean - _REACH * deviation)[inside].min()
+    high = (mean + _REACH * deviation)[inside].max()
+    x, step = _grid(low, high)
+    below = sum(log_ndtr(_standard(x, mean, deviation, some)).sum(axis=0) for some in _blocks(outside))
+    within = _blocks(inside)
+    above = [log_ndtr(-_standard(x, mean, deviation, some)) for some in within]
+    total = sum(block.sum(axis=0) for block in above)
+    at = np.zeros(_POINTS)
+    for some, block in zip(within, above, strict=True):
+        z = _standard(x, mean, deviation, some)
+        at += (np.exp(total - block - z**2 / 2) / (deviation[some, None] * np.sqrt(2 * np.pi))).sum(axis=0)
+    return float(min((at * np.exp(below)).sum() * step, 1.0))
+
+
+def _grid(low: float, high: float) -> tuple[FloatArray, float]:
+    points = np.linspace(low, high, _POINTS)
+    return points, float(points[1] - points[0])
+
+
+def _blocks(candidates: IntArray) -> list[IntArray]:
+    return [candidates[i : i + _BLOCK] for i in range(0, len(candidates), _BLOCK)]
+
+
+def _standard(x: FloatArray, mean: FloatArray, deviation: FloatArray, some: IntArray) -> FloatArray:
+    """How many standard deviations the points x [G] are above the qualities of some candidates: [B, G]."""
+    z: FloatArray = (x - mean[some, None]) / deviation[some, None]
+    return z
+
+
+def softmax_top(scores: FloatArray, inside: IntArray) -> float:
+    """The probability that the first k drawn by softmax without replacement are this set, in any order.
+
+    Draws are a race of exponential times with these rates (Yellott 1977): all inside have come before the first one
+    outside does, which is at time -log(u) / (the rates outside) for a uniform u.
+    """
+    outside = np.delete(scores, inside)
+    if not len(outside):
+        return 1.0
+    u = (np.arange(2000) + 0.5) / 2000
+    waits = -np.log(u)  # in units of the mean time to the first outside
+    total = logsumexp(outside)
+
+    def came(some: IntArray) -> FloatArray:
+        ahead = (scores[some] - total)[:, None]  # [B, 1], the log of a rate in that unit
+        # Of a rate so low that the probability of having come is the rate times the time, its log is all that is left.
+        rare, usual = ahead + np.log(waits), -np.expm1(-np.exp(np.clip(ahead, _RARE, -_RARE)) * waits)
+        return np.asarray(np.where(ahead < _RARE, rare, np.log(usual)).sum(axis=0))
+
+    return float(np.exp(sum(map(came, _blocks(inside)))).mean())

@@ -1,0 +1,147 @@
+"""Judgements as observations of differences of quality, and the scores that fit them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order
+
+from strategies.base import FloatArray, IntArray
+from strategies.laplacian import centred, differences, solve
+
+CERTAIN = 1e6  # nats: what an infinite log-odds counts as, so that one such answer does not make scores NaN
+LARGE = 400  # candidates; above, nothing of [n, n] is made: memory is that of the comparisons
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """Judgements with the two orders of a pair as one.
+
+    Attributes:
+      pairs: [P, 2] int64, (first, second); for a pair with both orders the lower index first.
+      log_odds: [P] float64, nats that the first is the better one: (l_ij - l_ji) / 2, or the one valid order.
+      single: [P] bool, only one order is known, so that a bias for the first place is in it.
+      n: number of candidates.
+    """
+
+    pairs: IntArray
+    log_odds: FloatArray
+    single: npt.NDArray[np.bool_]
+    n: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether the judgements connect all candidates."""
+        if len(self.pairs) == self.n * (self.n - 1) // 2:
+            return True
+        return not _parts(self.pairs, self.n).any()
+
+
+def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
+    """Judgements [M, 2], [M] as observations: NaN is left out, a comparison asked again is averaged, an infinite
+    log-odds, which a judge should have clipped, counts as +-CERTAIN."""
+    valid = ~np.isnan(log_odds)
+    first, second = asked[valid].T
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    pair, place = np.unique(low * n + high, return_inverse=True)
+    at = np.where(first < second, place, len(pair) + place)  # the comparisons (low, high), then those (high, low)
+    count = np.bincount(at, minlength=2 * len(pair)).reshape(2, -1)
+    mean = np.bincount(at, clipped(log_odds[valid]), 2 * len(pair)).reshape(2, -1) / np.maximum(count, 1)
+    single = (count == 0).any(axis=0)
+    swapped = count[0] == 0
+    pairs = np.stack([pair // n, pair % n], axis=1)
+    return Observations(
+        pairs=np.where(swapped[:, None], pairs[:, ::-1], pairs),
+        log_odds=np.where(swapped, mean[1], np.where(single, mean[0], (mean[0] - mean[1]) / 2)),
+        single=single,
+        n=n,
+    )
+
+
+def clipped(log_odds: FloatArray) -> FloatArray:
+    """Log-odds [M] without infinities; NaN stays."""
+    return np.clip(log_odds, -CERTAIN, CERTAIN)
+
+
+def least_squares(observed: Observations) -> FloatArray:
+    """The scores whose differences fit the log-odds best, of all such the ones of least norm.
+
+    HodgeRank (Jiang, Lim, Yao, Ye: Statistical ranking and combinatorial Hodge theory, 2011). On complete data this is
+    the mean of a candidate's row of log-odds. Each part of the graph that valid judgements connect is centred on 0; a
+    candidate without any has score 0.
+
+    Returns:
+      [n] float64, nats.
+    """
+    n = observed.n
+    flow = flow_of(observed)
+    if len(observed.pairs) == n * (n - 1) // 2:
+        return flow / n
+    part = _parts(observed.pairs, n)
+    if n > LARGE:
+        return centred(_by_descent(observed, along_a_tree(observed)), part)
+    # The Laplacian is singular on each part's constant vector. Adding ones over the part makes it invertible and gives
+    # that direction the solution 0, because the flow of a part sums to 0.
+    return np.linalg.solve(laplacian_of(observed) + (part[:, None] == part[None, :]), flow)
+
+
+def flow_of(observed: Observations) -> FloatArray:
+    """[n], the sum of what the judgements say for a candidate."""
+    n, y = observed.n, observed.log_odds
+    first, second = observed.pairs.T
+    return np.asarray(np.bincount(first, y, n) - np.bincount(second, y, n), np.float64)
+
+
+def laplacian_of(observed: Observations) -> FloatArray:
+    """[n, n] of the graph of pairs."""
+    n = observed.n
+    laplacian = np.zeros((n, n))
+    first, second = observed.pairs.T
+    laplacian[first, second] = laplacian[second, first] = -1.0
+    laplacian[np.arange(n), np.arange(n)] = np.bincount(observed.pairs.ravel(), minlength=n)
+    return laplacian
+
+
+def _parts(pairs: IntArray, n: int) -> IntArray:
+    """For each candidate the lowest one that pairs [P, 2] connect it to: [n]."""
+    part = np.arange(n)
+    while True:
+        low = part.copy()
+        lowest = np.minimum(part[pairs[:, 0]], part[pairs[:, 1]])
+        for side in pairs.T:
+            np.minimum.at(low, side, lowest)
+            np.minimum.at(low, part[side], lowest)
+        low = low[low]  # also halves the way along a chain
+        if np.array_equal(low, part):
+            return part
+        part = low
+
+
+def _by_descent(observed: Observations, start: FloatArray) -> FloatArray:
+    """The scores [n] that fit best, from some that may do already."""
+    design, y = differences(observed.pairs, observed.n), observed.log_odds
+    size = abs(design)
+    noise = np.finfo(float).eps * np.linalg.norm(size.T @ (abs(y) + size @ abs(start)))
+    return start + solve(design, np.ones(len(y)), 0.0, design.T @ (y - design @ start), rtol=1e-12, atol=noise)
+
+
+def along_a_tree(observed: Observations) -> FloatArray:
+    """Scores [n] that fit the log-odds along a spanning tree of each part, and so all of them if they contradict one
+    another nowhere."""
+    n = observed.n
+    low, high = np.sort(observed.pairs, axis=1).T  # in ascending order, as `observe` leaves them
+    roots = np.flatnonzero(_parts(observed.pairs, n) == np.arange(n))
+    rows, columns = np.append(low, np.full(len(roots), n)), np.append(high, roots)  # n: what all roots hang on
+    graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1))
+    found, before = breadth_first_order(graph, n, directed=False)
+    node = found[1:].astype(np.int64)
+    parent = before[node].astype(np.int64)
+    at = np.searchsorted(low * n + high, np.minimum(node, parent) * n + np.maximum(node, parent))
+    at = np.where(parent < n, at, len(low))  # the pair of each step down the tree; none for that to a root
+    nats, first = np.append(observed.log_odds, 0.0)[at], np.append(observed.pairs[:, 0], n)[at]
+    steps = np.where(first == node, nats, -nats)
+    scores = [0.0] * (n + 1)
+    for i, above, step in zip(node.tolist(), parent.tolist(), steps.tolist(), strict=True):
+        scores[i] = scores[above] + step
+    return np.array(scores[:n])

@@ -1,0 +1,108 @@
+"""Scores and posterior of many candidates, computed pair by pair, against the plainest computation with matrices."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strategies.base import FloatArray, IntArray
+from strategies.observations import LARGE, Observations, laplacian_of, least_squares, observe
+from strategies.posterior import DRAWN, NOISE, WIDE, WORTH, posterior
+
+N = LARGE + 30
+KINDS = ("tree", "ring", "random", "parts", "star")
+
+
+def pairs_of(kind: str, rng: np.random.Generator) -> IntArray:
+    """Pairs [P, 2] of N candidates, in either order, none of them twice."""
+    at = rng.permutation(N)
+    others = np.array([rng.integers(i) for i in range(1, N)])
+    pairs = {
+        "tree": np.stack([at[1:], at[others]], axis=1),
+        "ring": np.stack([at, np.roll(at, -1)], axis=1),
+        "random": np.concatenate([np.stack([at, np.roll(at, step)], axis=1) for step in (1, 2, 7)]),
+        "parts": np.concatenate([np.stack([part, np.roll(part, -1)], axis=1) for part in (at[:9], at[9:20])]),
+        "star": np.stack([at[1:], np.full(N - 1, at[0])], axis=1),
+    }
+    return pairs[kind]
+
+
+@st.composite
+def judged(draw: st.DrawFn, noise: float) -> tuple[Observations, FloatArray]:
+    """Observations of N candidates and their qualities [N]: judgements with so much noise."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    pairs = pairs_of(draw(st.sampled_from(KINDS)), rng)
+    both = draw(st.sampled_from(["none", "some", "all"]))
+    twice = {"none": pairs[:0], "some": pairs[::2], "all": pairs}[both]
+    asked = np.concatenate([pairs, twice[:, ::-1]])
+    quality = rng.normal(size=N)
+    heard = quality[asked] @ np.array([1.0, -1.0]) + noise * rng.normal(size=len(asked))
+    return observe(asked, heard, N), quality
+
+
+def part_of(observed: Observations) -> IntArray:
+    """[n], which part of the graph each candidate is in; by the powers of its matrix."""
+    reach = laplacian_of(observed) != 0
+    np.fill_diagonal(reach, True)
+    for _ in range(9):  # 2 to the power of 9 steps
+        reach = reach.astype(np.float32) @ reach.astype(np.float32) > 0
+    return reach.argmax(axis=1)
+
+
+@given(made=judged(noise=1.0))
+@settings(deadline=None, max_examples=25)
+def test_scores_are_those_of_the_matrix(made: tuple[Observations, FloatArray]) -> None:
+    observed, _ = made
+    part = part_of(observed)
+    flow = np.zeros(N)
+    for (i, j), nats in zip(observed.pairs.tolist(), observed.log_odds.tolist(), strict=True):
+        flow[i] += nats
+        flow[j] -= nats
+    expected = np.linalg.solve(laplacian_of(observed) + (part[:, None] == part), flow)
+    np.testing.assert_allclose(least_squares(observed), expected, atol=1e-7)
+    assert observed.decided == (part == 0).all()
+
+
+@given(made=judged(noise=1.0))
+@settings(deadline=None, max_examples=25)
+def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArray]) -> None:
+    observed, _ = made
+    y, single = observed.log_odds, observed.single
+    design = np.zeros((len(y), N + 1))  # the last column is the bias for the first place
+    design[np.arange(len(y)), observed.pairs[:, 0]] = 1
+    design[np.arange(len(y)), observed.pairs[:, 1]] = -1
+    design[single, N] = 1
+    known = np.linalg.solve(design.T @ design + np.diag([DRAWN] * N + [WIDE]), design.T @ y)
+    found = posterior(observed)
+    np.testing.assert_allclose(found.mean, known[:N] - known[:N].mean(), atol=1e-9)
+    left = y - design[:, :N] @ known[:N]
+    left = left - single * (left[single].sum() / (single.sum() + WIDE))
+    noise = (WORTH * NOISE + left @ left) / (WORTH + max(len(y) - (N - 1) - single.any(), 0))
+    assert found.noise == pytest.approx(noise)
+    towards = design.T @ single
+    own = np.diag(design.T @ design)[:N] - towards[:N] ** 2 / (single.sum() + WIDE) + DRAWN
+    np.testing.assert_allclose(found.variance, noise / own)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(made=judged(noise=0.0))
+@settings(deadline=None, max_examples=15)
+def test_a_judge_that_agrees_with_itself_is_taken_at_its_word(
+    dtype: type, made: tuple[Observations, FloatArray]
+) -> None:
+    observed, quality = made
+    rounded = observed.log_odds.astype(dtype).astype(np.float64)
+    heard = Observations(pairs=observed.pairs, log_odds=rounded, single=observed.single, n=N)
+    assert posterior(heard).consistent
+    scores, part = least_squares(heard), part_of(heard)
+    for head in np.unique(part):
+        own = quality[part == head]
+        np.testing.assert_allclose(scores[part == head], own - own.mean(), atol=1e-9 if dtype is np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1.0])
+def test_a_judge_that_contradicts_itself_is_not(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    pairs = pairs_of("random", rng)
+    exact = rng.normal(size=N)[pairs] @ np.array([1.0, -1.0])
+    assert not posterior(observe(pairs, exact + noise * rng.normal(size=len(pairs)), N)).consistent
