@@ -1,5 +1,6 @@
 """The command `flame-rank`. Results go to standard output, everything else to standard error."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,14 +13,13 @@ import strategies
 from flame_rank.errors import UserError
 from flame_rank.humaneval.command import humaneval
 from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import ASKED, JUDGE, READ, Prompts, Skip, read_criteria
+from flame_rank.options import ASKED, JUDGE, LEDGER, READ, Prompts, Skip, read_criteria, say_failed_before
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
 
 if TYPE_CHECKING:
     from flame_rank.records import Ranking
 
-HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
 RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 
@@ -37,6 +37,20 @@ class _Group(click.Group):
 @click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
 def cli() -> None:
     """Pick the best of N candidates with a pairwise judge."""
+    logging.getLogger("flame_rank").addHandler(_WARNINGS)
+
+
+class _Lines(logging.Handler):
+    """Writes what the library warns of to standard error, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        if sys.stderr is not None:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+
+_WARNINGS = _Lines()
 
 
 cli.add_command(humaneval)
@@ -54,7 +68,7 @@ cli.add_command(replay)
     "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
 )
 @ASKED
-@click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows.")
+@LEDGER
 @click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
@@ -86,6 +100,7 @@ def rerank(
     confidence: float | None,
     dedupe: str,
     ledger: str | None,
+    retry_invalid: bool,
     unordered: bool,
     top: int | None,
     group_by: str,
@@ -151,6 +166,7 @@ def rerank(
         top=top,
         dedupe=cast(Any, dedupe),
         ledger=ledger,
+        retry_invalid=retry_invalid,
         ordered=not unordered,
         seed=seed,
         explain=explain,
@@ -168,6 +184,7 @@ def rerank(
         raise UserError(f"{error}{kept}") from error
     summary.remembered = reranker.remembered
     summary.say(bad, on_bad_line)
+    say_failed_before(reranker.failed_before)
     return UNFINISHED if summary.undecided or bad.count else RANKED
 
 
@@ -187,7 +204,6 @@ class _Summary:
         self.problems = self.candidates = self.comparisons = 0
         self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
         self.p_best: list[float] = []
-        self.healths: list[float] = []
 
     def add(self, ranking: "Ranking") -> None:
         self.problems += 1
@@ -200,8 +216,6 @@ class _Summary:
         self.truncated += ranking.truncated
         if ranking.decided and len(ranking) > 1:
             self.p_best.append(float(ranking.p_best[ranking.order[0]]))
-        if ranking.health is not None:
-            self.healths.append(ranking.health)
 
     def say(self, bad: object, on_bad_line: str) -> None:
         lines = getattr(bad, "count", 0)
@@ -219,13 +233,6 @@ class _Summary:
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
         sure = [f"P(best) {sum(self.p_best) / len(self.p_best):.2f} on average"] if self.p_best else []
         click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure]), err=True)
-        health = sum(self.healths) / len(self.healths) if self.healths else 1.0
-        if health < HEALTHY:
-            click.echo(
-                f"flame-rank: warning: A and B have {health:.2g} of the judge's probability; it does not follow the "
-                "prompt, and its ranking says little (another --template, or a model tuned on instructions?)",
-                err=True,
-            )
 
 
 def _quarantine(file: str, output: str | None) -> Path:

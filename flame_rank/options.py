@@ -77,6 +77,12 @@ ASKED = together(  # which comparisons a problem takes
         help="Judge once what is equal: texts, or programs up to their formatting.",
     ),
 )
+LEDGER = together(  # where judgements are kept
+    click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows."),
+    click.option(
+        "--retry-invalid", is_flag=True, help="Ask again what the ledger knows as a failure of an earlier run."
+    ),
+)
 READ = together(  # where problems come from
     click.option(
         "--group-by", default="task_id", show_default=True, metavar="FIELD", help="What flat lines of a problem share."
@@ -105,6 +111,16 @@ def read_criteria(given: str | None) -> str | None:
     if not text.strip():
         raise UserError(f"--criteria {given}: the file is empty")
     return text
+
+
+def say_failed_before(count: int) -> None:
+    """Says how many judgements are failures of earlier runs, if there are some, and how they are asked again."""
+    if count:
+        click.echo(
+            f"flame-rank: {count} of the judgements that the ledger knows failed in an earlier run, and are left out; "
+            "--retry-invalid of rerank and humaneval asks them again",
+            err=True,
+        )
 
 
 class Prompts:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flame_rank.options import JUDGE, read_criteria
+from flame_rank.options import JUDGE, LEDGER, read_criteria, say_failed_before
 
 
 @click.command()
@@ -17,6 +17,7 @@ from flame_rank.options import JUDGE, read_criteria
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @JUDGE
+@LEDGER
 @click.option("--strategy", default=None, help="Which pairs to ask; without it, what suits the judge.")
 @click.option(
     "--samples",
@@ -68,6 +69,8 @@ def humaneval(
     samples_files: tuple[Path, ...],
     judge: str,
     criteria: str | None,
+    ledger: str | None,
+    retry_invalid: bool,
     strategy: str | None,
     samples: int,
     slices: int,
@@ -86,7 +89,7 @@ def humaneval(
     against hostile code.
     """
     from flame_rank.errors import UserError
-    from flame_rank.files import parts, refuse_same
+    from flame_rank.files import parts, refuse_same, with_log
 
     if generator is not None and len(samples_files) > 1:
         raise UserError(f"--generator names one model, and {len(samples_files)} files are given; run them one by one")
@@ -94,7 +97,7 @@ def humaneval(
         raise UserError(f"{json_file}: its folder does not exist; create {json_file.parent}")
     read = {f"the file of samples {k}": path for k, path in enumerate(samples_files, 1)}
     figures = {name: path for name, path in parts(json_file).items() if json_file is not None}
-    refuse_same({**read, "the file of problems": problems_file}, figures)
+    refuse_same({**read, "the file of problems": problems_file}, {**figures, **with_log(ledger)})
 
     from flame_rank import judges
     from flame_rank.humaneval import problems, table
@@ -103,7 +106,7 @@ def humaneval(
     known = problems.load(problems_file)
     loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
     try:
-        reranker = Reranker(judge=loaded, strategy=strategy, seed=seed)
+        reranker = Reranker(judge=loaded, strategy=strategy, ledger=ledger, retry_invalid=retry_invalid, seed=seed)
     except ValueError as error:
         raise UserError(f"--strategy {strategy}: {error}") from error
     measurements: list[table.Measurement] = []
@@ -122,5 +125,6 @@ def humaneval(
             click.echo()
         click.echo(table.render(measurement, seed=seed))
         measurements.append(measurement)
+    say_failed_before(reranker.failed_before)
     if json_file is not None:
         table.write_json(json_file, measurements)
