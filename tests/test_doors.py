@@ -20,7 +20,7 @@ import flame_rank
 from flame_rank import UserError
 from flame_rank.judges.directory import read_config
 from flame_rank.model import config as configs
-from flame_rank.model.weights import WeightFiles
+from flame_rank.model.weight_files import WeightFiles
 
 DEEP = "[" * 100_000 + "]" * 100_000
 Change = Callable[[Path], Any]

@@ -17,7 +17,7 @@ from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.model import config, gguf, gguf_config, sharding, t5, t5_config, text, weights
+from flame_rank.model import config, gguf, gguf_config, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.gguf_file import is_gguf
@@ -215,7 +215,7 @@ def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config
 
 
 def _weights(folder: Path) -> weights.Weights:
-    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weights.WeightFiles.open(folder)
+    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weight_files.WeightFiles.open(folder)
 
 
 class _OneKey:
