@@ -143,7 +143,6 @@ def test_a_save_that_was_broken_off_is_not_in_the_way(tmp_path: Path) -> None:
         ([], "no weights: neither model.safetensors nor model.safetensors.index.json"),
         (["pytorch_model.bin"], "only safetensors are read; convert with transformers' save_pretrained"),
         (["consolidated.00.pth"], "consolidated.00.pth is a PyTorch file"),
-        (["adapter_config.json", "adapter_model.safetensors"], "an adapter, not a model; merge"),
     ],
 )
 def test_a_folder_without_weights(tmp_path: Path, names: list[str], match: str) -> None:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from flame_rank.errors import UserError
 from flame_rank.judges.directory import Template, read_config, read_decoder
 from flame_rank.model import config, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Decoder
 from flame_rank.prompts import Format
@@ -76,6 +77,8 @@ def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
     """
     try:
+        if is_adapter(folder):
+            raise ValueError("it is an adapter; merge it into its base (peft: merge_and_unload) and train that")
         stated = read_config(folder)
         files = weight_files.WeightFiles.open(folder)
         tokenizer = text.load(folder)

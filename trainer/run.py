@@ -134,7 +134,7 @@ class Training:
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.gathered, self.state.trained)
             if hosts.first():
-                lora.save_peft(adapters, str(self.base.folder), part / "adapter")
+                lora.save_peft(adapters, str(self.base.folder.absolute()), part / "adapter")
         hosts.wait("the model is written")
         checkpoints.save(self._beside(), self.done, part)
         hosts.wait("all is written")

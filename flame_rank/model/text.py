@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import msgspec
 from tokenizers import Tokenizer
 
+from flame_rank.json_file import one_line
 from flame_rank.model import gguf_file, gguf_tokenizer
-from flame_rank.model.tokenizer_settings import Settings, one_line, read
+from flame_rank.model.tokenizer_settings import CONFIG, Settings, read
 
 _JSON, _SENTENCEPIECE = "tokenizer.json", ("tokenizer.model", "spiece.model")
+_FILES = (_JSON, *_SENTENCEPIECE, CONFIG, "vocab.json", "added_tokens.json", "chat_template.jinja")
 # A serialised protocol buffer may be continued: these bytes are a normalizer_spec with add_dummy_prefix false.
 _NO_PREFIX = b"\x1a\x02\x18\x00"
 # Before a token's name: spaces are "▁" or "Ġ" or gone by the time that a model looks for its pieces.
@@ -51,8 +53,16 @@ class TextTokenizer(Protocol):
         """The text of token ids, without special tokens and without ids past the vocabulary."""
 
 
-def load(folder: Path) -> TextTokenizer:
+def is_here(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer, or a part of one."""
+    return any((folder / name).exists() for name in _FILES)
+
+
+def load(folder: Path, model: Path | None = None) -> TextTokenizer:
     """Reads a checkpoint's tokenizer: tokenizer.json, else tokenizer.model or spiece.model, or that of a GGUF file.
+
+    Args:
+      model: where the model lies, if its tokenizer is elsewhere.
 
     Raises:
       OSError: a file is unreadable.
@@ -66,11 +76,11 @@ def load(folder: Path) -> TextTokenizer:
         return _Json(folder, gguf_tokenizer.tokenizer_json(header, settings), settings)
     path = folder / _JSON
     if path.exists():
-        return _Json(path, read(path, dict[str, Any]), Settings.read(folder))
+        return _Json(path, read(path, dict[str, Any]), Settings.read(folder, model))
     for name in _SENTENCEPIECE:
         path = folder / name
         if path.exists():
-            return _SentencePiece(path, path.read_bytes(), Settings.read(folder), t5=name == _SENTENCEPIECE[1])
+            return _SentencePiece(path, path.read_bytes(), Settings.read(folder, model), t5=name == _SENTENCEPIECE[1])
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         remedy = "transformers' AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one of them"
         raise ValueError(f"{folder}: vocab.json and merges.txt, but no {_JSON}; {remedy}")

@@ -105,8 +105,6 @@ def _of_shards(folder: Path) -> dict[str, Stored]:
 
 def _no_weights(folder: Path) -> str:
     names = [file.name for file in sorted(folder.iterdir())]
-    if "adapter_config.json" in names:
-        return f"{folder}: an adapter, not a model; merge it into its base model (peft: merge_and_unload) and save that"
     if torch := [name for name in names if name.endswith((".bin", ".pt", ".pth"))]:
         remedy = "convert with transformers' save_pretrained(safe_serialization=True)"
         return f"{folder}: {torch[0]} is a PyTorch file and only safetensors are read; {remedy}"
