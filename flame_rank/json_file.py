@@ -13,11 +13,11 @@ class BadFile(UserError, ValueError):
     """A file that does not hold what it should: `FILE: what is wrong; what to do`."""
 
 
-def read(path: Path, kind: Any = Any, *, remedy: str = "mend it or fetch it again") -> Any:
+def read(path: Path, kind: Any = None, *, remedy: str = "mend it or fetch it again") -> Any:
     """Reads a JSON file.
 
     Args:
-      kind: what it has to hold, as msgspec takes it; without one, it may hold anything, NaN included.
+      kind: what it has to hold, as msgspec takes it; without one, it may hold anything, also the NaN of Python.
       remedy: what to do if it is damaged.
 
     Raises:
@@ -27,7 +27,7 @@ def read(path: Path, kind: Any = Any, *, remedy: str = "mend it or fetch it agai
     return decoded(path.read_bytes(), path, kind, remedy=remedy)
 
 
-def decoded(raw: bytes, where: object, kind: Any = Any, *, remedy: str = "mend it or fetch it again") -> Any:
+def decoded(raw: bytes, where: object, kind: Any = None, *, remedy: str = "mend it or fetch it again") -> Any:
     """What JSON from a file holds.
 
     Args:
@@ -38,7 +38,7 @@ def decoded(raw: bytes, where: object, kind: Any = Any, *, remedy: str = "mend i
       BadFile: it is no JSON, or holds something else.
     """
     try:
-        return json.loads(raw) if kind is Any else msgspec.json.decode(raw, type=kind)
+        return json.loads(raw) if kind is None else msgspec.json.decode(raw, type=kind)
     except RecursionError:
         said = "JSON nested too deeply"
     except msgspec.ValidationError as error:

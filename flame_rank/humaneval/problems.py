@@ -110,7 +110,7 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     fields = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise UserError(f"{path}:{number}: not JSON ({error}); mend the line") from error
                 if not isinstance(fields, dict):
                     raise UserError(f"{path}:{number}: not a JSON object; the file needs one object a line")

@@ -3,7 +3,8 @@ transformers, where that agrees with the library that the checkpoint was trained
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,13 +128,13 @@ class _Json:
     """`tokenizer.json`, read by the library `tokenizers`."""
 
     def __init__(self, path: Path, file: dict[str, Any], settings: Settings):
-        try:
+        self._path = path
+        with _told(path):
             special = _mark(file, settings.special, settings.eos)
             self._trusted = Tokenizer.from_str(msgspec.json.encode(file).decode())
             _hide(file, special)
             self._plain = Tokenizer.from_str(msgspec.json.encode(file).decode())
-        except Exception as error:  # the library raises nothing more special
-            raise ValueError(f"{path}: not a tokenizer ({one_line(error)})") from error
+            whole = self._trusted.encode("a")
         self._plain.encode_special_tokens = True  # that is: as plain text
         for tokenizer in (self._trusted, self._plain):
             tokenizer.no_padding()
@@ -141,7 +142,6 @@ class _Json:
         self.size = 1 + max(self._trusted.get_vocab(with_added_tokens=True).values(), default=-1)
         wanted = settings.config.add_bos_token
         if wanted is None:
-            whole = self._trusted.encode("a")
             put = whole.special_tokens_mask
             front = whole.ids[: put.index(0)] if 0 in put else []
             if len(front) > 1:
@@ -153,14 +153,28 @@ class _Json:
         self.eos = frozenset(settings.eos or ([] if end is None else [end]))
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        tokenizer = self._trusted if special else self._plain
-        return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _told(self._path):
+            tokenizer = self._trusted if special else self._plain
+            return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _told(self._path):
+            return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._trusted.decode(list(ids), skip_special_tokens=True))
+        with _told(self._path):
+            return str(self._trusted.decode(list(ids), skip_special_tokens=True))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns all that the library raises into an error that names the file; a panic of its Rust is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{path}: not a tokenizer ({one_line(error)})") from error
 
 
 def _mark(file: dict[str, Any], special: Iterable[str], eos: Iterable[int]) -> set[str]:
@@ -220,7 +234,7 @@ class _SentencePiece:
             self._rest = SentencePieceProcessor(model_proto=model + _NO_PREFIX)
             if not _is_whole(model):
                 raise RuntimeError("it is cut")
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise ValueError(f"{path}: not a SentencePiece model ({one_line(error)})") from error
         pieces = self._first.get_piece_size()
         # After a special token Llama's newer checkpoints go on without a space, older ones and T5 with one.
