@@ -1,4 +1,4 @@
-"""Where the language model lies that a judge's weights were learned for: on this machine or on the hub."""
+"""Where a language model lies that a judge's weights or an adapter were learned for: on this machine or on the hub."""
 
 import importlib.util
 import os
@@ -85,18 +85,19 @@ def base_of(adapter: Path) -> Path:
       OSError, ValueError: it cannot be found, or the adapter's configuration cannot be read.
     """
     config = AdapterConfig.read(adapter)
+    name = config.base_model_name_or_path
     why = "there is no such file or folder"
-    for path in (adapter / config.base, Path(config.base)):
+    for path in (adapter / name, Path(name)):
         if path.exists() and is_adapter(path):
             raise ValueError(f"{adapter / CONFIG}: its base {path} is an adapter; merge that one into its base first")
         if path.exists():
             return path
-    if _ON_HUB.fullmatch(config.base):
-        found, why = _on_hub(config.base, True, config.revision)
+    if _ON_HUB.fullmatch(name):
+        found, why = _on_hub(name, True, config.revision)
         if found:
             return found
     raise ValueError(
-        f"{adapter / CONFIG}: base_model_name_or_path is {config.base!r}, and {why}; write there the path of the base, "
+        f"{adapter / CONFIG}: base_model_name_or_path is {name!r}, and {why}; write there the path of the base, "
         "a checkpoint directory or a GGUF file"
     )
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import msgspec
 import numpy as np
 
-from flame_rank.model.adapter_config import CONFIG, PREFIX, WEIGHTS, AdapterConfig, ends
+from flame_rank.model.adapter_config import CONFIG, PREFIX, WEIGHTS, AdapterConfig
 from flame_rank.model.safetensors_file import header
 from flame_rank.model.weight_files import WeightFiles
 from flame_rank.model.weights import READABLE, Array, Index, Weights, canonical
@@ -68,7 +68,7 @@ class AdaptedWeights(Weights):
             a, b = (tensor_name(module, side) for side in _SIDES)
             if name not in theirs:
                 raise ValueError(f"{file}: {a}, and the base {base.folder} has no {name}; is it the right base?")
-            rank = config.rank_of(module)
+            rank = config.rank(module)
             out, into = (*base[theirs[name]].shape, 0, 0)[:2]
             for tensor, shape in ((a, (rank, into)), (b, (out, rank))):
                 if adapter[tensor].dtype not in adapter.readable:
@@ -81,7 +81,7 @@ class AdaptedWeights(Weights):
             updates[theirs[name]] = _Update(config.scale(module), a, b)
         for name in sorted(theirs.keys() - ours.keys()):
             module, matrix = name.removesuffix(".weight"), len(base[theirs[name]].shape) == 2
-            if matrix and any(ends(module, target) for target in config.targets or ()):
+            if matrix and config.asks_for(module):
                 raise ValueError(f"{file}: no adapter of {module}, although {CONFIG} names it; save it again")
         return cls(base, adapter, updates)
 

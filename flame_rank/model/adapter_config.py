@@ -4,36 +4,18 @@ A key that is not known here is refused unless it is off: it could change the re
 """
 
 import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import msgspec
 
 from flame_rank import json_file
+from flame_rank.json_file import one_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before a module's name in its base
 
-_REMEDY = "merge it into its base (peft: merge_and_unload), save that and name it instead"
-_COUNT: Mapping[str, Any] = {
-    "base_model_name_or_path": None,
-    "revision": None,
-    "r": 8,
-    "lora_alpha": 8,
-    "use_rslora": False,
-    "rank_pattern": {},
-    "alpha_pattern": {},
-    "target_modules": None,
-}
-# Of these only some values are computed here: a start such as "pissa" changes the base.
-_ONLY: Mapping[str, tuple[Any, ...]] = {
-    "peft_type": ("LORA",),
-    "bias": ("none",),
-    "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),
-}
-# They choose the modules to adapt, which the tensors say themselves.
-_CHOOSING = frozenset({"exclude_modules", "layers_to_transform", "layers_pattern"})
+_REMEDY = "merge the adapter into its base (peft: merge_and_unload), save that and name it instead"
 # Without effect once the adapter is trained.
 _IGNORED = frozenset(
     {
@@ -41,6 +23,8 @@ _IGNORED = frozenset(
         *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size", "runtime_config"),
     }
 )
+_Rank: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
+_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+$")]  # PEFT takes an expression, too
 
 
 def is_adapter(folder: Path) -> bool:
@@ -48,27 +32,32 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).exists() and not any(folder.glob("model*.safetensors"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdapterConfig:
-    """What shapes an adapter's computation.
+class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What shapes an adapter's computation, under PEFT's names and with its defaults.
 
     Attributes:
-      base: a path, or a name on the Hugging Face hub.
+      base_model_name_or_path: a path, or a name on the Hugging Face hub.
       revision: of the base on the hub.
-      rank, alpha: of a module of which `ranks` and `alphas` say nothing.
-      ranks, alphas: by the end of a module's name.
-      rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
-      targets: ends of the names of all modules that are adapted; None = the tensors alone say it.
+      r, lora_alpha: rank and alpha of a module that the patterns do not name by the end of its name.
+      use_rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
+      init_lora_weights: a start that leaves the base as it is; others, such as "pissa", change it.
+      target_modules: ends of the names of all modules that are adapted, unless the three after it leave some out.
     """
 
-    base: str
-    revision: str | None
-    rank: int
-    alpha: float
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
-    rslora: bool
-    targets: tuple[str, ...] | None
+    peft_type: Literal["LORA"]
+    base_model_name_or_path: Annotated[str, msgspec.Meta(min_length=1)]
+    revision: str | None = None
+    r: _Rank = 8
+    lora_alpha: float = 8.0
+    use_rslora: bool = False
+    rank_pattern: dict[_Name, _Rank] = {}
+    alpha_pattern: dict[_Name, float] = {}
+    bias: Literal["none"] = "none"
+    init_lora_weights: bool | Literal["gaussian", "eva", "orthogonal"] = True
+    target_modules: list[str] | str | None = None
+    exclude_modules: Any = None
+    layers_to_transform: Any = None
+    layers_pattern: Any = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -80,68 +69,31 @@ class AdapterConfig:
         """
         path = folder / CONFIG
         stated = json_file.read(path, dict[str, Any])
+        try:
+            config = msgspec.convert(stated, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{path}: {one_line(error)}, which is not supported; {_REMEDY}") from error
         for key, value in stated.items():
-            known = key in _COUNT or key in _CHOOSING or key in _IGNORED
-            if value not in _ONLY[key] if key in _ONLY else not known and value not in (None, False, {}, [], ""):
-                raise ValueError(f"{path}: {key} = {str(value)[:60]!r} is not supported; {_REMEDY}")
-        found = {**_COUNT} | {key: value for key, value in stated.items() if key in _COUNT and value is not None}
-        targets = found["target_modules"]
-        chosen = isinstance(targets, list) and not any(stated.get(key) for key in _CHOOSING)
-        right = {
-            "peft_type": "peft_type" in stated,
-            "base_model_name_or_path": _is_text(found["base_model_name_or_path"]),
-            "revision": found["revision"] is None or _is_text(found["revision"]),
-            "r": _is_rank(found["r"]),
-            "lora_alpha": _is_number(found["lora_alpha"]),
-            "use_rslora": isinstance(found["use_rslora"], bool),
-            "rank_pattern": _is_pattern(found["rank_pattern"], _is_rank),
-            "alpha_pattern": _is_pattern(found["alpha_pattern"], _is_number),
-            "target_modules": not isinstance(targets, list) or all(map(_is_text, targets)),
-        }
-        if wrong := next((key for key, fine in right.items() if not fine), None):
-            shown = f"{wrong} = {str(found[wrong])[:60]!r}" if found.get(wrong) is not None else f"no {wrong}"
-            raise ValueError(f"{path}: {shown}, which is not as PEFT writes it; {_REMEDY}")
-        return cls(
-            base=found["base_model_name_or_path"],
-            revision=found["revision"],
-            rank=found["r"],
-            alpha=found["lora_alpha"],
-            ranks=found["rank_pattern"],
-            alphas=found["alpha_pattern"],
-            rslora=found["use_rslora"],
-            targets=tuple(targets) if chosen else None,
-        )
+            if key not in {*cls.__struct_fields__, *_IGNORED} and value not in (None, False, {}, [], ""):
+                raise ValueError(f"{path}: {key} = {repr(value)[:60]} is not supported; {_REMEDY}")
+        return config
 
-    def rank_of(self, module: str) -> int:
+    def rank(self, module: str) -> int:
         """The rank of a module's adapter."""
-        return next((rank for end, rank in self.ranks.items() if ends(module, end)), self.rank)
+        return next((rank for end, rank in self.rank_pattern.items() if _ends(module, end)), self.r)
 
     def scale(self, module: str) -> float:
         """What B A of a module is multiplied by."""
-        rank = self.rank_of(module)
-        alpha = next((alpha for end, alpha in self.alphas.items() if ends(module, end)), self.alpha)
-        return alpha / (math.sqrt(rank) if self.rslora else rank)
+        alpha = next((alpha for end, alpha in self.alpha_pattern.items() if _ends(module, end)), self.lora_alpha)
+        return alpha / (math.sqrt(self.rank(module)) if self.use_rslora else self.rank(module))
+
+    def asks_for(self, module: str) -> bool:
+        """Whether a module has to have an adapter; of a choice that names no ends, the tensors alone say it."""
+        chosen = self.exclude_modules or self.layers_to_transform or self.layers_pattern
+        ends = self.target_modules if isinstance(self.target_modules, list) and not chosen else []
+        return any(_ends(module, end) for end in ends)
 
 
-def ends(module: str, end: str) -> bool:
+def _ends(module: str, end: str) -> bool:
     """Whether a module's name is this one, or has it as its last parts."""
     return module == end or module.endswith("." + end)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_rank(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_pattern(value: object, right: Any) -> bool:
-    """PEFT takes regular expressions, and writes names: only these are read."""
-    return isinstance(value, dict) and all(
-        re.fullmatch(r"[\w.]+", key) and right(number) for key, number in value.items()
-    )
