@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from flame_rank.model import config, t5, weights
+from flame_rank.model import config, t5, weight_files
 from flame_rank.model.decoder import Decoder
 from trainer.collection import examples, is_there
 from trainer.mixture import trained_on
@@ -123,7 +123,7 @@ def write(family: str, size: str, folder: Path, texts: Iterable[str], seed: int 
     scale = (2 * SIZES[size][0]) ** -0.5
     ends = ("o_proj.weight", "down_proj.weight", "Attention.o.weight", "wo.weight")
     tensors = {name: tensor * scale if name.endswith(ends) else tensor for name, tensor in tensors.items()}
-    weights.save(folder, shape, tensors)
+    weight_files.save(folder, shape, tensors)
     tokenizer.save(str(folder / "tokenizer.json"))
     marks = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(marks, indent=1) + "\n")

@@ -131,8 +131,8 @@ def rerank(
     "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done: as
     JSONL, or on a terminal as a row of a table.
 
-    JUDGE is the judge that ships, a directory or a GGUF file of weights, or a function. The options from --criteria to
-    --explain are for a Hugging Face directory or a GGUF file.
+    JUDGE is the judge that ships, a directory or a GGUF file of weights, the directory of a LoRA adapter (PEFT), or a
+    function. The options from --criteria to --explain are for a Hugging Face directory or a GGUF file.
 
     Exit status: 0 all ranked; 1 some problem was undecided or some line left out; 2 a mistake in what was given;
     130 interrupted.

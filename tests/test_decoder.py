@@ -14,7 +14,7 @@ from checkpoints import VARIANTS, by_name, decoder, write_checkpoint
 from flax import nnx
 from safetensors import safe_open
 
-from flame_rank.model import checkpoint, weights
+from flame_rank.model import checkpoint, weight_files, weights
 from flame_rank.model.config import DecoderConfig, read
 from flame_rank.model.decoder import Attend, Decoder, KeyValue
 
@@ -146,8 +146,8 @@ def test_transformers_reads_what_is_saved(name: str, tmp_path: Path) -> None:
     import make_decoder_golden as golden
 
     state = nnx.state(made(name), nnx.Param)
-    weights.save(tmp_path / "ours", VARIANTS[name], by_name(state), max_shard_bytes=20_000)
-    assert (tmp_path / "ours" / weights.INDEX).exists()
+    weight_files.save(tmp_path / "ours", VARIANTS[name], by_name(state), max_shard_bytes=20_000)
+    assert (tmp_path / "ours" / weight_files.INDEX).exists()
     theirs = golden.reference(golden.load(tmp_path / "ours"), tokens(1))
     assert np.abs(run(made(name), tokens(1))[0] - theirs).max() <= 1e-4
 
@@ -158,7 +158,7 @@ def _from_directory(folder: Path) -> Decoder:
         stated["model_type"] = "mistral"
     config = read(stated)
     graph, params = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
-    return nnx.merge(graph, weights.fill(params, weights.WeightFiles.open(folder)))
+    return nnx.merge(graph, weights.fill(params, weight_files.WeightFiles.open(folder)))
 
 
 @pytest.mark.live

@@ -20,7 +20,7 @@ import flame_rank
 from flame_rank import UserError
 from flame_rank.judges.directory import read_config
 from flame_rank.model import config as configs
-from flame_rank.model.weights import WeightFiles
+from flame_rank.model.weight_files import WeightFiles
 
 DEEP = "[" * 100_000 + "]" * 100_000
 Change = Callable[[Path], Any]
@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "TensorFlow": (instead("model.safetensors", "tf_model.h5"), "tf_model.h5 is a TensorFlow file"),
     "Flax": (instead("model.safetensors", "flax_model.msgpack"), "flax_model.msgpack is a Flax file"),
     "GGUF": (instead("model.safetensors", "m.gguf"), "m.gguf is a GGUF file; name it itself: "),
-    "an adapter": (instead("model.safetensors", "adapter_config.json"), "an adapter, not a model; merge it"),
+    "no adapter": (instead("model.safetensors", "adapter_config.json"), "adapter_config.json: not whole JSON"),
     "a shard less": (
         lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
         "model-00002-of-00002.safetensors: missing, of 2 shards",

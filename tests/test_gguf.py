@@ -30,7 +30,8 @@ from flame_rank.model import chat, config, gguf_file, gguf_tokenizer, text
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.gguf import READABLE, GgufWeights
 from flame_rank.model.gguf_config import read as read_config
-from flame_rank.model.weights import WeightFiles, Weights, fill
+from flame_rank.model.weight_files import WeightFiles
+from flame_rank.model.weights import Weights, fill
 
 _LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}
 # Gemma's files do not hold by what queries are scaled: it follows from the size of a head.

@@ -17,7 +17,8 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from flame_rank.model import sharding
-from flame_rank.model.weights import Stored, WeightFiles, fill, save
+from flame_rank.model.weight_files import WeightFiles, save
+from flame_rank.model.weights import Stored, fill
 
 HEAD = 4  # size of one attention head
 LAYER = "model.layers.0."

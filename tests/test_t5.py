@@ -16,7 +16,7 @@ from flax import nnx
 from random_weights import random_tensor
 from safetensors import safe_open
 
-from flame_rank.model import checkpoint, t5, weights
+from flame_rank.model import checkpoint, t5, weight_files
 from flame_rank.model.t5 import T5, Stack, buckets, generate, score
 from flame_rank.model.t5_config import HEAD, T5Config
 
@@ -294,7 +294,7 @@ def test_the_weights_decide_whether_the_head_is_tied(head: bool, scaled: bool) -
     config = T5Config.read({**newer(T5_SMALL), "scale_decoder_outputs": scaled}, head=head)
     assert (config.tie_word_embeddings, config.scale_decoder_outputs) == (not head, scaled)
     assert T5Config.read(config.to_dict(), head=head) == config
-    # weights.save leaves a head out where the configuration says that it is tied.
+    # weight_files.save leaves a head out where the configuration says that it is tied.
     assert not (head and config.to_dict()["tie_word_embeddings"])
 
 
@@ -361,10 +361,10 @@ def test_equals_transformers_live(name: str, tmp_path: Path) -> None:
     found = forward(model, *given(asked))
     assert expected.std() > 0.2 and np.abs(found - expected).max() <= 1e-4
     folder = tmp_path / "saved"
-    weights.save(folder, model.config.to_dict(), by_name(nnx.state(model, nnx.Param)))
+    weight_files.save(folder, model.config.to_dict(), by_name(nnx.state(model, nnx.Param)))
     assert np.abs(found - other.logits(folder, **asked)).max() <= 1e-4
     stated = json.loads((folder / "config.json").read_bytes())
-    assert T5Config.read(stated, head=HEAD in weights.WeightFiles.open(folder)) == model.config
+    assert T5Config.read(stated, head=HEAD in weight_files.WeightFiles.open(folder)) == model.config
 
 
 @pytest.mark.live

@@ -1,9 +1,11 @@
 """Text to token ids: against transformers, and what a candidate must not be able to do."""
 
+import base64
 import json
 import random
 import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -461,6 +463,23 @@ def test_a_tokenizer_json_that_lacks_a_part(copy: Callable[..., Path]) -> None:
     ):
         path.write_text(json.dumps(file | change))
         assert "not a tokenizer (" in refused(folder, path.name)
+
+
+@pytest.mark.parametrize("numbers", [2, 0x70])  # of the table, which has to have one for each byte of a text
+def test_a_panic_of_the_library_is_an_error(numbers: int, copy: Callable[..., Path]) -> None:
+    """Its Rust raises a BaseException: at once for a table without "a", else when a text needs what it lacks."""
+    folder = copy("unigram")
+    path = folder / "tokenizer.json"
+    table = base64.b64encode(struct.pack("<I", 4 * numbers) + b"\0\0\0\0" * numbers).decode()
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": table}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": normalizer}))
+    if numbers == 2:
+        assert "not a tokenizer (index out of bounds" in refused(folder, path.name)
+        return
+    tokenizer = text.load(folder)
+    for read in (tokenizer.encode, tokenizer.count):
+        with pytest.raises(ValueError, match=r"tokenizer\.json: not a tokenizer \(index out of bounds"):
+            read(["a", "é"])
 
 
 @pytest.mark.parametrize(

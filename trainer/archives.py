@@ -2,16 +2,19 @@
 
 import gzip
 import lzma
+import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 from flame_rank.errors import UserError
+from flame_rank.json_file import one_line
+from flame_rank.streams import DAMAGED
 
 # Text is packed to a tenth, a table of one value to a hundredth: what unpacks to more is not a data set.
 RATIO, SLACK = 500, 100_000_000  # bytes for each packed one, and as many more
 _CHUNK = 1 << 20
+_NOT_WHOLE = (*DAMAGED, zipfile.BadZipFile, tarfile.TarError, ValueError, IndexError, OverflowError, struct.error)
 
 
 def unpack(archive: Path, name: Path) -> None:
@@ -36,9 +39,9 @@ def unpack(archive: Path, name: Path) -> None:
             _read_to_its_end(archive, name)
             with tarfile.open(archive) as members:
                 members.extractall(name.parent, filter="data")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except _NOT_WHOLE as error:
         archive.unlink()
-        raise UserError(f"{name}: not a whole archive ({error}); run it again") from error
+        raise UserError(f"{name}: not a whole archive ({one_line(error)}); run it again") from error
     except (RuntimeError, NotImplementedError) as error:  # what zipfile says of a password and of another method
         raise UserError(f"{name}: cannot be unpacked here ({error}); unpack {archive} by hand") from error
 

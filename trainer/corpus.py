@@ -14,16 +14,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from flame_rank import json_file
 from flame_rank.errors import UserError
 from flame_rank.judges.local import fitted
 from flame_rank.prompts import Format, Ids, middle_cut
 from trainer.collection import Example, folder_of
+from trainer.fetch import sha256
 from trainer.tasks.base import Task
 
 Ints = npt.NDArray[np.int32]
 
 _CHUNK = 512  # examples that are tokenised together
-_COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
+_COLUMNS = 5  # of an index: where an example starts, the lengths of input and target, its label, whether it was cut
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +52,7 @@ class Rows:
 
     def __getitem__(self, place: int) -> tuple[Ints, Ints, int]:
         """An example: the ids of its input and of its target, and which label that is, -1 where it is none."""
-        start, of_input, of_target, label = map(int, self.index[place])
+        start, of_input, of_target, label = map(int, self.index[place][:4])
         middle = start + of_input
         return self.ids[start:middle], self.ids[middle : middle + of_target], label
 
@@ -116,8 +118,9 @@ def build(
     *,
     max_input: int,
     max_target: int,
+    say: Callable[[str], None] = print,
 ) -> Rows:
-    """A task's rows, from `folder` where they are there already.
+    """A task's rows, from `folder` if they are there already, as they were written.
 
     Args:
       identity: of the tokenizer and of the data: what is there counts only if it was made of the same.
@@ -128,9 +131,12 @@ def build(
     stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context])
     name = f"{task.name}-{hashlib.sha256(stated.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
+    if damaged := _damaged(about, (ids_file, index_file)):
+        say(f"{damaged}: damaged; the rows of {task.name} are made again")
+        about.unlink()
     if not about.exists():
-        index: list[tuple[int, int, int, int]] = []
-        cut = at = 0
+        index: list[tuple[int, int, int, int, bool]] = []
+        at = 0
         examples = found()
         part = ids_file.with_suffix(".part")
         with part.open("wb") as file:
@@ -139,15 +145,13 @@ def build(
                 for example, (of_input, target, lost) in zip(chunk, rows, strict=True):
                     file.write(np.array(of_input + target, np.int32).tobytes())
                     label = task.labels.index(example.label) if task.labels else -1
-                    index.append((at, len(of_input), len(target), label))
+                    index.append((at, len(of_input), len(target), label, lost))
                     at += len(of_input) + len(target)
-                    cut += lost
         part.rename(ids_file)
         np.save(index_file, np.array(index, np.int64).reshape(-1, _COLUMNS))
         written = about.with_suffix(".json.part")
-        written.write_text(json.dumps({"cut": cut, "examples": len(index)}))
+        written.write_text(json.dumps([sha256(ids_file), sha256(index_file)]))
         written.rename(about)
-    said = json.loads(about.read_text())
     index_ = np.load(index_file, mmap_mode="r")
     if not len(index_):
         raise UserError(f"{task.name}: no example is left to train on")
@@ -156,7 +160,20 @@ def build(
         kind=task.kind,
         labels=task.labels,
         label_ids=tuple(form.answers(task.instructions, task.labels)) if task.labels else (),
-        cut=said["cut"],
+        cut=int(index_[:, 4].sum()),
         ids=np.memmap(ids_file, np.int32, "r"),
         index=index_,
     )
+
+
+def _damaged(about: Path, files: Sequence[Path]) -> Path | None:
+    """The first of a task's files that is not as it was written; None if all are, or none was written to its end."""
+    if not about.exists():
+        return None
+    try:
+        stated = json_file.read(about, list[str])
+    except json_file.BadFile:
+        return about
+    if len(stated) != len(files):
+        return about
+    return next((f for f, s in zip(files, stated, strict=True) if not f.exists() or sha256(f) != s), None)

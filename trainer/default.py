@@ -2,13 +2,14 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from flame_rank import json_file
 from flame_rank.errors import UserError
 from flame_rank.judges import directory
 from flame_rank.judges.likelihood import Part, Reader
@@ -154,10 +155,9 @@ def _kind(source: str, seen: Evidence) -> Kind:
 
 def _same_run(path: Path, stated: dict[str, object]) -> None:
     """Keeps what a run was begun with, so that it is taken up with the same only."""
-    text = json.dumps(stated) + "\n"
-    if path.exists() and path.read_text() != text:
-        raise UserError(f"{path.parent}: begun with another model or seed; give another --out, or the same --model")
-    path.write_text(text)
+    if path.exists() and json_file.read(path, remedy="delete it, or give another --out") != stated:
+        raise UserError(f"{path}: begun with another model or seed; give another --out, or the same --model")
+    path.write_text(json.dumps(stated) + "\n")
 
 
 def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
@@ -246,9 +246,8 @@ def _read(
     """What the judge sees in the problems of a source; kept line by line, and read again from there."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    path.write_bytes(b"".join(line + b"\n" for line in lines))  # without a line that was broken off
-    found = [msgspec.json.decode(line, type=_Line) for line in lines]
+    found = list(_kept(path, judged, say))
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in found))
     while len(found) < len(judged):
         some = [one.problem for one in judged[len(found) : len(found) + BATCH]]
         fresh = [
@@ -275,6 +274,22 @@ def _read(
         )
         for line in found
     ]
+
+
+def _kept(path: Path, judged: Sequence[Judged], say: Callable[[str], None]) -> Iterator[_Line]:
+    """The lines that are there and whole, up to one that was broken off or damaged."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, (line, one) in enumerate(zip(lines, judged, strict=False), 1):
+        try:
+            found: _Line = json_file.decoded(line, f"{path}:{number}", _Line, remedy="read again from here on")
+        except json_file.BadFile as error:
+            say(str(error))
+            return
+        columns: list[Sequence[object]] = [*found.values.values(), found.unfinished, found.sound]
+        if found.values.keys() != EVIDENCE.keys() or {len(one.problem)} != {*map(len, columns)}:
+            say(f"{path}:{number}: not what is seen in its problem; read again from here on")
+            return
+        yield found
 
 
 def _say_table(kind: str, table: dict[str, dict[str, tuple[float, float, float]]], say: Callable[[str], None]) -> None:

@@ -79,7 +79,7 @@ def fetch(download: Download) -> None:
     lock = writing.lock(part)
     try:
         wanted = _receive(download, lock, stated)
-        if wanted and (digest := _sha256(part)) != wanted:
+        if wanted and (digest := sha256(part)) != wanted:
             part.unlink()
             raise UserError(f"{download.address}: sha256 is {digest}, and upstream says {wanted}; run it again")
         unpack(part, download.to)
@@ -104,7 +104,7 @@ def _receive(download: Download, part: int, stated: Path) -> str | None:
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, of which the rest can be asked for
     if have:
         headers["Range"] = f"bytes={have}-"
-        if stated.exists() and (state := stated.read_text()):
+        if stated.exists() and (state := re.sub(rb"[^ -~]", b"", stated.read_bytes()).decode()):
             headers["If-Range"] = state
     if download.token:
         headers["Authorization"] = f"Bearer {download.token}"
@@ -204,6 +204,7 @@ def _token() -> str | None:
     return get_token()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,5 @@
 """Low-rank adaptation (Hu et al. 2021): a frozen weight W [out, in] plus (alpha / rank) B A, of which A [rank, in] and
-B [out, rank] are trained. Saved merged into W, or in the names of the library PEFT."""
+B [out, rank] are trained. Saved merged into W, or as the library PEFT does and flame_rank/model/adapter.py reads it."""
 
 import json
 import re
@@ -11,7 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors.numpy import save_file
+
+from flame_rank.model import safetensors_file
+from flame_rank.model.adapter import tensor_name
+from flame_rank.model.adapter_config import CONFIG, WEIGHTS
 
 Params = Any  # nnx.State
 Adapters = dict[str, dict[str, jax.Array]]  # tensor name -> "A", "B"
@@ -43,7 +46,11 @@ def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> P
 
 
 def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors, as PEFT reads them."""
+    """Writes a folder that `flame-rank rerank --judge` and PEFT read.
+
+    Args:
+      base: the path or the hub's name of what the adapters were trained on.
+    """
     rank = next(iter(adapters.values()))["A"].shape[0]
     modules = sorted({name.rsplit(".", 2)[-2] for name in adapters})
     config = {
@@ -57,12 +64,10 @@ def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
         "task_type": "SEQ_2_SEQ_LM" if any("Attention." in name for name in adapters) else "CAUSAL_LM",
     }
     tensors = {
-        f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight": np.ascontiguousarray(
-            own[side], np.float32
-        )
+        tensor_name(name.removesuffix(".weight"), side): np.asarray(own[side], np.float32)
         for name, own in adapters.items()
         for side in ("A", "B")
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    safetensors_file.write(folder / WEIGHTS, tensors)
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")

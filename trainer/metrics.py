@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flame_rank import json_file
 from trainer import hosts
 
 METRICS, EVENTS = "metrics.jsonl", "tensorboard"
@@ -31,7 +32,7 @@ def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     from tensorboardX import SummaryWriter
 
     path = out / METRICS
-    kept = list(_lines(path, step))
+    kept = [line for line in lines(path) if line["step"] <= step]
     part = path.with_name(path.name + ".part")
     part.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
     part.replace(path)
@@ -60,10 +61,25 @@ def scalars(line: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in line.items() if name not in _NO_SCALARS}
 
 
-def _lines(path: Path, step: int) -> Iterator[dict[str, Any]]:
-    for raw in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's metrics, without one that was broken off.
+
+    Raises:
+      BadFile: one is damaged.
+    """
+    remedy = "remove the line"
+    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else [], 1):
         if not raw.endswith(b"\n"):  # killed while it was written
             return
-        line = json.loads(raw)
-        if line["step"] <= step:
-            yield line
+        line = json_file.decoded(raw, f"{path}:{number}", remedy=remedy)
+        try:
+            sound = isinstance(line["step"], int) and all(map(_is_number, scalars(line).values()))
+        except (TypeError, KeyError, AttributeError):
+            sound = False
+        if not sound:
+            raise json_file.BadFile(f"{path}:{number}: holds no numbers of a step; {remedy}")
+        yield line
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

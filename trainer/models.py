@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
 from flame_rank.judges.directory import Template, read_config, read_decoder
-from flame_rank.model import config, sharding, t5, t5_config, text, weights
+from flame_rank.model import config, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Decoder
 from flame_rank.prompts import Format
@@ -48,7 +49,7 @@ class Base:
         """The parameters that `save` wrote, float32."""
         shapes = nnx.split(nnx.eval_shape(lambda: nnx.merge(self.graph, self.params)))[1]
         places = sharding.shardings(shapes, mesh, self.head_dim, fully=True)
-        files = weights.WeightFiles.open(folder)
+        files = weight_files.WeightFiles.open(folder)
         return weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=self.ignored)
 
     def save(self, params: Params, folder: Path) -> None:
@@ -62,7 +63,7 @@ class Base:
             and not path.name.startswith(("config.json", "model.safe"))
         ]
         stated = {name: value for name, value in self.stated.items() if name not in ("torch_dtype", "dtype")}
-        weights.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
+        weight_files.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
 
 
 def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
@@ -76,8 +77,10 @@ def load(folder: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
     """
     try:
+        if is_adapter(folder):
+            raise ValueError("it is an adapter; merge it into its base (peft: merge_and_unload) and train that")
         stated = read_config(folder)
-        files = weights.WeightFiles.open(folder)
+        files = weight_files.WeightFiles.open(folder)
         tokenizer = text.load(folder)
         chat = None if template == "plain" else chat_template(folder)
         if template == "chat" and chat is None:

@@ -10,7 +10,6 @@ import gzip
 import io
 import lzma
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,10 @@ from typing import IO, Any, TypeAlias, cast
 
 import msgspec
 
+from flame_rank import json_file
 from flame_rank.errors import UserError
+from flame_rank.json_file import one_line
+from flame_rank.streams import DAMAGED
 
 
 class Bad(ValueError):
@@ -27,7 +29,8 @@ class Bad(ValueError):
 
 Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a Bad
 
-_CUT = "the file ends within this line; fetch it again"
+_AGAIN = "fetch it again"
+_CUT = f"the file ends within this line; {_AGAIN}"
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # answers are longer than 128 KiB at times
 
@@ -54,7 +57,7 @@ class Folder:
             raise UserError(f"{self.path / pattern}: no such file")
         for path in found:
             if not path.stat().st_size:
-                raise UserError(f"{path}: the file is empty; fetch it again")
+                raise UserError(f"{path}: the file is empty; {_AGAIN}")
         return found
 
     def json(self, pattern: str) -> Iterator[Row]:
@@ -62,10 +65,7 @@ class Folder:
         for path in self.files(pattern):
             with _told(path), _open(path) as file:
                 content = file.read()
-            try:
-                yield str(path), msgspec.json.decode(content)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}: not whole JSON ({error})") from error
+            yield str(path), json_file.decoded(content, path, Any, remedy=_AGAIN)
 
     def records(self, pattern: str, key: str | None = None) -> Iterator[Row]:
         """The elements of JSON files that hold a list, or an object of records; with `key`, of that value in them."""
@@ -141,7 +141,8 @@ class Folder:
                             row += 1
                             yield f"{path}: row {row}", record
             except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}: not whole parquet behind row {row} ({str(error).splitlines()[0]})") from error
+                said = f"not whole parquet behind row {row} ({one_line(error)[:200]})"
+                raise UserError(f"{path}: {said}; {_AGAIN}") from error
 
     def lines(self, *patterns: str, unended: bool = False) -> Iterator[Row]:
         """Line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts.
@@ -203,8 +204,8 @@ def _told(path: Path) -> Iterator[None]:
     """Turns what a compressed file does not survive into an error that names it."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: not a whole compressed file ({error}); fetch it again") from error
+    except DAMAGED as error:
+        raise UserError(f"{path}: not a whole compressed file ({error}); {_AGAIN}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
 

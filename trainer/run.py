@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
+from flame_rank import json_file
 from flame_rank.errors import UserError
+from flame_rank.json_file import one_line
 from flame_rank.model import sharding
 from flame_rank.writing import bring_back, put
 from trainer import checkpoints, heap, hosts, lora, metrics
@@ -134,7 +136,7 @@ class Training:
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.gathered, self.state.trained)
             if hosts.first():
-                lora.save_peft(adapters, str(self.base.folder), part / "adapter")
+                lora.save_peft(adapters, str(self.base.folder.absolute()), part / "adapter")
         hosts.wait("the model is written")
         checkpoints.save(self._beside(), self.done, part)
         hosts.wait("all is written")
@@ -174,7 +176,11 @@ def train(
     recipe = training.recipe
     _same_recipe(out, recipe)
     if saved := _saved(out):
-        training.restore(saved[-1])
+        try:
+            training.restore(saved[-1])
+        except (OSError, ValueError, KeyError) as error:
+            said = f"cannot be taken up ({one_line(error)})"
+            raise UserError(f"{saved[-1]}: {said}; delete it, and the run goes on before it") from error
         say(f"taken up at step {training.done}")
     shares = np.array([weights[one.task] for one in rows], np.float64)
     sizes = np.array([len(one) for one in rows], np.int64)
@@ -230,7 +236,7 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
     stated = asdict(recipe)
     path = out / RECIPE
     if path.exists():
-        before = json.loads(path.read_text())
+        before = json_file.read(path, dict[str, Any], remedy="delete it, or give another --out")
         if differ := sorted(name for name in stated if before.get(name) != stated[name] and name != "steps"):
             raise UserError(
                 f"{path}: {out} was begun with another {', '.join(differ)}; give another --out, or its own arguments"
@@ -247,7 +253,10 @@ def _best(out: Path) -> float:
         bring_back(out / "best")
     hosts.wait("the best one is in its place")
     path = out / "best" / "eval.json"
-    return float(json.loads(path.read_text())["mean"]) if path.exists() else -1.0
+    if not path.exists():
+        return -1.0
+    remedy = f"delete {path.parent}: the best one is found anew"
+    return float(json_file.read(path, dict[str, float], remedy=remedy).get("mean", -1.0))
 
 
 def _keep_best(training: Training, out: Path, mean: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,7 +245,9 @@ def read_rows(
     sizes = {"max_input": recipe.max_input, "max_target": recipe.max_target}
     try:
         with first_alone(f"the rows of {task.name}"):
-            return build(model.form, stamp, task, found, out / "rows", **sizes)
+            return build(model.form, stamp, task, found, out / "rows", **sizes, say=partial(click.echo, err=True))
+    except UserError:  # some are a ValueError, too, and name their file
+        raise
     except ValueError as error:
         raise UserError(f"{model.folder}: {error}") from error
 

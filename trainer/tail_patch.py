@@ -12,12 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import msgspec
-
+from flame_rank import json_file
 from flame_rank.errors import UserError
 from trainer.corpus import Rows
 from trainer.evaluate import accuracy
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, lines
 from trainer.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
 from trainer.run import Kept, Training, train
 
@@ -35,6 +34,7 @@ POINTS = 2.0
 NOISE = 1.0
 # A change is stable if no evaluation after the first that reaches it has less than this share of it.
 KEEPS = 0.5
+_AGAIN = "delete it and measure again"
 
 _REWARDBENCH = {  # as RewardBench groups its parts (its SUBSET_MAPPING), Reasoning in two as in the paper
     "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
@@ -68,6 +68,15 @@ class Curve:
     examples: dict[str, int]
     steps: list[int]
     accuracies: dict[str, list[float]]
+
+    def is_whole(self) -> bool:
+        """Whether each category has its share at each step, as in a file that was damaged it may not."""
+        return (
+            self.accuracies.keys() == self.examples.keys()
+            and all(count > 0 for count in self.examples.values())
+            and all(len(found) == len(self.steps) > 1 for found in self.accuracies.values())
+            and all(0 <= one <= 1 for found in self.accuracies.values() for one in found)
+        )
 
     def ratings(self) -> dict[str, Rating]:
         """The rating of each category."""
@@ -186,14 +195,14 @@ def _clean(out: Path, task: str) -> None:
 
 def _evaluations(metrics: Path) -> dict[int, dict[str, float]]:
     """The accuracies by step; what was measured again after an interruption counts once."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return dict(sorted({line["step"]: line["eval"] for line in lines if "eval" in line}.items()))
+    return dict(sorted({line["step"]: line["eval"] for line in lines(metrics) if "eval" in line}.items()))
 
 
 def _same(path: Path, stated: Mapping[str, Any]) -> None:
     """Keeps what is measured beside what it makes, also for runs without a curve yet."""
     if path.exists():
-        if differ := _differ(json.loads(path.read_text()), stated):
+        before = json_file.read(path, dict[str, Any], remedy="delete it, or give another --out")
+        if differ := _differ(before, stated):
             raise UserError(f"{path}: begun with another {differ}; give another --out, or its own arguments")
     else:
         write(path, json.dumps(stated, indent=1) + "\n")
@@ -224,10 +233,10 @@ def read(out: Path) -> list[Curve]:
     """
     found: list[Curve] = []
     for path in sorted(out.glob("curves/*.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Curve))
-        except msgspec.DecodeError as error:
-            raise UserError(f"{path}: no curve of a tail patch ({error}); delete it and measure again") from error
+        curve: Curve = json_file.read(path, Curve, remedy=_AGAIN)
+        if curve.task != path.stem or not curve.is_whole():
+            raise UserError(f"{path}: not the curve of {path.stem}, its accuracies at each of its steps; {_AGAIN}")
+        found.append(curve)
         if differ := _differ(found[0].setup, found[-1].setup):
             raise UserError(
                 f"{path} and {curve_file(out, found[0].task)}: measured with another {differ}; they do not compare"

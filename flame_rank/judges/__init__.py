@@ -28,8 +28,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         "agreement" (without a model), "coder" (as the default, for Qwen2.5-Coder-0.5B-Instruct, which reads programs
         better and takes four times as long); a directory that `flame-train default` wrote; a Hugging Face directory
         (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
-        quantised or not; or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the
-        current directory or the installed packages, or FILE.py:FUNCTION.
+        quantised or not; the folder of a LoRA adapter for one of these, as PEFT writes it, whose base is found; or
+        MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
+        the installed packages, or FILE.py:FUNCTION.
       options: for a judge with a language model, None or left out for the default:
         ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
           likely a candidate is behind its prompt, and how much likelier than by itself.
@@ -47,11 +48,13 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     Raises:
       UserError: it names none, or its files cannot be read, or it takes no such option.
     """
+    from flame_rank.model.adapter_config import is_adapter
     from flame_rank.model.gguf_file import is_gguf
 
     given = {name: value for name, value in options.items() if value is not None}
     folder = Path(spec)
-    checkpoint = is_gguf(folder) or ((folder / "config.json").exists() and not (folder / "judge.json").exists())
+    model = (folder / "config.json").exists() or is_adapter(folder)
+    checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
     if checkpoint and str(spec) not in SHIPPED:
         return _checkpoint(folder, given)
     if unknown := [name for name in given if name not in _READING]:

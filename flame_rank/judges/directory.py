@@ -1,4 +1,5 @@
-"""From a checkpoint to a judge: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes."""
+"""From a checkpoint to a judge: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, or
+a low-rank adapter for one of these."""
 
 import hashlib
 import json
@@ -13,11 +14,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from flame_rank import prompts
+from flame_rank import json_file, prompts
 from flame_rank.errors import UserError
+from flame_rank.judges.found_model import base_of
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.model import config, forks, gguf, gguf_config, sharding, t5, t5_config, text, weights
+from flame_rank.model import config, forks, gguf, gguf_config, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.model.adapter import AdaptedWeights
+from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.gguf_file import is_gguf
@@ -45,7 +49,7 @@ def load(
     model_parallel: int | None = None,
     attention: Attend | None = None,
 ) -> LocalJudge:
-    """Reads a checkpoint directory or a GGUF file; arguments as in `flame_rank.load_judge`.
+    """Reads a checkpoint directory, a GGUF file or an adapter's folder; arguments as in `flame_rank.load_judge`.
 
     Raises:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
@@ -82,8 +86,7 @@ def load_reader(
     model_parallel: int | None = None,
     attention: Attend | None = None,
 ) -> Reader:
-    """Reads a checkpoint directory or a GGUF file as a model that says how likely candidates are; arguments as in
-    `flame_rank.load_judge`.
+    """Reads a checkpoint as a model that says how likely candidates are; arguments as in `flame_rank.load_judge`.
 
     Raises:
       UserError: as `load`.
@@ -110,11 +113,13 @@ class _Options(NamedTuple):
 def _open(folder: Path, template: Template | None, options: _Options) -> tuple[Scorer, Format, str]:
     """A checkpoint's model, its tokenizer with the chat template, and its family."""
     forks.compute_here()
-    stated = read_config(folder)
-    tokenizer = text.load(folder)
-    chat = None if template == "plain" else chat_template(folder)
+    model = base_of(folder) if is_adapter(folder) else folder
+    words = folder if text.is_here(folder) else model
+    stated = read_config(model)
+    tokenizer = text.load(words, model)
+    chat = None if template == "plain" else chat_template(words)
     if template == "chat" and chat is None:
-        places = "tokenizer.chat_template" if is_gguf(folder) else "chat_template.jinja or tokenizer_config.json"
+        places = "tokenizer.chat_template" if is_gguf(words) else "chat_template.jinja or tokenizer_config.json"
         raise ValueError(f"it has no chat template ({places})")
     around, lead = (chat.around(), chat.lead()) if chat else (None, "")
     kernel = load_scorer(folder, **options._asdict())
@@ -124,23 +129,20 @@ def _open(folder: Path, template: Template | None, options: _Options) -> tuple[S
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The parsed `config.json` of a checkpoint directory; of a GGUF file, what it would be.
+    """The parsed `config.json` of a checkpoint directory; of a GGUF file, what it would be; of an adapter, its base's.
 
     Raises:
       OSError: it is missing or unreadable.
       ValueError: it is no JSON object, or no GGUF file that is read here.
     """
+    if is_adapter(folder):
+        return read_config(base_of(folder))
     if is_gguf(folder):
         return gguf_config.read(folder)
     for file in folder.iterdir() if folder.is_dir() else ():
         if file.exists() and not (file.is_file() or file.is_dir()):  # whose end a reader would wait for
             raise ValueError(f"{file}: no regular file; a model is read from files")
-    try:
-        stated = json.loads((folder / weights.CONFIG).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{folder / weights.CONFIG}: not whole JSON ({error})") from error
-    except RecursionError:
-        raise ValueError(f"{folder / weights.CONFIG}: JSON nested too deeply") from None
+    stated = json_file.read(folder / weights.CONFIG)
     if not isinstance(stated, dict):
         raise ValueError(f"{folder / weights.CONFIG}: not a JSON object")
     return stated
@@ -216,7 +218,9 @@ def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config
 
 
 def _weights(folder: Path) -> weights.Weights:
-    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weights.WeightFiles.open(folder)
+    if is_adapter(folder):
+        return AdaptedWeights.open(folder, _weights(base_of(folder)))
+    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weight_files.WeightFiles.open(folder)
 
 
 class _OneKey:

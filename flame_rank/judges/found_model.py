@@ -1,16 +1,19 @@
-"""Where the language model lies that a judge's weights were learned for: on this machine or on the hub."""
+"""Where a language model lies that a judge's weights or an adapter were learned for: on this machine or on the hub."""
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from flame_rank.errors import UserError
 from flame_rank.judges.pool import ModelFile
+from flame_rank.model.adapter_config import CONFIG, AdapterConfig, is_adapter
 
 VARIABLE = "FLAME_RANK_MODEL"
-_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model")
+_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model")
+_ON_HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tuple[Path | None, str]:
@@ -74,6 +77,31 @@ def named(spec: str | None) -> tuple[ModelFile, Path]:
         raise UserError(f"--model {path}: {error}") from error
 
 
+def base_of(adapter: Path) -> Path:
+    """Where the model lies that an adapter was trained on: a path, from the adapter's folder or the current one, or a
+    model of the Hugging Face cache or hub.
+
+    Raises:
+      OSError, ValueError: it cannot be found, or the adapter's configuration cannot be read.
+    """
+    config = AdapterConfig.read(adapter)
+    name = config.base_model_name_or_path
+    why = "there is no such file or folder"
+    for path in (adapter / name, Path(name)):
+        if path.exists() and is_adapter(path):
+            raise ValueError(f"{adapter / CONFIG}: its base {path} is an adapter; merge that one into its base first")
+        if path.exists():
+            return path
+    if _ON_HUB.fullmatch(name):
+        found, why = _on_hub(name, True, config.revision)
+        if found:
+            return found
+    raise ValueError(
+        f"{adapter / CONFIG}: base_model_name_or_path is {name!r}, and {why}; write there the path of the base, "
+        "a checkpoint directory or a GGUF file"
+    )
+
+
 def _in_package(place: str) -> Path | None:
     """A file inside an installed package, "package/file"; the package is not imported."""
     package, _, file = place.partition("/")
@@ -87,7 +115,7 @@ def _in_package(place: str) -> Path | None:
     return None
 
 
-def _on_hub(hub: str, download: bool) -> tuple[Path | None, str]:
+def _on_hub(hub: str, download: bool, revision: str | None = None) -> tuple[Path | None, str]:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -97,7 +125,9 @@ def _on_hub(hub: str, download: bool) -> tuple[Path | None, str]:
         try:
             if file:
                 return Path(hf_hub_download(repository, "/".join(file), local_files_only=local)), ""
-            folder = Path(snapshot_download(repository, allow_patterns=[*_FILES], local_files_only=local))
+            folder = Path(
+                snapshot_download(repository, allow_patterns=[*_FILES], revision=revision, local_files_only=local)
+            )
             if any(folder.glob("*.safetensors")):
                 return folder, ""
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import numpy as np
 
+from flame_rank import json_file
 from flame_rank.errors import UserError
 from flame_rank.judges import answers
 from flame_rank.judges.agreement import overlap
@@ -178,7 +179,7 @@ def read_settings(folder: Path) -> Settings:
       UserError: it is missing, or not whole.
     """
     try:
-        settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+        settings: Settings = json_file.read(folder / SETTINGS, Settings)
         for of_kinds in (settings.reading, settings.alone):
             if missing := {"programs", "few programs", "answers", "texts"} - of_kinds.keys():
                 raise ValueError(f"no weights for {min(missing)}")

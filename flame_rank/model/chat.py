@@ -18,10 +18,11 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
+from flame_rank.json_file import one_line
 from flame_rank.model import gguf_tokenizer
 from flame_rank.model.gguf_file import is_gguf
 from flame_rank.model.gguf_file import read as read_header
-from flame_rank.model.tokenizer_settings import CONFIG, Settings, one_line
+from flame_rank.model.tokenizer_settings import CONFIG, Settings
 
 _FILE = "chat_template.jinja"
 _LARGE = 10_000_000  # characters, or a number that makes as many

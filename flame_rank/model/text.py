@@ -3,17 +3,20 @@ transformers, where that agrees with the library that the checkpoint was trained
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 from tokenizers import Tokenizer
 
+from flame_rank.json_file import one_line
 from flame_rank.model import gguf_file, gguf_tokenizer
-from flame_rank.model.tokenizer_settings import Settings, one_line, read
+from flame_rank.model.tokenizer_settings import CONFIG, Settings, read
 
 _JSON, _SENTENCEPIECE = "tokenizer.json", ("tokenizer.model", "spiece.model")
+_FILES = (_JSON, *_SENTENCEPIECE, CONFIG, "vocab.json", "added_tokens.json", "chat_template.jinja")
 # A serialised protocol buffer may be continued: these bytes are a normalizer_spec with add_dummy_prefix false.
 _NO_PREFIX = b"\x1a\x02\x18\x00"
 # Before a token's name: spaces are "▁" or "Ġ" or gone by the time that a model looks for its pieces.
@@ -51,8 +54,16 @@ class TextTokenizer(Protocol):
         """The text of token ids, without special tokens and without ids past the vocabulary."""
 
 
-def load(folder: Path) -> TextTokenizer:
+def is_here(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer, or a part of one."""
+    return any((folder / name).exists() for name in _FILES)
+
+
+def load(folder: Path, model: Path | None = None) -> TextTokenizer:
     """Reads a checkpoint's tokenizer: tokenizer.json, else tokenizer.model or spiece.model, or that of a GGUF file.
+
+    Args:
+      model: where the model lies, if its tokenizer is elsewhere.
 
     Raises:
       OSError: a file is unreadable.
@@ -66,11 +77,11 @@ def load(folder: Path) -> TextTokenizer:
         return _Json(folder, gguf_tokenizer.tokenizer_json(header, settings), settings)
     path = folder / _JSON
     if path.exists():
-        return _Json(path, read(path, dict[str, Any]), Settings.read(folder))
+        return _Json(path, read(path, dict[str, Any]), Settings.read(folder, model))
     for name in _SENTENCEPIECE:
         path = folder / name
         if path.exists():
-            return _SentencePiece(path, path.read_bytes(), Settings.read(folder), t5=name == _SENTENCEPIECE[1])
+            return _SentencePiece(path, path.read_bytes(), Settings.read(folder, model), t5=name == _SENTENCEPIECE[1])
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         remedy = "transformers' AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one of them"
         raise ValueError(f"{folder}: vocab.json and merges.txt, but no {_JSON}; {remedy}")
@@ -117,13 +128,13 @@ class _Json:
     """`tokenizer.json`, read by the library `tokenizers`."""
 
     def __init__(self, path: Path, file: dict[str, Any], settings: Settings):
-        try:
+        self._path = path
+        with _told(path):
             special = _mark(file, settings.special, settings.eos)
             self._trusted = Tokenizer.from_str(msgspec.json.encode(file).decode())
             _hide(file, special)
             self._plain = Tokenizer.from_str(msgspec.json.encode(file).decode())
-        except Exception as error:  # the library raises nothing more special
-            raise ValueError(f"{path}: not a tokenizer ({one_line(error)})") from error
+            whole = self._trusted.encode("a")
         self._plain.encode_special_tokens = True  # that is: as plain text
         for tokenizer in (self._trusted, self._plain):
             tokenizer.no_padding()
@@ -131,7 +142,6 @@ class _Json:
         self.size = 1 + max(self._trusted.get_vocab(with_added_tokens=True).values(), default=-1)
         wanted = settings.config.add_bos_token
         if wanted is None:
-            whole = self._trusted.encode("a")
             put = whole.special_tokens_mask
             front = whole.ids[: put.index(0)] if 0 in put else []
             if len(front) > 1:
@@ -143,14 +153,28 @@ class _Json:
         self.eos = frozenset(settings.eos or ([] if end is None else [end]))
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        tokenizer = self._trusted if special else self._plain
-        return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _told(self._path):
+            tokenizer = self._trusted if special else self._plain
+            return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _told(self._path):
+            return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._trusted.decode(list(ids), skip_special_tokens=True))
+        with _told(self._path):
+            return str(self._trusted.decode(list(ids), skip_special_tokens=True))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns all that the library raises into an error that names the file; a panic of its Rust is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{path}: not a tokenizer ({one_line(error)})") from error
 
 
 def _mark(file: dict[str, Any], special: Iterable[str], eos: Iterable[int]) -> set[str]:
@@ -210,7 +234,7 @@ class _SentencePiece:
             self._rest = SentencePieceProcessor(model_proto=model + _NO_PREFIX)
             if not _is_whole(model):
                 raise RuntimeError("it is cut")
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise ValueError(f"{path}: not a SentencePiece model ({one_line(error)})") from error
         pieces = self._first.get_piece_size()
         # After a special token Llama's newer checkpoints go on without a space, older ones and T5 with one.

@@ -8,6 +8,8 @@ from typing import Self, TypeAlias, TypeVar
 
 import msgspec
 
+from flame_rank import json_file
+
 CONFIG = "tokenizer_config.json"
 T = TypeVar("T")
 
@@ -74,8 +76,11 @@ class Settings:
     eos: list[int]
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, model: Path | None = None) -> Self:
         """Reads the files of a checkpoint directory.
+
+        Args:
+          model: where the model lies, if its tokenizer is elsewhere.
 
         Raises:
           OSError: a file is unreadable.
@@ -92,8 +97,9 @@ class Settings:
         for stated in (config, older):
             for several in (stated.additional_special_tokens, stated.extra_special_tokens):
                 special |= set(map(_content, several.values() if isinstance(several, dict) else several or ()))
-        model = read(folder / "config.json", _Ends)
-        ends = [read(folder / "generation_config.json", _Ends), model, model.text_config or _Ends()]
+        place = model or folder
+        own = read(place / "config.json", _Ends)
+        ends = [read(place / "generation_config.json", _Ends), own, own.text_config or _Ends()]
         eos = next((end.eos_token_id for end in ends if end.eos_token_id is not None), [])
         return cls(
             config=config,
@@ -115,14 +121,4 @@ def read(path: Path, kind: type[T]) -> T:
       OSError: it is unreadable.
       ValueError: it is no such object; the message names the file.
     """
-    if not path.exists():
-        return kind()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: {one_line(error)}") from error
-
-
-def one_line(said: object) -> str:
-    """A message, such as an error's, without line breaks."""
-    return " ".join(str(said).split())
+    return json_file.read(path, kind) if path.exists() else kind()

@@ -1,0 +1,99 @@
+"""What a folder of the library PEFT says of a low-rank adapter (LoRA, Hu et al. 2021): adapter_config.json.
+
+A key that is not known here is refused unless it is off: it could change the result.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import msgspec
+
+from flame_rank import json_file
+from flame_rank.json_file import one_line
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."  # before a module's name in its base
+
+_REMEDY = "merge the adapter into its base (peft: merge_and_unload), save that and name it instead"
+# Without effect once the adapter is trained.
+_IGNORED = frozenset(
+    {
+        *("task_type", "inference_mode", "auto_mapping", "lora_dropout", "peft_version", "megatron_core"),
+        *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size", "runtime_config"),
+    }
+)
+_Rank: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
+_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+$")]  # PEFT takes an expression, too
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and no model with it."""
+    return (folder / CONFIG).exists() and not any(folder.glob("model*.safetensors"))
+
+
+class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What shapes an adapter's computation, under PEFT's names and with its defaults.
+
+    Attributes:
+      base_model_name_or_path: a path, or a name on the Hugging Face hub.
+      revision: of the base on the hub.
+      r, lora_alpha: rank and alpha of a module that the patterns do not name by the end of its name.
+      use_rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
+      init_lora_weights: a start that leaves the base as it is; others, such as "pissa", change it.
+      target_modules: ends of the names of all modules that are adapted, unless the three after it leave some out.
+    """
+
+    peft_type: Literal["LORA"]
+    base_model_name_or_path: Annotated[str, msgspec.Meta(min_length=1)]
+    revision: str | None = None
+    r: _Rank = 8
+    lora_alpha: float = 8.0
+    use_rslora: bool = False
+    rank_pattern: dict[_Name, _Rank] = {}
+    alpha_pattern: dict[_Name, float] = {}
+    bias: Literal["none"] = "none"
+    init_lora_weights: bool | Literal["gaussian", "eva", "orthogonal"] = True
+    target_modules: list[str] | str | None = None
+    exclude_modules: Any = None
+    layers_to_transform: Any = None
+    layers_pattern: Any = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads the configuration of an adapter's folder.
+
+        Raises:
+          OSError: it is missing or unreadable.
+          ValueError: it is no JSON object, or asks for what is not computed here; the message names the key.
+        """
+        path = folder / CONFIG
+        stated = json_file.read(path, dict[str, Any])
+        try:
+            config = msgspec.convert(stated, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{path}: {one_line(error)}, which is not supported; {_REMEDY}") from error
+        for key, value in stated.items():
+            if key not in {*cls.__struct_fields__, *_IGNORED} and value not in (None, False, {}, [], ""):
+                raise ValueError(f"{path}: {key} = {repr(value)[:60]} is not supported; {_REMEDY}")
+        return config
+
+    def rank(self, module: str) -> int:
+        """The rank of a module's adapter."""
+        return next((rank for end, rank in self.rank_pattern.items() if _ends(module, end)), self.r)
+
+    def scale(self, module: str) -> float:
+        """What B A of a module is multiplied by."""
+        alpha = next((alpha for end, alpha in self.alpha_pattern.items() if _ends(module, end)), self.lora_alpha)
+        return alpha / (math.sqrt(self.rank(module)) if self.use_rslora else self.rank(module))
+
+    def asks_for(self, module: str) -> bool:
+        """Whether a module has to have an adapter; of a choice that names no ends, the tensors alone say it."""
+        chosen = self.exclude_modules or self.layers_to_transform or self.layers_pattern
+        ends = self.target_modules if isinstance(self.target_modules, list) and not chosen else []
+        return any(_ends(module, end) for end in ends)
+
+
+def _ends(module: str, end: str) -> bool:
+    """Whether a module's name is this one, or has it as its last parts."""
+    return module == end or module.endswith("." + end)
