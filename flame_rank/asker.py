@@ -1,22 +1,33 @@
 """Has rounds answered: by the ledger where it knows, by the judge where it does not."""
 
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
+from weakref import WeakSet
 
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Judge
-from flame_rank.judges.function import FunctionJudge
+from flame_rank.judges.base import Judge, notes
 from flame_rank.ledger import Ledger
+from flame_rank.pace import Pace
 from flame_rank.tournament import Tournament
 from strategies.base import FloatArray, IntArray
 
 COMMIT = 128  # comparisons at most between two commits to a ledger
+HEALTHY = 0.5  # P(A) + P(B); below, a judge mostly wants to say something else than a verdict
 
 _SILENT = "the judge gave no log-odds"
 _Part: TypeAlias = tuple[int, IntArray]  # a tournament, and which comparisons of its round
+
+_unhealthy: WeakSet[Judge] = WeakSet()  # judges of which it has been said
+# Who may ask from inside a call of a judge, be it from another thread or event loop: one at a time.
+_inside: ContextVar[Mapping["Asker", threading.Lock]] = ContextVar("_inside")
 
 
 class Asker:
@@ -24,19 +35,27 @@ class Asker:
 
     Attributes:
       remembered: comparisons that the ledger answered.
+      failed_before: how many of these are failures of earlier runs.
       broken: why the judge failed, as long as it has done nothing else; None once a call of it has worked.
     """
 
     def __init__(self, judge: Judge, ledger: Ledger | None):
-        self.remembered = 0
+        self.remembered = self.failed_before = 0
         self.broken: str | None = None
         self._worked = False
         self._failed: set[int] = set()  # which problems, while nothing has worked
         self._judge, self._ledger = judge, ledger
-        self._lock = threading.RLock()  # neither of the two is made for several threads at once; a judge may rank
+        self._pace = None if hasattr(judge, "one_by_one") else Pace(COMMIT)
+        self._mass, self._weighed = 0.0, 0
+        self._lock = threading.Lock()  # neither of the two is made for several threads at once
+
+    @property
+    def inside(self) -> bool:
+        """Whether this is asked from inside a call of the judge, which ranks in its turn."""
+        return self in _inside.get({})
 
     def ask(self, tournaments: list[Tournament]) -> None:
-        """Has the rounds of all these answered, in one call of the judge, and advances them.
+        """Has the rounds of all these answered and advances them; in one call of the judge if no ledger keeps answers.
 
         Raises:
           UserError: the ledger cannot be written, or the judge says that the user has something to mend, or has failed
@@ -45,13 +64,16 @@ class Asker:
         asking = [one for one in tournaments if one.round is not None]
         if not asking:
             return
-        with self._lock:
+        with self._turn():
             rounds = [cast(IntArray, one.round) for one in asking]
             answers = self._remembered(asking, rounds) if self._ledger else self._judged(asking, rounds)
         if len(self._failed) > 1:
             self.check()
-        for one, log_odds in zip(asking, answers, strict=True):
+        for one, (log_odds, mass) in zip(asking, answers, strict=True):
+            self._weigh(one, mass)
             one.advance(log_odds)
+        if self._mass < HEALTHY * self._weighed:
+            self._warn()
 
     def check(self) -> None:
         """Raises:
@@ -67,34 +89,66 @@ class Asker:
             reasons.pop(_SILENT, None)
         return tuple(reasons)
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Waits until nobody else asks; from inside a call, nobody else who is inside it, too."""
+        outer = _inside.get({})
+        with outer.get(self, self._lock):
+            token = _inside.set({**outer, self: threading.Lock()})
+            try:
+                yield
+            finally:
+                _inside.reset(token)
+
+    def _weigh(self, one: Tournament, mass: FloatArray) -> None:
+        known = mass[~np.isnan(mass)]
+        one.mass, one.weighed = one.mass + float(known.sum()), one.weighed + len(known)
+        self._mass, self._weighed = self._mass + float(known.sum()), self._weighed + len(known)
+
+    def _warn(self) -> None:
+        """Says of a judge, once, that it does not answer with verdicts."""
+        if self._judge not in _unhealthy:
+            _unhealthy.add(self._judge)
+            logging.getLogger("flame_rank").warning(
+                "flame-rank: warning: A and B have %.2g of the judge's probability; it does not follow the prompt, and "
+                "its ranking says little (another --template, or a model tuned on instructions?)",
+                self._mass / self._weighed,
+            )
+
     def _remembered(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
-        """Answers from the ledger; what it does not know is judged, and recorded batch by batch."""
+        """What `_judged` gives, from the ledger; what it does not know is judged, and recorded call by call."""
         ledger = cast(Ledger, self._ledger)
-        answers = [np.full(len(asked), np.nan) for asked in rounds]
-        waiting: list[_Part] = []
+        answers = [np.full((2, len(asked)), np.nan) for asked in rounds]
+        waiting: deque[_Part] = deque()
         pairs = [(one.problem, asked) for one, asked in zip(asking, rounds, strict=True)]
         for k, known in enumerate(ledger.look_up(pairs)):
-            answers[k][known.known] = known.log_odds[known.known]
+            answers[k][:, known.known] = known.log_odds[known.known], known.mass[known.known]
             asking[k].invalid += int(np.isnan(known.log_odds[known.known]).sum())
             asking[k].reasons.update(dict.fromkeys(known.reasons))
             self.remembered += int(known.known.sum())
-            left = np.flatnonzero(~known.known)
-            waiting += [(k, left[i : i + COMMIT]) for i in range(0, len(left), COMMIT)]
-        for batch in _batches(waiting):
+            self.failed_before += known.failed_before
+            waiting.append((k, np.flatnonzero(~known.known)))
+        pace = self._pace
+        while batch := _next_batch(waiting, pace.size if pace else COMMIT, whole=not pace):
             some = [asking[k] for k, _ in batch]
             asked = [rounds[k][at] for k, at in batch]
+            start = time.perf_counter()
             heard = self._judged(some, asked)
+            if pace:
+                pace.took(sum(map(len, asked)), time.perf_counter() - start)
+            log_odds, mass = [said[0] for said in heard], [said[1] for said in heard]
             ledger.record(
                 [(one.problem, pairs) for one, pairs in zip(some, asked, strict=True)],
-                heard,
-                [self._why(one) if np.isnan(said).any() else None for one, said in zip(some, heard, strict=True)],
+                log_odds,
+                [self._why(one) if np.isnan(said).any() else None for one, said in zip(some, log_odds, strict=True)],
+                mass,
             )
             for (k, at), said in zip(batch, heard, strict=True):
-                answers[k][at] = said
+                answers[k][:, at] = said
         return answers
 
     def _judged(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
-        """The judge's answers; what failed is asked once more, then left out."""
+        """The judge's log-odds and P(A) + P(B), [2, M] for each; what failed is asked once more, then left out."""
         answers = self._answers(asking, rounds)
         failed = [k for k, log_odds in enumerate(answers) if np.isnan(log_odds).any()]
         if failed:
@@ -108,13 +162,16 @@ class Asker:
                     asking[k].reasons.setdefault(_SILENT)
         if not self._worked:
             self._watch(asking, answers)
-        return answers
+        weigh: Any = getattr(self._judge, "verdict_mass", lambda problem, pairs: np.full(len(pairs), np.nan))
+        masses = [weigh(one.problem, asked) for one, asked in zip(asking, rounds, strict=True)]
+        return [np.stack(both) for both in zip(answers, masses, strict=True)]
 
     def _watch(self, asking: list[Tournament], answers: list[FloatArray]) -> None:
         """Notes whether the judge works at all. One that answers NaN does: it does not know."""
         for one, log_odds in zip(asking, answers, strict=True):
-            own = isinstance(self._judge, FunctionJudge) and self._judge.notes(one.problem).failures
-            why = next((reason for reason in (*(own or ()), *one.reasons) if reason != _SILENT), None)
+            noted = notes(self._judge, one.problem)
+            own = noted.failures if noted.broken else ()
+            why = next((reason for reason in (*own, *one.reasons) if reason != _SILENT), None)
             if why is None or not np.isnan(log_odds).all():
                 self._worked, self.broken = True, None
                 self._failed.clear()
@@ -124,8 +181,7 @@ class Asker:
 
     def _why(self, one: Tournament) -> str:
         """Why judgements of a problem failed: the judge's own words where it has some."""
-        notes: Any = getattr(self._judge, "notes", None)
-        said = notes(one.problem).failures if notes else ()
+        said = notes(self._judge, one.problem).failures
         return next((reason for reason in (*said, *one.reasons) if reason != _SILENT), _SILENT)
 
     def _answers(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
@@ -153,15 +209,18 @@ class Asker:
         return answers
 
 
-def _batches(waiting: list[_Part]) -> Iterator[list[_Part]]:
-    """Parts of rounds, COMMIT comparisons together at most."""
+def _next_batch(waiting: deque[_Part], most: int, *, whole: bool) -> list[_Part]:
+    """Takes parts of rounds from the front, `most` comparisons at most; if `whole`, what has no more is not cut."""
     batch: list[_Part] = []
-    size = 0
-    for part in waiting:
-        if batch and size + len(part[1]) > COMMIT:
-            yield batch
-            batch, size = [], 0
-        batch.append(part)
-        size += len(part[1])
-    if batch:
-        yield batch
+    room = most
+    while waiting and room:
+        k, left = waiting[0]
+        if whole and batch and min(len(left), most) > room:
+            break
+        waiting.popleft()
+        if len(left) > room:
+            waiting.appendleft((k, left[room:]))
+        if len(left):
+            batch.append((k, left[:room]))
+            room -= len(left[:room])
+    return batch

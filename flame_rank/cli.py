@@ -1,5 +1,6 @@
 """The command `flame-rank`. Results go to standard output, everything else to standard error."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from flame_rank.options import (
     ANSWER,
     ASKED,
     JUDGE,
+    LEDGER,
     ON_BAD_LINE,
     READ,
     Prompts,
@@ -23,6 +25,7 @@ from flame_rank.options import (
     bad_lines,
     read_criteria,
     read_pattern,
+    say_failed_before,
 )
 from flame_rank.plan.command import plan
 from flame_rank.replay_command import replay
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from flame_rank.output import Quarantine
     from flame_rank.records import Ranking
 
-HEALTHY = 0.5  # below, a judge mostly wants to say something else than a verdict
 RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 
@@ -49,6 +51,20 @@ class _Group(click.Group):
 @click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
 def cli() -> None:
     """Pick the best of N candidates with a pairwise judge."""
+    logging.getLogger("flame_rank").addHandler(_WARNINGS)
+
+
+class _Lines(logging.Handler):
+    """Writes what the library warns of to standard error, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        if sys.stderr is not None:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+
+_WARNINGS = _Lines()
 
 
 cli.add_command(humaneval)
@@ -73,7 +89,7 @@ cli.add_command(replay)
 )
 @ASKED
 @ANSWER
-@click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows.")
+@LEDGER
 @click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
@@ -101,6 +117,7 @@ def rerank(
     dedupe: str,
     answer: str | None,
     ledger: str | None,
+    retry_invalid: bool,
     unordered: bool,
     top: int | None,
     group_by: str,
@@ -172,6 +189,7 @@ def rerank(
         top=top,
         dedupe=cast(Any, dedupe),
         ledger=ledger,
+        retry_invalid=retry_invalid,
         ordered=not unordered,
         seed=seed,
         explain=explain,
@@ -193,6 +211,7 @@ def rerank(
         raise UserError(f"{error}{kept}") from error
     summary.remembered = reranker.remembered
     summary.say(bad, group_by)
+    say_failed_before(reranker.failed_before)
     if table and shape is None:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
     return UNFINISHED if summary.undecided or (bad and bad.count) else RANKED
@@ -216,7 +235,6 @@ class _Summary:
         self.repeated = 0
         self.names: set[int] = set()  # hashes
         self.p_best: list[float] = []
-        self.healths: list[float] = []
 
     def add(self, ranking: "Ranking") -> None:
         self.problems += 1
@@ -232,8 +250,6 @@ class _Summary:
         self.truncated += ranking.truncated
         if ranking.decided and len(ranking) > 1:
             self.p_best.append(float(ranking.p_best[ranking.order[0]]))
-        if ranking.health is not None:
-            self.healths.append(ranking.health)
 
     def say(self, bad: "Skip | Quarantine | None", group_by: str) -> None:
         lines = bad.count if bad else 0
@@ -252,13 +268,6 @@ class _Summary:
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
         sure = [f"P(best) {sum(self.p_best) / len(self.p_best):.2f} on average"] if self.p_best else []
         click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure]), err=True)
-        health = sum(self.healths) / len(self.healths) if self.healths else 1.0
-        if health < HEALTHY:
-            click.echo(
-                f"flame-rank: warning: A and B have {health:.2g} of the judge's probability; it does not follow the "
-                "prompt, and its ranking says little (another --template, or a model tuned on instructions?)",
-                err=True,
-            )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -53,7 +53,8 @@ def export(file: Path, output: str | None) -> None:
     "key" is the sha256 by which a judgement is found. "prompt", "first" and "second" are the first 16 bytes of the
     sha256 of these texts in UTF-8, "pool" those of all candidates' together, null where the judge does not look at
     them. "log_odds" that the first is the better one are in nats, "Infinity" or "-Infinity" where they are infinite,
-    and null where the judgement is invalid; "reason" says why.
+    and null where the judgement is invalid; "reason" says why. "verdict_mass" is P(A) + P(B), null where the judge is
+    no language model.
     """
     from flame_rank.errors import UserError
     from flame_rank.files import parts, refuse_same, with_log
@@ -105,7 +106,7 @@ def count(path: Path) -> list[JudgeCount]:
     Raises:
       UserError: the file is not there, is no ledger, or cannot be read.
     """
-    from flame_rank.ledger import execute, opened
+    from flame_rank.ledger_file import execute, opened
 
     rows = """
       SELECT name, invalid, reason, n FROM judge JOIN (
@@ -134,12 +135,12 @@ def exported(path: Path) -> Generator[bytes, None, None]:
     """
     import msgspec
 
-    from flame_rank.ledger import execute, opened
+    from flame_rank.ledger_file import execute, opened
 
-    columns = ("key", "judge", "prompt", "first", "second", "pool", "log_odds", "reason")
+    columns = ("key", "judge", "prompt", "first", "second", "pool", "log_odds", "reason", "verdict_mass")
     rows = """
-      SELECT key, name, prompt, first, second, pool, log_odds, reason
-      FROM judgement JOIN judge ON judge.id = judge ORDER BY key"""
+      SELECT key, name, prompt, first, second, pool, log_odds, reason, mass
+      FROM judgement JOIN judge ON judge.id = judge LEFT JOIN verdict_mass USING (key) ORDER BY key"""
     with opened(path) as connection:
         cursor = execute(connection, rows)
         while page := cursor.fetchmany(_PAGE):
@@ -163,11 +164,11 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
       UserError: no judgement is of this judge; the file is not there, is no ledger, or cannot be written.
     """
     from flame_rank.errors import UserError
-    from flame_rank.ledger import execute, opened, transaction
+    from flame_rank.ledger_file import execute, opened, transaction
 
     where = ["log_odds IS NULL"] * invalid + ["judge = (SELECT id FROM judge WHERE name = ?)"] * (judge is not None)
     dropped = 0
-    with opened(path) as connection:
+    with opened(path, "write") as connection:
         names = [name for (name,) in execute(connection, "SELECT name FROM judge ORDER BY name")]
         if judge is not None and judge not in names:
             raise UserError(f"{path}: no judgement of a judge {judge!r}; it has {', '.join(names) or 'none at all'}")
@@ -176,6 +177,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
                 delete = f"DELETE FROM judgement WHERE {' AND '.join(where)}"
                 dropped = connection.execute(delete, [judge] * (judge is not None)).rowcount
                 connection.execute("DELETE FROM judge WHERE id NOT IN (SELECT judge FROM judgement)")
+                connection.execute("DELETE FROM verdict_mass WHERE key NOT IN (SELECT key FROM judgement)")
         [kept] = execute(connection, "SELECT count(*) FROM judgement").fetchone()
         execute(connection, "VACUUM")
         [busy, *_] = execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -92,6 +92,12 @@ GROUP_BY = click.option(
     metavar="FIELD",
     help="What flat lines of a problem share, and what names a problem.",
 )
+LEDGER = together(  # where judgements are kept
+    click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows."),
+    click.option(
+        "--retry-invalid", is_flag=True, help="Ask again what the ledger knows as a failure of an earlier run."
+    ),
+)
 READ = together(  # where problems come from
     GROUP_BY,
     click.option(
@@ -141,6 +147,16 @@ def read_pattern(expression: str | None) -> "Extract | None":
         return pattern(expression)
     except ValueError as error:
         raise UserError(f"--answer {error}") from error
+
+
+def say_failed_before(count: int) -> None:
+    """Says how many judgements are failures of earlier runs, if there are some, and how they are asked again."""
+    if count:
+        click.echo(
+            f"flame-rank: {count} of the judgements that the ledger knows failed in an earlier run, and are left out; "
+            "--retry-invalid of rerank and humaneval asks them again",
+            err=True,
+        )
 
 
 class Prompts:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import click
 
 import strategies
 from flame_rank.errors import UserError
-from flame_rank.options import ANSWER, read_pattern
+from flame_rank.options import ANSWER, read_pattern, say_failed_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,8 @@ class ReplayJudge:
         self.name, self.pool_aware = name, pool_aware
         self.pointwise = pool_aware  # as the one that ships, which alone looks at the pool
         self.missing = 0
-        self._ledger = Ledger(path, self)
-        self._failures: dict[Problem, dict[str, None]] = {}
+        self._ledger = Ledger(path, self, read_only=True)
+        self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
 
     def judge(self, asked: "Sequence[tuple[Problem, IntArray]]") -> "list[FloatArray]":
         """Log-odds [M] for each problem; NaN for what is missing and for what was invalid."""
@@ -51,7 +52,12 @@ class ReplayJudge:
         """Why judgements of this problem are left out."""
         from flame_rank.judges.base import Notes
 
-        return Notes(failures=tuple(self._failures.pop(problem, ())))
+        return Notes(failures=tuple(self._failures.get(problem, ())))
+
+    def verdict_mass(self, problem: "Problem", pairs: "IntArray") -> "FloatArray":
+        """P(A) + P(B) [M] as it was recorded; NaN where it was not."""
+        [known] = self._ledger.look_up([(problem, pairs)])
+        return known.mass
 
     def close(self) -> None:
         """Closes the ledger."""
@@ -86,7 +92,7 @@ def replay(
     refuse_same({"the input": file, **with_log(path)}, parts(output))
     extract = read_pattern(answer)
     voice = _judge(path, judge)
-    problems = lacking = undecided = 0
+    problems = lacking = undecided = invalid = 0
     try:
         with Output(output) as out:
             for ranking in Reranker(voice, top=top, extract=extract, **options).rank_many(read_problems(file)):
@@ -94,16 +100,18 @@ def replay(
                 problems += 1
                 lacking += MISSING in ranking.reasons
                 undecided += not ranking.decided
+                invalid += ranking.invalid
     finally:
         voice.close()
-    # What is missing is asked for twice, as a judgement that failed is.
-    click.echo(f"{problems} problems; {voice.missing // 2} comparisons missing, of {lacking} problems", err=True)
+    missing = voice.missing // 2  # asked for twice, as a judgement that failed is
+    click.echo(f"{problems} problems; {missing} comparisons missing, of {lacking} problems", err=True)
+    say_failed_before(invalid - missing)
     return 1 if lacking or undecided else 0
 
 
 def _judge(path: Path, name: str | None) -> ReplayJudge:
     """The one whose judgements are replayed."""
-    from flame_rank.ledger import opened
+    from flame_rank.ledger_file import opened
 
     with opened(path) as connection:
         rows = connection.execute(

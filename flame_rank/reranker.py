@@ -18,7 +18,7 @@ from flame_rank.dedupe import How, distinct, options
 from flame_rank.errors import UserError
 from flame_rank.gathering import Gathering, stream
 from flame_rank.judges.answers import Extract, pattern
-from flame_rank.judges.base import Judge, Notes
+from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger import Ledger
 from flame_rank.records import Candidate, Problem, Ranking
@@ -45,6 +45,7 @@ class Reranker:
         confidence: float | None = None,
         dedupe: How = "exact",
         ledger: str | Path | None = None,
+        retry_invalid: bool = False,
         ordered: bool = True,
         seed: int = 0,
         batch: int = 128,
@@ -64,6 +65,7 @@ class Reranker:
             it chooses where none is named.
           dedupe: "exact": equal texts are judged once; "ast": so are programs equal up to formatting.
           ledger: a file that keeps every judgement: what it knows is not asked again, in this run or a later one.
+          retry_invalid: ask again what the ledger knows as a failure of an earlier run.
           ordered: yield rankings in input order; otherwise as soon as they are there.
           seed: of the strategy's coins.
           batch: comparisons that are collected from open problems for one call of the judge; a function is called
@@ -93,11 +95,13 @@ class Reranker:
         distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises where there is no such way
         self.dedupe: How = dedupe
         self._extract = pattern(extract) if isinstance(extract, str) else extract
-        if ledger is not None and isinstance(self.judge, FunctionJudge) and not self.judge.named:
+        if retry_invalid and ledger is None:
+            raise UserError("retry_invalid (--retry-invalid) asks the failures in a ledger again; name the ledger, too")
+        if ledger is not None and not getattr(self.judge, "named", True):
             raise UserError(
                 f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
             )
-        kept = Ledger(Path(ledger), self.judge) if ledger is not None else None
+        kept = Ledger(Path(ledger), self.judge, retry_invalid=retry_invalid) if ledger is not None else None
         if kept is not None:
             weakref.finalize(self, kept.close)
         self._asker = Asker(self.judge, kept)
@@ -152,10 +156,10 @@ class Reranker:
     async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """As `rank`, for asyncio: calls of one event loop that wait at the same time share the judge's batches, in a
         thread beside."""
-        # Futures belong to their loop: another loop, in another thread, would not be woken.
-        gathering = self._gatherings.setdefault(
-            asyncio.get_running_loop(), Gathering(self._start, self._asker.ask, self._rankings, self.batch)
-        )
+        if self._asker.inside:  # a call of the judge, for which the others wait
+            gathering = self._gather()
+        else:  # futures belong to their loop: another loop, in another thread, would not be woken
+            gathering = self._gatherings.setdefault(asyncio.get_running_loop(), self._gather())
         ranking = await gathering.rank(_problem(prompt, candidates))
         self._asker.check()
         return ranking
@@ -184,10 +188,18 @@ class Reranker:
         except TooMany as error:
             raise UserError(f"{problem.name}: {error}" if problem.name else str(error)) from error
 
+    def _gather(self) -> Gathering:
+        return Gathering(self._start, self._asker.ask, self._rankings, self.batch)
+
     @property
     def remembered(self) -> int:
         """Number of comparisons that the ledger has answered."""
         return self._asker.remembered
+
+    @property
+    def failed_before(self) -> int:
+        """Number of these that are failures of earlier runs, which `retry_invalid` asks again."""
+        return self._asker.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
         """The results of problems, with the judge's words where they are asked for."""
@@ -201,8 +213,7 @@ class Reranker:
         return rankings
 
     def _ranking(self, one: Tournament) -> Ranking:
-        notes: Any = getattr(self.judge, "notes", None)
-        said = notes(one.problem) if notes else Notes()
+        said = notes(self.judge, one.problem)
         return Ranking(
             problem=one.given,
             standing=one.result,
@@ -212,7 +223,7 @@ class Reranker:
             invalid=one.invalid,
             reasons=self._asker.reasons(one, said.failures),
             truncated=said.truncated,
-            health=said.health,
+            health=one.health,
             option=options(one.problem, one.member),
         )
 

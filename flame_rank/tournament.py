@@ -29,6 +29,8 @@ class Tournament:
       comparisons: how many the schedule has asked for.
       invalid: how many of them could not be had.
       reasons: why they could not, each reason once.
+      mass: P(A) + P(B) of a language model, summed over the judgements of which it is known.
+      weighed: how many these are.
     """
 
     given: Problem
@@ -41,6 +43,8 @@ class Tournament:
     comparisons: int = 0
     invalid: int = 0
     reasons: dict[str, None] = field(default_factory=dict)
+    mass: float = 0.0
+    weighed: int = 0
 
     @classmethod
     def start(
@@ -77,6 +81,11 @@ class Tournament:
         else:
             self.round = self.place[np.asarray(asked, np.int64).reshape(-1, 2)]
             self.comparisons += len(self.round)
+
+    @property
+    def health(self) -> float | None:
+        """P(A) + P(B) on average; None where it is not known."""
+        return self.mass / self.weighed if self.weighed else None
 
     @property
     def result(self) -> Standing:

@@ -408,8 +408,10 @@ def test_command_prints_tables_and_writes_json(
         def __init__(self, **options: object):
             if options["strategy"] == "none such":
                 raise ValueError("no strategy is called 'none such'")
-            assert options == {"judge": "the judge of J", "strategy": "S", "seed": 7}
+            kept = {"ledger": str(tmp_path / "l"), "retry_invalid": True}
+            assert options == {"judge": "the judge of J", "strategy": "S", "seed": 7, **kept}
 
+        failed_before = 3
         rank_many = staticmethod(ranker(lambda _: Ranked([1])))
 
     stand_in = types.ModuleType("flame_rank.reranker")
@@ -426,12 +428,12 @@ def test_command_prints_tables_and_writes_json(
     other = write(tmp_path / "other.jsonl", [{"task_id": "Made/one", "samples": [WRONG, RIGHT]}])
     out = tmp_path / "table.json"
     line = f"{small_file} {other} --judge J --strategy S --samples 2 --problems {known} --seed 7 --json {out}"
-    line += " --max-length 512 --criteria shorter"
+    line += f" --max-length 512 --criteria shorter --ledger {tmp_path / 'l'} --retry-invalid"
     done = CliRunner().invoke(humaneval, line.split(), catch_exceptions=False)
     assert done.exit_code == 0
     assert [text.split(":")[0] for text in done.stdout.split("\n\n")] == ["small", "other"]
     assert [record["judge"] for record in json.loads(out.read_text())] == [0.5, 1.0]
-    assert asked == [{"max_length": 512, "criteria": "shorter"}]
+    assert asked == [{"max_length": 512, "criteria": "shorter"}] and "3 of the judgements" in done.stderr
     with pytest.raises(UserError, match="--strategy none such: no strategy"):
         line = [str(other), "--strategy", "none such", "--problems", str(known)]
         CliRunner().invoke(humaneval, line, catch_exceptions=False)

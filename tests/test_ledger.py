@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank import ledger as ledger_module
+from flame_rank import ledger_file
 from flame_rank.cli import run
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
@@ -362,8 +362,8 @@ def test_what_may_only_be_read(tmp_path: Path, command: Any) -> None:
 def test_a_file_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "l"
     put(path, 1.0)
-    monkeypatch.setattr(ledger_module, "PATIENCE", 0.1)
-    monkeypatch.setattr(ledger_module, "_TRY", 0.01)
+    monkeypatch.setattr(ledger_file, "PATIENCE", 0.1)
+    monkeypatch.setattr(ledger_file, "_TRY", 0.01)
     with Ledger(path, judge()) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
         asked = [(problem("c", "d"), pairs((0, 1)))]
         other.execute("BEGIN IMMEDIATE")
@@ -488,7 +488,7 @@ def test_export(command: Any, full: Path, tmp_path: Path) -> None:
     prompt = hashlib.sha256(b"p").hexdigest()[:32]
     assert ab == {
         "key": ab["key"], "judge": "j", "prompt": prompt, "first": a, "second": b, "pool": None, "log_odds": 0.25,
-        "reason": None,
+        "reason": None, "verdict_mass": None,
     }  # fmt: skip
     assert {r["log_odds"] for r in records if r["judge"] == "j"} == {0.25, "Infinity", "-Infinity", None}
     assert {r["reason"] for r in records} == {None, "it is ill,\nsaid Ω", "no"}

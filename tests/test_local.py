@@ -74,8 +74,10 @@ def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LocalJudge)
         ids = tuple(judge.tokens(PROBLEM, int(first), int(second)))
         of_a, of_b = judge.kernel.log_probs([(ids,)], judge.verdict_ids)[0]  # the whole text as one piece
         assert abs(log_odds - (of_a - of_b)) <= 1e-4
-    notes = judge.notes(PROBLEM)
-    assert notes.health is not None and 0 < notes.health < 1 and notes.truncated == 0
+    mass = judge.verdict_mass(PROBLEM, ALL)
+    assert mass.shape == (len(ALL),) and ((mass > 0) & (mass < 1)).all() and judge.notes(PROBLEM).truncated == 0
+    assert mass[-1] == pytest.approx(np.exp(of_a) + np.exp(of_b), abs=1e-6)
+    assert np.isnan(judge.verdict_mass(Problem(prompt="not judged", candidates=["a", "b"]), ALL[:1])).all()
 
 
 def test_the_instructions_are_encoded_once_a_run(judge: LocalJudge) -> None:
@@ -106,7 +108,7 @@ def test_the_api_ranks_with_it(judge: LocalJudge) -> None:
     ranking = flame_rank.Reranker(judge).rank(PROBLEM)
     assert sorted(ranking.order) == [0, 1, 2] and ranking.comparisons == 6
     assert ranking.judge == judge.name and judge.name.startswith("qwen2:")
-    assert ranking.health == judge.notes(PROBLEM).health
+    assert ranking.health == pytest.approx(judge.verdict_mass(PROBLEM, ALL).mean())
 
 
 def test_the_name_is_the_identity(qwen: Path, judge: LocalJudge, tmp_path: Path) -> None:

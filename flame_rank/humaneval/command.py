@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from flame_rank.options import GROUP_BY, JUDGE, ON_BAD_LINE, bad_lines, read_criteria
+from flame_rank.options import GROUP_BY, JUDGE, LEDGER, ON_BAD_LINE, bad_lines, read_criteria, say_failed_before
 
 if TYPE_CHECKING:
     from flame_rank.humaneval.samples import Pool
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
 )
 @JUDGE
+@LEDGER
 @click.option("--strategy", default=None, help="Which pairs to ask; without it, what suits the judge.")
 @click.option(
     "--samples",
@@ -75,6 +76,8 @@ def humaneval(
     samples_files: tuple[Path, ...],
     judge: str,
     criteria: str | None,
+    ledger: str | None,
+    retry_invalid: bool,
     strategy: str | None,
     samples: int,
     slices: int,
@@ -92,13 +95,13 @@ def humaneval(
 
     SAMPLES are JSONL files as rerank reads them: a line a problem with "prompt" and "samples" (a list), or a line a
     sample with "task_id" and "completion", or EvalPlus' "solution", a whole program. "-" is standard input. What rerank
-    has ranked is measured as it stands there, unless --judge or --strategy is given. The programs are run, in limited
-    processes; the limits are no defence against hostile code.
+    has ranked is measured as it stands there, unless --judge, --strategy or --ledger is given. The programs are run, in
+    limited processes; the limits are no defence against hostile code.
 
     Exit status: 0 all measured; 1 some line was left out or some ranking undecided; 2 a mistake in what was given.
     """
     from flame_rank.errors import UserError
-    from flame_rank.files import parts, refuse_same
+    from flame_rank.files import parts, refuse_same, with_log
 
     if generator is not None and len(samples_files) > 1:
         raise UserError(f"--generator names one model, and {len(samples_files)} files are given; run them one by one")
@@ -108,7 +111,7 @@ def humaneval(
     figures = {name: path for name, path in parts(json_file).items() if json_file is not None}
     bad = [bad_lines(on_bad_line, path) for path in samples_files]
     aside = {f"the file of bad lines {k}": lines.path for k, lines in enumerate(bad, 1) if lines}
-    refuse_same({**read, "the file of problems": problems_file}, {**figures, **aside})
+    refuse_same({**read, "the file of problems": problems_file}, {**figures, **aside, **with_log(ledger)})
 
     from flame_rank.humaneval import problems, table
     from flame_rank.humaneval import samples as sample_files
@@ -119,16 +122,16 @@ def humaneval(
         for path, lines in zip(samples_files, bad, strict=True)
     ]
     given = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
-    again = given or strategy is not None
+    again = given or strategy is not None or ledger is not None
     recorded = [not again and _are_recorded(found, samples * slices) for found in pools]
-    rank = None
+    reranker = None
     if not all(recorded):
         from flame_rank import judges
         from flame_rank.reranker import Reranker
 
         loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
         try:
-            rank = Reranker(judge=loaded, strategy=strategy, seed=seed).rank_many
+            reranker = Reranker(judge=loaded, strategy=strategy, ledger=ledger, retry_invalid=retry_invalid, seed=seed)
         except ValueError as error:
             raise UserError(f"--strategy {strategy}: {error}") from error
     measurements: list[table.Measurement] = []
@@ -136,7 +139,7 @@ def humaneval(
         _say_named(found)
         measurement = table.measure(
             found,
-            None if there else rank,
+            None if there or reranker is None else reranker.rank_many,
             samples=samples,
             slices=slices,
             timeout=timeout,
@@ -147,6 +150,7 @@ def humaneval(
             click.echo()
         click.echo(table.render(measurement, seed=seed))
         measurements.append(measurement)
+    say_failed_before(reranker.failed_before if reranker else 0)
     if json_file is not None:
         table.write_json(json_file, measurements)
     left_out = [lines for lines in bad if lines and lines.count]

@@ -128,7 +128,6 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
 
 def _module(name: str) -> Any:
     """A module by its name, or the one in a file, NAME.py."""
-    import sys
     from importlib import import_module, util
 
     if name.endswith(".py"):
@@ -137,24 +136,21 @@ def _module(name: str) -> Any:
         if spec is None or spec.loader is None or not path.is_file():
             raise ImportError(f"{name}: there is no such file")
         module = util.module_from_spec(spec)
-        sys.path.append(str(path.absolute().parent))  # for what stands beside it
         spec.loader.exec_module(module)
         return module
-    sys.path.append("")  # at the end: a file of the current directory hides no module of Python's own
-    try:
-        return import_module(name)
-    finally:
-        del sys.path[-1 - sys.path[::-1].index("")]
+    return import_module(name)
 
 
 def _imported(module: str, function: str) -> "Judge":
-    from flame_rank.judges.function import FunctionJudge
+    from flame_rank.judges.function import FunctionJudge, at_home, importable
 
+    home = Path(module).absolute().parent if module.endswith(".py") else Path.cwd()
     try:
-        found = getattr(_module(module), function)
+        with importable(home):
+            found = getattr(_module(module), function)
     except Exception as error:  # what a module raises while it is imported can be anything
         said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise UserError(f"--judge {module}:{function}: {said}") from error
     if not callable(found):
         raise UserError(f"--judge {module}:{function}: it is a {type(found).__name__}, not a function")
-    return FunctionJudge(found, name=f"{module}:{function}")
+    return FunctionJudge(at_home(found, home), name=f"{module}:{function}")

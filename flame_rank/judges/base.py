@@ -16,8 +16,15 @@ class Judge(Protocol):
       name: identity: two judges of one name give the same answers.
       pool_aware: looks at all candidates of a problem, not only at the two.
       pointwise: answers by the difference of a quality of each candidate, so its answers are transitive.
-      one_by_one: may be left out; True for a judge that makes one call (of a function, a server) of each problem, so
-        that each answer is kept, and each ranking given, as soon as it is there.
+
+    A judge may have these, too:
+      one_by_one: True if it makes one call (of a function, a server) of each problem, so that each answer is kept, and
+        each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not
+        say is asked, where a ledger keeps its answers, as few comparisons at once as cost no more.
+      named: False if its name is no identity, so that no ledger can hold its answers.
+      notes(problem) -> Notes.
+      verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged:
+        near 0 it does not follow the prompt, and its log-odds say little; NaN where there is none.
     """
 
     name: str
@@ -38,16 +45,20 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
-    """What a judge has to say about a problem beside its log-odds; a judge with such notes has a method
-    `notes(problem) -> Notes`.
+    """What a judge has to say about a problem beside its log-odds.
 
     Attributes:
       truncated: candidates that did not fit its maximum length and were judged without their middle.
       failures: why judgements failed.
-      health: for a judge that is a language model, the probability of a verdict at all, P(A) + P(B), on average;
-        near 0 it does not follow the prompt, and its log-odds say little.
+      broken: whether they failed because the judge did not work, as if it had raised an error.
     """
 
     truncated: int = 0
     failures: tuple[str, ...] = ()
-    health: float | None = None
+    broken: bool = False
+
+
+def notes(judge: Judge, problem: Problem) -> Notes:
+    """What a judge has to say about a problem; nothing if it is none that takes notes."""
+    said: Notes = getattr(judge, "notes", lambda problem: Notes())(problem)
+    return said

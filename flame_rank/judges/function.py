@@ -4,8 +4,12 @@ import asyncio
 import inspect
 import math
 import os
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
+from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -54,8 +58,9 @@ class FunctionJudge:
         return [self._one(problem, pairs) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """Why judgements of this problem failed."""
-        return Notes(failures=tuple(self._failures.get(problem, ())))
+        """Why judgements of this problem failed: the function did."""
+        failures = tuple(self._failures.get(problem, ()))
+        return Notes(failures=failures, broken=bool(failures))
 
     def _one(self, problem: Problem, pairs: IntArray) -> FloatArray:
         texts = problem.texts
@@ -94,11 +99,45 @@ def _awaited(answers: Any) -> Any:
     async def wait() -> Any:
         return await answers
 
+    if _loop is not None and asyncio._get_running_loop() is _loop:
+        if inspect.iscoroutine(answers):
+            answers.close()
+        raise UserError(
+            "an asynchronous judge that calls rank would wait for itself; let it `await reranker.arank(...)` instead"
+        )
     with _LOOPS:  # one loop for all calls: a client that was opened in one is of no use in another
         if _loop is None:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, daemon=True).start()
     return asyncio.run_coroutine_threadsafe(wait(), _loop).result()
+
+
+_PATH = threading.Lock()
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Has modules of a folder found while the block lasts: at the end of the path, where they hide no others."""
+    name = str(folder)
+    with _PATH:
+        sys.path.append(name)
+    try:
+        yield
+    finally:
+        with _PATH, suppress(ValueError):  # it is gone where the user's code has replaced the path
+            del sys.path[-1 - sys.path[::-1].index(name)]
+
+
+def at_home(f: PairFunction, folder: Path) -> PairFunction:
+    """Turns a function into one that finds the modules of a folder, which it may import when it is called."""
+
+    @wraps(f)
+    def called(prompt: str, pairs: list[tuple[str, str]]) -> Answer:
+        with importable(folder):
+            answers: Answer = _awaited(f(prompt, pairs))
+            return answers
+
+    return called
 
 
 def from_probabilities(f: PairFunction) -> PairFunction:

@@ -183,6 +183,7 @@ class LikelihoodJudge:
 
     pool_aware = False
     pointwise = True
+    one_by_one = False
 
     def __init__(self, reader: Reader):
         self._reader = reader

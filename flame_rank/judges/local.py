@@ -41,7 +41,7 @@ class _Heard:
         self.prompt, self.candidates = prompt, candidates
         self.cut: set[int] = set()
         self.failures: dict[str, None] = {}
-        self.health = self.judged = 0.0
+        self.mass: dict[tuple[int, int], float] = {}  # P(A) + P(B) of each comparison
 
 
 class LocalJudge:
@@ -57,6 +57,7 @@ class LocalJudge:
 
     pool_aware = False
     pointwise = False
+    one_by_one = False
 
     def __init__(
         self,
@@ -109,18 +110,21 @@ class LocalJudge:
         log_probs = self.kernel.log_probs(paths, self.verdict_ids)  # [R, 2]
         for (k, m), (of_a, of_b) in zip(places, log_probs, strict=True):
             answers[k][m] = of_a - of_b
-            heard = self._hear(asked[k][0])
-            heard.health += np.exp(of_a) + np.exp(of_b)
-            heard.judged += 1
+            first, second = asked[k][1][m].tolist()
+            self._hear(asked[k][0]).mass[first, second] = float(np.exp(of_a) + np.exp(of_b))
         return answers
 
     def notes(self, problem: Problem) -> Notes:
-        """What was cut and skipped, and P(A) + P(B) on average."""
+        """What was cut and skipped."""
         heard = self._heard.get(problem)
         if heard is None:  # it could not be read
             return Notes()
-        health = float(heard.health / heard.judged) if heard.judged else None
-        return Notes(truncated=len(heard.cut), failures=tuple(heard.failures), health=health)
+        return Notes(truncated=len(heard.cut), failures=tuple(heard.failures))
+
+    def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
+        """P(A) + P(B) [M] of comparisons [M, 2] that were judged; NaN of those that were not."""
+        heard = self._heard.get(problem)
+        return np.array([heard.mass.get((i, j), np.nan) if heard else np.nan for i, j in pairs.tolist()], np.float64)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
         """The exact ids of one judgement, whose verdict is read after the last; candidates by index.

@@ -120,6 +120,7 @@ class PoolJudge:
 
     pool_aware = True
     pointwise = True
+    one_by_one = False
 
     def __init__(self, settings: Settings, reader: Reader | None):
         self.settings, self.reader = settings, reader
