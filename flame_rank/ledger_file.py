@@ -76,6 +76,7 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
                 execute(connection, f"CREATE {'' if access == 'make' else 'TEMP'} {_MASSES}")
             _check_content(connection)
             if access == "make":
+                execute(connection, "DELETE FROM judge WHERE FALSE")  # fails here, before anything is judged
                 # A batch that is committed survives the end of the process, however it ends: the system has it. Not
                 # waiting for the disk (NORMAL, not FULL), a power cut may take the last batches, and never the file.
                 execute(connection, "PRAGMA journal_mode = WAL")
@@ -88,7 +89,9 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
 
 def _sqlite(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_TRY, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, timeout=_TRY, isolation_level=None, check_same_thread=False)
+    connection.text_factory = lambda text: text.decode(errors="backslashreplace")  # words that are damaged do no harm
+    return connection
 
 
 def _readable(path: Path) -> sqlite3.Connection:
@@ -119,7 +122,7 @@ def _readable(path: Path) -> sqlite3.Connection:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    """Makes the tables in an empty file; finds out whether the file can be written, before anything is judged."""
+    """Makes the tables in an empty file."""
     with transaction(connection):
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             for table in _TABLES:
@@ -179,8 +182,7 @@ def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence
 
 def _code(error: sqlite3.Error) -> int:
     """SQLite's primary error code; -1 for an error that is not SQLite's but a mistake in this program."""
-    undecodable = sqlite3.SQLITE_CORRUPT if "decode" in str(error) else -1  # of which SQLite itself takes no notice
-    extended: int = getattr(error, "sqlite_errorcode", undecodable)
+    extended: int = getattr(error, "sqlite_errorcode", -1)
     return extended & 0xFF if extended >= 0 else -1
 
 

@@ -28,5 +28,6 @@ class Pace:
         return size
 
     def took(self, comparisons: int, seconds: float) -> None:
-        """Notes what a call took."""
-        self._each[1 << comparisons.bit_length() - 1] = seconds / comparisons
+        """Notes what a call took; of the rest of a round, which has fewer than it may, nothing follows."""
+        if comparisons.bit_count() == 1:
+            self._each[comparisons] = seconds / comparisons

@@ -46,6 +46,45 @@ def kept(folder: Path) -> int:
             return 0
 
 
+MANY = """
+import os, time
+import numpy as np
+from flame_rank import Problem, Reranker, pace
+
+class Slow:
+    \"\"\"Takes many problems a call, and is slow for each comparison.\"\"\"
+    name, pool_aware, pointwise = "slow", False, False
+
+    def judge(self, asked):
+        return [np.array([self.one(problem, i, j) for i, j in pairs]) for problem, pairs in asked]
+
+    def one(self, problem, i, j):
+        time.sleep(0.04)
+        with open("calls", "a") as file:
+            file.write(problem.prompt + "\\n")
+        return float(len(problem.texts[i]) - len(problem.texts[j]))
+
+pace.QUICK = 0.1
+given = [Problem(prompt=f"p {i}", candidates=["a", "bb", "ccc"]) for i in range(20)]
+for ranking in Reranker(Slow(), "round-robin", ledger="ledger").rank_many(given):
+    print(ranking.order, flush=True)
+"""
+
+
+def test_a_slow_judge_of_many_problems_loses_a_call(tmp_path: Path) -> None:
+    running = subprocess.Popen([sys.executable, "-c", MANY], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while len(told(tmp_path)) < 30 and time.monotonic() < until:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = len(told(tmp_path))
+    assert 30 <= before < 60 and kept(tmp_path) >= before - 8  # of the 120 that wait, once all in one call
+    out = subprocess.run([sys.executable, "-c", MANY], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert out.splitlines() == ["[2, 1, 0]"] * 20
+    assert len(told(tmp_path)) <= 20 * PAIRS + 8
+
+
 @pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.full)])
 def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     rng, problems = random.Random(kills), 5 * kills
