@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Judge
+from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, from_probabilities
 from flame_rank.records import Problem
 
@@ -135,14 +135,36 @@ def test_loads_a_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert judge.judge([(TWO, TWICE)])[0].tolist() == [2, 2]
 
 
-def test_loads_a_function_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_loads_a_function_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "of file.py").write_text("import beside_it\ndef f(prompt, pairs): return [beside_it.x] * len(pairs)\n")
     (tmp_path / "beside_it.py").write_text("x = 3.0\n")
     judge = judges.load(f"{tmp_path / 'of file.py'}:f")
     assert judge.judge([(TWO, TWICE)])[0].tolist() == [3, 3] and judge.name.endswith("of file.py:f")
     with pytest.raises(UserError, match=r"none\.py: there is no such file"):
         judges.load(f"{tmp_path / 'none.py'}:f")
+
+
+@pytest.mark.parametrize("spec", ["{}/late_judge.py:f", "{}/late_judge.py:g", "late_judge:f", "late_judge:g"])
+def test_a_judge_imports_what_is_beside_it_when_it_is_called(
+    spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "late_judge.py").write_text(
+        "def f(prompt, pairs):\n    import late_help, colorsys\n"
+        "    return [late_help.x * colorsys.ONE_THIRD] * len(pairs)\n"
+        "async def g(prompt, pairs):\n    import asyncio\n    await asyncio.sleep(0)\n    return f(prompt, pairs)\n"
+    )
+    (tmp_path / "late_help.py").write_text("x = 3.0\n")
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("late_judge", "late_help", "colorsys"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    before = [*sys.path]
+    judge = judges.load(spec.format(tmp_path))
+    monkeypatch.chdir("/")
+    assert sys.path == before
+    [answers] = judge.judge([(TWO, TWICE)])
+    assert answers.tolist() == [1, 1], notes(judge, TWO)
+    assert sys.path == before  # what the caller's own program imports is not looked for there
 
 
 def test_the_current_directory_hides_no_module_of_pythons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ import asyncio
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,9 @@ import pytest
 
 from flame_rank import FunctionJudge, Problem, Reranker, UserError
 from flame_rank.cli import cli
+from flame_rank.ledger import Ledger
 from flame_rank.output import to_lines
+from strategies.base import FloatArray, IntArray
 
 JUDGE = """
 import os, time, zlib
@@ -98,6 +103,157 @@ def test_replay_says_the_same_and_what_is_missing(tmp_path: Path, capfdbinary: p
     assert status == 1 and b"36 comparisons missing, of 3 problems" in said
     with pytest.raises(UserError, match="holds no judge 'other': counting"):
         replayed("knockout", "--judge", "other")
+
+
+# Failures of an earlier run.
+
+
+class Moody(Counting):
+    """Fails for texts with a "2" or a "3" as long as it is ill."""
+
+    ill = "23"
+
+    def __call__(self, prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        self.asked += len(pairs)
+        return [np.nan if {*(a + b)} & {*self.ill} else float(ord(a[-1]) - ord(b[-1])) for a, b in pairs]
+
+
+def test_failures_of_an_earlier_run_are_asked_again(tmp_path: Path) -> None:
+    class Well(Moody):
+        ill = "3"
+
+    def run(judge: Moody, **options: object) -> tuple[bytes, Reranker]:
+        named = FunctionJudge(judge, name="counting")
+        reranker = Reranker(named, "round-robin", ledger=tmp_path / "l", **options)  # type: ignore[arg-type]
+        return b"".join(to_lines(ranking) for ranking in reranker.rank_many([problems()[0]] * 2)), reranker
+
+    ill, again, well, last = Moody(), Moody(), Well(), Well()
+    first, reranker = run(ill)
+    assert ill.asked == 6 + 2 * 14 and reranker.failed_before == 0  # 20 pairs of five texts; those that fail, twice
+    same, reranker = run(again)
+    assert (same, again.asked) == (first, 0) and reranker.failed_before == 2 * 14
+    out, reranker = run(well, retry_invalid=True)
+    assert well.asked == 6 + 2 * 8 and reranker.failed_before == 0  # of the 14, 8 fail again, once for both problems
+    assert out == b"".join(to_lines(ranking) for ranking in Reranker(
+        FunctionJudge(Well(), name="counting"), "round-robin").rank_many([problems()[0]] * 2))  # fmt: skip
+    same, reranker = run(last)
+    assert (same, last.asked) == (out, 0) and reranker.failed_before == 2 * 8
+    with pytest.raises(UserError, match="name the ledger, too"):
+        Reranker(FunctionJudge(Well(), name="counting"), retry_invalid=True)
+
+
+@pytest.mark.parametrize("before", [np.nan, 2.0])
+def test_what_replaces_what(before: float, tmp_path: Path) -> None:
+    judge = FunctionJudge(Counting(), name="counting")
+    asked = [(problems()[0], np.array([[0, 1]]))]
+
+    def put(value: float, why: str, mass: float, *, retry_invalid: bool) -> tuple[float, float, tuple[str, ...]]:
+        with Ledger(tmp_path / "l", judge, retry_invalid=retry_invalid) as ledger:
+            ledger.record(asked, [np.array([value])], [why], [np.array([mass])])
+        with Ledger(tmp_path / "l", judge) as ledger:
+            [known] = ledger.look_up(asked)
+        assert known.known.all()
+        return float(known.log_odds[0]), float(known.mass[0]), known.reasons
+
+    put(before, "first", 0.25, retry_invalid=False)
+    for value, retry_invalid in ((1.0, False), (np.nan, True), (3.0, True), (4.0, True), (np.nan, True)):
+        log_odds, mass, reasons = put(value, "later", 0.75, retry_invalid=retry_invalid)
+        if before == 2.0:
+            assert (log_odds, mass, reasons) == (2.0, 0.25, ())
+        elif not retry_invalid:
+            assert np.isnan(log_odds) and reasons == ("first",)
+        elif np.isnan(value) and np.isnan(log_odds):
+            assert reasons == ("later",)
+        else:
+            assert (log_odds, mass, reasons) == (3.0, 0.75, ())
+
+
+def test_the_commands_say_how_to_ask_failures_again(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moody.py").write_text(
+        "import os\ndef f(prompt, pairs):\n"
+        "    return [float('nan') if os.path.exists('ill') and '2' in a + b else len(a) - len(b) for a, b in pairs]\n"
+    )
+    line = {"prompt": "p", "candidates": ["1", "22", "333"]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "ill").touch()
+
+    def run(command: str, *more: str) -> tuple[object, str, str]:
+        judge = ("--judge", "moody.py:f") if command == "rerank" else ()
+        status = cli.main([command, "in.jsonl", "--ledger", "l", *judge, *more], standalone_mode=False)
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    said = "flame-rank: 4 of the judgements that the ledger knows failed in an earlier run"
+    assert said not in run("rerank")[2]
+    (tmp_path / "ill").unlink()
+    status, _, err = run("rerank")
+    assert status == 1 and err.count(said) == 1 and "--retry-invalid" in err and "4 judgements invalid" in err
+    status, _, err = run("replay")
+    assert status == 1 and err.count(said) == 1 and "0 comparisons missing" in err
+    status, out, err = run("rerank", "--retry-invalid")
+    assert status == 0 and said not in err and json.loads(out)["ranking"] == [2, 1, 0]
+    assert run("replay")[:2] == run("rerank")[:2] == (0, out)
+
+
+# P(A) + P(B) of a language model.
+
+
+class Verdicts:
+    """Answers as a language model, which gives A and B so much of its probability."""
+
+    name, pool_aware, pointwise = "verdicts", False, False
+
+    def __init__(self, mass: float):
+        self.mass = mass
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        return [pairs @ np.array([0.1, -0.1]) for _, pairs in asked]
+
+    def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
+        return self.mass * np.array([0.5 + zlib.crc32(f"{problem.texts[i]} {problem.texts[j]}".encode()) / 2**33
+                                     for i, j in pairs])  # fmt: skip
+
+
+class Silent(Verdicts):
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        raise AssertionError("it is in the ledger")
+
+
+LOW = "A and B have"
+
+
+def test_a_judge_that_gives_no_verdicts_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def warned(judge: Verdicts, **options: object) -> tuple[int, bytes]:
+        caplog.clear()
+        rankings = list(Reranker(judge, "round-robin", **options).rank_many(problems()))  # type: ignore[arg-type]
+        assert all(ranking.health is not None and 0 < ranking.health < judge.mass for ranking in rankings)
+        out = b"".join(map(to_lines, rankings))
+        return sum(LOW in record.getMessage() for record in caplog.records), out
+
+    low = Verdicts(0.1)
+    count, out = warned(low)
+    assert count == 1 and [record.levelname for record in caplog.records] == ["WARNING"]
+    assert warned(low) == (0, out)  # of this judge it is known
+    assert warned(Verdicts(0.9))[0] == 0
+    assert warned(Verdicts(0.1), ledger=tmp_path / "l") == (1, out)
+    assert warned(Silent(0.1), ledger=tmp_path / "l") == (1, out)  # from the ledger, to the last bit
+
+
+def test_a_replay_says_so_too(tmp_path: Path) -> None:
+    out = b"".join(map(to_lines, Reranker(Verdicts(0.1), "round-robin", ledger=tmp_path / "l").rank_many(problems())))
+    (tmp_path / "in.jsonl").write_bytes(out)
+    command = [sys.executable, "-m", "flame_rank", "replay", "in.jsonl", "--ledger", "l", "--strategy", "round-robin"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, out) and b'"health":' in out
+    assert done.stderr.decode().count(LOW) == 1
+    with sqlite3.connect(tmp_path / "l") as connection:
+        connection.execute("DELETE FROM verdict_mass")
+    connection.close()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0 and b'"health":' not in done.stdout and LOW not in done.stderr.decode()
 
 
 def test_ranks_in_an_event_loop() -> None:

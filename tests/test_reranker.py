@@ -4,7 +4,10 @@ no problem has to suffer for another."""
 import asyncio
 import math
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 
 import flame_rank
 from flame_rank.errors import UserError
-from flame_rank.judges.function import from_probabilities
+from flame_rank.judges.function import FunctionJudge, from_probabilities
 from flame_rank.records import Candidate, Problem, Ranking
 from flame_rank.reranker import Reranker, rerank
 from strategies import Knockout, RoundRobin, Standing
@@ -574,3 +577,81 @@ def test_a_judge_may_rank() -> None:
 
     reranker = Reranker(outer)
     assert reranker.rank("outer", ["a", "bb", "ccc"]).order == [2, 1, 0]
+
+
+def in_time(work: Callable[[], Any]) -> Any:
+    """What work gives, or raises; a failure if it hangs."""
+    done: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result(timeout=30)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("how", ["rank", "arank", "arank of both"])
+def test_an_asynchronous_judge_may_rank(how: str, kept: bool, tmp_path: Path) -> None:
+    """From inside a call of it, with the same reranker, two calls deep."""
+    asked: set[str] = set()
+
+    async def outer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        asked.add(prompt)
+        inner = [reranker.arank("in" + prompt, [name, "bbb"]) for name in ("a", "aa")] if len(prompt) < 4 else []
+        assert [ranking.order for ranking in await asyncio.gather(*inner)] == [[1, 0]] * len(inner)
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    async def both() -> list[list[int]]:
+        return [ranking.order for ranking in await asyncio.gather(*map(reranker.arank, given))]
+
+    reranker = Reranker(FunctionJudge(outer, name="outer"), ledger=tmp_path / "l" if kept else None)
+    given = [problem("p", "a", "bb"), problem("q", "a", "bb")]
+    if how == "rank":
+        assert in_time(lambda: [ranking.order for ranking in reranker.rank_many(given)]) == [[1, 0]] * 2
+    elif how == "arank":
+        assert in_time(lambda: asyncio.run(reranker.arank(given[0]))).order == [1, 0]
+    else:
+        assert in_time(lambda: asyncio.run(both())) == [[1, 0]] * 2
+    assert {"p", "inp", "ininp"} <= asked
+
+
+def test_an_asynchronous_judge_that_would_wait_for_itself() -> None:
+    async def outer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        reranker.rank("inner", ["a", "bb"])
+        return [0.0] * len(pairs)
+
+    reranker = Reranker(outer)
+    with pytest.raises(UserError, match=r"would wait for itself; let it `await reranker\.arank"):
+        in_time(lambda: reranker.rank("outer", ["a", "bb"]))
+    with pytest.raises(UserError, match="would wait for itself"):
+        in_time(lambda: asyncio.run(reranker.arank("outer", ["a", "bb"])))
+
+
+def test_a_judge_may_rank_in_threads() -> None:
+    def outer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        if prompt != "inner":
+            ranked = pool.submit(copy_context().run, reranker.rank, "inner", ["a", "bb"])
+            assert ranked.result(timeout=20).order == [1, 0]  # type: ignore[attr-defined]
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    with ThreadPoolExecutor(1) as pool:
+        reranker = Reranker(outer)
+        assert in_time(lambda: reranker.rank("outer", ["a", "bb", "ccc"])).order == [2, 1, 0]
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_judge_says_itself_whether_it_is_broken(broken: bool) -> None:
+    class Noting(Recorder):
+        def notes(self, one: Problem) -> flame_rank.Notes:
+            return flame_rank.Notes(failures=("the line is dead",), broken=broken)
+
+    rankings = Reranker(Noting(lambda problem, a, b: math.nan)).rank_many(THREE)
+    if broken:
+        with pytest.raises(UserError, match="recorder fails at every call: the line is dead"):
+            list(rankings)
+    else:
+        assert [ranking.reasons for ranking in rankings] == [("the line is dead",)] * 3
