@@ -136,7 +136,11 @@ def test_loads_a_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_loads_a_function_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "of file.py").write_text("import beside_it\ndef f(prompt, pairs): return [beside_it.x] * len(pairs)\n")
+    (tmp_path / "of file.py").write_text(
+        "from __future__ import annotations\nimport dataclasses, beside_it\n"
+        "@dataclasses.dataclass\nclass Weight:\n    x: float\n"
+        "def f(prompt, pairs): return [Weight(beside_it.x).x] * len(pairs)\n"
+    )
     (tmp_path / "beside_it.py").write_text("x = 3.0\n")
     judge = judges.load(f"{tmp_path / 'of file.py'}:f")
     assert judge.judge([(TWO, TWICE)])[0].tolist() == [3, 3] and judge.name.endswith("of file.py:f")

@@ -128,14 +128,15 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
 
 def _module(name: str) -> Any:
     """A module by its name, or the one in a file, NAME.py."""
+    import sys
     from importlib import import_module, util
 
     if name.endswith(".py"):
         path = Path(name)
-        spec = util.spec_from_file_location(path.stem, path)
+        spec = util.spec_from_file_location(name, path)  # a name that no module is imported by
         if spec is None or spec.loader is None or not path.is_file():
             raise ImportError(f"{name}: there is no such file")
-        module = util.module_from_spec(spec)
+        module = sys.modules[name] = util.module_from_spec(spec)  # where dataclasses look for it
         spec.loader.exec_module(module)
         return module
     return import_module(name)
