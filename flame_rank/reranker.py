@@ -156,10 +156,10 @@ class Reranker:
     async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """As `rank`, for asyncio: calls of one event loop that wait at the same time share the judge's batches, in a
         thread beside."""
-        # Futures belong to their loop: another loop, in another thread, would not be woken. And from inside a call of
-        # the judge, the others who wait would wait for this one.
-        loop = asyncio.get_running_loop()
-        gathering = self._gather() if self._asker.inside else self._gatherings.setdefault(loop, self._gather())
+        if self._asker.inside:  # a call of the judge, for which the others wait
+            gathering = self._gather()
+        else:  # futures belong to their loop: another loop, in another thread, would not be woken
+            gathering = self._gatherings.setdefault(asyncio.get_running_loop(), self._gather())
         ranking = await gathering.rank(_problem(prompt, candidates))
         self._asker.check()
         return ranking

@@ -95,8 +95,8 @@ def humaneval(
 
     SAMPLES are JSONL files as rerank reads them: a line a problem with "prompt" and "samples" (a list), or a line a
     sample with "task_id" and "completion", or EvalPlus' "solution", a whole program. "-" is standard input. What rerank
-    has ranked is measured as it stands there, unless --judge or --strategy is given. The programs are run, in limited
-    processes; the limits are no defence against hostile code.
+    has ranked is measured as it stands there, unless --judge, --strategy or --ledger is given. The programs are run, in
+    limited processes; the limits are no defence against hostile code.
 
     Exit status: 0 all measured; 1 some line was left out or some ranking undecided; 2 a mistake in what was given.
     """
@@ -122,7 +122,7 @@ def humaneval(
         for path, lines in zip(samples_files, bad, strict=True)
     ]
     given = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
-    again = given or strategy is not None
+    again = given or strategy is not None or ledger is not None
     recorded = [not again and _are_recorded(found, samples * slices) for found in pools]
     reranker = None
     if not all(recorded):
@@ -150,8 +150,7 @@ def humaneval(
             click.echo()
         click.echo(table.render(measurement, seed=seed))
         measurements.append(measurement)
-    if reranker is not None:
-        say_failed_before(reranker.failed_before)
+    say_failed_before(reranker.failed_before if reranker else 0)
     if json_file is not None:
         table.write_json(json_file, measurements)
     left_out = [lines for lines in bad if lines and lines.count]
