@@ -1,6 +1,7 @@
 """Has rounds answered: by the ledger where it knows, by the judge where it does not."""
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -48,6 +49,7 @@ class Asker:
         self._pace = None if hasattr(judge, "one_by_one") else Pace(COMMIT)
         self._mass, self._weighed = 0.0, 0
         self._lock = threading.Lock()  # neither of the two is made for several threads at once
+        self._process = os.getpid()
 
     @property
     def inside(self) -> bool:
@@ -91,7 +93,15 @@ class Asker:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Waits until nobody else asks; from inside a call, nobody else who is inside it, too."""
+        """Waits until nobody else asks; from inside a call, nobody else who is inside it, too.
+
+        Raises:
+          UserError: this is a fork of the process that opened the ledger, or that was asking.
+        """
+        if os.getpid() != self._process and (self._ledger is not None or self._lock.locked()):
+            raise UserError(
+                f"this Reranker belongs to process {self._process}, of which this one is a fork; make one after the fork"
+            )
         outer = _inside.get({})
         with outer.get(self, self._lock):
             token = _inside.set({**outer, self: threading.Lock()})

@@ -142,7 +142,7 @@ def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_content(connection: sqlite3.Connection) -> None:
-    """Raises sqlite3.DatabaseError where a page is damaged or a value is none that this program writes: 2.5 seconds for a
+    """Raises sqlite3.DatabaseError if a page is damaged or a value is none that this program writes: 2.5 seconds for a
     million judgements."""
     [said] = execute(connection, "PRAGMA integrity_check(1)").fetchone()
     if said != "ok" or execute(connection, _STRANGE).fetchone():

@@ -35,3 +35,26 @@ def test_a_fork_of_a_process_with_a_model(kind: str, tiny_model: Path, tiny_judg
 
 def test_a_fork_that_loads_the_model_itself(tiny_model: Path) -> None:
     assert run(tiny_model, "after") == "True"
+
+
+OF_A_FUNCTION = """
+import os, sys, flame_rank
+judge = flame_rank.FunctionJudge(lambda prompt, pairs: [len(a) - len(b) for a, b in pairs], name="longer")
+reranker = flame_rank.Reranker(judge, ledger=sys.argv[1] or None)
+if os.fork() == 0:
+    try:
+        print(reranker.rank("p", ["a", "bb"]).best, flush=True)
+    except flame_rank.UserError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_function_is_a_judge_in_a_fork_but_for_its_ledger(tmp_path: Path) -> None:
+    def run(ledger: str) -> str:
+        command = [sys.executable, "-c", OF_A_FUNCTION, ledger]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    assert run("") == "bb"
+    assert "make one after the fork" in run(str(tmp_path / "ledger"))
