@@ -100,7 +100,7 @@ class Asker:
         """
         if os.getpid() != self._process and (self._ledger is not None or self._lock.locked()):
             raise UserError(
-                f"this Reranker belongs to process {self._process}, of which this one is a fork; make one after the fork"
+                f"this Reranker belongs to process {self._process}, of which this is a fork; make one after the fork"
             )
         outer = _inside.get({})
         with outer.get(self, self._lock):
