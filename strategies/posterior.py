@@ -27,7 +27,7 @@ ROUNDING = 1e-6
 # best towards the mean as its fit says would be too much. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
 SURE = 2.0  # a priori the logarithm of such a ratio is 0, give or take this
-WIDE = 0.25  # the precision a priori of the bias for the first place: it is as wide as twice the noise
+BIAS = 0.25  # the precision a priori of the bias for the first place: it is as wide as twice the noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def posterior(observed: Observations) -> Posterior:
         if single.any():  # the bias, integrated out
             first, second = observed.pairs[single].T
             towards = np.bincount(first, minlength=n) - np.bincount(second, minlength=n)
-            weight, total = single.sum() + WIDE, y[single].sum()
+            weight, total = single.sum() + BIAS, y[single].sum()
             laplacian = laplacian - np.outer(towards, towards) / weight
             flow, squares = flow - towards * (total / weight), squares - total**2 / weight
         values, vectors = np.linalg.eigh(laplacian)
@@ -139,12 +139,12 @@ def _large(observed: Observations) -> Posterior:
     is taken to be 1."""
     n, y, single = observed.n, observed.log_odds, observed.single
     design = hstack([differences(observed.pairs, n), csr_array(single[:, None].astype(float))], format="csr")
-    prior = np.append(np.full(n, DRAWN), WIDE)  # of the candidates, and of the bias
+    prior = np.append(np.full(n, DRAWN), BIAS)  # of the candidates, and of the bias
     mean = solve(design, np.ones(len(y)), prior, design.T @ y, rtol=1e-12)[:n]
 
     def unexplained(scores: FloatArray) -> float:
         left = y - design @ np.append(scores, 0.0)
-        bias = left[single].sum() / (single.sum() + WIDE)
+        bias = left[single].sum() / (single.sum() + BIAS)
         return float(((left - np.where(single, bias, 0.0)) ** 2).sum())
 
     count, spare = len(y), len(y) - (n - 1) - bool(single.any())
@@ -159,7 +159,7 @@ def _large(observed: Observations) -> Posterior:
     return Posterior(
         mean=mean - mean.mean(),
         covariance=None,
-        variance=noise / (met - towards[:n] ** 2 / (single.sum() + WIDE) + DRAWN),
+        variance=noise / (met - towards[:n] ** 2 / (single.sum() + BIAS) + DRAWN),
         degrees=WORTH + count,
         noise=noise,
         spare=spare,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from strategies.base import FloatArray, IntArray
 from strategies.observations import LARGE, Observations, laplacian_of, least_squares, observe
-from strategies.posterior import DRAWN, NOISE, WIDE, WORTH, posterior
+from strategies.posterior import BIAS, DRAWN, NOISE, WORTH, posterior
 
 N = LARGE + 30
 KINDS = ("tree", "ring", "random", "parts", "star")
@@ -72,15 +72,15 @@ def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArra
     design[np.arange(len(y)), observed.pairs[:, 0]] = 1
     design[np.arange(len(y)), observed.pairs[:, 1]] = -1
     design[single, N] = 1
-    known = np.linalg.solve(design.T @ design + np.diag([DRAWN] * N + [WIDE]), design.T @ y)
+    known = np.linalg.solve(design.T @ design + np.diag([DRAWN] * N + [BIAS]), design.T @ y)
     found = posterior(observed)
     np.testing.assert_allclose(found.mean, known[:N] - known[:N].mean(), atol=1e-9)
     left = y - design[:, :N] @ known[:N]
-    left = left - single * (left[single].sum() / (single.sum() + WIDE))
+    left = left - single * (left[single].sum() / (single.sum() + BIAS))
     noise = (WORTH * NOISE + left @ left) / (WORTH + max(len(y) - (N - 1) - single.any(), 0))
     assert found.noise == pytest.approx(noise)
     towards = design.T @ single
-    own = np.diag(design.T @ design)[:N] - towards[:N] ** 2 / (single.sum() + WIDE) + DRAWN
+    own = np.diag(design.T @ design)[:N] - towards[:N] ** 2 / (single.sum() + BIAS) + DRAWN
     np.testing.assert_allclose(found.variance, noise / own)
 
 

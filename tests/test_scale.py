@@ -75,9 +75,9 @@ def test_memory_is_that_of_the_comparisons(name: str, options: dict[str, Any]) -
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["knockout", "double-elimination", "heap", "swiss", "merge", "window", "active"])
 def test_a_hundred_thousand_candidates(name: str) -> None:
-    quality = np.random.default_rng(1).permutation(100_000) / 10
+    quality = 3 * np.random.default_rng(1).normal(size=100_000)
     standing, _ = play(by_name(name), quality)
-    assert standing.decided and standing.order[0] == quality.argmax()
+    assert standing.decided and (quality > quality[standing.order[0]]).sum() < 100
 
 
 @pytest.mark.full

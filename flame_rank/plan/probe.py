@@ -101,14 +101,21 @@ def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
     """
     asked: Asked = []
     for problem, place in sample:
-        pairs = place[np.argwhere(~np.eye(len(place), dtype=bool))]
-        if sum(len(some) for _, some in asked) + len(pairs) > count:
+        if sum(len(some) for _, some in asked) + len(place) * (len(place) - 1) > count:
             break
-        asked.append((problem, pairs))
+        asked.append((problem, _first(place, count)))
     if not asked:
         problem, place = sample[0]
-        return [(problem, place[np.argwhere(~np.eye(len(place), dtype=bool))][:count])]
+        return [(problem, _first(place, count))]
     return asked[: 1 << len(asked).bit_length() - 1]
+
+
+def _first(place: IntArray, count: int) -> IntArray:
+    """The first comparisons of distinct texts [d], by position: [count, 2], or all where there are fewer."""
+    n = len(place)
+    first, second = np.divmod(np.arange(min(n * n, 2 * count + 2)), n)  # of [d, d]: half may be on the diagonal
+    pairs: IntArray = place[np.stack([first, second], axis=1)[first != second][:count]]
+    return pairs
 
 
 def _timed(judge: Judge, asked: Asked) -> tuple[float, int, bool]:
