@@ -1,11 +1,13 @@
 """From a matrix of log-odds, or from counted wins, to a score for each candidate.
 
 Three views of the same judgements, and the scores that are computed from each:
-  log_odds [n, n]      what judges answer: entry [i, j] = nats that i is the better one when i stood first, NaN = not
-                       asked or invalid, the diagonal ignored -> copeland, borda, win_rate
-  wins [n, n]          entry [i, j] >= 0 = how often i won against j, a tie being half a win for each; may be fractions;
-                       NaN = not played, the diagonal ignored -> bradley_terry, pagerank, rank_centrality
-  asked, outcomes [M]  comparisons one after the other -> elo
+
+- log_odds [n, n]: what judges answer: entry [i, j] = nats that i is the better one when i stood first, NaN = not asked
+  or invalid, the diagonal ignored -> copeland, borda, win_rate
+- wins [n, n]: entry [i, j] >= 0 = how often i won against j, a tie being half a win for each; may be fractions; NaN =
+  not played, the diagonal ignored -> bradley_terry, pagerank, rank_centrality
+- asked, outcomes [M]: comparisons one after the other -> elo
+
 `wins_of`, `verdicts_of` and `comparisons_of` lead from the first to the others, `count_wins` from the third to the
 second. What numpy makes an array of (lists, data frames) is taken, too; what has another shape, or is no number, is a
 ValueError that names the argument. All scores: the higher the better, and finite whatever is missing, tied or infinite.

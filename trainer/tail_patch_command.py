@@ -71,7 +71,7 @@ def tail_patch(base: Path | None, data: Path | None, out: Path, report: bool, pl
     and `flame-train run` take as --ratings for flame-rm; --plot draws the curves.
 
     A run that was killed goes on where it was. Several machines share the work by --task or --shard, each with an --out
-    of its own: copy their curves/*.json into one folder and --report on it.
+    of its own: copy their the files of curves/ into one folder and --report on it.
     """
     from flame_rank.errors import UserError
     from flame_rank.writing import claimed

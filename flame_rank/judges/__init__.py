@@ -32,18 +32,19 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
         the installed packages, or FILE.py:FUNCTION.
       options: for a judge with a language model, None or left out for the default:
-        ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
-          likely a candidate is behind its prompt, and how much likelier than by itself.
-        criteria: text: what makes a response the better one, instead of the instructions that ship.
-        max_length: tokens of a judgement; 2048, the paper's input length, or what the model reads at most.
-        on_long: "cut" (default), "skip" or "fail": what becomes of a comparison that is longer. Cut responses keep
-          their head and tail, and are counted.
-        dtype: "float32" (default on a CPU) or "bfloat16" (elsewhere); quantised weights are computed with in it too.
-        max_batch_tokens: tokens of a batch, padding included; by default what fits (flame_rank/model/memory.py).
-        template: "chat" (default where the checkpoint has a chat template) or "plain".
-        model_parallel: devices over which one copy of the weights is split; by default as few as hold them, and
-          batches are split over the rest.
-        attention: "cudnn" for NVIDIA's kernel (bfloat16 on a GPU), "xla" or "rows"; by default what suits the device.
+
+        - ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
+            likely a candidate is behind its prompt, and how much likelier than by itself.
+        - criteria: text: what makes a response the better one, instead of the instructions that ship.
+        - max_length: tokens of a judgement; 2048, the paper's input length, or what the model reads at most.
+        - on_long: "cut" (default), "skip" or "fail": what becomes of a comparison that is longer. Cut responses keep
+            their head and tail, and are counted.
+        - dtype: "float32" (default on a CPU) or "bfloat16" (elsewhere); quantised weights are computed with in it too.
+        - max_batch_tokens: tokens of a batch, padding included; by default what fits (flame_rank/model/memory.py).
+        - template: "chat" (default where the checkpoint has a chat template) or "plain".
+        - model_parallel: devices over which one copy of the weights is split; by default as few as hold them, and
+            batches are split over the rest.
+        - attention: "cudnn" for NVIDIA's kernel (bfloat16 on a GPU), "xla" or "rows"; by default what suits the device.
 
     Raises:
       UserError: it names none, or its files cannot be read, or it takes no such option.

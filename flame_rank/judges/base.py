@@ -18,13 +18,14 @@ class Judge(Protocol):
       pointwise: answers by the difference of a quality of each candidate, so its answers are transitive.
 
     A judge may have these, too:
-      one_by_one: True if it makes one call (of a function, a server) of each problem, so that each answer is kept, and
-        each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not
-        say is asked, where a ledger keeps its answers, as few comparisons at once as cost no more.
-      named: False if its name is no identity, so that no ledger can hold its answers.
-      notes(problem) -> Notes.
-      verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged:
-        near 0 it does not follow the prompt, and its log-odds say little; NaN where there is none.
+
+    - one_by_one: True if it makes one call (of a function, a server) of each problem, so that each answer is kept, and
+      each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not say
+      is asked, if a ledger keeps its answers, as few comparisons at once as cost no more.
+    - named: False if its name is no identity, so that no ledger can hold its answers.
+    - notes(problem) -> Notes.
+    - verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged:
+      near 0 it does not follow the prompt, and its log-odds say little; NaN where there is none.
     """
 
     name: str

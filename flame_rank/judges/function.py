@@ -33,10 +33,10 @@ class FunctionJudge:
 
     def __init__(self, f: PairFunction, *, name: str | None = None):
         """Args:
-        f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is the
-          better one, NaN where it does not know. What it raises counts as failed judgements. It may be asynchronous:
-          all its calls are made in one event loop, in a thread beside.
-        name: its identity; the function's own name where none is given.
+          f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is the better one,
+            NaN where it does not know. What it raises counts as failed judgements. It may be asynchronous: all its
+            calls are made in one event loop, in a thread beside.
+          name: its identity; the function's own name without it.
 
         Raises:
           UserError: it does not take these two.
