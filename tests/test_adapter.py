@@ -283,6 +283,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         ),
         "has no model.layers.7.self_attn.q_proj.weight; is it the right base?",
     ),
+    "nothing": (held(lambda t: t.clear()), f"{FILE}: no tensor in it"),
     "integers": (held(lambda t: t.update({f"{Q}A.weight": np.ones((4, 32), np.int8)})), "A.weight is I8; only F32"),
     "cut": (lambda f: (f / FILE).write_bytes((f / FILE).read_bytes()[:-9]), f"{FILE}: "),
 }

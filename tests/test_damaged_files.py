@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,11 +22,9 @@ from flame_rank.errors import UserError
 from flame_rank.judges.pool import EVIDENCE, read_settings
 from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts import Format
-from flame_rank.records import Problem
 from trainer import default, metrics, models, run, run_command, tail_patch
 from trainer.archives import unpack
 from trainer.collection import examples
-from trainer.combine import Judged
 from trainer.corpus import Rows, build
 from trainer.mixture import THRESHOLDS, read_ratings, read_weights
 from trainer.reading import Bad, Folder
@@ -35,7 +32,6 @@ from trainer.run import Kept, Training, train
 
 DEEP = b"[" * 100_000
 RECORD = {"q": "a", "good": "one", "bad": "two"}
-JUDGED = [Judged(problem=Problem(prompt="p", candidates=["a", "b"]), pairs=np.array([[0, 1]]))] * 2
 
 
 def lines(*records: Any) -> bytes:
@@ -97,7 +93,7 @@ DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
     "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._same(path, {"steps": 3})),
     "curve": ("curves/x.json", lines(CURVE), lambda path: tail_patch.table(tail_patch.read(path.parent.parent))),
     "run": ("recipe.json", lines({"seed": 0}), lambda path: default._same_run(path, {"seed": 0})),
-    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(default._kept(path, JUDGED, print))),
+    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(default._kept(path, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
     "weights": ("weights.csv", b"task,weight\nx,1.5\ny,2\n", read_weights),
     "json": ("x.json", lines([RECORD]), read_all("x.json", Folder.json)),
@@ -173,9 +169,9 @@ def test_a_damaged_judge_is_named(tiny_judge_dir: Path, tmp_path: Path) -> None:
 
 def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = seen() | {"sound": [True]}
-    for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not what is seen in its problem")):
+    for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not what is seen in a problem")):
         path = put(tmp_path, "x.jsonl", lines(seen()) + second)
-        assert len(list(default._kept(path, JUDGED, print))) == 1
+        assert len(list(default._kept(path, print))) == 1
         assert capsys.readouterr().out.startswith(f"{path}:2: {said}")
 
 

@@ -246,7 +246,7 @@ def _read(
     """What the judge sees in the problems of a source; kept line by line, and read again from there."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    found = list(_kept(path, judged, say))
+    found = list(_kept(path, say))
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in found))
     while len(found) < len(judged):
         some = [one.problem for one in judged[len(found) : len(found) + BATCH]]
@@ -276,18 +276,18 @@ def _read(
     ]
 
 
-def _kept(path: Path, judged: Sequence[Judged], say: Callable[[str], None]) -> Iterator[_Line]:
+def _kept(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
     """The lines that are there and whole, up to one that was broken off or damaged."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for number, (line, one) in enumerate(zip(lines, judged, strict=False), 1):
+    for number, line in enumerate(lines, 1):
         try:
             found: _Line = json_file.decoded(line, f"{path}:{number}", _Line, remedy="read again from here on")
         except json_file.BadFile as error:
             say(str(error))
             return
         columns: list[Sequence[object]] = [*found.values.values(), found.unfinished, found.sound]
-        if found.values.keys() != EVIDENCE.keys() or {len(one.problem)} != {*map(len, columns)}:
-            say(f"{path}:{number}: not what is seen in its problem; read again from here on")
+        if found.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
+            say(f"{path}:{number}: not what is seen in a problem; read again from here on")
             return
         yield found
 

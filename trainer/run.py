@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
@@ -248,6 +249,13 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
         part.replace(path)
 
 
+class _Best(msgspec.Struct):
+    """What eval.json says of the best checkpoint."""
+
+    step: int
+    mean: float
+
+
 def _best(out: Path) -> float:
     if hosts.first():
         bring_back(out / "best")
@@ -256,7 +264,8 @@ def _best(out: Path) -> float:
     if not path.exists():
         return -1.0
     remedy = f"delete {path.parent}: the best one is found anew"
-    return float(json_file.read(path, dict[str, float], remedy=remedy).get("mean", -1.0))
+    best: _Best = json_file.read(path, _Best, remedy=remedy)
+    return best.mean
 
 
 def _keep_best(training: Training, out: Path, mean: float) -> None:

@@ -55,13 +55,7 @@ class AdaptedWeights(Weights):
             torch = ", and adapter_model.bin is a PyTorch file" if (folder / "adapter_model.bin").exists() else ""
             raise ValueError(f"{file}: missing{torch}; save the adapter with peft's save_pretrained")
         adapter = WeightFiles(folder, header(file))
-        modules = sorted({match[1] for name in adapter if (match := _MATRIX.fullmatch(name))})
-        wanted = {tensor_name(module, side) for module in modules for side in _SIDES}
-        if left := adapter.keys() - wanted:
-            raise ValueError(f"{file}: {min(left)} is not part of a LoRA; merge the adapter into its base with peft")
-        if lacking := wanted - adapter.keys():
-            raise ValueError(f"{file}: no tensor {min(lacking)}; save the adapter again")
-        theirs, ours = canonical(base), canonical(f"{module}.weight" for module in modules)
+        theirs, ours = canonical(base), canonical(f"{module}.weight" for module in _modules(adapter, file))
         updates = {}
         for name, of_module in ours.items():
             module = of_module.removesuffix(".weight")
@@ -109,3 +103,16 @@ class AdaptedWeights(Weights):
         for pattern in _WORDS:
             for file in sorted(folder.glob(pattern)):
                 yield file.name, file.read_bytes()
+
+
+def _modules(adapter: WeightFiles, file: Path) -> list[str]:
+    """The names of the modules that have an A and a B; ValueError if there is anything else in the file."""
+    found = sorted({match[1] for name in adapter if (match := _MATRIX.fullmatch(name))})
+    wanted = {tensor_name(module, side) for module in found for side in _SIDES}
+    if left := adapter.keys() - wanted:
+        raise ValueError(f"{file}: {min(left)} is not part of a LoRA; merge the adapter into its base with peft")
+    if lacking := wanted - adapter.keys():
+        raise ValueError(f"{file}: no tensor {min(lacking)}; save the adapter again")
+    if not found:
+        raise ValueError(f"{file}: no tensor in it; save the adapter again")
+    return found
