@@ -286,7 +286,9 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
         _end("", MISTAKE)
     except click.ClickException as error:
         _end(f"Error: {error.format_message()}", MISTAKE)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a person types
+            _end(f"Error: a file ends too early ({error.__cause__}); is it whole?", MISTAKE)
         _end("Interrupted", INTERRUPTED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

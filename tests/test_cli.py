@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from flame_rank.cli import main
+from flame_rank.cli import main, run
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-c", "from flame_rank.cli import main; main()"]
@@ -436,6 +437,21 @@ def test_a_terminal_gets_the_table(tmp_path: Path) -> None:
     os.close(theirs)
     assert b"best candidate" in os.read(ours, 10_000)
     os.close(ours)
+
+
+@pytest.mark.parametrize(("error", "status"), [(EOFError("cut"), 2), (KeyboardInterrupt(), 130)])
+def test_the_end_of_a_file_is_no_interruption(
+    error: BaseException, status: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.group()
+    def group() -> None:
+        raise error
+
+    group.command("do")(lambda: None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # `run` takes it away
+    with pytest.raises(SystemExit) as end:
+        run(group, "name", ["do"])
+    assert end.value.code == status and ("ends too early (cut)" in capfd.readouterr().err) == (status == 2)
 
 
 def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:
