@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import flame_rank
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.model import sharding, t5
-from trainer import lora, models
+from trainer import lora, models, trained
 from trainer.cli import cli
 from trainer.collection import Example, examples
 from trainer.corpus import Rows, build, encode
@@ -200,13 +201,14 @@ def test_dropout_is_drawn_row_by_row() -> None:
 def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, rows: Rows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
-    program = make(base.graph, lambda trained, _: trained, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    whole = partial(trained.assembled, base.graph)
+    program = make(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
     batch = arrange(some(rows, 0, 1, 2, 3), 2, joined=True)
     state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
-    whole = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
+    together = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
 
     def mean(params: Any) -> jax.Array:
-        one = sums(nnx.merge(base.graph, params), whole)
+        one = sums(nnx.merge(base.graph, params), together)
         return one.loss / one.tokens
 
     value, gradient = jax.value_and_grad(mean)(base.params)
@@ -338,7 +340,7 @@ def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, 
         (models.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
     ):
         training = Training(fresh(made), recipe, MESH)
-        batch = arrange(some(rows, *range(8)), recipe.accumulate, joined=made.joined)
+        batch = arrange(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
         arguments = training.state, training.frozen, batch, jax.random.key(0)
         exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
         assert exported.platforms == ("tpu", "cuda", "cpu")

@@ -1,7 +1,7 @@
 """A mixture's examples as token ids on disk, to be read in any order: a file of ids and an index for each task.
 
-What does not fit the input's length is cut as the judge cuts it (judges/local.py): a pairwise task's responses first,
-of other tasks the longest values.
+What does not fit the input's length is left out, or cut as the judge cuts it (judges/local.py): a pairwise task's
+responses first, of other tasks the longest values.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.judges.local import fitted
+from flame_rank.model import gguf_file
 from flame_rank.prompts import Format, Ids, middle_cut
 from trainer.collection import Example, folder_of
 from trainer.tasks.base import Task
@@ -34,7 +35,7 @@ class Rows:
       task: its name.
       labels: what its first output field may hold; empty for a generative task.
       label_ids: of each label as an answer, its end included.
-      cut: how many examples lost something.
+      cut: how many examples lost something, or were left out because they would have.
     """
 
     task: str
@@ -47,6 +48,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example, its target's included."""
+        return np.asarray(self.index[:, 1] + self.index[:, 2])
 
     def __getitem__(self, place: int) -> tuple[Ints, Ints, int]:
         """An example: the ids of its input and of its target, and which label that is, -1 where it is none."""
@@ -96,6 +102,8 @@ def identity(base: Path, task: Task, data: Path, rest: str) -> str:
     """Of what rows are made of: the tokenizer's files and template, the data set's files by size and time, and `rest`.
     Rows that were made by another version of a task's `convert` are to be deleted by hand."""
     found = hashlib.sha256(rest.encode())
+    if gguf_file.is_gguf(base):
+        found.update(gguf_file.read(base).raw)
     for pattern in ("tokenizer*", "*.model", "*.jinja"):
         for path in sorted(base.glob(pattern)):
             found.update(path.name.encode() + path.read_bytes())
@@ -116,16 +124,18 @@ def build(
     *,
     max_input: int,
     max_target: int,
+    skip: bool = False,
 ) -> Rows:
     """A task's rows, from `folder` where they are there already.
 
     Args:
       identity: of the tokenizer and of the data: what is there counts only if it was made of the same.
       found: gives the examples.
+      skip: leave out what is too long rather than cut it.
       folder: of all tasks; files appear there once they are whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context])
+    stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context, *[skip] * skip])
     name = f"{task.name}-{hashlib.sha256(stated.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
     if not about.exists():
@@ -137,11 +147,13 @@ def build(
             while chunk := list(islice(examples, _CHUNK)):
                 rows = encode(form, task, chunk, max_input=max_input, max_target=max_target)
                 for example, (of_input, target, lost) in zip(chunk, rows, strict=True):
+                    cut += lost
+                    if lost and skip:
+                        continue
                     file.write(np.array(of_input + target, np.int32).tobytes())
                     label = task.labels.index(example.label) if task.labels else -1
                     index.append((at, len(of_input), len(target), label))
                     at += len(of_input) + len(target)
-                    cut += lost
         part.rename(ids_file)
         np.save(index_file, np.array(index, np.int64).reshape(-1, _COLUMNS))
         written = about.with_suffix(".json.part")
