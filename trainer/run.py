@@ -97,9 +97,7 @@ class Training:
         if recipe.freeze and (not base.joined or recipe.freeze >= base.layers):
             raise UserError(f"--freeze {recipe.freeze}: it is for decoders, and this model has {base.layers} layers")
         self.base, self.recipe, self.mesh = base, recipe, mesh
-        self.room = memory.room(
-            base.params, recipe, mesh, longest=padded(recipe.max_input + recipe.max_target * base.joined)
-        )
+        self.room = memory.room(base, recipe, mesh, longest=padded(recipe.max_input + recipe.max_target * base.joined))
         self.read = 0
         self._optimiser = optimiser(recipe)
         self._begin(base.params)
