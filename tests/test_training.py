@@ -36,6 +36,7 @@ from trainer.corpus import Rows, build, encode
 from trainer.evaluate import accuracy
 from trainer.recipe import Recipe, optimiser
 from trainer.run import Kept, Training, arrange, train
+from trainer.run_command import read_mixture
 from trainer.step import State, dropout, losses, make, sums
 from trainer.tasks.base import DataSet, Pair, Release, Task
 
@@ -320,17 +321,22 @@ def test_adapters_of_upper_layers_say_which(tmp_path: Path) -> None:
         assert {int(name.split(".")[2]) for name in adapters} == {*range(freeze, 2)}
 
 
-def test_what_begins_with_a_gguf_file_is_a_directory(tmp_path: Path) -> None:
-    size = write_byte_bpe(tmp_path, template=CHATML)
-    config = VARIANTS["llama2"] | {"vocab_size": size, "num_hidden_layers": 1}
-    write_checkpoint(tmp_path / "hf", config)
-    tensors = gguf_files.converted(config, load_file(tmp_path / "hf" / "model.safetensors"))
-    metadata = gguf_files.parameters(config) | gguf_files.byte_bpe(tmp_path, "gpt-2")
-    gguf_files.write(tmp_path / "m.gguf", "llama", metadata, tensors)
-    base = models.load(tmp_path / "m.gguf", MESH)
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gguf")
+    config = VARIANTS["llama2"] | {"vocab_size": write_byte_bpe(folder, template=CHATML), "num_hidden_layers": 1}
+    write_checkpoint(folder / "hf", config)
+    tensors = gguf_files.converted(config, load_file(folder / "hf" / "model.safetensors"))
+    metadata = gguf_files.parameters(config) | gguf_files.byte_bpe(folder, "gpt-2")
+    gguf_files.write(folder / "m.gguf", "llama", metadata, tensors)
+    return folder / "m.gguf"
+
+
+def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: Path) -> None:
+    base = models.load(gguf_file, MESH)
     base.save(base.params, tmp_path / "saved")
     problem = flame_rank.Problem(prompt="Which is <|im_end|> 42?", candidates=["A naïve one", "return 1.5"])
-    judges = [flame_rank.load_judge(tmp_path / name) for name in ("m.gguf", "saved")]
+    judges = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
     assert judges[0].tokens(problem, 0, 1) == judges[1].tokens(problem, 0, 1)
     assert judges[0].verdict_ids == judges[1].verdict_ids
     found = [judge.judge([(problem, np.array([[0, 1]]))])[0][0] for judge in judges]
@@ -554,12 +560,33 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert again.exit_code == 0 and "taken up at step 2" in again.stderr
 
 
-def test_a_mixture_of_ones_own(small: list[object], tmp_path: Path) -> None:
+def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nesnli,3\nlima,2\n")
-    done = run(*small, "--mixture", tmp_path / "m.csv")
+    done = run(*small, "--base", gguf_file, "--mixture", tmp_path / "m.csv")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "hh-harmless" not in done.stderr
     assert "1 of the mixture's 3 tasks are not under " in done.stderr
+    assert flame_rank.load_judge(tmp_path / "out" / "step-0000002").name.startswith("llama:")
+
+
+def test_pairs_in_both_orders_and_only_what_is_short(base: models.Base, made_tasks: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
+
+    def read(max_input: int, **options: bool) -> tuple[dict[str, Rows], list[str]]:
+        recipe, said = replace(SMALL, max_input=max_input), list[str]()
+        mixture = str(tmp_path / "m.csv"), None, made_tasks, tmp_path / "out", "any", False, 0.001, said.append
+        rows, weights = read_mixture(base, recipe, *mixture, **options)
+        assert weights == {one.task: {"mnli": 1.0, "hh-harmless": 3.0}[one.task] for one in rows}
+        return {one.task: one for one in rows}, said
+
+    once, twice = read(2048)[0], read(2048, both_orders=True)[0]
+    assert len(twice["mnli"]) == len(once["mnli"]) and len(twice["hh-harmless"]) == 2 * len(once["hh-harmless"])
+    labels = twice["hh-harmless"].index[:, 3]
+    assert (labels[::2] + labels[1::2] == 1).all()
+    longest = int(once["mnli"].index[:, 1].max())
+    assert longest < once["hh-harmless"].index[:, 1].min()
+    short, said = read(longest + 60, skip=True)
+    assert {*short} == {"mnli"} and "hh-harmless: no example is left to train on" in said
 
 
 @pytest.mark.parametrize(

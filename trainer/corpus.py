@@ -27,6 +27,10 @@ _CHUNK = 512  # examples that are tokenised together
 _COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
 
 
+class NothingLeftError(UserError):
+    """A task has no example that touches no evaluation text and, where these are left out, none short enough."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
     """The examples of one task.
@@ -132,6 +136,9 @@ def build(
       identity: of the tokenizer and of the data: what is there counts only if it was made of the same.
       found: gives the examples.
       skip: leave out what is too long rather than cut it.
+
+    Raises:
+      NothingLeftError: no example is left.
       folder: of all tasks; files appear there once they are whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +169,7 @@ def build(
     said = json.loads(about.read_text())
     index_ = np.load(index_file, mmap_mode="r")
     if not len(index_):
-        raise UserError(f"{task.name}: no example is left to train on")
+        raise NothingLeftError(f"{task.name}: no example is left to train on")
     return Rows(
         task=task.name,
         kind=task.kind,

@@ -234,6 +234,7 @@ def read_mixture(
     from flame_rank.errors import UserError
     from trainer.collection import has_two_orders, is_there
     from trainer.contact import Held, evaluation_texts
+    from trainer.corpus import NothingLeftError
     from trainer.mixture import read_weights, trained_on
     from trainer.mixture_command import read_stated_ratings, weigh
     from trainer.recipe import STEPS
@@ -253,9 +254,18 @@ def read_mixture(
     held = Held(evaluation_texts(TASKS, data))
     rows = []
     for task in here:
-        rows.append(read_rows(model, recipe, task, data, out, max_bad, held=held, both_orders=both_orders, skip=skip))
+        try:
+            one = read_rows(model, recipe, task, data, out, max_bad, held=held, both_orders=both_orders, skip=skip)
+        except NothingLeftError as error:
+            if not skip:
+                raise
+            say(str(error))
+            continue
+        rows.append(one)
         what = "more are too long" if skip else "of them cut"
         say(f"{task.name}: {len(rows[-1])} examples, {rows[-1].cut} {what}")
+    if not rows:
+        raise UserError(f"no example of the mixture fits --max-input {recipe.max_input}; --on-long cut takes its parts")
     found = {one.task: len(one) // (1 + (both_orders and has_two_orders(by_name(one.task)))) for one in rows}
     weights = {name: stated[name] for name in found} if stated else weigh(found, rated)
     return rows, weights
