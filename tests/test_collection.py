@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from trainer.collection import Counts, Example, examples, is_there, release
+from trainer.collection import Counts, Example, examples, in_both_orders, is_there, release
 from trainer.tasks import TASKS, by_name
 from trainer.tasks.base import Answer, DataSet, Pair, Release, Task, majority
 
@@ -115,6 +115,19 @@ def test_ties_are_left_out_or_kept(tmp_path: Path) -> None:
     assert len(list(examples(PAIRS, data, counts))) == 2 and counts.ties == 1
     kept = list(examples(replace(PAIRS, labels=("A", "B", "tie")), data))
     assert [example.target == " tie" for example in kept] == [False, True, False]
+
+
+def test_both_orders(tmp_path: Path) -> None:
+    data = write(tmp_path, record(1), record(2, tie=True), record(3))
+    task = replace(PAIRS, labels=("A", "B", "tie"))
+    found = list(in_both_orders(examples(task, data), task))
+    for one, other in zip(found[::2], found[1::2], strict=True):
+        assert other.values == (*one.values[:-2], one.values[-1], one.values[-2]) and one.pieces is other.pieces
+        assert other.target == f" {other.label}"
+        assert {one.label, other.label} == {"A", "B"} if one.label != "tie" else other.label == "tie"
+        assert one.label == "tie" or better(one) == better(other)
+    words = replace(PAIRS, output_fields=("choice", "explanation"))  # "response_a is ..." would be wrong then
+    assert len(list(in_both_orders(iter(found[:2]), words))) == 2
 
 
 def test_what_says_nothing_is_counted(tmp_path: Path) -> None:

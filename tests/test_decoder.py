@@ -66,6 +66,23 @@ def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
     assert worst(made(name), name, golden) <= 1e-4
 
 
+@pytest.mark.parametrize("name", ["mistral", "gemma2_caps"])
+def test_attention_in_blocks_has_the_same_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flame_rank.model.decoder._BLOCK", 16)  # of 40 tokens
+    graph, params = nnx.split(made(name))
+
+    @partial(jax.jit, static_argnums=0)
+    def gradients(how: Attend, params: Any) -> Any:
+        def loss(params: Any) -> Any:
+            return jax.numpy.square(nnx.merge(graph, params)(tokens(0), how=how)).mean()
+
+        return jax.value_and_grad(loss)(params)
+
+    blocks, whole = (jax.tree.leaves(gradients(how, params)) for how in ("blocks", "rows"))
+    for one, other in zip(blocks, whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * max(1.0, float(np.abs(other).max())))
+
+
 @pytest.mark.parametrize("name", ["llama3", "mistral", "gemma2_caps"])
 def test_so_do_the_other_attentions(name: str, golden: dict[str, Any]) -> None:
     assert worst(made(name), name, golden, "xla") <= 1e-4

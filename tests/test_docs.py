@@ -11,7 +11,14 @@ from flame_rank.cli import cli as flame_rank
 from trainer.cli import cli as flame_train
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "flame_rank").rglob("README.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "flame_rank").rglob("README.md"),
+    ]
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:

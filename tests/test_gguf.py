@@ -222,6 +222,28 @@ def test_byte_level_bpe(bpe: Path, tmp_path: Path) -> None:
     assert found is not None and expected is not None and found.around() == expected.around()
 
 
+@pytest.mark.parametrize("kind", ["gpt-2", "llama-bpe", "llama", "gemma"])
+def test_a_tokenizer_is_written_as_hugging_face_has_it(kind: str, bpe: Path, tmp_path: Path) -> None:
+    if kind in ("llama", "gemma"):
+        write_sentencepiece(tmp_path, kind, template=TURNS)
+        entries = gguf_files.sentencepiece(tmp_path)
+    else:
+        entries = gguf_files.byte_bpe(bpe, kind) | {"tokenizer.ggml.bos_token_id": 5}
+    path = header(tmp_path / "m.gguf", entries)
+    (tmp_path / "saved").mkdir()
+    files = gguf_tokenizer.save(gguf_file.read(path), tmp_path / "saved")
+    assert {*files} == {*(tmp_path / "saved").iterdir()}
+    ours, theirs = text.load(tmp_path / "saved"), text.load(path)
+    same(ours, theirs)
+    dangerous = strings(200, PIECES + SPECIAL)
+    assert ours.encode(dangerous) == theirs.encode(dangerous)
+    saved, template = chat.chat_template(tmp_path / "saved"), chat.chat_template(path)
+    assert saved is not None and template is not None and saved.around() == template.around()
+    if kind in ("gpt-2", "llama-bpe"):  # the library itself, as transformers uses it
+        whole = Tokenizer.from_file(str(tmp_path / "saved" / "tokenizer.json")).encode("hello").ids
+        assert whole == [5] * (kind == "llama-bpe") + theirs.encode(["hello"])[0]
+
+
 # How each cuts this text, written by hand from what the checkpoints' tokenizers do.
 TEXT = "I'LL say don't 12345 ½\n\n  x!?\n'sHTTPServer café/"
 CUTS = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
 from trainer import mixture
-from trainer.batches import drawn
+from trainer.batches import WINDOW, dealt, drawn
 from trainer.mixture import THRESHOLDS, Rating, bundles, flame, flame_rm, read_ratings, trained_on
 from trainer.tasks import TASKS
 
@@ -121,3 +121,20 @@ def test_tasks_are_drawn_by_their_weights() -> None:
     found = [drawn(weights, sizes, seed=0, step=step, batch=64) for step in range(500)]
     share = np.bincount(np.concatenate([tasks for tasks, _ in found]), minlength=3) / 32_000
     np.testing.assert_allclose(share, [0.125, 0.375, 0.5], atol=0.015)  # 5 standard deviations
+
+
+def test_a_batch_is_dealt_by_length() -> None:
+    rng = np.random.default_rng(0)
+    weights, lengths = np.array([1.0, 3.0]), [rng.integers(20, 500, 50), rng.integers(20, 500, 400)]
+    sizes = np.array([50, 400])
+    for first in (0, 5 * WINDOW):
+        steps = [dealt(weights, lengths, seed=3, step=first + k, batch=8) for k in range(WINDOW)]
+        again = dealt(weights, lengths, seed=3, step=first + 2, batch=8)
+        assert all(np.array_equal(a, b) for a, b in zip(again, steps[2], strict=True))
+        plain = [drawn(weights, sizes, seed=3, step=first + k, batch=8) for k in range(WINDOW)]
+        of_these, of_those = (sorted(np.concatenate(found, 1).T.tolist()) for found in (steps, plain))
+        assert of_these == of_those  # each example once
+        width = [max(lengths[t][p] for t, p in zip(*step, strict=True)) for step in steps]
+        long = [max(lengths[t][p] for t, p in zip(*step, strict=True)) for step in plain]
+        assert sum(width) < 0.7 * sum(long)
+        assert width != sorted(width) and width != sorted(width, reverse=True)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import gguf_files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,19 +23,20 @@ from checkpoints import VARIANTS, write_checkpoint
 from click.testing import CliRunner
 from flax import nnx
 from safetensors.numpy import load_file
-from tokenizers_tiny import write_byte_bpe, write_sentencepiece
+from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 import flame_rank
 from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.model import sharding, t5
-from trainer import lora, models
+from trainer import lora, memory, models, trained
 from trainer.cli import cli
 from trainer.collection import Example, examples
 from trainer.corpus import Rows, build, encode
 from trainer.evaluate import accuracy
 from trainer.recipe import Recipe, optimiser
 from trainer.run import Kept, Training, arrange, train
+from trainer.run_command import read_mixture
 from trainer.step import State, dropout, losses, make, sums
 from trainer.tasks.base import DataSet, Pair, Release, Task
 
@@ -184,6 +187,20 @@ def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: models.Ba
         list(encode(base.form, task, [made], max_input=64, max_target=8))
 
 
+def test_what_is_too_long_is_left_out(base: models.Base, tmp_path: Path) -> None:
+    data = write_words(tmp_path, 3)
+    with (data / "words" / "w.jsonl").open("a") as file:
+        file.write(json.dumps({"q": "w " * 400, "good": "A", "bad": "B"}) + "\n")
+    found = {}
+    for skip in (False, True):
+        sizes: dict[str, Any] = {"max_input": 200, "max_target": 8, "skip": skip}
+        found[skip] = build(base.form, "i", TASK, lambda: examples(TASK, data), tmp_path / "rows", **sizes)
+    assert [len(found[False]), len(found[True])] == [4, 3] and found[False].cut == found[True].cut == 1
+    assert all(
+        np.array_equal(a, b) for k in range(3) for a, b in zip(found[True][k][:2], found[False][k][:2], strict=True)
+    )
+
+
 def test_dropout_is_drawn_row_by_row() -> None:
     key, x = jax.random.key(3), jnp.ones((4, 5, 7))
     whole = dropout(key, jnp.arange(4), 0.25)
@@ -200,13 +217,14 @@ def test_dropout_is_drawn_row_by_row() -> None:
 def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, rows: Rows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
-    program = make(base.graph, lambda trained, _: trained, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    whole = partial(trained.assembled, base.graph)
+    program = make(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
     batch = arrange(some(rows, 0, 1, 2, 3), 2, joined=True)
     state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
-    whole = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
+    together = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
 
     def mean(params: Any) -> jax.Array:
-        one = sums(nnx.merge(base.graph, params), whole)
+        one = sums(nnx.merge(base.graph, params), together)
         return one.loss / one.tokens
 
     value, gradient = jax.value_and_grad(mean)(base.params)
@@ -259,6 +277,109 @@ def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Row
     assert adapted == pytest.approx(judge.judge(asked)[0], abs=1e-5) and abs(adapted - own_base) > 1e-3
     with pytest.raises(UserError, match="it is an adapter; merge it into its base"):
         models.load(tmp_path / "adapter", MESH)
+
+
+def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: Rows) -> None:
+    base = models.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
+    found = {}
+    for freeze in (0, 1):
+        training = Training(fresh(base), replace(SMALL, freeze=freeze), MESH)
+        found[freeze] = float(training.step(some(rows, *range(8))).loss), flat(training.params())
+    before = flat(base.params)
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for name, value in found[1][1].items():
+        if "embed_tokens" in name or ".layers.0." in name:
+            np.testing.assert_array_equal(value, before[name], err_msg=name)
+        else:
+            assert not np.array_equal(value, before[name]), name
+            np.testing.assert_allclose(value, found[0][1][name], atol=1e-4, err_msg=name)
+    training.save(tmp_path / "saved")
+    again = Training(fresh(base), training.recipe, MESH)
+    again.restore(tmp_path / "saved")
+    more = [float(one.step(some(rows, *range(8, 16))).loss) for one in (training, again)]
+    assert more[0] == more[1] and again.done == training.done
+    with pytest.raises(UserError, match=r"--freeze 2: .* has 2 layers"):
+        Training(base, replace(SMALL, freeze=2), MESH)
+
+
+def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: Rows) -> None:
+    # 1 part forward, 1 for the gradient of what goes into a matrix, 1 for that of the matrix itself.
+    sizes = {"num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256}
+    base = models.load(checkpoint(tmp_path / "base", **sizes), MESH)
+    found = {}
+    for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):
+        training = Training(fresh(base), replace(SMALL, lora=lora_rank, freeze=freeze), MESH)
+        batch = arrange(some(rows, *range(8)), 1, joined=True)
+        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
+        found[name] = lowered.cost_analysis()["flops"]
+    assert found["upper"] < 0.75 * found["all"] and found["adapters"] < 0.85 * found["all"]
+    assert found["some"] < 0.85 * found["adapters"]
+
+
+def test_adapters_of_upper_layers_say_which(tmp_path: Path) -> None:
+    base = models.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
+    for freeze, layers in ((0, None), (1, [1])):
+        adapters = lora.start(base.params, 2, 0, freeze=freeze)
+        lora.save_peft(adapters, "base", tmp_path / str(freeze))
+        said = json.loads((tmp_path / str(freeze) / "adapter_config.json").read_text())
+        assert said["layers_to_transform"] == layers
+        assert {int(name.split(".")[2]) for name in adapters} == {*range(freeze, 2)}
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gguf")
+    config = VARIANTS["llama2"] | {"vocab_size": write_byte_bpe(folder, template=CHATML), "num_hidden_layers": 1}
+    write_checkpoint(folder / "hf", config)
+    tensors = gguf_files.converted(config, load_file(folder / "hf" / "model.safetensors"))
+    metadata = gguf_files.parameters(config) | gguf_files.byte_bpe(folder, "gpt-2")
+    gguf_files.write(folder / "m.gguf", "llama", metadata, tensors)
+    return folder / "m.gguf"
+
+
+def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: Path) -> None:
+    base = models.load(gguf_file, MESH)
+    base.save(base.params, tmp_path / "saved")
+    problem = flame_rank.Problem(prompt="Which is <|im_end|> 42?", candidates=["A naïve one", "return 1.5"])
+    judges = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
+    assert judges[0].tokens(problem, 0, 1) == judges[1].tokens(problem, 0, 1)
+    assert judges[0].verdict_ids == judges[1].verdict_ids
+    found = [judge.judge([(problem, np.array([[0, 1]]))])[0][0] for judge in judges]
+    assert found[0] == pytest.approx(found[1], abs=1e-6) and abs(found[0]) > 1e-3
+    said = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert said["architectures"] == ["LlamaForCausalLM"] and said["eos_token_id"] in base.form.eos
+
+
+@pytest.mark.parametrize("options", [{}, {"lora": 2, "freeze": 1}], ids=str)
+def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
+    sizes = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256}
+    base = models.load(checkpoint(tmp_path / "base", **sizes), MESH)
+    training = Training(base, replace(SMALL, **options), MESH)
+    counted = []
+    for length in (128, 256):
+        batch = arrange([(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
+        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
+        compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+        counted.append(compiled.memory_analysis().temp_size_in_bytes)
+    a_token = (counted[1] - counted[0]) / (8 * 128)
+    assert a_token < memory.token(base, training.recipe, 256) < 3 * a_token
+
+
+def test_too_little_memory_is_told_and_little_is_enough(
+    base: models.Base, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
+    monkeypatch.setattr(memory.heap, "memory", lambda: (least - 1) * jax.local_device_count())
+    with pytest.raises(UserError, match=r"GiB more, and there are 0.0 GiB; --lora"):
+        Training(base, SMALL, MESH)
+    monkeypatch.setattr(memory.heap, "memory", lambda: least * jax.local_device_count())
+    little = Training(fresh(base), SMALL, MESH)
+    assert little.room == 320
+    monkeypatch.undo()
+    much = Training(fresh(base), SMALL, MESH)
+    examples = some(rows, *range(8))
+    assert little._parts(examples) > 1 == much._parts(examples)
+    assert float(little.step(examples).loss) == pytest.approx(float(much.step(examples).loss), rel=1e-5)
 
 
 def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: models.Base, rows: Rows) -> None:
@@ -343,7 +464,7 @@ def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, 
         (models.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
     ):
         training = Training(fresh(made), recipe, MESH)
-        batch = arrange(some(rows, *range(8)), recipe.accumulate, joined=made.joined)
+        batch = arrange(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
         arguments = training.state, training.frozen, batch, jax.random.key(0)
         exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
         assert exported.platforms == ("tpu", "cuda", "cpu")
@@ -434,6 +555,7 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     done = run(*small, "--eval", "mnli", "--eval-every", 1, "--licence", "permissive")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "step 2/2  loss " in done.stderr and "eval" in done.stderr
+    assert "no dropout: " in done.stderr and "% padding" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "best", "metrics.jsonl", "recipe.json", "rows", "step-0000002", "tensorboard",
     ]  # fmt: skip
@@ -443,12 +565,33 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert again.exit_code == 0 and "taken up at step 2" in again.stderr
 
 
-def test_a_mixture_of_ones_own(small: list[object], tmp_path: Path) -> None:
+def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nesnli,3\nlima,2\n")
-    done = run(*small, "--mixture", tmp_path / "m.csv")
+    done = run(*small, "--base", gguf_file, "--mixture", tmp_path / "m.csv")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "hh-harmless" not in done.stderr
     assert "1 of the mixture's 3 tasks are not under " in done.stderr
+    assert flame_rank.load_judge(tmp_path / "out" / "step-0000002").name.startswith("llama:")
+
+
+def test_pairs_in_both_orders_and_only_what_is_short(base: models.Base, made_tasks: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
+
+    def read(max_input: int, **options: bool) -> tuple[dict[str, Rows], list[str]]:
+        recipe, said = replace(SMALL, max_input=max_input), list[str]()
+        mixture = str(tmp_path / "m.csv"), None, made_tasks, tmp_path / "out", "any", False, 0.001, said.append
+        rows, weights = read_mixture(base, recipe, *mixture, **options)
+        assert weights == {one.task: {"mnli": 1.0, "hh-harmless": 3.0}[one.task] for one in rows}
+        return {one.task: one for one in rows}, said
+
+    once, twice = read(2048)[0], read(2048, both_orders=True)[0]
+    assert len(twice["mnli"]) == len(once["mnli"]) and len(twice["hh-harmless"]) == 2 * len(once["hh-harmless"])
+    labels = twice["hh-harmless"].index[:, 3]
+    assert (labels[::2] + labels[1::2] == 1).all()
+    longest = int(once["mnli"].index[:, 1].max())
+    assert longest < once["hh-harmless"].index[:, 1].min()
+    short, said = read(longest + 60, skip=True)
+    assert {*short} == {"mnli"} and "hh-harmless: no example is left to train on" in said
 
 
 @pytest.mark.parametrize(
@@ -462,6 +605,9 @@ def test_a_mixture_of_ones_own(small: list[object], tmp_path: Path) -> None:
         (["--max-input", 64], "its instructions take"),
         (["--model-parallel", 7], "cannot be split into groups of 7"),
         (["--template", "chat"], "it has no chat template"),
+        (["--base", "none.gguf"], "--base none.gguf: "),
+        (["--base", "hf:none"], "--base hf:none: it is hf:ORG/NAME"),
+        (["--freeze", 9], "--freeze 9: it is for decoders, and this model has 1 layers"),
     ],
 )
 def test_mistakes_are_told(arguments: list[object], said: str, small: list[object]) -> None:

@@ -5,8 +5,8 @@ equally often, and neither the place in the file nor anything else tells which.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +142,22 @@ def examples(task: Task, data: Path, counts: Counts | None = None, *, max_bad: f
         behind = "".join(f"\n{name}: {value}" for name, value in zip(task.output_fields[1:], answer[1:], strict=True))
         stripped = tuple(_trimmed(value) for value in values)
         yield Example(task=task.name, pieces=pieces, values=stripped, target=f" {answer[0]}{behind}", label=label)
+
+
+def in_both_orders(found: Iterable[Example], task: Task) -> Iterator[Example]:
+    """Each pair as it is, and then with its responses exchanged; the examples of other tasks, and those whose
+    explanation may name a response, as they are."""
+    for example in found:
+        yield example
+        if has_two_orders(task):
+            *context, first, second = example.values
+            label = {"A": "B", "B": "A"}.get(example.label, example.label)
+            yield replace(example, values=(*context, second, first), target=f" {label}", label=label)
+
+
+def has_two_orders(task: Task) -> bool:
+    """Whether the responses of a task's examples can be exchanged."""
+    return task.kind == "pairwise" and len(task.output_fields) == 1
 
 
 def _trimmed(value: str) -> str:

@@ -1,7 +1,7 @@
 """A mixture's examples as token ids on disk, to be read in any order: a file of ids and an index for each task.
 
-What does not fit the input's length is cut as the judge cuts it (judges/local.py): a pairwise task's responses first,
-of other tasks the longest values.
+What does not fit the input's length is left out, or cut as the judge cuts it (judges/local.py): a pairwise task's
+responses first, of other tasks the longest values.
 """
 
 import hashlib
@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from flame_rank import json_file
 from flame_rank.errors import UserError
 from flame_rank.judges.local import fitted
+from flame_rank.model import gguf_file
 from flame_rank.prompts import Format, Ids, middle_cut
 from trainer.collection import Example, folder_of
 from trainer.fetch import sha256
@@ -25,7 +27,11 @@ from trainer.tasks.base import Task
 Ints = npt.NDArray[np.int32]
 
 _CHUNK = 512  # examples that are tokenised together
-_COLUMNS = 5  # of an index: where an example starts, the lengths of input and target, its label, whether it was cut
+_COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
+
+
+class NothingLeftError(UserError):
+    """A task has no example that touches no evaluation text and, where these are left out, none short enough."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +42,7 @@ class Rows:
       task: its name.
       labels: what its first output field may hold; empty for a generative task.
       label_ids: of each label as an answer, its end included.
-      cut: how many examples lost something.
+      cut: how many examples lost something, or were left out because they would have.
     """
 
     task: str
@@ -50,9 +56,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example, its target's included."""
+        return np.asarray(self.index[:, 1] + self.index[:, 2])
+
     def __getitem__(self, place: int) -> tuple[Ints, Ints, int]:
         """An example: the ids of its input and of its target, and which label that is, -1 where it is none."""
-        start, of_input, of_target, label = map(int, self.index[place][:4])
+        start, of_input, of_target, label = map(int, self.index[place])
         middle = start + of_input
         return self.ids[start:middle], self.ids[middle : middle + of_target], label
 
@@ -98,6 +109,8 @@ def identity(base: Path, task: Task, data: Path, rest: str) -> str:
     """Of what rows are made of: the tokenizer's files and template, the data set's files by size and time, and `rest`.
     Rows that were made by another version of a task's `convert` are to be deleted by hand."""
     found = hashlib.sha256(rest.encode())
+    if gguf_file.is_gguf(base):
+        found.update(gguf_file.read(base).raw)
     for pattern in ("tokenizer*", "*.model", "*.jinja"):
         for path in sorted(base.glob(pattern)):
             found.update(path.name.encode() + path.read_bytes())
@@ -118,6 +131,7 @@ def build(
     *,
     max_input: int,
     max_target: int,
+    skip: bool = False,
     say: Callable[[str], None] = print,
 ) -> Rows:
     """A task's rows, from `folder` if they are there already, as they were written.
@@ -126,44 +140,58 @@ def build(
       identity: of the tokenizer and of the data: what is there counts only if it was made of the same.
       found: gives the examples.
       folder: of all tasks; files appear there once they are whole.
+      skip: leave out what is too long rather than cut it.
+
+    Raises:
+      NothingLeftError: no example is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context])
+    stated = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context, *[skip] * skip])
     name = f"{task.name}-{hashlib.sha256(stated.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
     if damaged := _damaged(about, (ids_file, index_file)):
         say(f"{damaged}: damaged; the rows of {task.name} are made again")
         about.unlink()
     if not about.exists():
-        index: list[tuple[int, int, int, int, bool]] = []
-        at = 0
+        index: list[tuple[int, int, int, int]] = []
+        cut = at = 0
         examples = found()
         part = ids_file.with_suffix(".part")
         with part.open("wb") as file:
             while chunk := list(islice(examples, _CHUNK)):
                 rows = encode(form, task, chunk, max_input=max_input, max_target=max_target)
                 for example, (of_input, target, lost) in zip(chunk, rows, strict=True):
+                    cut += lost
+                    if lost and skip:
+                        continue
                     file.write(np.array(of_input + target, np.int32).tobytes())
                     label = task.labels.index(example.label) if task.labels else -1
-                    index.append((at, len(of_input), len(target), label, lost))
+                    index.append((at, len(of_input), len(target), label))
                     at += len(of_input) + len(target)
         part.rename(ids_file)
         np.save(index_file, np.array(index, np.int64).reshape(-1, _COLUMNS))
         written = about.with_suffix(".json.part")
-        written.write_text(json.dumps([sha256(ids_file), sha256(index_file)]))
+        written.write_bytes(msgspec.json.encode(_About(cut=cut, sha256=[sha256(ids_file), sha256(index_file)])))
         written.rename(about)
     index_ = np.load(index_file, mmap_mode="r")
     if not len(index_):
-        raise UserError(f"{task.name}: no example is left to train on")
+        raise NothingLeftError(f"{task.name}: no example is left to train on")
     return Rows(
         task=task.name,
         kind=task.kind,
         labels=task.labels,
         label_ids=tuple(form.answers(task.instructions, task.labels)) if task.labels else (),
-        cut=int(index_[:, 4].sum()),
+        cut=json_file.read(about, _About).cut,
         ids=np.memmap(ids_file, np.int32, "r"),
         index=index_,
     )
+
+
+class _About(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept beside a task's rows: how many examples were too long, and the digests of the two files."""
+
+    cut: int
+    sha256: list[str]
 
 
 def _damaged(about: Path, files: Sequence[Path]) -> Path | None:
@@ -171,7 +199,7 @@ def _damaged(about: Path, files: Sequence[Path]) -> Path | None:
     if not about.exists():
         return None
     try:
-        stated = json_file.read(about, list[str])
+        stated = json_file.read(about, _About).sha256
     except json_file.BadFile:
         return about
     if len(stated) != len(files):

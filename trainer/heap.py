@@ -21,7 +21,7 @@ def _libc() -> Any:
 
 
 @cache
-def _memory() -> int:
+def memory() -> int:
     """Bytes that this process may have."""
     limit = Path("/sys/fs/cgroup/memory.max")
     stated = limit.read_text().strip() if limit.exists() else "max"
@@ -41,5 +41,5 @@ def give_back() -> None:
     would each keep a block of their own."""
     if libc := _libc():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if resident > _memory() / 2:
+        if resident > memory() / 2:
             libc.malloc_trim(0)

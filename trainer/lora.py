@@ -20,19 +20,35 @@ Params = Any  # nnx.State
 Adapters = dict[str, dict[str, jax.Array]]  # tensor name -> "A", "B"
 
 TARGETS = re.compile(r"(_proj|Attention\.[qkvo]|\.wi(_0|_1)?|\.wo)\.weight$")  # every matrix inside the layers
+_LAYER = re.compile(r"model\.layers\.(\d+)\.")
 ALPHA = 2  # times the rank: the weight of an adapter is the same whatever the rank
 
 
-def start(params: Params, rank: int, seed: int) -> Adapters:
-    """Adapters that change nothing yet: A is normal with variance 1 / in, B is 0."""
+def stays(path: tuple[Any, ...], freeze: int) -> bool:
+    """Whether a decoder's parameter is one of its embeddings or of its `freeze` lowest layers."""
+    return freeze > 0 and ("embed_tokens" in path or ("layers" in path and path[path.index("layers") + 1] < freeze))
+
+
+def start(params: Params, rank: int, seed: int, *, freeze: int = 0) -> Adapters:
+    """Makes adapters that change nothing yet, for the layers from number `freeze` on: A is normal with variance 1 / in,
+    B is 0."""
     found: Adapters = {}
     for number, (path, leaf) in enumerate(nnx.to_flat_state(params)):
         name = ".".join(map(str, path))
-        if TARGETS.search(name):
+        if TARGETS.search(name) and not stays(path, freeze):
             out, into = leaf.shape
             key = jax.random.fold_in(jax.random.key(seed), number)
             found[name] = {"A": jax.random.normal(key, (rank, into)) * into**-0.5, "B": jnp.zeros((out, rank))}
     return found
+
+
+def attach(model: Any, adapters: Mapping[str, Mapping[str, jax.Array]]) -> None:
+    """Adds adapters to the matrices of a model, beside their weights: nothing of a weight's size is computed."""
+    for name, own in adapters.items():
+        place = model
+        for part in name.split(".")[:-1]:
+            place = place[int(part)] if part.isdecimal() else getattr(place, part)
+        place.adapter = own["A"], ALPHA * own["B"]
 
 
 def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> Params:
@@ -43,6 +59,12 @@ def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> P
         if own is not None:
             leaf.set_value(leaf[...] + ALPHA * (own["B"] @ own["A"]).astype(leaf.dtype))
     return tree
+
+
+def _layers(adapters: Adapters) -> list[int] | None:
+    """The numbers of the layers that have adapters; None if that is all of them, from 0 on, or a T5."""
+    found = sorted({int(match[1]) for name in adapters if (match := _LAYER.match(name))})
+    return found if found and found[0] else None
 
 
 def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
@@ -61,6 +83,7 @@ def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": modules,
+        "layers_to_transform": _layers(adapters),
         "task_type": "SEQ_2_SEQ_LM" if any("Attention." in name for name in adapters) else "CAUSAL_LM",
     }
     tensors = {

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import optax
 
+DROPOUT = 0.05  # section 3.5
 STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
 
 
@@ -18,11 +19,13 @@ class Recipe:
       rate: the learning rate, at its highest.
       schedule: constant, or falling to 0 along a cosine or a line.
       warmup: steps in which the rate rises from 0.
-      dropout: of what every sublayer adds.
+      dropout: of what every sublayer adds; a base that was trained without does not bear it.
       max_input, max_target: tokens; what is longer is cut.
-      accumulate: parts in which a batch is computed one after the other; the result is the same.
+      accumulate: parts in which a batch is computed one after the other; the result is the same. None = as memory has
+        room.
       clip: the norm to which gradients are cut down; None = they are not.
       lora: rank of low-rank adapters; 0 = all parameters are trained.
+      freeze: the lowest layers of a decoder that stay as they are, and the embeddings with them; 0 = none.
       dtype: of the computation; parameters and moments are float32.
       recompute: compute layers again for their gradients, for less memory.
       seed: of the examples' order, of dropout and of adapters.
@@ -33,23 +36,24 @@ class Recipe:
     rate: float = 1e-4
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup: int = 0
-    dropout: float = 0.05
+    dropout: float = DROPOUT
     max_input: int = 2048
     max_target: int = 1024
-    accumulate: int = 1
+    accumulate: int | None = None
     clip: float | None = None
     lora: int = 0
+    freeze: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     recompute: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "max_input", "max_target", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it is 1 or more")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it is at least 0 and less than 1")
-        if self.batch % self.accumulate:
+        if self.accumulate and self.batch % self.accumulate:
             raise ValueError(f"a batch of {self.batch} does not divide into {self.accumulate} equal parts")
 
 

@@ -6,6 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,8 +23,8 @@ from flame_rank.errors import UserError
 from flame_rank.json_file import one_line
 from flame_rank.model import sharding
 from flame_rank.writing import bring_back, put
-from trainer import checkpoints, heap, hosts, lora, metrics
-from trainer.batches import drawn
+from trainer import checkpoints, heap, hosts, lora, memory, metrics, trained
+from trainer.batches import dealt
 from trainer.corpus import Rows
 from trainer.models import Base
 from trainer.recipe import Recipe, optimiser
@@ -40,6 +42,11 @@ def padded(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
+def width(examples: Sequence[Ids], *, joined: bool) -> int:
+    """The padded length of the longest of these examples, in tokens; arguments as in `arrange`."""
+    return padded(max(len(i) + (len(t) if joined else 0) for i, t in examples))
+
+
 def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
     """Examples as a batch of `parts` microbatches: arrays with the axes [parts, rows, ...].
 
@@ -48,10 +55,9 @@ def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
       joined: a decoder reads both in one row; T5 reads the input.
     """
     B = len(examples)
-    longest = max(len(i) + (len(t) if joined else 0) for i, t in examples)
     most = max(len(t) for _, t in examples)
-    R = 4 if most <= 4 else 1 << (most - 1).bit_length()
-    tokens, targets = np.zeros((B, padded(longest)), np.int32), np.zeros((B, R), np.int32)
+    R = next(R for R in (4**k for k in count(2)) if most <= R)  # few programs; a place costs little
+    tokens, targets = np.zeros((B, width(examples, joined=joined)), np.int32), np.zeros((B, R), np.int32)
     for k, (of_input, target) in enumerate(examples):
         tokens[k, : len(of_input)] = of_input
         targets[k, : len(target)] = target
@@ -80,15 +86,26 @@ class Kept:
 
 
 class Training:
-    """A training at some step."""
+    """A training at some step.
+
+    Attributes:
+      done: steps so far.
+      read: tokens that this process has read in them, padding included.
+    """
 
     def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
+        """Raises:
+        UserError: the recipe does not fit the model, or the model the memory.
+        """
+        if recipe.freeze and (not base.joined or recipe.freeze >= base.layers):
+            raise UserError(f"--freeze {recipe.freeze}: it is for decoders, and this model has {base.layers} layers")
         self.base, self.recipe, self.mesh = base, recipe, mesh
+        self.room = memory.room(base, recipe, mesh, longest=padded(recipe.max_input + recipe.max_target * base.joined))
+        self.read = 0
         self._optimiser = optimiser(recipe)
         self._begin(base.params)
         self.program = make(
-            base.graph,
-            lora.merged if recipe.lora else (lambda trained, frozen: trained),
+            partial(trained.assembled, base.graph),
             self._optimiser,
             dtype=jnp.dtype(recipe.dtype),
             rate=recipe.dropout,
@@ -98,35 +115,38 @@ class Training:
 
     def _begin(self, params: Any) -> None:
         self.done = 0
-        recipe = self.recipe
-        trained, self.frozen = params, {}
-        if recipe.lora:
-            trained = sharding.spread(lora.start(params, recipe.lora, recipe.seed), sharding.everywhere(self.mesh))
-            self.frozen = params
-        # Moments lie where their parameters do; counts, which have no place yet, everywhere.
-        moments = jax.tree.map(
+        found, self.frozen = trained.split(self.base.graph, params, self.recipe)
+        # Moments lie where their parameters do; adapters and counts, which have no place yet, everywhere.
+        found, moments = jax.tree.map(
             lambda x: x if x.committed else sharding.spread(x, sharding.everywhere(self.mesh)),
-            self._optimiser.init(trained),
+            (found, self._optimiser.init(found)),
         )
-        self.state = State(trained, moments)
+        self.state = State(found, moments)
 
     def restart(self) -> None:
         """Goes back to the base at step 0; the compiled step stays."""
-        self._begin(self.frozen if self.recipe.lora else self.base.read(self.base.folder, self.mesh))
+        self._begin(self.frozen if self.recipe.lora else self.base.read(self.base.path, self.mesh))
 
     def params(self) -> Any:
         """The model's parameters as they are now, adapters merged."""
-        return lora.merged(self.state.trained, self.frozen) if self.recipe.lora else self.state.trained
+        return trained.params(self.base.graph, self.state.trained, self.frozen)
 
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
         heap.give_back()
-        batch = arrange(examples, self.recipe.accumulate, joined=self.base.joined)
+        batch = arrange(examples, self._parts(examples), joined=self.base.joined)
+        self.read += batch.tokens.size
         batch = sharding.spread(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, found = self.program(self.state, self.frozen, batch, key)
         self.done += 1
         return Sums(*found)
+
+    def _parts(self, examples: Sequence[Ids]) -> int:
+        """In how many parts a batch is computed: as the recipe says, or as few as there is room for."""
+        tokens, B = width(examples, joined=self.base.joined), len(examples)
+        fit = (n for n in range(1, B) if B % n == 0 and B // n * tokens <= self.room)
+        return self.recipe.accumulate or next(fit, B)
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint beside and renames it: a Hugging Face directory, with the optimiser's state in it."""
@@ -137,7 +157,7 @@ class Training:
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.gathered, self.state.trained)
             if hosts.first():
-                lora.save_peft(adapters, str(self.base.folder.absolute()), part / "adapter")
+                lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
         hosts.wait("the model is written")
         checkpoints.save(self._beside(), self.done, part)
         hosts.wait("all is written")
@@ -147,7 +167,10 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Takes a checkpoint up again, to the last bit on as many devices."""
         found, self.done = checkpoints.restore(self._beside(), folder)
-        self.state = found if self.recipe.lora else State(self.base.read(folder, self.mesh), found)
+        if not self.recipe.lora:
+            kept, self.frozen = trained.split(self.base.graph, self.base.read(folder, self.mesh), self.recipe)
+            found = State(kept, found)
+        self.state = found
 
     def _beside(self) -> Any:
         """What of the state the model's own files do not hold."""
@@ -184,14 +207,14 @@ def train(
             raise UserError(f"{saved[-1]}: {said}; delete it, and the run goes on before it") from error
         say(f"taken up at step {training.done}")
     shares = np.array([weights[one.task] for one in rows], np.float64)
-    sizes = np.array([len(one) for one in rows], np.int64)
+    lengths = [one.lengths for one in rows]
     began, first, tokens = time.monotonic(), training.done, 0
     losses: list[float] = []
     rights: dict[str, list[bool]] = defaultdict(list)
     best = _best(out)
     with metrics.writing(out, training.done) as write:
         while training.done < recipe.steps:
-            tasks, places = drawn(shares, sizes, seed=recipe.seed, step=training.done, batch=recipe.batch)
+            tasks, places = dealt(shares, lengths, seed=recipe.seed, step=training.done, batch=recipe.batch)
             examples = [rows[t][p] for t, p in zip(tasks.tolist(), places.tolist(), strict=True)]
             found = training.step([(i, t) for i, t, _ in examples])
             losses.append(float(found.loss))
@@ -203,13 +226,17 @@ def train(
                 seconds = time.monotonic() - began
                 line: dict[str, Any] = {"step": done, "loss": float(np.mean(losses))}
                 line |= {f"right/{kind}": float(np.mean(found_)) for kind, found_ in sorted(rights.items())}
-                line |= {"tokens_per_second": tokens / seconds, "seconds": seconds}
+                line |= {
+                    "tokens_per_second": tokens / seconds,
+                    "seconds": seconds,
+                    "padding": 1 - tokens / training.read,
+                }
                 write(line)
                 left = seconds / (done - first) * (recipe.steps - done)
                 kinds = "  ".join(f"{kind} {np.mean(found_):.2f}" for kind, found_ in sorted(rights.items()))
                 say(
                     f"step {done}/{recipe.steps}  loss {line['loss']:.3f}  right: {kinds}  "
-                    f"{line['tokens_per_second']:.0f} tokens/s  {left / 60:.0f} min left"
+                    f"{line['tokens_per_second']:.0f} tokens/s  {line['padding']:.0%} padding  {left / 60:.0f} min left"
                 )
                 losses, rights = [], defaultdict(list)
             if evaluate and evaluate_every and (done % evaluate_every == 0 or last):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +28,36 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
         "--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine", "linear"])
     ),
     click.option("--warmup", default=0, show_default=True, type=click.IntRange(min=0), metavar="STEPS"),
-    click.option("--dropout", default=0.05, show_default=True, type=click.FloatRange(0, 1, max_open=True)),
+    click.option(
+        "--dropout",
+        type=click.FloatRange(0, 1, max_open=True),
+        metavar="RATE",
+        help="Without it the paper's 0.05 for T5, and 0 for a decoder, most of which were trained without.",
+    ),
     click.option("--max-input", default=2048, show_default=True, type=click.IntRange(min=64), metavar="TOKENS"),
     click.option("--max-target", default=1024, show_default=True, type=click.IntRange(min=1), metavar="TOKENS"),
-    click.option("--accumulate", default=1, show_default=True, type=click.IntRange(min=1), help="Parts of a batch."),
+    click.option(
+        "--accumulate",
+        type=click.IntRange(min=1),
+        metavar="PARTS",
+        help="Parts in which a batch is computed; without it, as few as memory has room for.",
+    ),
     click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Norm of gradients at most."),
     click.option(
         "--lora", default=0, show_default=True, type=click.IntRange(min=0), metavar="RANK", help="0: train all."
     ),
     click.option(
+        "--freeze",
+        default=0,
+        show_default=True,
+        type=click.IntRange(min=0),
+        metavar="LAYERS",
+        help="The lowest layers of a decoder, and its embeddings, stay as they are: less computation and memory.",
+    ),
+    click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
     ),
-    click.option("--recompute", is_flag=True, help="Less memory, more computation."),
+    click.option("--recompute", is_flag=True, help="Less memory, more computation; not on a CPU."),
     click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES"),
     click.option(
         "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where the base has a template."
@@ -50,8 +69,7 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
 
 @click.command()
 @click.option(
-    "--base", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-    help="The model to start from, a Hugging Face directory.",
+    "--base", required=True, metavar="FILE.gguf|DIR|hf:ORG/NAME", help="The model to start from.",
 )  # fmt: skip
 @click.option(
     "--mixture",
@@ -65,6 +83,11 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 @click.option("--licence", type=click.Choice(["any", "permissive"]), default="any", show_default=True)
 @click.option("--extra", is_flag=True, help="The tasks that the paper does not have, too.")
+@click.option("--both-orders", is_flag=True, help="Show each pair of responses in both orders.")
+@click.option(
+    "--on-long", type=click.Choice(["cut", "skip"]), default="cut", show_default=True,
+    help="Cut an example that is longer than --max-input or --max-target, or leave it out.",
+)  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), help="Without it the paper's: 60000, of flame-rm 3000.")
 @RECIPE
 @click.option("--eval", "evaluated", multiple=True, metavar="TASK", help="Measure on this task on the way; repeat it.")
@@ -80,13 +103,15 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
 @click.option("--processes", type=click.IntRange(min=1), help="How many there are.")
 @click.option("--process", type=click.IntRange(min=0), help="Which of them this one is.")
 def run(
-    base: Path,
+    base: str,
     mixture: str,
     ratings: Path | None,
     data: Path,
     out: Path,
     licence: str,
     extra: bool,
+    both_orders: bool,
+    on_long: str,
     steps: int | None,
     model_parallel: int,
     template: Any,
@@ -118,7 +143,10 @@ def run(
 
     if distributed or coordinator:
         hosts.begin(coordinator, processes, process)
-    model, recipe, mesh = prepared(base, template, steps, model_parallel, numbers, mixture)
+    from flame_rank.judges.found_model import located
+
+    _, path = located(base, "--base")
+    model, recipe, mesh = prepared(path, template, steps, model_parallel, numbers, mixture)
     from flame_rank.writing import claimed
     from trainer.run import Kept, Training, train
     from trainer.tasks import by_name
@@ -128,9 +156,12 @@ def run(
             click.echo(line, err=True)
 
     with claimed(out) if hosts.first() else nullcontext():
-        rows, weights = read_mixture(model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say)
-        measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
         training = Training(model, recipe, mesh)
+        rows, weights = read_mixture(
+            model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say,
+            both_orders=both_orders, skip=on_long == "skip",
+        )  # fmt: skip
+        measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
         train(
             training,
             rows,
@@ -160,16 +191,26 @@ def prepared(
         raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
     from flame_rank.errors import UserError
     from flame_rank.model import sharding
-    from trainer import models
-    from trainer.recipe import STEPS, Recipe
+    from trainer import hosts, models
+    from trainer.recipe import DROPOUT, STEPS, Recipe
 
     numbers["dtype"] = numbers["dtype"] or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+    stated = numbers.pop("dropout")
     try:
-        recipe = Recipe(steps=steps or STEPS.get(mixture, STEPS["flame"]), **numbers)
+        recipe = Recipe(
+            steps=steps or STEPS.get(mixture, STEPS["flame"]), dropout=DROPOUT if stated is None else stated, **numbers
+        )
         mesh = sharding.mesh(model_parallel)
     except ValueError as error:
         raise UserError(str(error)) from error
     model = models.load(base, mesh, template=template)
+    if stated is None and model.joined:
+        recipe = replace(recipe, dropout=0.0)
+        if hosts.first():
+            click.echo(
+                f"no dropout: most decoders were trained without and do not bear it (the paper: --dropout {DROPOUT})",
+                err=True,
+            )
     if recipe.max_input >= model.longest:
         raise UserError(f"--max-input {recipe.max_input}: the model has {model.longest} positions")
     return model, recipe, mesh
@@ -186,11 +227,15 @@ def read_mixture(
     extra: bool,
     max_bad: float,
     say: Callable[[str], None],
+    *,
+    both_orders: bool = False,
+    skip: bool = False,
 ) -> "tuple[list[Rows], dict[str, float]]":
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
-    from trainer.collection import is_there
+    from trainer.collection import has_two_orders, is_there
     from trainer.contact import Held, evaluation_texts
+    from trainer.corpus import NothingLeftError
     from trainer.mixture import read_weights, trained_on
     from trainer.mixture_command import read_stated_ratings, weigh
     from trainer.recipe import STEPS
@@ -210,9 +255,19 @@ def read_mixture(
     held = Held(evaluation_texts(TASKS, data))
     rows = []
     for task in here:
-        rows.append(read_rows(model, recipe, task, data, out, max_bad, held=held))
-        say(f"{task.name}: {len(rows[-1])} examples, {rows[-1].cut} of them cut")
-    found = {one.task: len(one) for one in rows}
+        try:
+            one = read_rows(model, recipe, task, data, out, max_bad, held=held, both_orders=both_orders, skip=skip)
+        except NothingLeftError as error:
+            if not skip:
+                raise
+            say(str(error))
+            continue
+        rows.append(one)
+        what = "more are too long" if skip else "of them cut"
+        say(f"{task.name}: {len(rows[-1])} examples, {rows[-1].cut} {what}")
+    if not rows:
+        raise UserError(f"no example of the mixture fits --max-input {recipe.max_input}; --on-long cut takes its parts")
+    found = {one.task: len(one) // (1 + (both_orders and has_two_orders(by_name(one.task)))) for one in rows}
     weights = {name: stated[name] for name in found} if stated else weigh(found, rated)
     return rows, weights
 
@@ -227,29 +282,33 @@ def read_rows(
     *,
     held: Any = None,
     limit: int | None = None,
+    both_orders: bool = False,
+    skip: bool = False,
 ) -> "Rows":
     """The rows of one task; the first `limit` of them."""
     from itertools import islice
 
     from flame_rank.errors import UserError
-    from trainer.collection import examples
+    from trainer.collection import examples, in_both_orders
     from trainer.contact import apart
     from trainer.corpus import build, identity
     from trainer.hosts import first_alone
 
     def found() -> Any:
         every = examples(task, data, max_bad=max_bad)
-        return islice(apart(every, held) if held is not None else every, limit)
+        every = apart(every, held) if held is not None else every
+        return islice(in_both_orders(every, task) if both_orders else every, limit)
 
-    stamp = identity(model.folder, task, data, str(len(held) if held is not None else limit))
-    sizes = {"max_input": recipe.max_input, "max_target": recipe.max_target}
+    rest = f"{len(held) if held is not None else limit}{' both orders' * both_orders}"
+    stamp = identity(model.path, task, data, rest)
+    sizes = {"max_input": recipe.max_input, "max_target": recipe.max_target, "skip": skip}
     try:
         with first_alone(f"the rows of {task.name}"):
             return build(model.form, stamp, task, found, out / "rows", **sizes, say=partial(click.echo, err=True))
     except UserError:  # some are a ValueError, too, and name their file
         raise
     except ValueError as error:
-        raise UserError(f"{model.folder}: {error}") from error
+        raise UserError(f"{model.path}: {error}") from error
 
 
 def _evaluation(measured: "list[Rows]") -> "Callable[[Training], dict[str, float]]":

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 
-from flame_rank.model.decoder import Decoder
+from flame_rank.model.decoder import Attend, Decoder
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.t5 import T5
 
@@ -86,7 +85,8 @@ def losses(
         hidden = model.decode(before, encoded, batch.lengths, drop=drop, recompute=recompute)  # [B, R, D]
     else:
         read = jnp.minimum(batch.lengths[:, None] - 1 + jnp.arange(R), batch.tokens.shape[1] - 1)
-        hidden, _ = model.hidden(batch.tokens, read=jnp.maximum(read, 0), drop=drop, recompute=recompute)
+        how: Attend = "blocks" if jax.default_backend() == "cpu" else "xla"
+        hidden, _ = model.hidden(batch.tokens, read=jnp.maximum(read, 0), how=how, drop=drop, recompute=recompute)
 
     @jax.checkpoint  # logits are large: they are computed again rather than kept
     def part(hidden: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -111,8 +111,7 @@ def sums(model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: boo
 
 
 def make(
-    graph: Any,
-    assemble: Callable[[Params, Params], Params],
+    assemble: Callable[[Params, Params], Any],
     optimiser: optax.GradientTransformation,
     *,
     dtype: Any,
@@ -123,8 +122,8 @@ def make(
     """The compiled step: (state, frozen parameters, batch with a first axis of microbatches, key) -> (state, Sums).
 
     Args:
-      graph: of the model, from nnx.split.
-      assemble: the model's parameters from those that are trained and the frozen ones.
+      assemble: the model, from the parameters that are trained and the frozen ones; there is a gradient of the former
+        only.
       dtype: of the computation; the parameters that are trained stay float32.
       rate: of dropout.
       recompute: compute the layers again for their gradients rather than keep what is inside them.
@@ -132,8 +131,8 @@ def make(
     """
 
     def loss(trained: Params, frozen: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
-        params = jax.tree.map(lambda x: x.astype(dtype), assemble(trained, frozen))
-        found = sums(nnx.merge(graph, params), batch, dropout(key, batch.rows, rate), recompute=recompute)
+        model = assemble(*jax.tree.map(lambda x: x.astype(dtype), (trained, frozen)))
+        found = sums(model, batch, dropout(key, batch.rows, rate), recompute=recompute)
         return found.loss, found
 
     @partial(jax.jit, donate_argnums=0, out_shardings=places)

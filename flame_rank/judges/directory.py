@@ -164,7 +164,7 @@ def load_scorer(
       ValueError: a file is missing, not whole, or asks for a computation not known here.
     """
     stated = read_config(folder)
-    files = _weights(folder)
+    files = open_weights(folder)
     on_cpu = jax.default_backend() == "cpu"
     chosen = jnp.dtype(dtype or ("float32" if on_cpu else "bfloat16"))
     if attention == "cudnn" and (jax.default_backend() != "gpu" or chosen != jnp.bfloat16):
@@ -217,9 +217,14 @@ def read_decoder(stated: dict[str, Any], files: weights.Weights) -> tuple[config
     return decoder, (*IGNORED, "lm_head.weight")
 
 
-def _weights(folder: Path) -> weights.Weights:
+def open_weights(folder: Path) -> weights.Weights:
+    """The tensors of a checkpoint directory, an adapter on its base, or a GGUF file.
+
+    Raises:
+      OSError, ValueError: as `load_scorer`.
+    """
     if is_adapter(folder):
-        return AdaptedWeights.open(folder, _weights(base_of(folder)))
+        return AdaptedWeights.open(folder, open_weights(base_of(folder)))
     return gguf.GgufWeights.open(folder) if is_gguf(folder) else weight_files.WeightFiles.open(folder)
 
 
@@ -275,7 +280,7 @@ def identity(folder: Path, stated: object = None) -> str:
             found.update(len(data).to_bytes(8, "little") + data)
 
     add(json.dumps(stated))
-    files = _weights(folder)
+    files = open_weights(folder)
     for name, content in files.described():
         add(name, content)
     for name in _read_here(files):

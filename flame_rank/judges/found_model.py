@@ -59,22 +59,35 @@ def named(spec: str | None) -> tuple[ModelFile, Path]:
     """
     from flame_rank.judges.directory import identity
 
+    stated, path = located(spec)
+    try:
+        return replace(stated, identity=identity(path)), path
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {path}: {error}") from error
+
+
+def located(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
+    """As `named`, without the identity; nothing of the model is read.
+
+    Args:
+      option: the one that named it, for messages.
+
+    Raises:
+      UserError: it is not there.
+    """
     if spec is None:
         stated = shipped()
     elif spec.startswith("hf:"):
         owner, _, name = spec[3:].partition("/")
         if not owner or not name:
-            raise UserError(f"--model {spec}: it is hf:ORG/NAME")
+            raise UserError(f"{option} {spec}: it is hf:ORG/NAME")
         stated = ModelFile(name=name.split("/")[0], identity="", hub=spec[3:])
     else:
         stated = ModelFile(name=Path(spec).stem, identity="", path=str(Path(spec).absolute()))
     path, why = find(stated, named=spec is not None)
     if path is None:
-        raise UserError(f"--model {spec or stated.name}: {why}")
-    try:
-        return replace(stated, identity=identity(path)), path
-    except (OSError, ValueError) as error:
-        raise UserError(f"--model {path}: {error}") from error
+        raise UserError(f"{option} {spec or stated.name}: {why}")
+    return stated, path
 
 
 def base_of(adapter: Path) -> Path:

@@ -21,11 +21,13 @@ from flax import nnx
 from flame_rank.model.config import DecoderConfig, Rope
 from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
-# rows = our own, a row's key heads one by one: on a CPU the scores of one stay in its cache. The others are
+# Our own are rows, a row's key heads one by one: on a CPU the scores of one stay in its cache; and blocks, for training
+# on a CPU: no score of a later token is computed, and none is kept for the gradient. The others are
 # jax.nn.dot_product_attention's.
-Attend: TypeAlias = Literal["rows", "xla", "cudnn"]
+Attend: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
 KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
 
+_BLOCK = 256  # queries of a block
 _HIDDEN = -1e30  # a score that softmax makes 0, finite so that a row without any visible key is no NaN
 
 
@@ -103,7 +105,13 @@ def attend(
 ) -> jax.Array:
     """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H]."""
     y: jax.Array
-    if how != "rows" and not cap:  # which dot_product_attention does not have
+    if how == "blocks" and q.shape[1] == k.shape[1] > _BLOCK:
+        ends = [(i, i + _BLOCK) for i in range(0, q.shape[1], _BLOCK)]
+        parts = [
+            attend(q[:, i:j], k[:, :j], v[:, :j], visible[:, i:j, :j], scale=scale, cap=cap, how=how) for i, j in ends
+        ]
+        return jnp.concatenate(parts, 1)
+    if how in ("xla", "cudnn") and not cap:  # which dot_product_attention does not have
         y = jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
         return y
     (B, T, N, H), K = q.shape, k.shape[2]
@@ -114,7 +122,7 @@ def attend(
         each = (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v)))
         y = jax.lax.map(lambda one: head(one[1], one[2], one[3], visible[one[0] // K]), each)  # [BK, G, T, H]
     else:
-        y = jax.vmap(jax.vmap(head, (0, 0, 0, None)))(q, k, v, visible)
+        y = jax.vmap(jax.vmap(jax.checkpoint(head), (0, 0, 0, None)))(q, k, v, visible)
     return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
 
 

@@ -3,14 +3,16 @@ SentencePiece model. Agrees with llama.cpp (src/llama-vocab.cpp), and where that
 trained with, with the checkpoint.
 """
 
+import json
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flame_rank.model.gguf_file import Header
-from flame_rank.model.tokenizer_settings import Config, Settings
+from flame_rank.model.tokenizer_settings import CONFIG, Config, Settings
 
 # What the format calls a token.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
@@ -170,6 +172,45 @@ def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
             "vocab": vocabulary,
             "merges": merges,
         },
+    }
+
+
+def save(header: Header, folder: Path) -> list[Path]:
+    """Writes the tokenizer with its chat template as a Hugging Face checkpoint has them, and returns the files.
+
+    Raises:
+      OSError: something cannot be written.
+      ValueError: as `settings`, `tokenizer_json` and `sentencepiece_model`.
+    """
+    said = settings(header)
+    stated: dict[str, Any] = {**said.named, "add_bos_token": said.config.add_bos_token}
+    if said.config.chat_template is not None:
+        stated["chat_template"] = said.config.chat_template
+    if is_sentencepiece(header):
+        family = header.get("general.architecture", str, "llama")
+        stated |= {"tokenizer_class": "GemmaTokenizer" if family.startswith("gemma") else "LlamaTokenizer"}
+        stated |= {"legacy": said.config.legacy}
+        content = {"tokenizer.model": sentencepiece_model(header, said)}
+    else:
+        stated["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file = tokenizer_json(header, said)
+        if said.config.add_bos_token and (bos := said.named.get("bos_token")):
+            file["post_processor"] = _bos_first(bos, file["model"]["vocab"][bos])
+        content = {"tokenizer.json": json.dumps(file, ensure_ascii=False).encode()}
+    content[CONFIG] = json.dumps(stated, indent=2, ensure_ascii=False).encode() + b"\n"
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in content]
+
+
+def _bos_first(bos: str, number: int) -> dict[str, Any]:
+    """What transformers is to put before a text; this package reads it off tokenizer_config.json."""
+    before, text = {"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [before, text],
+        "pair": [before, text, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {bos: {"id": bos, "ids": [number], "tokens": [bos]}},
     }
 
 

@@ -16,12 +16,23 @@ def keep(x: jax.Array) -> jax.Array:
 
 
 class Linear(nnx.Module):
+    """A matrix, to which an adapter may be added in training (trainer/lora.py).
+
+    Attributes:
+      adapter: [R, in] and [out, R]; their product counts as a part of the weight.
+    """
+
+    adapter: tuple[jax.Array, jax.Array] | None = None
+
     def __init__(self, out: int, into: int, rngs: nnx.Rngs, *, bias: bool = True):
         self.weight = nnx.Param(jax.random.normal(rngs.params(), (out, into)) * 0.02)
         self.bias = nnx.Param(jnp.zeros(out)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x @ self.weight[...].T
+        if self.adapter is not None:
+            down, up = self.adapter
+            y = y + (x @ down.T) @ up.T
         return y if self.bias is None else y + self.bias[...]
 
 
