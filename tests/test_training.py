@@ -267,13 +267,13 @@ def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Row
     np.testing.assert_allclose(apart(x, frozen[name], own), x @ flat(other.params)[name].T, atol=1e-5)
     one, two = (float(sums(nnx.merge(base.graph, p), batch).loss) for p in (training.params(), other.params))
     assert one == pytest.approx(two, rel=1e-5)
-    lora.save_peft(training.state.trained, str(base.folder), tmp_path / "adapter")
+    lora.save_peft(training.state.trained, str(base.path), tmp_path / "adapter")
     said = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert said["r"] == 4 and said["lora_alpha"] == 8 and "up_proj" in said["target_modules"]
     stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     np.testing.assert_array_equal(stored["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"], own["A"])
     asked = [(flame_rank.Problem(prompt="first", candidates=["item A sum", "item B sum"]), np.array([[0, 1]]))]
-    adapted, own_base = (flame_rank.load_judge(place).judge(asked)[0] for place in (tmp_path / "adapter", base.folder))
+    adapted, own_base = (flame_rank.load_judge(place).judge(asked)[0] for place in (tmp_path / "adapter", base.path))
     assert adapted == pytest.approx(judge.judge(asked)[0], abs=1e-5) and abs(adapted - own_base) > 1e-3
     with pytest.raises(UserError, match="it is an adapter; merge it into its base"):
         models.load(tmp_path / "adapter", MESH)

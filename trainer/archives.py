@@ -1,5 +1,6 @@
 """Unpacks zip and tar archives that come from elsewhere."""
 
+import errno
 import gzip
 import lzma
 import struct
@@ -42,6 +43,11 @@ def unpack(archive: Path, name: Path) -> None:
     except _NOT_WHOLE as error:
         archive.unlink()
         raise UserError(f"{name}: not a whole archive ({one_line(error)}); run it again") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
+        archive.unlink()
+        raise UserError(f"{name}: not a whole archive (it names places outside of itself); run it again") from error
     except (RuntimeError, NotImplementedError) as error:  # what zipfile says of a password and of another method
         raise UserError(f"{name}: cannot be unpacked here ({error}); unpack {archive} by hand") from error
 
