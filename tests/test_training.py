@@ -36,7 +36,7 @@ from trainer.corpus import Rows, build, encode
 from trainer.evaluate import accuracy
 from trainer.recipe import Recipe, optimiser
 from trainer.run import Kept, Training, arrange, train
-from trainer.run_command import read_mixture
+from trainer.run_command import Stated, read_mixture, saves
 from trainer.step import State, dropout, losses, make, sums
 from trainer.tasks.base import DataSet, Pair, Release, Task
 
@@ -557,7 +557,7 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert "mnli: 3 examples" in done.stderr and "step 2/2  loss " in done.stderr and "eval" in done.stderr
     assert "no dropout: " in done.stderr and "% padding" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "best", "metrics.jsonl", "recipe.json", "rows", "step-0000002", "tensorboard",
+        "best", "metrics.jsonl", "recipe.json", "rows", "step-0000001", "step-0000002", "tensorboard",
     ]  # fmt: skip
     judge = flame_rank.load_judge(tmp_path / "out" / "best")
     assert flame_rank.rerank("p", ["a", "b"], judge=judge).order in ([0, 1], [1, 0])
@@ -574,13 +574,26 @@ def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Pa
     assert flame_rank.load_judge(tmp_path / "out" / "step-0000002").name.startswith("llama:")
 
 
+def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("mnli,1\n")
+    done = run(*small, "--mixture", tmp_path / "m.csv", "--base", tmp_path / "nowhere")
+    assert isinstance(done.exception, UserError) and "m.csv:1: the columns are task, weight" in str(done.exception)
+
+
+def test_a_run_is_saved_on_the_way() -> None:
+    said: list[str] = []
+    assert [saves(steps, None, said.append) for steps in (1, 5, 200, 60_000)] == [1, 1, 20, 1000]
+    assert saves(200, 50, said.append) == 50 and not said
+    assert saves(200, 1000, said.append) == 200 and "saved at its end only" in said[0]
+
+
 def test_pairs_in_both_orders_and_only_what_is_short(base: models.Base, made_tasks: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
 
     def read(max_input: int, **options: bool) -> tuple[dict[str, Rows], list[str]]:
         recipe, said = replace(SMALL, max_input=max_input), list[str]()
-        mixture = str(tmp_path / "m.csv"), None, made_tasks, tmp_path / "out", "any", False, 0.001, said.append
-        rows, weights = read_mixture(base, recipe, *mixture, **options)
+        mixture = Stated.read(str(tmp_path / "m.csv"), None, licence="any", extra=False)
+        rows, weights = read_mixture(base, recipe, mixture, made_tasks, tmp_path / "out", 0.001, said.append, **options)
         assert weights == {one.task: {"mnli": 1.0, "hh-harmless": 3.0}[one.task] for one in rows}
         return {one.task: one for one in rows}, said
 

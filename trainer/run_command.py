@@ -1,8 +1,8 @@
 """`flame-train run`: trains a judge from one command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainer.models import Base
     from trainer.recipe import Recipe
     from trainer.run import Training
+    from trainer.tasks.base import Task
 
 
 RECIPE = together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
@@ -93,7 +94,12 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
 @click.option("--eval", "evaluated", multiple=True, metavar="TASK", help="Measure on this task on the way; repeat it.")
 @click.option("--eval-every", default=500, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
 @click.option("--eval-size", default=200, show_default=True, type=click.IntRange(min=1), help="Examples of each task.")
-@click.option("--save-every", default=1000, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
+@click.option(
+    "--save-every",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Steps between checkpoints; without it 1000, or a tenth of a shorter run.",
+)
 @click.option("--keep", default=2, show_default=True, type=click.IntRange(min=1), help="Newest checkpoints that stay.")
 @click.option("--log-every", default=20, show_default=True, type=click.IntRange(min=1), metavar="STEPS")
 @click.option(
@@ -118,7 +124,7 @@ def run(
     evaluated: tuple[str, ...],
     eval_every: int,
     eval_size: int,
-    save_every: int,
+    save_every: int | None,
     keep: int,
     log_every: int,
     distributed: bool,
@@ -144,12 +150,14 @@ def run(
     if distributed or coordinator:
         hosts.begin(coordinator, processes, process)
     from flame_rank.judges.found_model import located
+    from trainer.tasks import by_name
 
+    stated = Stated.read(mixture, ratings, licence=licence, extra=extra)
+    measures = [by_name(name) for name in evaluated]
     _, path = located(base, "--base")
     model, recipe, mesh = prepared(path, template, steps, model_parallel, numbers, mixture)
     from flame_rank.writing import claimed
     from trainer.run import Kept, Training, train
-    from trainer.tasks import by_name
 
     def say(line: str) -> None:
         if hosts.first():
@@ -158,21 +166,30 @@ def run(
     with claimed(out) if hosts.first() else nullcontext():
         training = Training(model, recipe, mesh)
         rows, weights = read_mixture(
-            model, recipe, mixture, ratings, data, out, licence, extra, max_bad, say,
+            model, recipe, stated, data, out, max_bad, say,
             both_orders=both_orders, skip=on_long == "skip",
         )  # fmt: skip
-        measured = [read_rows(model, recipe, by_name(name), data, out, max_bad, limit=eval_size) for name in evaluated]
+        measured = [read_rows(model, recipe, task, data, out, max_bad, limit=eval_size) for task in measures]
         train(
             training,
             rows,
             weights,
             out,
-            Kept(every=save_every, last=keep, log=log_every),
+            Kept(every=saves(recipe.steps, save_every, say), last=keep, log=log_every),
             evaluate=_evaluation(measured) if measured else None,
             evaluate_every=eval_every,
             say=say,
         )
     say(f"{out / f'step-{training.done:07d}'}: done; flame-rank rerank samples.jsonl --judge takes it")
+
+
+def saves(steps: int, every: int | None, say: Callable[[str], None]) -> int:
+    """Steps between the checkpoints of a run of so many steps."""
+    if every is None:
+        return min(1000, -(-steps // 10))
+    if every > steps:
+        say(f"--save-every {every}: the run has {steps} steps, and is saved at its end only")
+    return min(every, steps)
 
 
 def prepared(
@@ -216,15 +233,45 @@ def prepared(
     return model, recipe, mesh
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a mixture is made of, as it is said before any data is read.
+
+    Attributes:
+      tasks: all of its tasks, whether their data is at hand or not.
+      weights: of each task, by name, if a file states them.
+      ratings: for flame-rm, from which weights follow.
+    """
+
+    tasks: "Sequence[Task]"
+    weights: dict[str, float] | None = None
+    ratings: Any = None
+
+    @classmethod
+    def read(cls, mixture: str, ratings: Path | None, *, licence: str, extra: bool) -> "Stated":
+        """Reads the files that --mixture and --ratings name.
+
+        Raises:
+          UserError: one is missing or not as it should be, or names a task that is not known.
+        """
+        from trainer.mixture import read_weights, trained_on
+        from trainer.mixture_command import read_stated_ratings
+        from trainer.recipe import STEPS
+        from trainer.tasks import TASKS, by_name
+
+        if mixture not in STEPS:
+            weights = read_weights(Path(mixture))
+            return cls(tasks=[by_name(name) for name in weights], weights=weights)
+        tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
+        return cls(tasks=tasks, ratings=read_stated_ratings(mixture, ratings))
+
+
 def read_mixture(
     model: Any,
     recipe: Any,
-    mixture: str,
-    ratings: Path | None,
+    mixture: "Stated",
     data: Path,
     out: Path,
-    licence: str,
-    extra: bool,
     max_bad: float,
     say: Callable[[str], None],
     *,
@@ -236,17 +283,10 @@ def read_mixture(
     from trainer.collection import has_two_orders, is_there
     from trainer.contact import Held, evaluation_texts
     from trainer.corpus import NothingLeftError
-    from trainer.mixture import read_weights, trained_on
-    from trainer.mixture_command import read_stated_ratings, weigh
-    from trainer.recipe import STEPS
+    from trainer.mixture_command import weigh
     from trainer.tasks import TASKS, by_name
 
-    stated = None if mixture in STEPS else read_weights(Path(mixture))
-    rated = None if stated else read_stated_ratings(mixture, ratings)
-    if stated is None:
-        tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
-    else:
-        tasks = [by_name(name) for name in stated]
+    tasks = mixture.tasks
     here = [task for task in tasks if is_there(task, data)]
     if not here:
         raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
@@ -268,7 +308,7 @@ def read_mixture(
     if not rows:
         raise UserError(f"no example of the mixture fits --max-input {recipe.max_input}; --on-long cut takes its parts")
     found = {one.task: len(one) // (1 + (both_orders and has_two_orders(by_name(one.task)))) for one in rows}
-    weights = {name: stated[name] for name in found} if stated else weigh(found, rated)
+    weights = {name: mixture.weights[name] for name in found} if mixture.weights else weigh(found, mixture.ratings)
     return rows, weights
 
 
