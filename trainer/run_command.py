@@ -58,7 +58,7 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
     click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
     ),
-    click.option("--recompute", is_flag=True, help="Less memory, more computation; not on a CPU."),
+    click.option("--recompute", is_flag=True, help="Less memory, more computation; without effect on a CPU."),
     click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES"),
     click.option(
         "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where the base has a template."

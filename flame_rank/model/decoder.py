@@ -21,9 +21,8 @@ from flax import nnx
 from flame_rank.model.config import DecoderConfig, Rope
 from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
-# Our own are rows, a row's key heads one by one: on a CPU the scores of one stay in its cache; and blocks, for training
-# on a CPU: no score of a later token is computed, and none is kept for the gradient. The others are
-# jax.nn.dot_product_attention's.
+# Our own are rows, a row's key heads one by one: on a CPU the scores of one stay in its cache; and blocks of queries,
+# for training on a CPU: few scores of later tokens are computed and kept. The others are jax.nn.dot_product_attention's.
 Attend: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
 KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
 
@@ -122,7 +121,7 @@ def attend(
         each = (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v)))
         y = jax.lax.map(lambda one: head(one[1], one[2], one[3], visible[one[0] // K]), each)  # [BK, G, T, H]
     else:
-        y = jax.vmap(jax.vmap(jax.checkpoint(head), (0, 0, 0, None)))(q, k, v, visible)
+        y = jax.vmap(jax.vmap(head, (0, 0, 0, None)))(q, k, v, visible)
     return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
 
 
