@@ -22,7 +22,7 @@ from flame_rank.model.config import DecoderConfig, Rope
 from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
 # Our own are rows, a row's key heads one by one: on a CPU the scores of one stay in its cache; and blocks of queries,
-# for training on a CPU: few scores of later tokens are computed and kept. The others are jax.nn.dot_product_attention's.
+# for training on a CPU: few scores of later tokens are computed and kept. The rest: jax.nn.dot_product_attention.
 Attend: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
 KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
 
