@@ -17,7 +17,7 @@ from test_pool import FakeReader
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges import found_model
+from flame_rank.judges import directory
 from flame_rank.judges.likelihood import PARTS
 from flame_rank.judges.pool import EVIDENCE, READING, PoolJudge, Settings
 from trainer.comparisons import SOURCES, read
@@ -183,7 +183,7 @@ def test_builds_a_judge_through_interruptions(
         readers.append(FakeReader())
         return readers[-1]
 
-    out, (model, path) = tmp_path / "out", found_model.named(str(tiny_model))
+    out, (model, path) = tmp_path / "out", directory.named(str(tiny_model))
     monkeypatch.setattr(default.directory, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:

@@ -54,10 +54,10 @@ def default(data: Path, model: str | None, out: Path, seed: int, without_reverse
         from trainer.default import build
     except ImportError as error:
         raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
-    from flame_rank.judges import found_model
+    from flame_rank.judges import directory
     from flame_rank.writing import claimed
 
-    stated, path = found_model.named(model)
+    stated, path = directory.named(model)
     without = ("reverse",) if without_reverse else ()
     with claimed(out):
         build(data, stated, path, out, seed=seed, without=without, say=lambda line: click.echo(line, err=True))

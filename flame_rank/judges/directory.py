@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
+from msgspec.structs import replace
 
 from flame_rank import json_file, prompts
 from flame_rank.errors import UserError
-from flame_rank.judges.found_model import base_of
+from flame_rank.judges.found_model import base_of, located
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.local import LocalJudge, OnLong, Scorer
+from flame_rank.judges.pool import ModelFile
 from flame_rank.model import config, forks, gguf, gguf_config, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.adapter import AdaptedWeights
 from flame_rank.model.adapter_config import is_adapter
@@ -261,6 +263,19 @@ def _split(files: weights.Weights, itemsize: int) -> int:
 def _read_here(files: weights.Weights) -> list[str]:
     """The tensors on disk that a text model may read: not those of images, nor tables of integers."""
     return sorted(name for name in weights.canonical(files).values() if files[name].dtype in files.readable)
+
+
+def named(spec: str | None) -> tuple[ModelFile, Path]:
+    """The model that `--model` names with its identity, and where it lies; as `found_model.located`.
+
+    Raises:
+      UserError: it is not there, or cannot be read.
+    """
+    stated, path = located(spec)
+    try:
+        return replace(stated, identity=identity(path)), path
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {path}: {error}") from error
 
 
 def identity(folder: Path, stated: object = None) -> str:

@@ -5,8 +5,6 @@ import os
 import re
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from flame_rank.errors import UserError
 from flame_rank.judges.pool import ModelFile
 from flame_rank.model.adapter_config import CONFIG, AdapterConfig, is_adapter
@@ -50,24 +48,9 @@ def shipped() -> ModelFile:
     return model
 
 
-def named(spec: str | None) -> tuple[ModelFile, Path]:
-    """The model that `--model` names, and where it lies: FILE.gguf, a checkpoint directory, or hf:ORG/NAME; without a
-    name, the default judge's.
-
-    Raises:
-      UserError: it is not there, or cannot be read.
-    """
-    from flame_rank.judges.directory import identity
-
-    stated, path = located(spec)
-    try:
-        return replace(stated, identity=identity(path)), path
-    except (OSError, ValueError) as error:
-        raise UserError(f"--model {path}: {error}") from error
-
-
 def located(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
-    """As `named`, without the identity; nothing of the model is read.
+    """The model that an option names, without its identity, and where it lies: FILE.gguf, a checkpoint directory, or
+    hf:ORG/NAME; without a name, the default judge's. Nothing of the model is read.
 
     Args:
       option: the one that named it, for messages.
