@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import msgspec
 from flax import nnx
 from jax.sharding import Mesh
-from msgspec.structs import replace
 
 from flame_rank import json_file, prompts
 from flame_rank.errors import UserError
@@ -273,7 +273,7 @@ def named(spec: str | None) -> tuple[ModelFile, Path]:
     """
     stated, path = located(spec)
     try:
-        return replace(stated, identity=identity(path)), path
+        return msgspec.structs.replace(stated, identity=identity(path)), path
     except (OSError, ValueError) as error:
         raise UserError(f"--model {path}: {error}") from error
 
