@@ -93,7 +93,8 @@ class AdaptedWeights(Weights):
         rows, columns = index or (slice(None), slice(None))
         of_a = self._adapter.read(a, (slice(None), columns)).astype(np.float32)  # [rank, in]
         of_b = self._adapter.read(b, (rows, slice(None))).astype(np.float32)  # [out, rank]
-        return np.asarray(tensor.astype(np.float32) + np.float32(scale) * (of_b @ of_a))
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that nobody trained
+            return np.asarray(tensor.astype(np.float32) + np.float32(scale) * (of_b @ of_a))
 
     def described(self) -> Iterator[tuple[str, bytes]]:
         yield from self._base.described()
