@@ -1,5 +1,6 @@
 """What a strategy is: the schedule protocol, the standing it ends with, and the order policy."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
@@ -55,7 +56,7 @@ class TooMany(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ABC):
     """What every strategy can be told.
 
     Attributes:
@@ -76,9 +77,9 @@ class Options:
     def __post_init__(self) -> None:
         check_options(self.order, self.budget, self.top)
 
+    @abstractmethod
     def comparisons(self, n: int) -> tuple[int, int]:
         """The fewest and the most comparisons for n candidates."""
-        raise NotImplementedError
 
     def check_size(self, n: int) -> None:
         """Raises TooMany if more than MOST comparisons of n candidates may be asked."""

@@ -66,7 +66,7 @@ def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
     assert worst(made(name), name, golden) <= 1e-4
 
 
-@pytest.mark.parametrize("name", ["mistral", "gemma2_caps"])
+@pytest.mark.parametrize("name", [pytest.param("mistral", marks=pytest.mark.full), "gemma2_caps"])
 def test_attention_in_blocks_has_the_same_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flame_rank.model.decoder._BLOCK", 16)  # of 40 tokens
     graph, params = nnx.split(made(name))
