@@ -138,6 +138,17 @@ def test_a_pattern_takes_the_last_match() -> None:
         pattern("(")
 
 
+def test_a_unit_is_left_out_where_another_leaves_it_out() -> None:
+    def found(*texts: str) -> list[str | None]:
+        return of(Problem(prompt="", candidates=texts))
+
+    assert found("The answer is 72 clips.", "#### 72", "48 + 24 = 72", "A: 72.0 pieces", "A: 7 clips") == [
+        *("72", "72", "72", "72", "7clips"),
+    ]
+    assert found("A: 5", "Five, I think,\nor six.", "5", "4") == ["5", None, "5", "4"]
+    assert found("A: 5 km", "A: 5 m") == ["5km", "5m"]  # nobody says that it does not matter
+
+
 def test_given_answers_take_the_place_of_stated_ones() -> None:
     texts = ["#### 1", "#### 1", "#### 2"]
     assert of(Problem(prompt="", candidates=texts)) == ["1", "1", "2"]

@@ -31,6 +31,7 @@ _CALCULATED = re.compile(r"\d[^\S\n]*[-+*/\xd7\xf7\xb7x][^\S\n]*\$?\d[\d., ]*=[^
 _SENTENCE = re.compile(r"[.!?]\s|\n")
 _NUMBER = re.compile(r"(?:(?<![\w)])-)?[$€£]?(?:(?<![\w)])-)?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:/\d+)?|\.\d+)")
 _UNIT = re.compile(r"[^\S\n]?[%°]?(?:[^\S\n]+[^\W\d]+){0,4}[.!)*$]*")
+_MEASURED = re.compile(r"(-?[0-9][0-9./]*)[^\W\d_]+")
 _RATIO = re.compile(r"-?[0-9]{1,100}/0*[1-9][0-9]{0,99}")
 _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
@@ -55,23 +56,33 @@ def pattern(expression: str) -> Extract:
 
 
 def of(problem: Problem) -> list[str | None]:
-    """What each candidate answers: as the problem says, or else as its text states."""
+    """What each candidate answers: as the problem says, or else as its text states. A number with a unit is the number
+    if another candidate states that without one."""
     if problem.answers is not None:
         return [None if answer is None else _plain(answer) for answer in problem.answers]
-    return [final(text) for text in problem.texts]
+    found = [final(text) for text in problem.texts]
+    stated = {answer for answer in found if answer}
+    numbers = {answer: number for answer in stated if (number := _without_unit(answer)) in stated}
+    return [answer and numbers.get(answer, answer) for answer in found]
 
 
 def final(text: str) -> str | None:
     """What a text answers, in a form in which equal answers are equal; None if it states nothing.
 
-    An answer is what stands behind a mark (`####`, `\\boxed`, "The answer is"), all of a short text, or else the
-    number at the end of a worked solution: of a text with a calculation.
+    An answer is what stands behind a mark (`####`, `\\boxed`, "The answer is"), or else the number at the end of a
+    worked solution, of a text with a calculation, or else all of a short text.
     """
     text = text.strip()
     found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
     if found:
         return _plain(found[-1])
-    return _plain(text if len(text) <= SHORT and "\n" not in text else _concluded(text))
+    return _plain(_concluded(text) or (text if len(text) <= SHORT and "\n" not in text else ""))
+
+
+def _without_unit(answer: str) -> str | None:
+    """The number in an answer of a number and words, "72clips"."""
+    match = _MEASURED.fullmatch(answer)
+    return _number(match[1]) if match else None
 
 
 def _concluded(text: str) -> str:
