@@ -27,6 +27,7 @@ class Recipe:
       lora: rank of low-rank adapters; 0 = all parameters are trained.
       freeze: the lowest layers of a decoder that stay as they are, and the embeddings with them; 0 = none.
       dtype: of the computation; parameters and moments are float32.
+      by_length: batches of rows of like length: less padding; but tasks are mixed less within a batch.
       recompute: compute layers again for their gradients, for less memory.
       seed: of the examples' order, of dropout and of adapters.
     """
@@ -44,6 +45,7 @@ class Recipe:
     lora: int = 0
     freeze: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
+    by_length: bool = False
     recompute: bool = False
     seed: int = 0
 

@@ -24,7 +24,7 @@ from flame_rank.json_file import one_line
 from flame_rank.model import sharding
 from flame_rank.writing import bring_back, put
 from trainer import checkpoints, heap, hosts, lora, memory, metrics, trained
-from trainer.batches import dealt
+from trainer.batches import dealt, drawn
 from trainer.corpus import Rows
 from trainer.models import Base
 from trainer.recipe import Recipe, optimiser
@@ -207,14 +207,16 @@ def train(
             raise UserError(f"{saved[-1]}: {said}; delete it, and the run goes on before it") from error
         say(f"taken up at step {training.done}")
     shares = np.array([weights[one.task] for one in rows], np.float64)
-    lengths = [one.lengths for one in rows]
+    sizes = np.array([len(one) for one in rows], np.int64)
+    lengths = [one.lengths for one in rows] if recipe.by_length else []
     began, first, tokens = time.monotonic(), training.done, 0
     losses: list[float] = []
     rights: dict[str, list[bool]] = defaultdict(list)
     best = _best(out)
     with metrics.writing(out, training.done) as write:
         while training.done < recipe.steps:
-            tasks, places = dealt(shares, lengths, seed=recipe.seed, step=training.done, batch=recipe.batch)
+            here: dict[str, int] = {"seed": recipe.seed, "step": training.done, "batch": recipe.batch}
+            tasks, places = dealt(shares, lengths, **here) if recipe.by_length else drawn(shares, sizes, **here)
             examples = [rows[t][p] for t, p in zip(tasks.tolist(), places.tolist(), strict=True)]
             found = training.step([(i, t) for i, t, _ in examples])
             losses.append(float(found.loss))

@@ -58,6 +58,11 @@ RECIPE = together(  # how to train: what a recipe has but its steps, and what `p
     click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the computation; without it, float32 on a CPU."
     ),
+    click.option(
+        "--by-length",
+        is_flag=True,
+        help="Batches of rows of like length: less padding, tasks mixed less within a batch.",
+    ),
     click.option("--recompute", is_flag=True, help="Less memory, more computation; without effect on a CPU."),
     click.option("--model-parallel", default=1, show_default=True, type=click.IntRange(min=1), metavar="DEVICES"),
     click.option(
