@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from trainer.collection import examples, is_there
-from trainer.tasks import TASKS
+from trainer.collection.examples import examples, is_there
+from trainer.collection.tasks import TASKS
 
 
 @click.command(help=__doc__)

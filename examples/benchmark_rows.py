@@ -69,7 +69,7 @@ def whole(path: list[list[int]]) -> list[int]:
 
 def kernel_row(spec: Spec, *, share: bool) -> Row:
     """The tree of shared prefixes, or with `share` False every path as one piece."""
-    from flame_rank.judges.directory import load_scorer
+    from flame_rank.judges.checkpoint import load_scorer
 
     device = jax_device(spec)
 

@@ -47,16 +47,16 @@ def texts(spec: Spec) -> list[np.ndarray]:
 
 
 def flame_train(spec: Spec, dropout: float) -> Row:
-    from trainer.heap import keep_freed_memory
+    from trainer.finetune.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
     from flame_rank.model import sharding
-    from trainer import models
-    from trainer.recipe import Recipe
-    from trainer.run import Training
+    from trainer.finetune import base_model
+    from trainer.finetune.loop import Training
+    from trainer.finetune.recipe import Recipe
 
     mesh = sharding.mesh(1)
-    model = models.load(Path(spec["folder"]), mesh, template="plain")
+    model = base_model.load(Path(spec["folder"]), mesh, template="plain")
     training = Training(model, Recipe(batch=spec["batch"], rate=RATE, dropout=dropout), mesh)
     rows = [(text[:-TARGET], text[-TARGET:]) for text in texts(spec)]
     while True:

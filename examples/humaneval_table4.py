@@ -5,7 +5,7 @@
 SAMPLES.jsonl is the file that the paper used, of CodeT:
 HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
 
-Beside it stands plain consensus (trainer/consensus.py), and the paired difference to it.
+Beside it stands plain consensus (trainer/default_judge/consensus.py), and the paired difference to it.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ import click
 import numpy as np
 
 from flame_rank import judges
+from flame_rank.cli.options import JUDGE, read_criteria
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
-from flame_rank.options import JUDGE, read_criteria
+from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Problem
-from flame_rank.reranker import Reranker
 from strategies.base import FloatArray
-from trainer.consensus import consensus
+from trainer.default_judge.consensus import consensus
 
 PAPER = {"None": 21.2, "FLAMe": 31.7, "FLAMe-RM": 32.9, "Oracle": 46.9}  # pass@1 in %
 

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from flame_rank.model import config, t5, weight_files
 from flame_rank.model.decoder import Decoder
-from trainer.collection import examples, is_there
-from trainer.mixture import trained_on
-from trainer.tasks import TASKS
+from trainer.collection.examples import examples, is_there
+from trainer.collection.mixture import trained_on
+from trainer.collection.tasks import TASKS
 
 # Layers, width, width of the MLP, heads, heads of keys and values, size of the vocabulary.
 SIZES = {

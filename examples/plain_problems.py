@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from flame_rank import Problem, Ranking, Reranker, judges
-from flame_rank.options import JUDGE, read_criteria
+from flame_rank.cli.options import JUDGE, read_criteria
 
 
 @click.command()

@@ -12,18 +12,18 @@ import strategies
 
 if TYPE_CHECKING:
     from flame_rank.errors import UserError as UserError
-    from flame_rank.jsonl import read_problems as read_problems
+    from flame_rank.io.jsonl import read_problems as read_problems
     from flame_rank.judges import load as load_judge  # noqa: F401
     from flame_rank.judges.base import Judge as Judge
     from flame_rank.judges.base import Notes as Notes
     from flame_rank.judges.function import FunctionJudge as FunctionJudge
     from flame_rank.judges.function import from_probabilities as from_probabilities
-    from flame_rank.prompts import Instructions as Instructions
+    from flame_rank.prompts.format import Instructions as Instructions
+    from flame_rank.ranking.reranker import Reranker as Reranker
+    from flame_rank.ranking.reranker import rerank as rerank
     from flame_rank.records import Candidate as Candidate
     from flame_rank.records import Problem as Problem
     from flame_rank.records import Ranking as Ranking
-    from flame_rank.reranker import Reranker as Reranker
-    from flame_rank.reranker import rerank as rerank
     from strategies import Knockout as Knockout
     from strategies import RoundRobin as RoundRobin
     from strategies import Standing as Standing
@@ -37,20 +37,20 @@ if getattr(strategies, "OWNER", None) != "flame_rank":
 _MODULES = {  # name handed on -> where it lives, and what it is called there
     "Candidate": "flame_rank.records:Candidate",
     "FunctionJudge": "flame_rank.judges.function:FunctionJudge",
-    "Instructions": "flame_rank.prompts:Instructions",
+    "Instructions": "flame_rank.prompts.format:Instructions",
     "Judge": "flame_rank.judges.base:Judge",
     "Knockout": "strategies:Knockout",
     "Notes": "flame_rank.judges.base:Notes",
     "Problem": "flame_rank.records:Problem",
     "Ranking": "flame_rank.records:Ranking",
-    "Reranker": "flame_rank.reranker:Reranker",
+    "Reranker": "flame_rank.ranking.reranker:Reranker",
     "RoundRobin": "strategies:RoundRobin",
     "Standing": "strategies:Standing",
     "UserError": "flame_rank.errors:UserError",
     "from_probabilities": "flame_rank.judges.function:from_probabilities",
     "load_judge": "flame_rank.judges:load",
-    "read_problems": "flame_rank.jsonl:read_problems",
-    "rerank": "flame_rank.reranker:rerank",
+    "read_problems": "flame_rank.io.jsonl:read_problems",
+    "rerank": "flame_rank.ranking.reranker:rerank",
 }
 
 __all__ = sorted(_MODULES)

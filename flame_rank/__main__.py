@@ -1,5 +1,5 @@
 """`python -m flame_rank`."""
 
-from flame_rank.cli import main
+from flame_rank.cli.group import main
 
 main()

@@ -1,6 +1,6 @@
 """What goes in and what comes out: a problem with its candidates, and the ranking of them.
 
-flame_rank.jsonl reads the one and writes the other; both may as well be made in Python.
+flame_rank.io.jsonl reads the one and writes the other; both may as well be made in Python.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 from releases import GOLDEN, make
 
-from trainer.collection import examples
-from trainer.tasks import TASKS
+from trainer.collection.examples import examples
+from trainer.collection.tasks import TASKS
 
 
 def main(names: list[str]) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flame_rank.judges.pool import EVIDENCE, Evidence
+from flame_rank.judges.default.pool import EVIDENCE, Evidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer import ablation
-from trainer.ablation import FOLDS, ROWS, interval, left_out, table
-from trainer.combine import Judged, right_ones
-from trainer.consensus import consensus
+from trainer.default_judge import ablation
+from trainer.default_judge.ablation import FOLDS, ROWS, interval, left_out, table
+from trainer.default_judge.combine import Judged, right_ones
+from trainer.default_judge.consensus import consensus
 
 BESIDE = ["longest", "mean"]
 

@@ -19,12 +19,12 @@ from safetensors.numpy import load_file, save_file
 from tokenizers_tiny import CHATML, write_byte_bpe
 
 from flame_rank import Problem, UserError
-from flame_rank.cli import cli
-from flame_rank.judges import directory
+from flame_rank.cli.group import cli
+from flame_rank.judges import checkpoint
 from flame_rank.judges.found_model import base_of
 from flame_rank.model.adapter import AdaptedWeights
 from flame_rank.model.adapter_config import is_adapter
-from flame_rank.model.gguf import GgufWeights
+from flame_rank.model.gguf.weights import GgufWeights
 from flame_rank.model.weight_files import WeightFiles
 from flame_rank.model.weights import canonical
 
@@ -124,7 +124,7 @@ def test_names_of_other_bases(tmp_path: Path) -> None:
 
 
 def test_judges_as_the_merged_checkpoint(place: Path) -> None:
-    own, expected = (directory.load(place / name) for name in ("adapter", "merged"))
+    own, expected = (checkpoint.load(place / name) for name in ("adapter", "merged"))
     assert own.tokens(PROBLEM, 0, 1) == expected.tokens(PROBLEM, 0, 1)
     found = [float(judge.judge([(PROBLEM, np.array([[0, 1]]))])[0][0]) for judge in (own, expected)]
     assert found[0] == pytest.approx(found[1], abs=1e-5) and abs(found[0]) > 0.01
@@ -149,7 +149,7 @@ def test_onto_a_file(place: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(found.read(name), expected.read(name), atol=2e-5)
     shutil.copytree(place / "adapter", tmp_path / "adapter")
     stated(base_model_name_or_path=str(place / "base.gguf"))(tmp_path / "adapter")
-    own, merged = (directory.load(folder) for folder in (tmp_path / "adapter", place / "merged"))
+    own, merged = (checkpoint.load(folder) for folder in (tmp_path / "adapter", place / "merged"))
     assert own.tokens(PROBLEM, 0, 1) == merged.tokens(PROBLEM, 0, 1)
 
 
@@ -200,12 +200,12 @@ def test_where_the_base_is(place: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_identity_covers_base_and_adapter(place: Path, tmp_path: Path) -> None:
     def name() -> str:
-        return directory.load(tmp_path / "adapter").name
+        return checkpoint.load(tmp_path / "adapter").name
 
     for folder in ("base", "adapter"):
         shutil.copytree(place / folder, tmp_path / folder)
     names = [name()]
-    assert names == [directory.load(place / "adapter").name] and names[0].startswith("llama:")
+    assert names == [checkpoint.load(place / "adapter").name] and names[0].startswith("llama:")
     stated(base_model_name_or_path=str(tmp_path / "base"))(tmp_path / "adapter")
     assert name() == names[0]  # however the base is named
     for file in (tmp_path / "adapter" / FILE, tmp_path / "base" / "model.safetensors"):
@@ -222,14 +222,14 @@ def test_the_tokenizer_beside_the_adapter_counts(place: Path, tmp_path: Path) ->
     for folder in ("base", "adapter"):
         shutil.copytree(place / folder, tmp_path / folder)
     (tmp_path / "base" / "generation_config.json").write_text('{"eos_token_id": [0, 1]}')
-    before = directory.load(tmp_path / "adapter")
+    before = checkpoint.load(tmp_path / "adapter")
     write_byte_bpe(tmp_path / "adapter", template=CHATML.replace("assistant", "person"))
-    after = directory.load(tmp_path / "adapter")
+    after = checkpoint.load(tmp_path / "adapter")
     assert after.tokens(PROBLEM, 0, 1) != before.tokens(PROBLEM, 0, 1)
     assert after.name != before.name and after.form.eos == before.form.eos == frozenset({0, 1})
     (tmp_path / "adapter" / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"adapter: no tokenizer\.json"):  # a template is not read without its tokenizer
-        directory.load(tmp_path / "adapter")
+        checkpoint.load(tmp_path / "adapter")
 
 
 def stated(**changes: Any) -> Callable[[Path], Any]:
@@ -296,7 +296,7 @@ def test_a_fault_is_one_line(fault: str, place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "adapter", tmp_path / "adapter")
     change(tmp_path / "adapter")
     with pytest.raises(UserError) as caught:
-        directory.load(tmp_path / "adapter")
+        checkpoint.load(tmp_path / "adapter")
     assert (
         said in str(caught.value) and str(tmp_path / "adapter") in str(caught.value) and "\n" not in str(caught.value)
     )
@@ -315,11 +315,11 @@ def test_keys_that_change_nothing(place: Path, tmp_path: Path) -> None:
         "revision": None,
     }
     stated(**off, **nothing, **more)(tmp_path / "adapter")
-    assert directory.load(tmp_path / "adapter").name == directory.load(place / "adapter").name
+    assert checkpoint.load(tmp_path / "adapter").name == checkpoint.load(place / "adapter").name
     # Where other keys choose the modules, the tensors alone say which they are.
     held(lambda t: (t.pop(f"{Q}B.weight"), t.pop(f"{Q}A.weight")))(tmp_path / "adapter")
     stated(exclude_modules=["q_proj"])(tmp_path / "adapter")
-    directory.load_scorer(tmp_path / "adapter")
+    checkpoint.load_scorer(tmp_path / "adapter")
 
 
 def test_a_folder_with_a_model_is_that_model(place: Path, tmp_path: Path) -> None:
@@ -341,6 +341,6 @@ def test_any_byte_may_be_wrong(
     at %= len(data)
     (folder / "adapter" / name).write_bytes(data[:at] + put + (b"" if cut else data[at + len(put) :]))
     try:
-        directory.load_scorer(folder / "adapter")
+        checkpoint.load_scorer(folder / "adapter")
     except (OSError, ValueError) as error:
         assert "\n" not in str(error)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges import agreement
-from flame_rank.judges.agreement import overlap
-from flame_rank.judges.forms import Form, read
+from flame_rank.candidates.code_views import Form, read
+from flame_rank.judges.default import agreement
+from flame_rank.judges.default.agreement import overlap
 
 TEXTS = st.sampled_from(
     [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.answers import SHORT, final, of, pattern, votes
+from flame_rank.candidates.answers import SHORT, final, of, pattern, votes
 from flame_rank.records import Problem
 
 LONG = "First the nuts are counted, then they are shared among all of the children. "

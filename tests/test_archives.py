@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flame_rank.errors import UserError
-from trainer import archives
-from trainer.archives import unpack
+from trainer.collection import archives
+from trainer.collection.archives import unpack
 
 
 def tar(content: bytes = b"hello") -> bytes:

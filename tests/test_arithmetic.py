@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.arithmetic import asked, contradicts, slips
-from flame_rank.judges.expressions import number, shows, symbols, tokenize, values, with_digits
+from flame_rank.candidates.expressions import number, shows, symbols, tokenize, values, with_digits
+from flame_rank.judges.default.arithmetic import asked, contradicts, slips
 
 FALSE = [
     "2 + 2 = 5",

@@ -16,10 +16,10 @@ from typing import Any
 import click
 import pytest
 
-from flame_rank.cli import main, run
+from flame_rank.cli.group import main, run
 
 HERE = Path(__file__).parent
-COMMAND = [sys.executable, "-c", "from flame_rank.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from flame_rank.cli.group import main; main()"]
 HOME = {**os.environ, "PYTHONPATH": str(HERE)}  # where `functions` is
 GOOD = {"prompt": "p", "candidates": ["ccc", "a", "bb"]}  # functions:shorter ranks them 1, 2, 0
 
@@ -511,9 +511,9 @@ def test_a_file_that_is_not_there(rerank: Run, tmp_path: Path) -> None:
     [
         "import flame_rank",
         "import flame_rank; dir(flame_rank); flame_rank.Problem; flame_rank.UserError; flame_rank.read_problems",
-        "from flame_rank.cli import cli; cli.main(['--help'], standalone_mode=False)",
-        "from flame_rank.cli import cli; cli.main(['rerank', '--help'], standalone_mode=False)",
-        "from flame_rank.cli import cli; cli.main(['--version'], standalone_mode=False)",
+        "from flame_rank.cli.group import cli; cli.main(['--help'], standalone_mode=False)",
+        "from flame_rank.cli.group import cli; cli.main(['rerank', '--help'], standalone_mode=False)",
+        "from flame_rank.cli.group import cli; cli.main(['--version'], standalone_mode=False)",
     ],
 )
 def test_imports_nothing_heavy(program: str) -> None:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from trainer.collection import Counts, Example, examples, in_both_orders, is_there, release
-from trainer.tasks import TASKS, by_name
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task, majority
+from trainer.collection.examples import Counts, Example, examples, in_both_orders, is_there, release
+from trainer.collection.tasks import TASKS, by_name
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, majority
 
 
 def pairs(record: Any) -> Iterator[Pair]:

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 from releases import make
 
-from trainer.cli import cli
-from trainer.mixture import THRESHOLDS
-from trainer.tasks import TASKS
+from trainer.cli.group import cli
+from trainer.collection.mixture import THRESHOLDS
+from trainer.collection.tasks import TASKS
 
 
 @pytest.fixture(scope="module")

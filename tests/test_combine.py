@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flame_rank.judges.pool import EVIDENCE, IMPOSSIBLE, Evidence
+from flame_rank.judges.default.pool import EVIDENCE, IMPOSSIBLE, Evidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer import combine
-from trainer.combine import (
+from trainer.default_judge import combine
+from trainer.default_judge.combine import (
     AGAINST,
     EITHER,
     SAMPLES,
@@ -23,8 +23,8 @@ from trainer.combine import (
     right_share,
     scaled,
 )
-from trainer.comparisons import Comparison
-from trainer.pools import Pool
+from trainer.default_judge.pools import Pool
+from trainer.default_judge.sources import Comparison
 
 
 def pool(number: int, right: int, wrong: int, mutants: int = 0) -> Pool:

@@ -11,9 +11,9 @@ import sources
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection import examples
-from trainer.comparisons import EACH, SOURCES, WORTH, Comparison, Source, read
-from trainer.tasks import by_name
+from trainer.collection.examples import examples
+from trainer.collection.tasks import by_name
+from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, read
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train.tar.xz"
 # What says nothing of an answer's worth.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.consensus import consensus
+from trainer.default_judge.consensus import consensus
 
 
 def test_three_continuations() -> None:

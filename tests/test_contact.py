@@ -4,10 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.collection import Example
-from trainer.comparisons import Comparison
-from trainer.contact import WORDS, Held, apart, humaneval_texts, pools_without_contact, runs, without_contact
-from trainer.pools import Pool
+from trainer.collection.decontamination import (
+    WORDS,
+    Held,
+    apart,
+    humaneval_texts,
+    pools_without_contact,
+    runs,
+    without_contact,
+)
+from trainer.collection.examples import Example
+from trainer.default_judge.pools import Pool
+from trainer.default_judge.sources import Comparison
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()

@@ -11,9 +11,9 @@ import pytest
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection import Counts, Example, examples, folder_of, is_there, release
-from trainer.tasks import TASKS
-from trainer.tasks.base import Task
+from trainer.collection.examples import Counts, Example, examples, folder_of, is_there, release
+from trainer.collection.tasks import TASKS
+from trainer.collection.tasks.base import Task
 
 HEAD = 200  # lines of a file in the quick tier
 SMALL = 3_000_000  # bytes of a JSON file that is taken whole there; of a larger one, a tenth of HEAD in records

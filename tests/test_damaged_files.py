@@ -19,16 +19,18 @@ from hypothesis import strategies as st
 from test_training import MESH, SMALL, TASK, checkpoint, write_words
 
 from flame_rank.errors import UserError
-from flame_rank.judges.pool import EVIDENCE, read_settings
+from flame_rank.judges.default.pool import EVIDENCE, read_settings
 from flame_rank.model.text import load as load_tokenizer
-from flame_rank.prompts import Format
-from trainer import default, metrics, models, run, run_command, tail_patch
-from trainer.archives import unpack
-from trainer.collection import examples
-from trainer.corpus import Rows, build
-from trainer.mixture import THRESHOLDS, read_ratings, read_weights
-from trainer.reading import Bad, Folder
-from trainer.run import Kept, Training, train
+from flame_rank.prompts.format import Format
+from trainer.cli import run
+from trainer.collection.archives import unpack
+from trainer.collection.examples import examples
+from trainer.collection.mixture import THRESHOLDS, read_ratings, read_weights
+from trainer.collection.release_files import Bad, Folder
+from trainer.default_judge import learning
+from trainer.finetune import base_model, loop, metrics, tail_patch
+from trainer.finetune.loop import Kept, Training, train
+from trainer.finetune.tokenized_rows import Rows, build
 
 DEEP = b"[" * 100_000
 RECORD = {"q": "a", "good": "one", "bad": "two"}
@@ -87,13 +89,13 @@ METRICS = lines(
 )
 # A file's name, what it holds, and what reads it.
 DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
-    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: run._same_recipe(path.parent, SMALL)),
-    "best": ("best/eval.json", lines({"step": 3, "mean": 0.5}), lambda path: run._best(path.parent.parent)),
+    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: loop._same_recipe(path.parent, SMALL)),
+    "best": ("best/eval.json", lines({"step": 3, "mean": 0.5}), lambda path: loop._best(path.parent.parent)),
     "metrics": (metrics.METRICS, METRICS, lambda path: list(metrics.lines(path))),
     "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._same(path, {"steps": 3})),
     "curve": ("curves/x.json", lines(CURVE), lambda path: tail_patch.table(tail_patch.read(path.parent.parent))),
-    "run": ("recipe.json", lines({"seed": 0}), lambda path: default._same_run(path, {"seed": 0})),
-    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(default._kept(path, print))),
+    "run": ("recipe.json", lines({"seed": 0}), lambda path: learning._same_run(path, {"seed": 0})),
+    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._kept(path, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
     "weights": ("weights.csv", b"task,weight\nx,1.5\ny,2\n", read_weights),
     "json": ("x.json", lines([RECORD]), read_all("x.json", Folder.json)),
@@ -171,7 +173,7 @@ def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytes
     other = seen() | {"sound": [True]}
     for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not what is seen in a problem")):
         path = put(tmp_path, "x.jsonl", lines(seen()) + second)
-        assert len(list(default._kept(path, print))) == 1
+        assert len(list(learning._kept(path, print))) == 1
         assert capsys.readouterr().out.startswith(f"{path}:2: {said}")
 
 
@@ -219,11 +221,11 @@ def test_damaged_rows_are_made_again(
 
 
 def test_damaged_rows_do_not_blame_the_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = models.load(checkpoint(tmp_path / "base"), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base"), MESH)
     data = write_words(tmp_path / "data", 20)
 
     def rows() -> Rows:
-        return run_command.read_rows(base, SMALL, TASK, data, tmp_path / "out", 0.1)
+        return run.read_rows(base, SMALL, TASK, data, tmp_path / "out", 0.1)
 
     expected = shown(rows())
     [index] = (tmp_path / "out" / "rows").glob("*.npy")
@@ -238,7 +240,7 @@ def test_damaged_rows_do_not_blame_the_base(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_damaged_checkpoint_of_a_run_is_named(tmp_path: Path) -> None:
-    base = models.load(checkpoint(tmp_path / "base"), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base"), MESH)
     (tmp_path / "out" / "step-0000003").mkdir(parents=True)
     (tmp_path / "out" / "step-0000003" / "training.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(UserError, match=r"step-0000003: cannot be taken up \(.*\); delete it"):

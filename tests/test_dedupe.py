@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame_rank import Problem
-from flame_rank.dedupe import How, distinct
-from flame_rank.judges.forms import LONGEST
+from flame_rank.candidates.code_views import LONGEST
+from flame_rank.ranking.dedupe import How, distinct
 
 HEAD = 'def total(numbers: list[int]) -> int:\n    """Adds."""\n'
 PROGRAMS = [task["prompt"] + task["canonical_solution"] for task in read_problems().values()]

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from flame_rank.cli import cli as flame_rank
-from trainer.cli import cli as flame_train
+from flame_rank.cli.group import cli as flame_rank
+from trainer.cli.group import cli as flame_train
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

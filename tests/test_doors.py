@@ -18,7 +18,7 @@ from tokenizers_tiny import CHATML, write_byte_bpe
 
 import flame_rank
 from flame_rank import UserError
-from flame_rank.judges.directory import read_config
+from flame_rank.judges.checkpoint import read_config
 from flame_rank.model import config as configs
 from flame_rank.model.weight_files import WeightFiles
 

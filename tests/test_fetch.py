@@ -17,11 +17,11 @@ from click.testing import CliRunner
 from releases import FIXTURES
 
 from flame_rank.errors import UserError
-from trainer.cli import cli
-from trainer.collection import examples
-from trainer.fetch import Download, downloads, fetch
-from trainer.tasks import TASKS, by_name
-from trainer.tasks.base import DataSet, Task
+from trainer.cli.group import cli
+from trainer.collection.examples import examples
+from trainer.collection.fetch import Download, downloads, fetch
+from trainer.collection.tasks import TASKS, by_name
+from trainer.collection.tasks.base import DataSet, Task
 
 CONTENT = bytes(range(256)) * 40
 
@@ -193,7 +193,7 @@ def test_a_range_that_nobody_asked_for(server: Server, tmp_path: Path) -> None:
 
 
 def test_one_process_fetches_a_file(server: Server, tmp_path: Path) -> None:
-    from flame_rank import writing
+    from flame_rank.io import writing
 
     server.files["/f"] = CONTENT
     held = writing.lock(tmp_path / "f.part")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from flame_rank.errors import UserError
-from flame_rank.output import Output
-from flame_rank.writing import bring_back, claimed, put
+from flame_rank.io.output import Output
+from flame_rank.io.writing import bring_back, claimed, put
 
 LINE = b'{"prompt":"p","candidates":["a","bb"]}\n'
-RERANK = [sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "--judge", "agreement"]
+RERANK = [sys.executable, "-c", "from flame_rank.cli.group import main; main()", "rerank", "--judge", "agreement"]
 
 
 def rerank(*arguments: str | Path, **how: object) -> "subprocess.CompletedProcess[str]":
@@ -118,7 +118,7 @@ def test_a_folder_has_one_writer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exchanged", [True, False])
 def test_a_folder_is_put_where_another_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanged: bool) -> None:
     if not exchanged:
-        monkeypatch.setattr("flame_rank.writing._exchanged", lambda one, other: False)
+        monkeypatch.setattr("flame_rank.io.writing._exchanged", lambda one, other: False)
     for text in ("one", "two", "three"):
         (tmp_path / "best.part").mkdir()
         (tmp_path / "best.part" / "f").write_text(text)
@@ -137,7 +137,7 @@ def test_killed_at_any_moment_one_of_two_folders_is_there(
         pass
 
     if not exchanged:
-        monkeypatch.setattr("flame_rank.writing._exchanged", lambda one, other: False)
+        monkeypatch.setattr("flame_rank.io.writing._exchanged", lambda one, other: False)
     for moment in range(6):
         folder = tmp_path / str(moment)
         for name in ("best", "best.part"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.forms import LONGEST, Form, read
+from flame_rank.candidates.code_views import LONGEST, Form, read
 
 PROMPT = 'from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    """Adds."""\n'
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.judges import found_model
-from flame_rank.judges.directory import identity, named
+from flame_rank.judges.checkpoint import identity, named
+from flame_rank.judges.default.pool import ModelFile, PoolJudge
 from flame_rank.judges.found_model import VARIABLE, find
-from flame_rank.judges.pool import ModelFile, PoolJudge
 
 PACKAGE = "some_small_model"
 HUB = "some/model"

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from trainer.heap import keep_freed_memory
+from trainer.finetune.malloc import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 import ctypes
@@ -23,9 +23,9 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 touch()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
-import trainer.heap
-trainer.heap.memory = lambda: 1  # so little that all that is free is given back
-trainer.heap.give_back()
+import trainer.finetune.malloc
+trainer.finetune.malloc.memory = lambda: 1  # so little that all that is free is given back
+trainer.finetune.malloc.give_back()
 print(int(open("/proc/self/statm").read().split()[1]) * 4096)
 """
 

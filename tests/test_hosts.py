@@ -20,7 +20,7 @@ from test_metrics import lines, same
 from test_training import checkpoint
 
 import flame_rank
-from trainer.cli import cli
+from trainer.cli.group import cli
 
 SLOW = 600  # seconds after which a process is taken to hang
 
@@ -49,7 +49,7 @@ def begin(
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_NUM_CPU_DEVICES": str(devices)}
-    program = [sys.executable, "-c", "from trainer.cli import main; main()", "run", *given, "--out", str(out)]
+    program = [sys.executable, "-c", "from trainer.cli.group import main; main()", "run", *given, "--out", str(out)]
     started = []
     for k in range(processes):
         place = ["--coordinator", address, "--processes", processes, "--process", k] if processes > 1 else []

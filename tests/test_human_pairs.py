@@ -12,9 +12,9 @@ from releases import make
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
 from flame_rank.records import Problem
-from trainer.cli import cli
-from trainer.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
-from trainer.tasks import by_name
+from trainer.cli.group import cli
+from trainer.collection.tasks import by_name
+from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -86,7 +86,7 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
-    from trainer.cli import main
+    from trainer.cli.group import main
 
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--data", str(tmp_path)])

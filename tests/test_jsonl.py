@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from flame_rank.jsonl import read_problems
-from flame_rank.lines import BadLine, EmptyInput
+from flame_rank.io.jsonl import read_problems
+from flame_rank.io.lines import BadLine, EmptyInput
 from flame_rank.records import Candidate, Problem
 
 GOOD = b'{"prompt": "p", "candidates": ["a", "b"]}'

@@ -28,7 +28,7 @@ def slow(prompt, pairs):
     return [len(a) - len(b) for a, b in pairs]
 """
 RERANK = [
-    *(sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "f", "-o", "out"),
+    *(sys.executable, "-c", "from flame_rank.cli.group import main; main()", "rerank", "f", "-o", "out"),
     *("--ledger", "ledger", "--judge", "slow:slow", "--strategy", "round-robin"),
 ]
 
@@ -121,7 +121,7 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     assert not (tmp_path / "out.part").exists()
 
 
-FETCH = "import sys; from pathlib import Path; from trainer.fetch import Download, fetch; " + (
+FETCH = "import sys; from pathlib import Path; from trainer.collection.fetch import Download, fetch; " + (
     "fetch(Download(address=sys.argv[1], to=Path(sys.argv[2])))"
 )
 

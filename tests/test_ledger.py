@@ -20,12 +20,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank import ledger_file
-from flame_rank.cli import run
+from flame_rank.cli.group import run
+from flame_rank.cli.ledger import drop, ledger, size
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
-from flame_rank.ledger import Known, Ledger
-from flame_rank.ledger_command import drop, ledger, size
+from flame_rank.ledger import file as ledger_file
+from flame_rank.ledger.store import Known, Ledger
 from flame_rank.records import Candidate, Problem
 
 
@@ -202,7 +202,7 @@ WRITER = """
 import sys
 import numpy as np
 from flame_rank.judges.function import FunctionJudge
-from flame_rank.ledger import Ledger
+from flame_rank.ledger.store import Ledger
 from flame_rank.records import Problem
 
 path, value, count = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
@@ -542,7 +542,7 @@ def test_a_file_that_is_not_there_is_not_made(command: Any, tmp_path: Path, name
 
 def test_help_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from flame_rank.ledger_command import ledger\n"
+        "import sys; from flame_rank.cli.ledger import ledger\n"
         "ledger.main(['export', '--help'], standalone_mode=False)\n"
         "print('heavy:', {'numpy', 'sqlite3', 'msgspec'} & set(sys.modules))"
     )

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from flame_rank import FunctionJudge, Problem, Reranker, UserError
-from flame_rank.cli import main
-from flame_rank.ledger import Ledger
-from flame_rank.ledger_file import opened
-from flame_rank.output import to_lines
+from flame_rank.cli.group import main
+from flame_rank.io.output import to_lines
+from flame_rank.ledger.file import opened
+from flame_rank.ledger.store import Ledger
 
 PAGE = 4096
 GIVEN = [Problem(prompt=f"p{k}", candidates=[f"{k}{'x' * i}" for i in range(6)]) for k in range(8)]

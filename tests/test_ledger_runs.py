@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from flame_rank import FunctionJudge, Problem, Reranker, UserError
-from flame_rank.cli import cli
-from flame_rank.ledger import Ledger
-from flame_rank.output import to_lines
+from flame_rank.cli.group import cli
+from flame_rank.io.output import to_lines
+from flame_rank.ledger.store import Ledger
 from strategies.base import FloatArray, IntArray
 
 JUDGE = """
@@ -280,7 +280,7 @@ def _kills(tmp_path: Path, kills: int, count: int) -> None:
     (tmp_path / "killed.py").write_text(JUDGE)
     lines = [json.dumps({"prompt": f"p{k}", "candidates": [f"{k}-{i}" for i in range(10)]}) for k in range(count)]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    command = [sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "in.jsonl"]
+    command = [sys.executable, "-c", "from flame_rank.cli.group import main; main()", "rerank", "in.jsonl"]
     command += ["--judge", "killed:judge", "--strategy", "round-robin"]
     start = time.monotonic()
     subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True, capture_output=True)

@@ -16,9 +16,9 @@ from tokenizers_tiny import write_byte_bpe, write_sentencepiece
 
 import flame_rank
 from flame_rank import Problem, UserError
-from flame_rank.cli import cli
+from flame_rank.cli.group import cli
 from flame_rank.judges.base import Judge
-from flame_rank.judges.directory import load_reader
+from flame_rank.judges.checkpoint import load_reader
 from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Reader
 from flame_rank.model.text import load as load_tokenizer
 from strategies.base import FloatArray

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flame_rank.lines import BadLine, read_objects
+from flame_rank.io.lines import BadLine, read_objects
 
 GOOD = b'{"task_id": "HumanEval/0", "prompt": "p", "candidates": ["a", "b"]}\n'
 
@@ -38,8 +38,8 @@ def test_damage_is_placed(tmp_path: Path) -> None:
 
 LITTLE = """
 import resource, sys
-from flame_rank.cli import main
-import flame_rank.judges, flame_rank.reranker, flame_rank.humaneval.table
+from flame_rank.cli.group import main
+import flame_rank.judges, flame_rank.ranking.reranker, flame_rank.humaneval.table
 have = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (have + (200 << 20),) * 2)
 main(sys.argv[1:])

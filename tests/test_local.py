@@ -17,10 +17,11 @@ from safetensors.numpy import load_file, save_file
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 import flame_rank
-from flame_rank import Problem, UserError, prompts
-from flame_rank.cli import cli
-from flame_rank.judges.local import LocalJudge, expected, fitted
+from flame_rank import Problem, UserError
+from flame_rank.cli.group import cli
+from flame_rank.judges.language_model import LocalJudge, expected, fitted
 from flame_rank.model.kernel import Kernel
+from flame_rank.prompts import format as prompts
 
 SAMPLES = Path(__file__).parent.parent / "examples" / "samples.jsonl"
 PROBLEM = Problem(prompt="What is 2 + 2?", candidates=["4", "It is 5.", "Four, I think."], name="sum")

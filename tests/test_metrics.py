@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from trainer import metrics
+from trainer.finetune import metrics
 
 
 def events(folder: Path) -> dict[tuple[str, int], float]:

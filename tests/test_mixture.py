@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from trainer import mixture
-from trainer.batches import WINDOW, dealt, drawn
-from trainer.mixture import THRESHOLDS, Rating, bundles, flame, flame_rm, read_ratings, trained_on
-from trainer.tasks import TASKS
+from trainer.collection import mixture
+from trainer.collection.mixture import THRESHOLDS, Rating, bundles, flame, flame_rm, read_ratings, trained_on
+from trainer.collection.tasks import TASKS
+from trainer.finetune.sampler import WINDOW, dealt, drawn
 
 
 def rated(**scores: tuple[int, float]) -> dict[str, Rating]:

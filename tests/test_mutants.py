@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.mutants import mutants
+from trainer.default_judge.mutants import mutants
 
 # Each with as many kinds of damage as it has room for.
 TEMPLATES = (

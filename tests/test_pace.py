@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame_rank.asker import COMMIT
-from flame_rank.pace import PAYS, QUICK, Pace
+from flame_rank.ranking.judge_runner import COMMIT
+from flame_rank.ranking.pace import PAYS, QUICK, Pace
 
 
 def calls(seconds: Callable[[int], float], count: int = 30) -> list[int]:

@@ -17,16 +17,16 @@ from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 import flame_rank
 import strategies
 from flame_rank import Problem, UserError
-from flame_rank.judges.local import LocalJudge
+from flame_rank.cli.plan import plan as command
+from flame_rank.judges.language_model import LocalJudge
 from flame_rank.model.kernel import Kernel
 from flame_rank.plan import plans, runs
-from flame_rank.plan.command import plan as command
 from flame_rank.plan.lengths import Lengths
 from flame_rank.plan.plans import Plan, Plans
 from flame_rank.plan.plans import plan as make
 from flame_rank.plan.probe import FEW, Probe, probe
 from flame_rank.plan.rounds import calls
-from flame_rank.reranker import Reranker
+from flame_rank.ranking.reranker import Reranker
 from strategies import Strategy, by_name
 from strategies.base import FloatArray, IntArray
 
@@ -366,5 +366,5 @@ def test_bad_lines_are_left_out_where_asked_to() -> None:
 
 
 def test_the_command_is_light() -> None:
-    code = "import flame_rank.plan.command, sys; assert not {'numpy', 'jax', 'tqdm'} & sys.modules.keys()"
+    code = "import flame_rank.cli.plan, sys; assert not {'numpy', 'jax', 'tqdm'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

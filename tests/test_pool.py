@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 import flame_rank
 from flame_rank import judges
+from flame_rank.candidates.code_views import LONGEST, read
+from flame_rank.candidates.repetition import repeated
 from flame_rank.errors import UserError
 from flame_rank.judges import found_model
-from flame_rank.judges.agreement import overlap
 from flame_rank.judges.base import Judge
-from flame_rank.judges.endings import unfinished
-from flame_rank.judges.forms import LONGEST, read
-from flame_rank.judges.likelihood import Likelihoods
-from flame_rank.judges.pool import (
+from flame_rank.judges.default.agreement import overlap
+from flame_rank.judges.default.endings import unfinished
+from flame_rank.judges.default.pool import (
     EVIDENCE,
     IMPOSSIBLE,
     READ_MOST,
@@ -34,7 +34,7 @@ from flame_rank.judges.pool import (
     outside,
     read_settings,
 )
-from flame_rank.judges.repetition import repeated
+from flame_rank.judges.likelihood import Likelihoods
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 
@@ -365,7 +365,7 @@ def test_the_names_say_what_shapes_the_answers(tiny_judge_dir: Path) -> None:
 def test_the_models_identity_is_in_the_name(
     tiny_judge_dir: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flame_rank.judges.directory import load_reader
+    from flame_rank.judges.checkpoint import load_reader
 
     judge = judges.load(tiny_judge_dir)
     reader = load_reader(tiny_model, max_length=128)
@@ -378,7 +378,7 @@ def test_the_models_identity_is_in_the_name(
 
 @each_kind
 def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -> None:
-    from flame_rank.judges.directory import load_reader
+    from flame_rank.judges.checkpoint import load_reader
 
     judge, problem = judges.load(tiny_judge_dir), KINDS[kind]
     assert isinstance(judge, PoolJudge)
@@ -491,7 +491,7 @@ def test_a_directory_that_cannot_be_read(case: str, tiny_judge_dir: Path, tmp_pa
 
 
 def test_a_judge_by_name_is_loaded_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flame_rank.judges.directory import load_reader
+    from flame_rank.judges.checkpoint import load_reader
 
     loaded: list[Path] = []
 
@@ -499,7 +499,7 @@ def test_a_judge_by_name_is_loaded_once(tiny_model: Path, monkeypatch: pytest.Mo
         loaded.append(path)
         return load_reader(path, **options)
 
-    monkeypatch.setattr("flame_rank.judges.directory.load_reader", counted)
+    monkeypatch.setattr("flame_rank.judges.checkpoint.load_reader", counted)
     monkeypatch.setenv(found_model.VARIABLE, str(tiny_model))
     for _ in range(3):
         flame_rank.rerank("Name a city.", ["Rome", "a city"])

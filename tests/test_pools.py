@@ -9,7 +9,7 @@ import mbpp
 import pytest
 
 from flame_rank.errors import UserError
-from trainer.pools import Pool, read_pools
+from trainer.default_judge.pools import Pool, read_pools
 
 ADD = mbpp.problem(
     7,

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
-from flame_rank import prompts
 from flame_rank.model import chat, text
 from flame_rank.model.text import TextTokenizer
-from flame_rank.prompts import Format, Instructions
+from flame_rank.prompts import format as prompts
+from flame_rank.prompts.format import Format, Instructions
 
 TASK = Instructions(title="Which is better?", description="Choose.\nA or B.", output_fields=("choice", "explanation"))
 

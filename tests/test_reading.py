@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from trainer.reading import Bad, Folder, changed
+from trainer.collection.release_files import Bad, Folder, changed
 
 LINES = b'{"a": 1}\n\n{"a": [2, null]}\n'
 

@@ -108,7 +108,7 @@ def test_repr_is_short() -> None:
 
 
 def test_records_import_no_numpy() -> None:
-    code = "import flame_rank.records, flame_rank.jsonl, sys; sys.exit('numpy' in sys.modules)"
+    code = "import flame_rank.records, flame_rank.io.jsonl, sys; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame_rank.judges.refusals import is_refusal
-from trainer.damage import _REFUSALS
+from flame_rank.candidates.refusals import is_refusal
+from trainer.default_judge.corruptions import _REFUSALS
 
 DECLINES = [
     *_REFUSALS,

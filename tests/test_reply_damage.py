@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import damage
-from trainer.damage import damages
+from trainer.default_judge import corruptions
+from trainer.default_judge.corruptions import damages
 
 TEXT = "One thing is this. Is that another? It is!\nHere are more:\n\n- first\n- second\nThat is all there is to say."
 OTHER = "Cats sleep. They purr, too. Nobody knows why.\nDogs do not."
@@ -23,34 +23,34 @@ texts = st.one_of(st.text(max_size=80), pieces)
 def test_any_reply(text: str, other: str, seed: int, refused: bool) -> None:
     found = damages(text, other, random.Random(seed), refused=refused)
     assert all(one == one.strip() != "" for one in found)
-    assert text.strip() not in found and len({*found}) == len(found) <= len(damage._DAMAGES) + refused
+    assert text.strip() not in found and len({*found}) == len(found) <= len(corruptions._DAMAGES) + refused
     assert found == damages(text, other, random.Random(seed), refused=refused)
 
 
 @given(text=texts)
 @settings(deadline=None, max_examples=200)
 def test_sentences_are_the_text(text: str) -> None:
-    own = damage._sentences(text)
+    own = corruptions._sentences(text)
     assert own and "".join(own).rstrip() == text.rstrip()
     assert "".join(own[:-1]) == text[: sum(map(len, own[:-1]))]
     assert own[-1].endswith(" ")
 
 
 def test_sentences() -> None:
-    assert damage._sentences(TEXT) == [
+    assert corruptions._sentences(TEXT) == [
         *("One thing is this. ", "Is that another? ", "It is!\n", "Here are more:\n\n"),
         *("- first\n", "- second\n", "That is all there is to say. "),
     ]
-    assert damage._sentences("3.5 is e.g.this") == ["3.5 is e.g.this "]
+    assert corruptions._sentences("3.5 is e.g.this") == ["3.5 is e.g.this "]
 
 
 def said(text: str) -> list[str]:
     """Its sentences without the white space around them."""
-    return [sentence.strip() for sentence in damage._sentences(text)]
+    return [sentence.strip() for sentence in corruptions._sentences(text)]
 
 
 def test_every_kind_is_there_once() -> None:
-    assert [f.__name__ for f in damage._DAMAGES] == [
+    assert [f.__name__ for f in corruptions._DAMAGES] == [
         *("_elsewhere", "_drift", "_loop", "_break_off", "_disorder", "_jumble")
     ]
     drawn = (damages(TEXT, OTHER, random.Random(seed), refused=False) for seed in range(20))
@@ -65,7 +65,7 @@ def test_every_kind_is_there_once() -> None:
 
 def test_a_refusal_is_worse_than_a_reply() -> None:
     drawn = {damages(TEXT, OTHER, random.Random(seed), refused=True)[-1] for seed in range(60)}
-    assert drawn == {*damage._REFUSALS}
+    assert drawn == {*corruptions._REFUSALS}
     assert not drawn & {*damages(TEXT, OTHER, random.Random(0), refused=False)}
 
 
@@ -78,18 +78,18 @@ def every(kind: Kind, text: str = TEXT, other: str = OTHER) -> set[str]:
 
 
 def test_a_reply_to_something_else() -> None:
-    assert every(damage._elsewhere) == {OTHER}
+    assert every(corruptions._elsewhere) == {OTHER}
 
 
 def test_the_second_half_is_of_another_reply() -> None:
-    own, foreign = damage._sentences(TEXT), damage._sentences(OTHER)
-    assert every(damage._drift) == {"".join([*own[:4], *foreign[2:]])}
-    assert every(damage._drift, "One.", "Two.") == {"One. Two. "}
+    own, foreign = corruptions._sentences(TEXT), corruptions._sentences(OTHER)
+    assert every(corruptions._drift) == {"".join([*own[:4], *foreign[2:]])}
+    assert every(corruptions._drift, "One.", "Two.") == {"One. Two. "}
 
 
 def test_sentences_are_repeated() -> None:
     own, most = said(TEXT), 0
-    for text in every(damage._loop):
+    for text in every(corruptions._loop):
         found = said(text)
         counts = Counter(found)
         repeated = [sentence for sentence in own if counts[sentence] > 1]
@@ -98,21 +98,21 @@ def test_sentences_are_repeated() -> None:
         # Without what is repeated, it is a beginning of the text.
         assert list(dict.fromkeys(found)) == own[: len(counts)]
     assert most == 4
-    assert every(damage._loop, "One.") == {"One. " * n for n in (2, 3, 4)}
+    assert every(corruptions._loop, "One.") == {"One. " * n for n in (2, 3, 4)}
 
 
 def test_it_breaks_off() -> None:
     words = len(TEXT.split(" "))
     kept = set()
-    for text in every(damage._break_off):
+    for text in every(corruptions._break_off):
         assert TEXT.startswith(f"{text} ")
         kept.add(len(text.split(" ")) / words)
     assert min(kept) == pytest.approx(0.2, abs=0.06) and max(kept) == pytest.approx(0.7, abs=0.06)
-    assert every(damage._break_off, "One two three four") == {"One", "One two"}
+    assert every(corruptions._break_off, "One two three four") == {"One", "One two"}
 
 
 def test_sentences_stand_in_disorder() -> None:
-    made = every(damage._disorder)
+    made = every(corruptions._disorder)
     assert len(made) > 100
     assert all(sorted(said(text)) == sorted(said(TEXT)) for text in made)
 
@@ -120,18 +120,18 @@ def test_sentences_stand_in_disorder() -> None:
 def test_words_are_in_disorder_or_missing() -> None:
     words = TEXT.split(" ")
     lost = set()
-    for text in every(damage._jumble):
+    for text in every(corruptions._jumble):
         missing = Counter(words) - Counter(text.split(" "))
         assert not Counter(text.split(" ")) - Counter(words)
         lost.add(missing.total())
     assert lost == {0, 1}  # one change for every twelve words
     three = {"two one three", "three two one", "one three two", "one two three"}
-    assert every(damage._jumble, "one two three") == three
-    assert max(len(words) for words in map(str.split, every(damage._jumble, "a b c d"))) == 4
+    assert every(corruptions._jumble, "one two three") == three
+    assert max(len(words) for words in map(str.split, every(corruptions._jumble, "a b c d"))) == 4
 
 
 @pytest.mark.parametrize(("text", "left"), [("One.", {"One. One."}), ("One. One.", {"One."})])
 def test_damage_that_changes_nothing_is_left_out(text: str, left: set[str]) -> None:
     found = [{*damages(text, text, random.Random(seed), refused=False)} for seed in range(60)]
-    assert min(map(len, found)) < len(damage._DAMAGES) and all(text not in one for one in found)
+    assert min(map(len, found)) < len(corruptions._DAMAGES) and all(text not in one for one in found)
     assert left <= set().union(*found)

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import flame_rank
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge, from_probabilities
+from flame_rank.ranking.reranker import Reranker, rerank
 from flame_rank.records import Candidate, Problem, Ranking
-from flame_rank.reranker import Reranker, rerank
 from strategies import Knockout, RoundRobin, Standing
 from strategies.base import FloatArray, IntArray, Schedule
 from strategies.posterior import standing

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from test_humaneval import ONE, RIGHT, SMALL, TWO, WRONG, read, write
 from test_jsonl import BAD, NO_LINES
 
-from flame_rank.cli import main
+from flame_rank.cli.group import main
 from flame_rank.errors import UserError
 from flame_rank.humaneval.samples import Pool
-from flame_rank.jsonl import read_problems
-from flame_rank.lines import BadLine, EmptyInput
+from flame_rank.io.jsonl import read_problems
+from flame_rank.io.lines import BadLine, EmptyInput
 from flame_rank.records import LIST_KEYS, TEXT_KEYS
 
 SAMPLE = {"task_id": "Made/one", "completion": RIGHT}

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 import strategies
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
+from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Problem
-from flame_rank.reranker import Reranker
 from strategies import Active, Standing, by_name
 from strategies.base import MOST, FloatArray, IntArray, Strategy, TooMany
 
-COMMAND = [sys.executable, "-c", "from flame_rank.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from flame_rank.cli.group import main; main()"]
 
 
 def answers(quality: FloatArray, asked: IntArray) -> FloatArray:

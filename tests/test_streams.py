@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from flame_rank import read_problems
 from flame_rank.errors import UserError
-from flame_rank.output import Output
-from flame_rank.streams import opened
+from flame_rank.io.output import Output
+from flame_rank.io.streams import opened
 
-RERANK = [sys.executable, "-c", "from flame_rank.cli import main; main()", "rerank", "--judge", "agreement"]
+RERANK = [sys.executable, "-c", "from flame_rank.cli.group import main; main()", "rerank", "--judge", "agreement"]
 LINES = b"".join(json.dumps({"prompt": f"p {i}", "candidates": ["a", "b" * i]}).encode() + b"\n" for i in range(1, 40))
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,

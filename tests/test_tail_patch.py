@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from tokenizers_tiny import write_byte_bpe
 
 from flame_rank.errors import UserError
-from trainer import tail_patch, tasks
-from trainer.cli import cli
-from trainer.evaluate import accuracy
-from trainer.mixture import THRESHOLDS, bundles, flame_rm, read_ratings
-from trainer.tail_patch import CATEGORIES, KEEPS, LAST, POINTS, SIGNIFICANT, rate
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.cli.group import cli
+from trainer.collection import tasks
+from trainer.collection.mixture import THRESHOLDS, bundles, flame_rm, read_ratings
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.finetune import tail_patch
+from trainer.finetune.evaluation import accuracy
+from trainer.finetune.tail_patch import CATEGORIES, KEEPS, LAST, POINTS, SIGNIFICANT, rate
 
 # ---- The rules ----
 

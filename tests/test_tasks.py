@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trainer.collection.tasks.base
 from releases import FIXTURES, GOLDEN, make
 
-import trainer.tasks.base
-from trainer.collection import Counts, examples, folder_of, is_there
-from trainer.tasks import TASKS, by_name
-from trainer.tasks.base import Task
+from trainer.collection.examples import Counts, examples, folder_of, is_there
+from trainer.collection.tasks import TASKS, by_name
+from trainer.collection.tasks.base import Task
 
 FOUND = Path(__file__).parent / "golden" / "found"
 
@@ -96,7 +96,7 @@ def test_the_documented_task(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "collection.md").read_text(encoding="utf-8")
     code = page.split("HEADLINES = DataSet(")[1].split("```")[0]
     base = ("DataSet", "Pair", "Release", "Task", "majority")
-    names: dict[str, Any] = {name: getattr(trainer.tasks.base, name) for name in base}
+    names: dict[str, Any] = {name: getattr(trainer.collection.tasks.base, name) for name in base}
     exec("HEADLINES = DataSet(" + code.replace("\nTask(", "\nHEADLINE = Task("), names)
     (tmp_path / "headlines").mkdir()
     records = [

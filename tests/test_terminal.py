@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from flame_rank import Problem, Reranker
-from flame_rank.terminal import Rows
+from flame_rank.cli.terminal import Rows
 
 
 def longer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:

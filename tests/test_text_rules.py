@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.judges.endings import broken_off, unfinished
-from flame_rank.judges.languages import identify, mentioned, words
-from flame_rank.judges.repetition import repeated
-from flame_rank.judges.text_rules import faults
+from flame_rank.candidates.languages import identify, mentioned, words
+from flame_rank.candidates.repetition import repeated
+from flame_rank.candidates.text_rules import faults
+from flame_rank.judges.default.endings import broken_off, unfinished
 
 WHY = "Why do leaves change their colour in autumn?"
 MASH = "kjhdf sdlkfj wqrt xcvmn zzkq plmnvb"

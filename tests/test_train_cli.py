@@ -17,19 +17,19 @@ from test_pool import FakeReader
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges import directory
+from flame_rank.judges import checkpoint
+from flame_rank.judges.default.pool import EVIDENCE, READING, PoolJudge, Settings
 from flame_rank.judges.likelihood import PARTS
-from flame_rank.judges.pool import EVIDENCE, READING, PoolJudge, Settings
-from trainer.comparisons import SOURCES, read
-from trainer.contact import Held, evaluation_texts, without_contact
-from trainer.tasks import TASKS
+from trainer.collection.decontamination import Held, evaluation_texts, without_contact
+from trainer.collection.tasks import TASKS
+from trainer.default_judge.sources import SOURCES, read
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["default", "--help"]])
 def test_help_is_light(arguments: list[str]) -> None:
     program = (
         "import sys\n"
-        "from trainer.cli import main\n"
+        "from trainer.cli.group import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    heavy = [name for name in ('jax', 'flax', 'numpy', 'optax') if name in sys.modules]\n"
         "    print(heavy, file=sys.stderr)\n"
@@ -85,7 +85,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """What `flame-train default` says before it ends with status 2."""
-    from trainer.cli import main
+    from trainer.cli.group import main
 
     with pytest.raises(SystemExit) as ended:
         main(["default", *map(str, arguments)])
@@ -163,8 +163,8 @@ class Interrupted(Exception):
 def test_builds_a_judge_through_interruptions(
     data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainer import ablation, default
-    from trainer.default import build
+    from trainer.default_judge import ablation, learning
+    from trainer.default_judge.learning import build
 
     monkeypatch.setattr(
         ablation, "ROWS", {name: ablation.ROWS[name] for name in ("agreement", "all", "all but reverse")}
@@ -173,9 +173,9 @@ def test_builds_a_judge_through_interruptions(
     monkeypatch.setattr(ablation, "FOLDS", 3)
     # With a source left out, as often as there are sources, for each row: learning takes long.
     monkeypatch.setattr(ablation, "learn", lambda *_, using, **__: dict.fromkeys(using, 0.5))
-    monkeypatch.setattr(default, "CANDIDATES", 12)
-    monkeypatch.setattr(default, "DAMAGED", 3)
-    monkeypatch.setattr(default, "MAX_LENGTH", 128)
+    monkeypatch.setattr(learning, "CANDIDATES", 12)
+    monkeypatch.setattr(learning, "DAMAGED", 3)
+    monkeypatch.setattr(learning, "MAX_LENGTH", 128)
     readers: list[FakeReader] = []
 
     def load_reader(path: Path, *, max_length: int) -> Any:
@@ -183,8 +183,8 @@ def test_builds_a_judge_through_interruptions(
         readers.append(FakeReader())
         return readers[-1]
 
-    out, (model, path) = tmp_path / "out", directory.named(str(tiny_model))
-    monkeypatch.setattr(default.directory, "load_reader", load_reader)
+    out, (model, path) = tmp_path / "out", checkpoint.named(str(tiny_model))
+    monkeypatch.setattr(learning.checkpoint, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:
         said: list[str] = []
@@ -226,7 +226,7 @@ def test_builds_a_judge_through_interruptions(
         assert not texts or parts == ({"forward"} if "return" in texts[0] else PARTS)
 
     third = run(None)
-    people = {*kept()} & {*default.MEASURED}
+    people = {*kept()} & {*learning.MEASURED}
     assert people and sum(map(bool, readers[2].texts)) <= sum(len(kept()[name].splitlines()) for name in people)
     assert third[-1].endswith(f"wrote {out}") and not any("MBPP: " in line for line in third)
     with pytest.raises(UserError, match="begun with another model or seed"):
@@ -259,11 +259,11 @@ def test_builds_a_judge_through_interruptions(
 
 def _apart(out: Path, name: str) -> list[Any]:
     """What a build learns from, of what it has kept of a source."""
-    from trainer import default
+    from trainer.default_judge import learning
 
     reader: Any = FakeReader()
     judge = PoolJudge(Settings(model=None, max_length=64, reading={}, alone={}), reader)
     none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
-    found = default._read(judge, none, frozenset(), out, name, print)
+    found = learning._read(judge, none, frozenset(), out, name, print)
     assert any(seen.values["overlap"].any() for seen in found)
-    return [default._apart(seen) for seen in found]
+    return [learning._apart(seen) for seen in found]

@@ -26,19 +26,19 @@ from safetensors.numpy import load_file
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 import flame_rank
-from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.model import sharding, t5
-from trainer import lora, memory, models, trained
-from trainer.cli import cli
-from trainer.collection import Example, examples
-from trainer.corpus import Rows, build, encode
-from trainer.evaluate import accuracy
-from trainer.recipe import Recipe, optimiser
-from trainer.run import Kept, Training, arrange, train
-from trainer.run_command import Stated, read_mixture, saves
-from trainer.step import State, dropout, losses, make, sums
-from trainer.tasks.base import DataSet, Pair, Release, Task
+from flame_rank.prompts import format as prompts
+from trainer.cli.group import cli
+from trainer.cli.run import Stated, read_mixture, saves
+from trainer.collection.examples import Example, examples
+from trainer.collection.tasks.base import DataSet, Pair, Release, Task
+from trainer.finetune import base_model, lora, memory, trained
+from trainer.finetune.evaluation import accuracy
+from trainer.finetune.loop import Kept, Training, arrange, train
+from trainer.finetune.recipe import Recipe, optimiser
+from trainer.finetune.step import State, dropout, losses, make, sums
+from trainer.finetune.tokenized_rows import Rows, build, encode
 
 MESH = sharding.mesh(devices=jax.devices()[:1])
 SMALL = Recipe(steps=6, batch=8, rate=1e-2, max_input=256, max_target=8)
@@ -104,19 +104,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(folder: Path) -> models.Base:
-    return models.load(folder, MESH)
+def base(folder: Path) -> base_model.Base:
+    return base_model.load(folder, MESH)
 
 
 @pytest.fixture(scope="module")
-def rows(base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def rows(base: base_model.Base, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     data = write_words(tmp_path_factory.mktemp("data"), 64)
     return build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
 
 
-def fresh(base: models.Base) -> models.Base:
+def fresh(base: base_model.Base) -> base_model.Base:
     """With parameters of its own: a step takes them over."""
-    copied: models.Base = replace(base, params=jax.tree.map(jnp.copy, base.params))
+    copied: base_model.Base = replace(base, params=jax.tree.map(jnp.copy, base.params))
     return copied
 
 
@@ -128,7 +128,7 @@ def flat(params: Any) -> dict[str, np.ndarray]:
     return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
 
 
-def test_the_loss_is_the_plain_one(base: models.Base, rows: Rows) -> None:
+def test_the_loss_is_the_plain_one(base: base_model.Base, rows: Rows) -> None:
     batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
     model = nnx.merge(base.graph, base.params)
     found = sums(model, batch)
@@ -145,7 +145,7 @@ def test_the_loss_is_the_plain_one(base: models.Base, rows: Rows) -> None:
 
 @pytest.mark.full
 def test_the_loss_of_t5(tmp_path: Path) -> None:
-    base = models.load(checkpoint(tmp_path / "t5", "t5"), MESH)
+    base = base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH)
     examples = [
         (np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
         (np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
@@ -157,7 +157,7 @@ def test_the_loss_of_t5(tmp_path: Path) -> None:
     assert float(sums(model, batch).loss) == pytest.approx(float(wanted), rel=1e-5)
 
 
-def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: models.Base) -> None:
+def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_model.Base) -> None:
     judge = flame_rank.load_judge(folder)
     problem = flame_rank.Problem(prompt="What is 2 + 2?", candidates=["It is 4.", "Five \n"])
     task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
@@ -170,7 +170,7 @@ def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: models.B
         assert len(target) == 2 and target[1] in base.form.eos
 
 
-def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: models.Base) -> None:
+def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: base_model.Base) -> None:
     judge = flame_rank.load_judge(folder, max_length=300)
     problem = flame_rank.Problem(prompt="p " * 100, candidates=["a b " * 200, "short"])
     task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
@@ -187,7 +187,7 @@ def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: models.Ba
         list(encode(base.form, task, [made], max_input=64, max_target=8))
 
 
-def test_what_is_too_long_is_left_out(base: models.Base, tmp_path: Path) -> None:
+def test_what_is_too_long_is_left_out(base: base_model.Base, tmp_path: Path) -> None:
     data = write_words(tmp_path, 3)
     with (data / "words" / "w.jsonl").open("a") as file:
         file.write(json.dumps({"q": "w " * 400, "good": "A", "bad": "B"}) + "\n")
@@ -214,7 +214,7 @@ def test_dropout_is_drawn_row_by_row() -> None:
 
 
 @pytest.mark.full
-def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, rows: Rows) -> None:
+def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Base, rows: Rows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
     whole = partial(trained.assembled, base.graph)
@@ -235,7 +235,7 @@ def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: models.Base, 
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
-def test_parts_of_a_batch_give_the_whole(rank: int, base: models.Base, rows: Rows) -> None:
+def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows: Rows) -> None:
     found = []
     for parts in (1, 4):
         training = Training(fresh(base), replace(SMALL, accumulate=parts, lora=rank, dropout=0.1), MESH)
@@ -246,7 +246,7 @@ def test_parts_of_a_batch_give_the_whole(rank: int, base: models.Base, rows: Row
         np.testing.assert_allclose(value, found[1][1][name], atol=2e-4, err_msg=name)
 
 
-def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Rows, tmp_path: Path) -> None:
+def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows: Rows, tmp_path: Path) -> None:
     training = Training(fresh(base), replace(SMALL, lora=4), MESH)
     before, after = flat(base.params), flat(training.params())
     assert all(np.array_equal(value, after[name]) for name, value in before.items())
@@ -255,7 +255,7 @@ def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Row
     frozen = flat(training.frozen)
     assert all(np.array_equal(value, frozen[name]) for name, value in before.items())
     training.base.save(training.params(), tmp_path / "merged")
-    judge, other = flame_rank.load_judge(tmp_path / "merged"), models.load(tmp_path / "merged", MESH)
+    judge, other = flame_rank.load_judge(tmp_path / "merged"), base_model.load(tmp_path / "merged", MESH)
     assert judge.name.startswith("llama:")
     batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
 
@@ -276,11 +276,11 @@ def test_adapters_change_nothing_at_first_and_merge(base: models.Base, rows: Row
     adapted, own_base = (flame_rank.load_judge(place).judge(asked)[0] for place in (tmp_path / "adapter", base.path))
     assert adapted == pytest.approx(judge.judge(asked)[0], abs=1e-5) and abs(adapted - own_base) > 1e-3
     with pytest.raises(UserError, match="it is an adapter; merge it into its base"):
-        models.load(tmp_path / "adapter", MESH)
+        base_model.load(tmp_path / "adapter", MESH)
 
 
 def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: Rows) -> None:
-    base = models.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
     found = {}
     for freeze in (0, 1):
         training = Training(fresh(base), replace(SMALL, freeze=freeze), MESH)
@@ -305,7 +305,7 @@ def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: R
 def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: Rows) -> None:
     # 1 part forward, 1 for the gradient of what goes into a matrix, 1 for that of the matrix itself.
     sizes = {"num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256}
-    base = models.load(checkpoint(tmp_path / "base", **sizes), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
     found = {}
     for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):
         training = Training(fresh(base), replace(SMALL, lora=lora_rank, freeze=freeze), MESH)
@@ -317,7 +317,7 @@ def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: R
 
 
 def test_adapters_of_upper_layers_say_which(tmp_path: Path) -> None:
-    base = models.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
     for freeze, layers in ((0, None), (1, [1])):
         adapters = lora.start(base.params, 2, 0, freeze=freeze)
         lora.save_peft(adapters, "base", tmp_path / str(freeze))
@@ -338,7 +338,7 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: Path) -> None:
-    base = models.load(gguf_file, MESH)
+    base = base_model.load(gguf_file, MESH)
     base.save(base.params, tmp_path / "saved")
     problem = flame_rank.Problem(prompt="Which is <|im_end|> 42?", candidates=["A naïve one", "return 1.5"])
     judges = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
@@ -353,7 +353,7 @@ def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: 
 @pytest.mark.parametrize("options", [{}, {"lora": 2, "freeze": 1}], ids=str)
 def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     sizes = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256}
-    base = models.load(checkpoint(tmp_path / "base", **sizes), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
     training = Training(base, replace(SMALL, **options), MESH)
     counted = []
     for length in (128, 256):
@@ -366,7 +366,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_told_and_little_is_enough(
-    base: models.Base, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    base: base_model.Base, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
     monkeypatch.setattr(memory.heap, "memory", lambda: (least - 1) * jax.local_device_count())
@@ -382,7 +382,7 @@ def test_too_little_memory_is_told_and_little_is_enough(
     assert float(little.step(examples).loss) == pytest.approx(float(much.step(examples).loss), rel=1e-5)
 
 
-def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: models.Base, rows: Rows) -> None:
+def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: base_model.Base, rows: Rows) -> None:
     training = Training(fresh(base), replace(SMALL, rate=1e-3, dropout=0.0), MESH)
     before = flat(base.params)
     training.step(some(rows, *range(8)))
@@ -415,11 +415,13 @@ def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
-def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Base, rows: Rows, tmp_path: Path) -> None:
+def test_a_run_goes_on_to_the_last_bit(
+    rank: int, folder: Path, base: base_model.Base, rows: Rows, tmp_path: Path
+) -> None:
     recipe, program = replace(SMALL, lora=rank), None
     for name, stops in (("whole", [6]), ("parts", [2, 3, 6])):
         for stop in stops:
-            training = Training(models.load(folder, MESH), replace(recipe, steps=stop), MESH)
+            training = Training(base_model.load(folder, MESH), replace(recipe, steps=stop), MESH)
             program = training.program = program or training.program  # compiled once
             train(training, [rows], {"words": 1.0}, tmp_path / name, Kept(every=2, last=1, log=1), say=lambda _: None)
     one, other = (load_file(tmp_path / name / "step-0000006" / "model.safetensors") for name in ("whole", "parts"))
@@ -432,14 +434,14 @@ def test_a_run_goes_on_to_the_last_bit(rank: int, folder: Path, base: models.Bas
     assert [path.name for path in sorted((tmp_path / "parts").glob("step-*"))] == ["step-0000006"]
     with pytest.raises(UserError, match="begun with another rate"):
         train(
-            Training(models.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
+            Training(base_model.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
             tmp_path / "parts", Kept(),
         )  # fmt: skip
 
 
 @pytest.mark.full
 def test_t5_learns(tmp_path: Path) -> None:
-    base = models.load(checkpoint(tmp_path / "t5", "t5"), MESH)
+    base = base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH)
     ids = ([5, 6, 7], [8, 1]), ([9], [4, 3, 1])
     examples = [(np.array(of_input, np.int32), np.array(target, np.int32)) for of_input, target in ids]
     training = Training(base, replace(SMALL, batch=2), MESH)
@@ -448,7 +450,7 @@ def test_t5_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_layers_that_are_computed_again_give_the_same(base: models.Base, rows: Rows) -> None:
+def test_layers_that_are_computed_again_give_the_same(base: base_model.Base, rows: Rows) -> None:
     found = []
     for recompute in (False, True):
         training = Training(fresh(base), replace(SMALL, recompute=recompute), MESH)
@@ -457,11 +459,11 @@ def test_layers_that_are_computed_again_give_the_same(base: models.Base, rows: R
 
 
 @pytest.mark.full
-def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, tmp_path: Path) -> None:
+def test_every_program_lowers_for_every_platform(base: base_model.Base, rows: Rows, tmp_path: Path) -> None:
     for made, recipe in (
         (base, replace(SMALL, dtype="bfloat16", recompute=True, accumulate=2)),
         (base, replace(SMALL, lora=4)),
-        (models.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
+        (base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
     ):
         training = Training(fresh(made), recipe, MESH)
         batch = arrange(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
@@ -474,7 +476,7 @@ def test_every_program_lowers_for_every_platform(base: models.Base, rows: Rows, 
 def test_it_learns(tmp_path: Path) -> None:
     # Which of two lines has an A in it; the base is random. Measured on other lines.
     wide = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "rope_scaling": None}
-    base = models.load(checkpoint(tmp_path / "base", "llama3", **wide), MESH)
+    base = base_model.load(checkpoint(tmp_path / "base", "llama3", **wide), MESH)
     task = replace(TASK, description="Choose.")
     found = []
     for name, count, seed in (("train", 2000, 0), ("test", 100, 1)):
@@ -587,7 +589,7 @@ def test_a_run_is_saved_on_the_way() -> None:
     assert saves(200, 1000, said.append) == 200 and "saved at its end only" in said[0]
 
 
-def test_pairs_in_both_orders_and_only_what_is_short(base: models.Base, made_tasks: Path, tmp_path: Path) -> None:
+def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made_tasks: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
 
     def read(max_input: int, **options: bool) -> tuple[dict[str, Rows], list[str]]:
@@ -629,7 +631,7 @@ def test_mistakes_are_told(arguments: list[object], said: str, small: list[objec
     assert said in str(done.exception) + done.output
 
 
-def test_the_likelihood_of_labels_decides(base: models.Base, rows: Rows) -> None:
+def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: Rows) -> None:
     training = Training(fresh(base), SMALL, MESH)
     model, right, rows = nnx.merge(base.graph, base.params), 0, replace(rows, index=rows.index[:8])
     for k in range(len(rows)):

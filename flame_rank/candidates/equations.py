@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from flame_rank.judges.expressions import OPERATORS, WORDS, Token, number, shows, symbols, tokenize, values
-from flame_rank.judges.forms import LONGEST
-from flame_rank.judges.languages import word_set
-from flame_rank.judges.text_rules import is_code
+from flame_rank.candidates.code_views import LONGEST
+from flame_rank.candidates.expressions import OPERATORS, WORDS, Token, number, shows, symbols, tokenize, values
+from flame_rank.candidates.languages import word_set
+from flame_rank.candidates.text_rules import is_code
 
 _EQUATION = re.compile(r"[0-9][^\n]{0,60}?(?:=|\b(?:is|equals?|makes?|gives?)\b)")
 ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>")  # a calculator's in GSM8K: <<48/2=24>>24

@@ -5,7 +5,7 @@
 import re
 from operator import eq
 
-from flame_rank.judges.languages import LATEX, word_set, words
+from flame_rank.candidates.languages import LATEX, word_set, words
 
 _WINDOW = 2_000  # words at the end of a text in which loops are sought
 _LONGEST_UNIT = 48  # words; longer units are found as sentences

@@ -8,9 +8,9 @@ import re
 import unicodedata
 from typing import Literal, TypeAlias
 
-from flame_rank.judges.forms import LONGEST, is_continuation, parse
-from flame_rank.judges.languages import is_foreign, scripts, word_set, words
-from flame_rank.judges.repetition import is_loop
+from flame_rank.candidates.code_views import LONGEST, is_continuation, parse
+from flame_rank.candidates.languages import is_foreign, scripts, word_set, words
+from flame_rank.candidates.repetition import is_loop
 
 Fault: TypeAlias = Literal["empty", "filler", "garbage", "loop", "copied", "language"]
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 import strategies
-from flame_rank.errors import UserError
-from flame_rank.humaneval.command import humaneval
-from flame_rank.ledger_command import ledger as ledger_command
-from flame_rank.options import (
+from flame_rank.cli.humaneval import humaneval
+from flame_rank.cli.ledger import ledger as ledger_command
+from flame_rank.cli.options import (
     ANSWER,
     ASKED,
     JUDGE,
@@ -27,11 +26,12 @@ from flame_rank.options import (
     read_pattern,
     say_failed_before,
 )
-from flame_rank.plan.command import plan
-from flame_rank.replay_command import replay
+from flame_rank.cli.plan import plan
+from flame_rank.cli.replay import replay
+from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.output import Quarantine
+    from flame_rank.io.output import Quarantine
     from flame_rank.records import Ranking
 
 RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
@@ -140,12 +140,12 @@ def rerank(
     from tqdm import tqdm
 
     from flame_rank import judges
-    from flame_rank.files import parts, refuse_same, with_log
-    from flame_rank.jsonl import read_problems
-    from flame_rank.lines import BadLine
-    from flame_rank.output import Output, to_lines
-    from flame_rank.reranker import Reranker
-    from flame_rank.terminal import Rows
+    from flame_rank.cli.terminal import Rows
+    from flame_rank.io.jsonl import read_problems
+    from flame_rank.io.lines import BadLine
+    from flame_rank.io.output import Output, to_lines
+    from flame_rank.io.paths import parts, refuse_same, with_log
+    from flame_rank.ranking.reranker import Reranker
 
     streams = output is None or output == "-"
     if shape == "table" and not streams:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from flame_rank.options import GROUP_BY, JUDGE, LEDGER, ON_BAD_LINE, bad_lines, read_criteria, say_failed_before
+from flame_rank.cli.options import GROUP_BY, JUDGE, LEDGER, ON_BAD_LINE, bad_lines, read_criteria, say_failed_before
 
 if TYPE_CHECKING:
     from flame_rank.humaneval.samples import Pool
@@ -101,7 +101,7 @@ def humaneval(
     Exit status: 0 all measured; 1 some line was left out or some ranking undecided; 2 a mistake in what was given.
     """
     from flame_rank.errors import UserError
-    from flame_rank.files import parts, refuse_same, with_log
+    from flame_rank.io.paths import parts, refuse_same, with_log
 
     if generator is not None and len(samples_files) > 1:
         raise UserError(f"--generator names one model, and {len(samples_files)} files are given; run them one by one")
@@ -127,7 +127,7 @@ def humaneval(
     reranker = None
     if not all(recorded):
         from flame_rank import judges
-        from flame_rank.reranker import Reranker
+        from flame_rank.ranking.reranker import Reranker
 
         loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
         try:

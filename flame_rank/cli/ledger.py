@@ -57,8 +57,8 @@ def export(file: Path, output: str | None) -> None:
     no language model.
     """
     from flame_rank.errors import UserError
-    from flame_rank.files import parts, refuse_same, with_log
-    from flame_rank.output import Output
+    from flame_rank.io.output import Output
+    from flame_rank.io.paths import parts, refuse_same, with_log
 
     if output and output != "-":
         folder = Path(output).absolute().parent
@@ -106,7 +106,7 @@ def count(path: Path) -> list[JudgeCount]:
     Raises:
       UserError: the file is not there, is no ledger, or cannot be read.
     """
-    from flame_rank.ledger_file import execute, opened
+    from flame_rank.ledger.file import execute, opened
 
     rows = """
       SELECT name, invalid, reason, n FROM judge JOIN (
@@ -135,7 +135,7 @@ def exported(path: Path) -> Generator[bytes, None, None]:
     """
     import msgspec
 
-    from flame_rank.ledger_file import execute, opened
+    from flame_rank.ledger.file import execute, opened
 
     columns = ("key", "judge", "prompt", "first", "second", "pool", "log_odds", "reason", "verdict_mass")
     rows = """
@@ -164,7 +164,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
       UserError: no judgement is of this judge; the file is not there, is no ledger, or cannot be written.
     """
     from flame_rank.errors import UserError
-    from flame_rank.ledger_file import execute, opened, transaction
+    from flame_rank.ledger.file import execute, opened, transaction
 
     where = ["log_odds IS NULL"] * invalid + ["judge = (SELECT id FROM judge WHERE name = ?)"] * (judge is not None)
     dropped = 0

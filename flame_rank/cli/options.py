@@ -10,9 +10,9 @@ import click
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.judges.answers import Extract
-    from flame_rank.lines import BadLine
-    from flame_rank.output import Quarantine
+    from flame_rank.candidates.answers import Extract
+    from flame_rank.io.lines import BadLine
+    from flame_rank.io.output import Quarantine
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -141,7 +141,7 @@ def read_pattern(expression: str | None) -> "Extract | None":
     """
     if expression is None:
         return None
-    from flame_rank.judges.answers import pattern
+    from flame_rank.candidates.answers import pattern
 
     try:
         return pattern(expression)
@@ -185,7 +185,7 @@ def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip
       output: what is written; None or "-" for standard output.
     """
     if policy == "quarantine":
-        from flame_rank.output import Quarantine
+        from flame_rank.io.output import Quarantine
 
         beside = output if output and output != "-" else file if str(file) != "-" else "stdin"
         return Quarantine(f"{beside}.bad")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 import strategies
+from flame_rank.cli.options import ASKED, JUDGE, READ, Prompts, bad_lines, read_criteria
 from flame_rank.errors import UserError
-from flame_rank.options import ASKED, JUDGE, READ, Prompts, bad_lines, read_criteria
 
 if TYPE_CHECKING:
     from flame_rank.plan.plans import Plan, Plans
@@ -64,7 +64,7 @@ def plan(
     from tqdm import tqdm
 
     from flame_rank import judges
-    from flame_rank.jsonl import read_problems
+    from flame_rank.io.jsonl import read_problems
     from flame_rank.plan.plans import plan as make
     from strategies.base import TooMany
 

@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 import click
 
 import strategies
+from flame_rank.cli.options import ANSWER, read_pattern, say_failed_before
 from flame_rank.errors import UserError
-from flame_rank.options import ANSWER, read_pattern, say_failed_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ class ReplayJudge:
     """
 
     def __init__(self, path: Path, name: str, *, pool_aware: bool):
-        from flame_rank.ledger import Ledger
+        from flame_rank.ledger.store import Ledger
 
         self.name, self.pool_aware = name, pool_aware
         self.pointwise = pool_aware  # as the one that ships, which alone looks at the pool
@@ -84,10 +84,10 @@ def replay(
 
     Exit status: 0 all there; 1 judgements are missing or a problem is undecided; 2 a mistake in what was given.
     """
-    from flame_rank.files import parts, refuse_same, with_log
-    from flame_rank.jsonl import read_problems
-    from flame_rank.output import Output, to_lines
-    from flame_rank.reranker import Reranker
+    from flame_rank.io.jsonl import read_problems
+    from flame_rank.io.output import Output, to_lines
+    from flame_rank.io.paths import parts, refuse_same, with_log
+    from flame_rank.ranking.reranker import Reranker
 
     refuse_same({"the input": file, **with_log(path)}, parts(output))
     extract = read_pattern(answer)
@@ -111,7 +111,7 @@ def replay(
 
 def _judge(path: Path, name: str | None) -> ReplayJudge:
     """The one whose judgements are replayed."""
-    from flame_rank.ledger_file import opened
+    from flame_rank.ledger.file import opened
 
     with opened(path) as connection:
         rows = connection.execute(

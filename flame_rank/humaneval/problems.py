@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flame_rank.errors import UserError
-from flame_rank.lines import read_objects
+from flame_rank.io.lines import read_objects
 from flame_rank.records import Candidate
 
 REMEDY = "give the line a task_id, or pass --problems FILE with the problem it answers"

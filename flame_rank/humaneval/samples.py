@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from flame_rank.humaneval.problems import CodeProblem, match
-from flame_rank.jsonl import read_problems
-from flame_rank.lines import BadLine, EmptyInput, name_of
+from flame_rank.io.jsonl import read_problems
+from flame_rank.io.lines import BadLine, EmptyInput, name_of
 from flame_rank.records import Candidate, GroupedRecord, Problem
 
 

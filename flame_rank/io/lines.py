@@ -8,8 +8,8 @@ from typing import IO
 import msgspec
 
 from flame_rank.errors import UserError
+from flame_rank.io.streams import DAMAGED, opened
 from flame_rank.records import RawFields
-from flame_rank.streams import DAMAGED, opened
 
 PROBLEM = '{"prompt": "...", "candidates": ["..."]}'
 

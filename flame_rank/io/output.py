@@ -16,9 +16,9 @@ from typing import IO, Any, Self, cast
 import msgspec
 
 from flame_rank.errors import UserError
-from flame_rank.lines import BadLine
+from flame_rank.io.lines import BadLine
+from flame_rank.io.writing import lock, release
 from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
-from flame_rank.writing import lock, release
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),

@@ -50,7 +50,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
       UserError: it names none, or its files cannot be read, or it takes no such option.
     """
     from flame_rank.model.adapter_config import is_adapter
-    from flame_rank.model.gguf_file import is_gguf
+    from flame_rank.model.gguf.file import is_gguf
 
     given = {name: value for name, value in options.items() if value is not None}
     folder = Path(spec)
@@ -79,7 +79,7 @@ def load(spec: str | Path, **options: Any) -> "Judge":
 
 
 def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
-    from flame_rank.judges import directory
+    from flame_rank.judges import checkpoint as directory
 
     if options.pop("ask", "verdict") == "verdict":
         return directory.load(path, **options)
@@ -93,7 +93,7 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
 
 
 def _shipped(name: str, options: dict[str, Any]) -> "Judge":
-    from flame_rank.judges.pool import PoolJudge
+    from flame_rank.judges.default.pool import PoolJudge
 
     folder = Path(__file__).parent
     if name == "agreement":
@@ -106,7 +106,7 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
     """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
     from flame_rank.judges import found_model
-    from flame_rank.judges.pool import PoolJudge, read_settings
+    from flame_rank.judges.default.pool import PoolJudge, read_settings
 
     settings = read_settings(folder)
     if settings.model is None:
@@ -125,7 +125,7 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
             err=True,
         )
         return PoolJudge(settings, None)
-    from flame_rank.judges import directory
+    from flame_rank.judges import checkpoint as directory
 
     return PoolJudge(settings, directory.load_reader(path, **{"max_length": settings.max_length, **options}))
 

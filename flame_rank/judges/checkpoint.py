@@ -15,21 +15,24 @@ import msgspec
 from flax import nnx
 from jax.sharding import Mesh
 
-from flame_rank import json_file, prompts
 from flame_rank.errors import UserError
+from flame_rank.io import json_file
+from flame_rank.judges.default.pool import ModelFile
 from flame_rank.judges.found_model import base_of, located
+from flame_rank.judges.language_model import LocalJudge, OnLong, Scorer
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
-from flame_rank.judges.local import LocalJudge, OnLong, Scorer
-from flame_rank.judges.pool import ModelFile
-from flame_rank.model import config, forks, gguf, gguf_config, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.model import config, forks, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.adapter import AdaptedWeights
 from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Attend, Decoder
-from flame_rank.model.gguf_file import is_gguf
+from flame_rank.model.gguf import config as gguf_config
+from flame_rank.model.gguf import weights as gguf_weights
+from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.t5_kernel import T5Kernel
-from flame_rank.prompts import Format
+from flame_rank.prompts import format as prompts
+from flame_rank.prompts.format import Format
 
 Dtype: TypeAlias = Literal["float32", "bfloat16"]
 Template: TypeAlias = Literal["chat", "plain"]
@@ -227,7 +230,7 @@ def open_weights(folder: Path) -> weights.Weights:
     """
     if is_adapter(folder):
         return AdaptedWeights.open(folder, open_weights(base_of(folder)))
-    return gguf.GgufWeights.open(folder) if is_gguf(folder) else weight_files.WeightFiles.open(folder)
+    return gguf_weights.GgufWeights.open(folder) if is_gguf(folder) else weight_files.WeightFiles.open(folder)
 
 
 class _OneKey:

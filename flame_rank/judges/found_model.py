@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from flame_rank.errors import UserError
-from flame_rank.judges.pool import ModelFile
+from flame_rank.judges.default.pool import ModelFile
 from flame_rank.model.adapter_config import CONFIG, AdapterConfig, is_adapter
 
 VARIABLE = "FLAME_RANK_MODEL"
@@ -41,7 +41,7 @@ def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tup
 
 def shipped() -> ModelFile:
     """The model of the default judge."""
-    from flame_rank.judges.pool import read_settings
+    from flame_rank.judges.default.pool import read_settings
 
     model = read_settings(Path(__file__).parent / "default").model
     assert model is not None, "the default judge has a model"

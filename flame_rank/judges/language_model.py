@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flame_rank import prompts
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
 from flame_rank.model import forks
-from flame_rank.prompts import Format, Ids, Instructions, middle_cut
+from flame_rank.prompts import format as prompts
+from flame_rank.prompts.format import Format, Ids, Instructions, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 

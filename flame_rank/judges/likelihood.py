@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from flame_rank.candidates.code_views import is_continuation
+from flame_rank.candidates.refusals import is_refusal
 from flame_rank.judges.base import Notes
-from flame_rank.judges.forms import is_continuation
-from flame_rank.judges.local import Scorer
-from flame_rank.judges.refusals import is_refusal
+from flame_rank.judges.language_model import Scorer
 from flame_rank.model import forks
-from flame_rank.prompts import Format, Ids, middle_cut
+from flame_rank.prompts.format import Format, Ids, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flame_rank.judges.base import Judge
-from flame_rank.ledger_file import connect, execute, told, transaction
+from flame_rank.ledger.file import connect, execute, told, transaction
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 

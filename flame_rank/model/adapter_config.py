@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec
 
-from flame_rank import json_file
-from flame_rank.json_file import one_line
+from flame_rank.io import json_file
+from flame_rank.io.json_file import one_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before a module's name in its base

@@ -18,10 +18,10 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
-from flame_rank.json_file import one_line
-from flame_rank.model import gguf_tokenizer
-from flame_rank.model.gguf_file import is_gguf
-from flame_rank.model.gguf_file import read as read_header
+from flame_rank.io.json_file import one_line
+from flame_rank.model.gguf import tokenizer as gguf_tokenizer
+from flame_rank.model.gguf.file import is_gguf
+from flame_rank.model.gguf.file import read as read_header
 from flame_rank.model.tokenizer_settings import CONFIG, Settings
 
 _FILE = "chat_template.jinja"

@@ -16,7 +16,7 @@ def keep(x: jax.Array) -> jax.Array:
 
 
 class Linear(nnx.Module):
-    """A matrix, to which an adapter may be added in training (trainer/lora.py).
+    """A matrix, to which an adapter may be added in training (trainer/finetune/lora.py).
 
     Attributes:
       adapter: [R, in] and [out, R]; their product counts as a part of the weight.

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import msgspec
 from tokenizers import Tokenizer
 
-from flame_rank.json_file import one_line
-from flame_rank.model import gguf_file, gguf_tokenizer
+from flame_rank.io.json_file import one_line
+from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.gguf import tokenizer as gguf_tokenizer
 from flame_rank.model.tokenizer_settings import CONFIG, Settings, read
 
 _JSON, _SENTENCEPIECE = "tokenizer.json", ("tokenizer.model", "spiece.model")

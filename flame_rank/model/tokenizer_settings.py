@@ -8,7 +8,7 @@ from typing import Self, TypeAlias, TypeVar
 
 import msgspec
 
-from flame_rank import json_file
+from flame_rank.io import json_file
 
 CONFIG = "tokenizer_config.json"
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flame_rank.judges.local import LocalJudge
+from flame_rank.judges.language_model import LocalJudge
 from flame_rank.model import buckets, sharding
 from flame_rank.model.t5_kernel import T5Kernel
 from flame_rank.plan.lengths import Comparisons

@@ -1,11 +1,11 @@
-"""Texts and comparisons as a local judge has them, in tokens; must agree with flame_rank/judges/local.py."""
+"""Texts and comparisons as a local judge has them, in tokens; must agree with flame_rank/judges/language_model.py."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from flame_rank.judges.local import LocalJudge, kept
+from flame_rank.judges.language_model import LocalJudge, kept
 from flame_rank.plan.rounds import Rounds
 from flame_rank.records import Problem
 from strategies.base import IntArray

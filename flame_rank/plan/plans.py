@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flame_rank.dedupe import How, distinct
 from flame_rank.judges.base import Judge
 from flame_rank.plan.probe import Probe, probe
 from flame_rank.plan.rounds import Counted, Rounds, rounds
+from flame_rank.ranking.dedupe import How, distinct
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
 if TYPE_CHECKING:  # they import jax, which a function as the judge does without
-    from flame_rank.judges.local import LocalJudge
+    from flame_rank.judges.language_model import LocalJudge
     from flame_rank.plan.runs import Encoded
 
 TOGETHER = 256  # problems that are tokenised at once
@@ -170,6 +170,6 @@ def _local(judge: Judge) -> "LocalJudge | None":
     """The judge where it has a model of which tokens and programs are known."""
     if not hasattr(judge, "kernel"):
         return None
-    from flame_rank.judges.local import LocalJudge
+    from flame_rank.judges.language_model import LocalJudge
 
     return judge if isinstance(judge, LocalJudge) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flame_rank.judges.local import LocalJudge
+from flame_rank.judges.language_model import LocalJudge
 from flame_rank.plan.encoding import Encoding
 from flame_rank.plan.lengths import Lengths, compare, read
 from flame_rank.plan.rounds import Rounds, calls

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from flame_rank.ranking.tournament import Tournament
 from flame_rank.records import Problem, Ranking
-from flame_rank.tournament import Tournament
 
 
 class Gathering:

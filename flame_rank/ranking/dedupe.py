@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from flame_rank.judges import answers, forms
+from flame_rank.candidates import answers, code_views
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -53,7 +53,7 @@ def options(problem: Problem, member: IntArray) -> IntArray:
     found = answers.of(problem)
     if not answers.shared(found):
         return member
-    if problem.answers is None and 2 * sum(forms.read(problem.prompt, text).code for text in problem.texts) >= len(
+    if problem.answers is None and 2 * sum(code_views.read(problem.prompt, text).code for text in problem.texts) >= len(
         member
     ):
         return member
@@ -68,17 +68,17 @@ def _exact(prompt: str, text: str) -> Hashable:
 
 def _ast(prompt: str, text: str) -> Hashable:
     """A program's kind and syntax tree; of any other text the text."""
-    if len(text) > forms.LONGEST:
+    if len(text) > code_views.LONGEST:
         return text
-    fenced = forms.FENCE.fullmatch(text.strip())
+    fenced = code_views.FENCE.fullmatch(text.strip())
     source = fenced[1] if fenced else text
-    continues = forms.is_continuation(prompt[-forms.LONGEST :], source)
-    if continues and len(prompt) > forms.LONGEST:
+    continues = code_views.is_continuation(prompt[-code_views.LONGEST :], source)
+    if continues and len(prompt) > code_views.LONGEST:
         return text
-    tree = forms.parse(prompt + source if continues else source)
+    tree = code_views.parse(prompt + source if continues else source)
     if tree is None:
         return text
-    if not continues and not any(isinstance(node, forms.PROGRAM + _STATEMENTS) for node in tree.body):
+    if not continues and not any(isinstance(node, code_views.PROGRAM + _STATEMENTS) for node in tree.body):
         return text
     try:
         return continues, ast.dump(tree)

@@ -15,9 +15,9 @@ import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge, notes
-from flame_rank.ledger import Ledger
-from flame_rank.pace import Pace
-from flame_rank.tournament import Tournament
+from flame_rank.ledger.store import Ledger
+from flame_rank.ranking.pace import Pace
+from flame_rank.ranking.tournament import Tournament
 from strategies.base import FloatArray, IntArray
 
 COMMIT = 128  # comparisons at most between two commits to a ledger

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import strategies
-from flame_rank.asker import Asker
-from flame_rank.dedupe import How, distinct, options
+from flame_rank.candidates.answers import Extract, pattern
 from flame_rank.errors import UserError
-from flame_rank.gathering import Gathering, stream
-from flame_rank.judges.answers import Extract, pattern
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
-from flame_rank.ledger import Ledger
+from flame_rank.ledger.store import Ledger
+from flame_rank.ranking.async_batcher import Gathering, stream
+from flame_rank.ranking.dedupe import How, distinct, options
+from flame_rank.ranking.judge_runner import Asker
+from flame_rank.ranking.tournament import ScheduleFunction, Tournament
 from flame_rank.records import Candidate, Problem, Ranking
-from flame_rank.tournament import ScheduleFunction, Tournament
 from strategies.base import Order, Strategy, TooMany
 
 _PAIRWISE = "active"  # of round-robin's picks all but 1 to 3 in a hundred, for a quarter of its comparisons (README)

@@ -7,8 +7,8 @@ from typing import Self, TypeAlias, cast
 
 import numpy as np
 
-from flame_rank.dedupe import How, distinct
-from flame_rank.judges.answers import Extract
+from flame_rank.candidates.answers import Extract
+from flame_rank.ranking.dedupe import How, distinct
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray, Schedule, Standing
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from trainer.tasks.base import Task
+    from trainer.collection.tasks.base import Task
 
 _DATA: dict[str, Any] = {
     "type": click.Path(exists=True, file_okay=False, path_type=Path),
@@ -36,7 +36,7 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
 
     Without --data nothing is read, and none are found.
     """
-    from trainer.tasks import TASKS
+    from trainer.collection.tasks import TASKS
 
     found = count(TASKS, data, max_bad) if data else None
     rows = [_row(task, None if found is None else found.get(task.name, 0)) for task in TASKS]
@@ -69,9 +69,9 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
 def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path | None) -> None:
     """Print examples of TASK as the model sees them, their tokens, and how the labels are distributed."""
     from flame_rank.errors import UserError
-    from flame_rank.prompts import VERDICTS
-    from trainer.collection import Counts, examples
-    from trainer.tasks import by_name
+    from flame_rank.prompts.format import VERDICTS
+    from trainer.collection.examples import Counts, examples
+    from trainer.collection.tasks import by_name
 
     task = by_name(name)
     if data is None:
@@ -101,7 +101,7 @@ def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) ->
     """The number of examples of each task whose data set is there."""
     from tqdm import tqdm
 
-    from trainer.collection import Counts, examples, is_there
+    from trainer.collection.examples import Counts, examples, is_there
 
     found = {}
     here = [task for task in tasks if is_there(task, data)]

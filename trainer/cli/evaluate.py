@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from flame_rank.options import JUDGE, read_criteria
-from trainer.collection_command import NEEDED_DATA
+from flame_rank.cli.options import JUDGE, read_criteria
+from trainer.cli.collection import NEEDED_DATA
 
 
 @click.command()
@@ -24,7 +24,7 @@ def evaluate(judge: str, criteria: str | None, data: Path, record: Path | None, 
 
     from flame_rank import judges
     from flame_rank.errors import UserError
-    from trainer.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
+    from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
 
     names = here(data)
     if not names:

@@ -28,9 +28,9 @@ def fetch(names: tuple[str, ...], folder: Path, dry_run: bool) -> None:
     login` or HF_TOKEN.
     """
     from flame_rank.errors import UserError
-    from trainer.fetch import downloads
-    from trainer.fetch import fetch as get
-    from trainer.tasks import by_name
+    from trainer.collection.fetch import downloads
+    from trainer.collection.fetch import fetch as get
+    from trainer.collection.tasks import by_name
 
     sets = {task.data.folder: task.data for task in map(by_name, names)}
     for name, found in sets.items():

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from flame_rank.cli import run
+from flame_rank.cli.group import run
 from flame_rank.errors import UserError
-from trainer.collection_command import NEEDED_DATA, show, tasks
-from trainer.evaluate_command import evaluate
-from trainer.fetch_command import data as data_command
-from trainer.mixture_command import export, mixture
-from trainer.run_command import run as run_command
-from trainer.tail_patch_command import tail_patch
+from trainer.cli.collection import NEEDED_DATA, show, tasks
+from trainer.cli.evaluate import evaluate
+from trainer.cli.fetch import data as data_command
+from trainer.cli.mixture import export, mixture
+from trainer.cli.run import run as run_command
+from trainer.cli.tail_patch import tail_patch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,13 +51,13 @@ def default(data: Path, model: str | None, out: Path, seed: int, without_reverse
     goes on where it was when it is started again.
     """
     try:
-        from trainer.default import build
+        from trainer.default_judge.learning import build
     except ImportError as error:
         raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
-    from flame_rank.judges import directory
-    from flame_rank.writing import claimed
+    from flame_rank.io.writing import claimed
+    from flame_rank.judges import checkpoint
 
-    stated, path = directory.named(model)
+    stated, path = checkpoint.named(model)
     without = ("reverse",) if without_reverse else ()
     with claimed(out):
         build(data, stated, path, out, seed=seed, without=without, say=lambda line: click.echo(line, err=True))

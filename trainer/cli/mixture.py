@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flame_rank.options import together
-from trainer.collection_command import MAX_BAD, NEEDED_DATA, count
+from flame_rank.cli.options import together
+from trainer.cli.collection import MAX_BAD, NEEDED_DATA, count
 
 if TYPE_CHECKING:
-    from trainer.mixture import Ratings
-    from trainer.tasks.base import Task
+    from trainer.collection.mixture import Ratings
+    from trainer.collection.tasks.base import Task
 
 _MIXTURE = together(  # what is mixed, and how
     NEEDED_DATA,
@@ -70,8 +70,8 @@ def mixture(
 
     --plot draws the paper's Figures 2 and 3, as SVG or PNG by the name's ending; it takes matplotlib.
     """
-    from trainer.mixture import trained_on
-    from trainer.tasks import TASKS
+    from trainer.collection.mixture import trained_on
+    from trainer.collection.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
     rated = read_stated_ratings(kind, ratings, cap, temperature)
@@ -115,10 +115,10 @@ def export(
     What shares thirteen words in a row with an evaluation task that is under --data, or with HumanEval, is left out
     and counted.
     """
-    from flame_rank.writing import claimed
-    from trainer.export import write
-    from trainer.mixture import trained_on
-    from trainer.tasks import TASKS
+    from flame_rank.io.writing import claimed
+    from trainer.collection.export import write
+    from trainer.collection.mixture import trained_on
+    from trainer.collection.tasks import TASKS
 
     tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
     rated = read_stated_ratings(kind, ratings, cap, temperature)
@@ -139,7 +139,7 @@ def read_stated_ratings(
         the others.
     """
     from flame_rank.errors import UserError
-    from trainer.mixture import read_ratings
+    from trainer.collection.mixture import read_ratings
 
     if kind != "flame-rm":
         if ratings is not None:
@@ -164,7 +164,7 @@ def weigh(
       UserError: nothing is found, or a task has no rating.
     """
     from flame_rank.errors import UserError
-    from trainer.mixture import CAP, flame, flame_rm
+    from trainer.collection.mixture import CAP, flame, flame_rm
 
     if not any(found.values()):
         raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flame_rank.options import together
-from trainer.collection_command import MAX_BAD, NEEDED_DATA
+from flame_rank.cli.options import together
+from trainer.cli.collection import MAX_BAD, NEEDED_DATA
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from trainer.corpus import Rows
-    from trainer.models import Base
-    from trainer.recipe import Recipe
-    from trainer.run import Training
-    from trainer.tasks.base import Task
+    from trainer.collection.tasks.base import Task
+    from trainer.finetune.base_model import Base
+    from trainer.finetune.loop import Training
+    from trainer.finetune.recipe import Recipe
+    from trainer.finetune.tokenized_rows import Rows
 
 
 RECIPE = together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
@@ -150,19 +150,19 @@ def run(
     """
     if (coordinator, processes, process).count(None) not in (0, 3):
         raise click.UsageError("--coordinator, --processes and --process go together")
-    from trainer import hosts
+    from trainer.finetune import processes as hosts
 
     if distributed or coordinator:
         hosts.begin(coordinator, processes, process)
     from flame_rank.judges.found_model import located
-    from trainer.tasks import by_name
+    from trainer.collection.tasks import by_name
 
     stated = Stated.read(mixture, ratings, licence=licence, extra=extra)
     measures = [by_name(name) for name in evaluated]
     _, path = located(base, "--base")
     model, recipe, mesh = prepared(path, template, steps, model_parallel, numbers, mixture)
-    from flame_rank.writing import claimed
-    from trainer.run import Kept, Training, train
+    from flame_rank.io.writing import claimed
+    from trainer.finetune.loop import Kept, Training, train
 
     def say(line: str) -> None:
         if hosts.first():
@@ -202,7 +202,7 @@ def prepared(
 ) -> "tuple[Base, Recipe, Mesh]":
     """The model, how it is trained and on which devices, from what the options of RECIPE say; without `steps`, as many
     as the paper has for the mixture."""
-    from trainer.heap import keep_freed_memory
+    from trainer.finetune.malloc import keep_freed_memory
 
     keep_freed_memory()
     try:
@@ -213,8 +213,9 @@ def prepared(
         raise click.ClickException(f"{error}; pip install 'flame-rank[train]'") from error
     from flame_rank.errors import UserError
     from flame_rank.model import sharding
-    from trainer import hosts, models
-    from trainer.recipe import DROPOUT, STEPS, Recipe
+    from trainer.finetune import base_model
+    from trainer.finetune import processes as hosts
+    from trainer.finetune.recipe import DROPOUT, STEPS, Recipe
 
     numbers["dtype"] = numbers["dtype"] or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     stated = numbers.pop("dropout")
@@ -225,7 +226,7 @@ def prepared(
         mesh = sharding.mesh(model_parallel)
     except ValueError as error:
         raise UserError(str(error)) from error
-    model = models.load(base, mesh, template=template)
+    model = base_model.load(base, mesh, template=template)
     if stated is None and model.joined:
         recipe = replace(recipe, dropout=0.0)
         if hosts.first():
@@ -259,10 +260,10 @@ class Stated:
         Raises:
           UserError: one is missing or not as it should be, or names a task that is not known.
         """
-        from trainer.mixture import read_weights, trained_on
-        from trainer.mixture_command import read_stated_ratings
-        from trainer.recipe import STEPS
-        from trainer.tasks import TASKS, by_name
+        from trainer.cli.mixture import read_stated_ratings
+        from trainer.collection.mixture import read_weights, trained_on
+        from trainer.collection.tasks import TASKS, by_name
+        from trainer.finetune.recipe import STEPS
 
         if mixture not in STEPS:
             weights = read_weights(Path(mixture))
@@ -285,11 +286,11 @@ def read_mixture(
 ) -> "tuple[list[Rows], dict[str, float]]":
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
-    from trainer.collection import has_two_orders, is_there
-    from trainer.contact import Held, evaluation_texts
-    from trainer.corpus import NothingLeftError
-    from trainer.mixture_command import weigh
-    from trainer.tasks import TASKS, by_name
+    from trainer.cli.mixture import weigh
+    from trainer.collection.decontamination import Held, evaluation_texts
+    from trainer.collection.examples import has_two_orders, is_there
+    from trainer.collection.tasks import TASKS, by_name
+    from trainer.finetune.tokenized_rows import NothingLeftError
 
     tasks = mixture.tasks
     here = [task for task in tasks if is_there(task, data)]
@@ -334,10 +335,10 @@ def read_rows(
     from itertools import islice
 
     from flame_rank.errors import UserError
-    from trainer.collection import examples, in_both_orders
-    from trainer.contact import apart
-    from trainer.corpus import build, identity
-    from trainer.hosts import first_alone
+    from trainer.collection.decontamination import apart
+    from trainer.collection.examples import examples, in_both_orders
+    from trainer.finetune.processes import first_alone
+    from trainer.finetune.tokenized_rows import build, identity
 
     def found() -> Any:
         every = examples(task, data, max_bad=max_bad)
@@ -357,7 +358,7 @@ def read_rows(
 
 
 def _evaluation(measured: "list[Rows]") -> "Callable[[Training], dict[str, float]]":
-    from trainer.evaluate import accuracy
+    from trainer.finetune.evaluation import accuracy
 
     def evaluate(training: "Training") -> dict[str, float]:
         return {rows.task: accuracy(training, rows) for rows in measured}

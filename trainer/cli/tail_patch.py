@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.run_command import RECIPE, prepared, read_rows
+from trainer.cli.run import RECIPE, prepared, read_rows
 
 if TYPE_CHECKING:
-    from trainer.tasks.base import Task
+    from trainer.collection.tasks.base import Task
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _POSITIVE = click.IntRange(min=1)
@@ -25,7 +25,7 @@ def _shard(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 def _category(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
-    from trainer.mixture import THRESHOLDS
+    from trainer.collection.mixture import THRESHOLDS
 
     found: dict[str, list[str]] = {}
     for value in values:
@@ -74,14 +74,14 @@ def tail_patch(base: Path | None, data: Path | None, out: Path, report: bool, pl
     of its own: copy their the files of curves/ into one folder and --report on it.
     """
     from flame_rank.errors import UserError
-    from flame_rank.writing import claimed
+    from flame_rank.io.writing import claimed
 
     if not report:
         if base is None or data is None:
             raise click.UsageError("--base DIR and --data DIR are missing; only --report does without")
         with claimed(out):
             _measure(base, data, out, lambda line: click.echo(line, err=True), **how)
-    from trainer import tail_patch as patches
+    from trainer.finetune import tail_patch as patches
 
     curves = patches.read(out)
     if not curves:
@@ -116,13 +116,13 @@ def _measure(
 ) -> None:
     from dataclasses import asdict
 
-    from trainer.contact import Held, evaluation_texts
-    from trainer.tasks import TASKS
+    from trainer.collection.decontamination import Held, evaluation_texts
+    from trainer.collection.tasks import TASKS
 
     tasks = _chosen(data, names, permissive=licence == "permissive", extra=extra)[shard[0] - 1 :: shard[1]]
     model, recipe, mesh = prepared(base, template, steps, model_parallel, numbers)
-    from trainer.run import Training
-    from trainer.tail_patch import CATEGORIES, curve_file, patch
+    from trainer.finetune.loop import Training
+    from trainer.finetune.tail_patch import CATEGORIES, curve_file, patch
 
     wanted = {category: stated.get(category, own) for category, own in CATEGORIES.items()}
     targets = _targets(wanted, data, say)
@@ -158,9 +158,9 @@ def _measure(
 def _chosen(data: Path, names: Sequence[str], *, permissive: bool, extra: bool) -> "list[Task]":
     """The tasks to train on: those of the mixture that are under `data`, or those named."""
     from flame_rank.errors import UserError
-    from trainer.collection import is_there
-    from trainer.mixture import trained_on
-    from trainer.tasks import TASKS, by_name
+    from trainer.collection.examples import is_there
+    from trainer.collection.mixture import trained_on
+    from trainer.collection.tasks import TASKS, by_name
 
     if names:
         tasks = [by_name(name) for name in dict.fromkeys(names)]
@@ -177,8 +177,8 @@ def _chosen(data: Path, names: Sequence[str], *, permissive: bool, extra: bool) 
 def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str], None]) -> "dict[str, list[Task]]":
     """The tasks of each category that are under `data`."""
     from flame_rank.errors import UserError
-    from trainer.collection import is_there
-    from trainer.tasks import by_name
+    from trainer.collection.examples import is_there
+    from trainer.collection.tasks import by_name
 
     found = {}
     for category, names in wanted.items():

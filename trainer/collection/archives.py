@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 from flame_rank.errors import UserError
-from flame_rank.json_file import one_line
-from flame_rank.streams import DAMAGED
+from flame_rank.io.json_file import one_line
+from flame_rank.io.streams import DAMAGED
 
 # Text is packed to a tenth, a table of one value to a hundredth: what unpacks to more is not a data set.
 RATIO, SLACK = 500, 100_000_000  # bytes for each packed one, and as many more

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.collection import Example, examples, is_there
-from trainer.comparisons import Comparison
-from trainer.pools import Pool
-from trainer.tasks.base import Task
+from trainer.collection.examples import Example, examples, is_there
+from trainer.collection.tasks.base import Task
+from trainer.default_judge.pools import Pool
+from trainer.default_judge.sources import Comparison
 
 WORDS = 13  # in a row, as is usual; loop headers alone reach ten
 

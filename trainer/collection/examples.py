@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flame_rank.errors import UserError
-from flame_rank.prompts import VERDICTS, frame
-from trainer.reading import Bad, Folder, Row
-from trainer.tasks.base import TIE, Answer, Pair, Release, Task
+from flame_rank.prompts.format import VERDICTS, frame
+from trainer.collection.release_files import Bad, Folder, Row
+from trainer.collection.tasks.base import TIE, Answer, Pair, Release, Task
 
 MAX_BAD = 0.001  # the share of a task's records that may be bad
 LONGEST = 500_000  # characters of one value: more is no text that somebody judged

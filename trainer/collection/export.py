@@ -11,10 +11,10 @@ import msgspec
 from tqdm import tqdm
 
 from flame_rank.errors import UserError
-from trainer.collection import Counts, examples
-from trainer.contact import Held, apart, evaluation_texts
-from trainer.tasks import TASKS
-from trainer.tasks.base import Task
+from trainer.collection.decontamination import Held, apart, evaluation_texts
+from trainer.collection.examples import Counts, examples
+from trainer.collection.tasks import TASKS
+from trainer.collection.tasks.base import Task
 
 _Put: TypeAlias = Callable[[Iterable[dict[str, Any]], Path], None]  # writes a shard
 
@@ -36,7 +36,7 @@ def write(
     task's examples) and `licence`.
 
     Args:
-      weights: of the tasks, as trainer/mixture.py has them.
+      weights: of the tasks, as trainer/collection/mixture.py has them.
       out: a folder that is not there yet; it appears once all is written.
       form: "jsonl" or "parquet".
       shard: examples of one file.

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from flame_rank import writing
 from flame_rank.errors import UserError
-from trainer.archives import unpack
-from trainer.tasks.base import DataSet
+from flame_rank.io import writing
+from trainer.collection.archives import unpack
+from trainer.collection.tasks.base import DataSet
 
 _HUB = "hf://datasets/"
 _WAIT = 60.0  # seconds without a byte

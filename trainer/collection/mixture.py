@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flame_rank.errors import UserError
-from trainer.tasks.base import Task
+from trainer.collection.tasks.base import Task
 
 CAP = 2**16  # examples of a task that count, at most
 GENERAL, SPECIFIC, OTHERS = 100_000, 30_000, 3_000  # weights of the bundles

@@ -17,10 +17,10 @@ from typing import IO, Any, TypeAlias, cast
 
 import msgspec
 
-from flame_rank import json_file
 from flame_rank.errors import UserError
-from flame_rank.json_file import one_line
-from flame_rank.streams import DAMAGED
+from flame_rank.io import json_file
+from flame_rank.io.json_file import one_line
+from flame_rank.io.streams import DAMAGED
 
 
 class Bad(ValueError):

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flame_rank.judges.pool import EVIDENCE, READING, Evidence, Kind, Weights
+from flame_rank.judges.default.pool import EVIDENCE, READING, Evidence, Kind, Weights
 from strategies.base import FloatArray
-from trainer.combine import Judged, learn, right_share
-from trainer.consensus import consensus
+from trainer.default_judge.combine import Judged, learn, right_share
+from trainer.default_judge.consensus import consensus
 
 FOLDS = 5  # where there is one source, weights are measured on a fifth of its prompts and learned on the others
 RESAMPLES = 10_000

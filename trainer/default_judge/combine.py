@@ -10,11 +10,11 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
-from flame_rank.judges.pool import EVIDENCE, Evidence, Weights
+from flame_rank.judges.default.pool import EVIDENCE, Evidence, Weights
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
-from trainer.comparisons import Comparison
-from trainer.pools import Pool
+from trainer.default_judge.pools import Pool
+from trainer.default_judge.sources import Comparison
 
 T = TypeVar("T")
 Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]

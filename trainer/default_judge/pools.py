@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
-from trainer.mutants import mutants
-from trainer.reading import Folder, whole
+from trainer.collection.release_files import Folder, whole
+from trainer.default_judge.mutants import mutants
 
 
 @dataclass(frozen=True, kw_only=True)

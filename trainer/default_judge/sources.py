@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from trainer.collection import Example, examples
-from trainer.tasks import by_name
-from trainer.tasks.base import RESPONSES
+from trainer.collection.examples import Example, examples
+from trainer.collection.tasks import by_name
+from trainer.collection.tasks.base import RESPONSES
 
 EACH = 120  # comparisons of one prompt at most: all pairs of sixteen answers
 
@@ -43,7 +43,7 @@ class Source:
       tasks: their names, all of permissive licence. Where several rate one answer, their mean counts.
       ask: the prompt as a user would write it, with the numbers of the context's fields; the answer is the last one.
       margin: how far apart the labels of two answers are, at least.
-      free: answers are whole replies in prose, so that a damaged one is worse (trainer/damage.py).
+      free: answers are whole replies in prose, so that a damaged one is worse (trainer/default_judge/corruptions.py).
       right: the better answers are right and the others wrong, so that of many one can be the right pick.
     """
 

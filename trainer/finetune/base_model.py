@@ -12,12 +12,14 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
-from flame_rank.judges.directory import Template, open_weights, read_config, read_decoder
-from flame_rank.model import config, gguf_file, gguf_tokenizer, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.judges.checkpoint import Template, open_weights, read_config, read_decoder
+from flame_rank.model import config, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template
 from flame_rank.model.decoder import Decoder
-from flame_rank.prompts import Format
+from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.gguf import tokenizer as gguf_tokenizer
+from flame_rank.prompts.format import Format
 
 Params = Any  # nnx.State, whose type parameters change from release to release
 

@@ -9,9 +9,9 @@ import numpy as np
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.corpus import Rows
-from trainer.run import Training, arrange
-from trainer.step import Batch, losses
+from trainer.finetune.loop import Training, arrange
+from trainer.finetune.step import Batch, losses
+from trainer.finetune.tokenized_rows import Rows
 
 ROWS = 16  # texts that are read at once
 

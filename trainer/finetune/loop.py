@@ -18,17 +18,17 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
-from flame_rank import json_file
 from flame_rank.errors import UserError
-from flame_rank.json_file import one_line
+from flame_rank.io import json_file
+from flame_rank.io.json_file import one_line
+from flame_rank.io.writing import bring_back, put
 from flame_rank.model import sharding
-from flame_rank.writing import bring_back, put
-from trainer import checkpoints, heap, hosts, lora, memory, metrics, trained
-from trainer.batches import dealt, drawn
-from trainer.corpus import Rows
-from trainer.models import Base
-from trainer.recipe import Recipe, optimiser
-from trainer.step import Batch, State, Sums, make
+from trainer.finetune import checkpoints, lora, malloc, memory, metrics, processes, trained
+from trainer.finetune.base_model import Base
+from trainer.finetune.recipe import Recipe, optimiser
+from trainer.finetune.sampler import dealt, drawn
+from trainer.finetune.step import Batch, State, Sums, make
+from trainer.finetune.tokenized_rows import Rows
 
 Ids: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]  # of an input and of its target
 
@@ -133,7 +133,7 @@ class Training:
 
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
-        heap.give_back()
+        malloc.give_back()
         batch = arrange(examples, self._parts(examples), joined=self.base.joined)
         self.read += batch.tokens.size
         batch = sharding.spread(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
@@ -151,17 +151,17 @@ class Training:
     def save(self, folder: Path) -> None:
         """Writes a checkpoint beside and renames it: a Hugging Face directory, with the optimiser's state in it."""
         part = folder.with_name(folder.name + ".part")
-        if hosts.first():
+        if processes.first():
             shutil.rmtree(part, ignore_errors=True)
         self.base.save(self.params(), part)
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.gathered, self.state.trained)
-            if hosts.first():
+            if processes.first():
                 lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
-        hosts.wait("the model is written")
+        processes.wait("the model is written")
         checkpoints.save(self._beside(), self.done, part)
-        hosts.wait("all is written")
-        if hosts.first():
+        processes.wait("all is written")
+        if processes.first():
             part.rename(folder)
 
     def restore(self, folder: Path) -> None:
@@ -251,7 +251,7 @@ def train(
                     _keep_best(training, out, mean)
             if done % kept.every == 0 or last:
                 training.save(out / STEP.format(done))
-                if hosts.first():
+                if processes.first():
                     for old in _saved(out)[: -kept.last]:
                         shutil.rmtree(old)
 
@@ -271,8 +271,8 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
             raise UserError(
                 f"{path}: {out} was begun with another {', '.join(differ)}; give another --out, or its own arguments"
             )
-    hosts.wait("the recipe is read")
-    if hosts.first():
+    processes.wait("the recipe is read")
+    if processes.first():
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(stated, indent=1) + "\n")
         part.replace(path)
@@ -286,9 +286,9 @@ class _Best(msgspec.Struct):
 
 
 def _best(out: Path) -> float:
-    if hosts.first():
+    if processes.first():
         bring_back(out / "best")
-    hosts.wait("the best one is in its place")
+    processes.wait("the best one is in its place")
     path = out / "best" / "eval.json"
     if not path.exists():
         return -1.0
@@ -299,9 +299,9 @@ def _best(out: Path) -> float:
 
 def _keep_best(training: Training, out: Path, mean: float) -> None:
     part, folder = out / "best.part", out / "best"
-    if hosts.first():
+    if processes.first():
         shutil.rmtree(part, ignore_errors=True)
     training.base.save(training.params(), part)
-    if hosts.first():
+    if processes.first():
         (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
         put(part, folder)

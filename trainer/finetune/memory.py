@@ -18,9 +18,9 @@ from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
 from flame_rank.model import sharding
-from trainer import heap, lora
-from trainer.models import Base
-from trainer.recipe import Recipe
+from trainer.finetune import lora, malloc
+from trainer.finetune.base_model import Base
+from trainer.finetune.recipe import Recipe
 
 _COPIES, _SHARE = 4, 4
 _BETWEEN, _SCORES = 1.5, 3
@@ -77,5 +77,5 @@ def _memory(mesh: Mesh) -> int:
     """Bytes of one device."""
     device = mesh.devices.flat[0]
     if device.platform == "cpu":
-        return heap.memory() // jax.local_device_count()
+        return malloc.memory() // jax.local_device_count()
     return int((device.memory_stats() or {}).get("bytes_limit", 2**34))

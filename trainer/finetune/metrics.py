@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flame_rank import json_file
-from trainer import hosts
+from flame_rank.io import json_file
+from trainer.finetune import processes
 
 METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 _NO_SCALARS = ("step", "seconds", "time")
@@ -26,7 +26,7 @@ def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
       out: the folder of the run.
       step: of the checkpoint from which it goes on.
     """
-    if not hosts.first():
+    if not processes.first():
         yield lambda line: None
         return
     from tensorboardX import SummaryWriter

@@ -12,13 +12,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from flame_rank import json_file
 from flame_rank.errors import UserError
-from trainer.corpus import Rows
-from trainer.evaluate import accuracy
-from trainer.metrics import METRICS, lines
-from trainer.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
-from trainer.run import Kept, Training, train
+from flame_rank.io import json_file
+from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
+from trainer.finetune.evaluation import accuracy
+from trainer.finetune.loop import Kept, Training, train
+from trainer.finetune.metrics import METRICS, lines
+from trainer.finetune.tokenized_rows import Rows
 
 STEPS, EVERY = 3000, 300  # steps of a patch (section 3.4), and between two evaluations: ten points of a curve
 

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from flame_rank import json_file
 from flame_rank.errors import UserError
-from flame_rank.judges.local import fitted
-from flame_rank.model import gguf_file
-from flame_rank.prompts import Format, Ids, middle_cut
-from trainer.collection import Example, folder_of
-from trainer.fetch import sha256
-from trainer.tasks.base import Task
+from flame_rank.io import json_file
+from flame_rank.judges.language_model import fitted
+from flame_rank.model.gguf import file as gguf_file
+from flame_rank.prompts.format import Format, Ids, middle_cut
+from trainer.collection.examples import Example, folder_of
+from trainer.collection.fetch import sha256
+from trainer.collection.tasks.base import Task
 
 Ints = npt.NDArray[np.int32]
 

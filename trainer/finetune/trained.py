@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from flax import nnx
 
-from trainer import lora
-from trainer.recipe import Recipe
+from trainer.finetune import lora
+from trainer.finetune.recipe import Recipe
 
 Params: TypeAlias = Any  # nnx.State
 Trained: TypeAlias = Any  # nnx.State, or lora.Adapters

@@ -10,9 +10,9 @@ import numpy as np
 from flame_rank.judges.base import Judge
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer.ablation import interval
-from trainer.collection import examples, is_there
-from trainer.tasks import by_name
+from trainer.collection.examples import examples, is_there
+from trainer.collection.tasks import by_name
+from trainer.default_judge.ablation import interval
 
 BATCH = 32  # pairs that a judge is given at once
 _ORDERS = np.array([[0, 1], [1, 0]])

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import csr_array
 
-from flame_rank.judges.forms import Form, Tokens
+from flame_rank.candidates.code_views import Form, Tokens
 from strategies.base import FloatArray
 
 COMPARED = 1000  # of a larger pool, each candidate is compared with so many

@@ -8,9 +8,9 @@ import unicodedata
 from fractions import Fraction
 from math import isqrt, prod
 
-from flame_rank.judges.equations import ANNOTATION, OTHERWISE, slips
-from flame_rank.judges.expressions import NUMBER, OPERATORS, number, shows, symbols, tokenize, values, with_digits
-from flame_rank.judges.forms import LONGEST
+from flame_rank.candidates.code_views import LONGEST
+from flame_rank.candidates.equations import ANNOTATION, OTHERWISE, slips
+from flame_rank.candidates.expressions import NUMBER, OPERATORS, number, shows, symbols, tokenize, values, with_digits
 
 __all__ = ["asked", "contradicts", "slips"]
 

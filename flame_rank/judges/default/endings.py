@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flame_rank.judges.languages import identify, word_set, words
-from flame_rank.judges.text_rules import is_code
+from flame_rank.candidates.languages import identify, word_set, words
+from flame_rank.candidates.text_rules import is_code
 from strategies.base import FloatArray
 
 _READ = 4_000  # characters at the end of a text

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flame_rank.json_file import one_line
-from flame_rank.model import config, gguf_file
+from flame_rank.io.json_file import one_line
+from flame_rank.model import config
 from flame_rank.model.config import FULL, SLIDING
-from flame_rank.model.gguf_file import Header
+from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.gguf.file import Header
 
 # general.architecture: model_type
 FAMILIES = {

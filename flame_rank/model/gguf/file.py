@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from flame_rank.json_file import one_line
+from flame_rank.io.json_file import one_line
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"

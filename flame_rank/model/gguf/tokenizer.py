@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flame_rank.model.gguf_file import Header
+from flame_rank.model.gguf.file import Header
 from flame_rank.model.tokenizer_settings import CONFIG, Config, Settings
 
 # What the format calls a token.

@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from flame_rank.model import gguf_file
-from flame_rank.model.gguf_config import ROPE_FACTORS, family, number
-from flame_rank.model.gguf_file import Header
+from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.gguf.config import ROPE_FACTORS, family, number
+from flame_rank.model.gguf.file import Header
 from flame_rank.model.weights import Array, Index, Stored, Weights
 
 READABLE = frozenset(

@@ -1,6 +1,6 @@
 """The collection: every task, in the order of Table 6 of the paper and of its section 4.1."""
 
-from trainer.tasks import (
+from trainer.collection.tasks import (
     aggrefact,
     answers,
     claims,
@@ -27,7 +27,7 @@ from trainer.tasks import (
     summary_facts,
     summary_ratings,
 )
-from trainer.tasks.base import Task
+from trainer.collection.tasks.base import Task
 
 TASKS: tuple[Task, ...] = (
     *inference.TASKS,

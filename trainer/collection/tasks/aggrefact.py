@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task, majority
+from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _LABELS = ("unsupported", "supported")  # the benchmark's 0 and 1
 _RULE = (

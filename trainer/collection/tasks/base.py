@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flame_rank.prompts import VERDICTS, Instructions
-from trainer.reading import Folder, Row
+from flame_rank.prompts.format import VERDICTS, Instructions
+from trainer.collection.release_files import Folder, Row
 
 Split: TypeAlias = Literal["train", "eval", "extra"]
 Capability: TypeAlias = Literal[
@@ -22,7 +22,7 @@ RESPONSES = ("response_a", "response_b")  # the last two fields of a pairwise ta
 class Pair:
     """Two responses and which of them the annotators held to be the better one.
 
-    Which one becomes response_a is not decided here: trainer/collection.py does it for all tasks alike.
+    Which one becomes response_a is not decided here: trainer/collection/examples.py does it for all tasks alike.
 
     Attributes:
       context: the values of the task's fields, in their order.

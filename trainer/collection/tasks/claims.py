@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from trainer.reading import Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _YES_NO = ("yes", "no")
 _ENTAILED = {"Entailment": "entailment", "Neutral": "neutral", "Contradiction": "contradiction"}

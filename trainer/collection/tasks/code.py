@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from trainer.reading import Folder, Row
-from trainer.tasks.base import DataSet, Pair, Release, Task
-from trainer.tasks.solutions import Solutions, gathered
+from trainer.collection.release_files import Folder, Row
+from trainer.collection.tasks.base import DataSet, Pair, Release, Task
+from trainer.collection.tasks.solutions import Solutions, gathered
 
 _CONTEST_LANGUAGES = {1: "Python 2", 2: "C++", 3: "Python 3", 4: "Java"}  # 0 is an unknown one
 # Folders of CommitPackFT: programming languages in wide use, not its configuration files, prose and markup.

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _BEGIN_REPO = "https://raw.githubusercontent.com/google/BEGIN-dataset/main"
 _AUDIT_REPO = "https://raw.githubusercontent.com/McGill-NLP/FaithDial/main/data-audit"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _UNIEVAL = (
     "https://raw.githubusercontent.com/maszhongming/UniEval/9d9b51dc716f40f6b454a4455c7fe2f843aabfbb/reproduce/data"

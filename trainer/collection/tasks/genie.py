@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, whole
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.release_files import Bad, Folder, Row, whole
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the form's five buttons, from one end to the other

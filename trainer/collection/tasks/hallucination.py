@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _CORRECTNESS = ("1", "2", "3", "4", "5")
 _YES_NO = ("yes", "no")

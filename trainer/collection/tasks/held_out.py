@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, changed, whole
-from trainer.tasks.base import DataSet, Pair, Release, Task
+from trainer.collection.release_files import Folder, Row, changed, whole
+from trainer.collection.tasks.base import DataSet, Pair, Release, Task
 
 _GITHUB = "https://raw.githubusercontent.com"
 _LANGUAGES = {

@@ -4,8 +4,8 @@ Dipper's paraphrases, and the ratings of summaries that go with the summary feed
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Release, Task
-from trainer.tasks.ratings import HELPSTEER_ASPECTS, helpsteer_data, helpsteer_rating
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.ratings import HELPSTEER_ASPECTS, helpsteer_data, helpsteer_rating
 
 _ONE_TO_FIVE = tuple("12345")
 _ONE_TO_SEVEN = tuple("1234567")

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, changed
-from trainer.tasks.base import Capability, DataSet, Pair, Release, Task
+from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.tasks.base import Capability, DataSet, Pair, Release, Task
 
 _BIG_BENCH = "https://raw.githubusercontent.com/google/BIG-bench/main/bigbench/benchmark_tasks/hhh_alignment"
 _PROMETHEUS = "hhh_alignment_eval.prometheus_v2.json"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _NLI = ("entailment", "neutral", "contradiction")  # Hugging Face's numbers 0, 1, 2
 _EVIDENCE = {"SUPPORTS": "supports", "REFUTES": "refutes", "NOT ENOUGH INFO": "neither"}

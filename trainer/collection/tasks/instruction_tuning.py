@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Release, Task
-from trainer.tasks.prm800k import PRM800K_SOLUTIONS
-from trainer.tasks.solutions import Solutions
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.prm800k import PRM800K_SOLUTIONS
+from trainer.collection.tasks.solutions import Solutions
 
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 

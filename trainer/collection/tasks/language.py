@@ -7,7 +7,7 @@ from functools import partial
 from html import unescape
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 # The ten kinds of error of Dou et al. (2022), as the release has them and as labels.
 _ERRORS = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _HURDLES_FILE = "hurldes_pairwise_human_preferences.jsonl"  # spelt so upstream
 _VALIDITY = {True: "valid", False: "invalid"}

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
-from trainer.tasks.prm800k import BAD, GOOD, PRM800K, PRM800K_SOLUTIONS, is_used, points
-from trainer.tasks.solutions import Solutions
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.prm800k import BAD, GOOD, PRM800K, PRM800K_SOLUTIONS, is_used, points
+from trainer.collection.tasks.solutions import Solutions
 
 _MISTAKE = tuple(
     f"{name}.jsonl"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
-from trainer.reading import Folder, Row, whole
-from trainer.tasks.base import DataSet, Pair, Release, Task, majority
-from trainer.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
+from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.tasks.base import DataSet, Pair, Release, Task, majority
+from trainer.collection.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
 # Both as SHP's authors advise: closer scores say little, and a post with many comments should not weigh more.
 _SHP_RATIO = 2.0  # the better comment's score over the worse one's

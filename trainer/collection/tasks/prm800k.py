@@ -6,9 +6,9 @@ Two readings of the same files: record by record, and all solutions of a problem
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from trainer.reading import Folder, Row, whole
-from trainer.tasks.base import DataSet, Release
-from trainer.tasks.solutions import Solutions, gathered
+from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.tasks.base import DataSet, Release
+from trainer.collection.tasks.solutions import Solutions, gathered
 
 GOOD, BAD = 1, -1  # ratings of a step; 0 is one that is neither wrong nor of use
 _ENDS = ("solution", "found_error", "give_up", "bad_problem")  # why labelling ended

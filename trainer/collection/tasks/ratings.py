@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, whole
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _ZERO_TO_FOUR = ("0", "1", "2", "3", "4")
 _ONE_TO_FIVE = ("1", "2", "3", "4", "5")

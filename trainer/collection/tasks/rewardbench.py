@@ -4,8 +4,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, changed
-from trainer.tasks.base import Capability, DataSet, Pair, Release, Task
+from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.tasks.base import Capability, DataSet, Pair, Release, Task
 
 _CARD = "ODC-BY"
 _LETTERS = "Answer with A if response_a is the better one, with B if response_b is."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _TURN = "\n\nAssistant:"
 _SAFETY = {True: "safe", False: "unsafe"}

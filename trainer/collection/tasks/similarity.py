@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _SCORES = ("0", "1", "2", "3", "4", "5")
 _PARAPHRASE = {"0": "different", "1": "paraphrase"}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.reading import Row, changed, whole
+from trainer.collection.release_files import Row, changed, whole
 
 
 @dataclass(slots=True, kw_only=True)

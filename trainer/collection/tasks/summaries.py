@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
 
-from trainer.reading import Folder, Row
-from trainer.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.release_files import Folder, Row
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _NEWS_MARGIN = 2  # votes of three annotators: one called it the best and another the worst, at least

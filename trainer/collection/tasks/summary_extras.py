@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, whole
-from trainer.tasks.base import Answer, DataSet, Release, Task
-from trainer.tasks.summary_ratings import rounded_mean
+from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.summary_ratings import rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _FOLDER = "extra_summ_human_eval"

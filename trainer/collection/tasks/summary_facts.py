@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.reading import Folder, Row, whole
-from trainer.tasks.base import Answer, DataSet, Release, Task, majority
+from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _YES_NO = ("yes", "no")
 _ERRORS = {  # FRANK's typology

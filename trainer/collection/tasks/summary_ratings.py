@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.reading import Bad, Folder, Row, changed
-from trainer.tasks.base import Answer, DataSet, Release, Task, majority
+from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _YES_NO = ("yes", "no", "unsure")

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from flame_rank import json_file
+from flame_rank.candidates.refusals import is_refusal
 from flame_rank.errors import UserError
-from flame_rank.judges import directory
-from flame_rank.judges.likelihood import Part, Reader
-from flame_rank.judges.pool import (
+from flame_rank.io import json_file
+from flame_rank.judges import checkpoint
+from flame_rank.judges.default.pool import (
     AGREEMENT,
     EVIDENCE,
     READING,
@@ -25,16 +25,16 @@ from flame_rank.judges.pool import (
     Settings,
     needed,
 )
-from flame_rank.judges.refusals import is_refusal
+from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
-from trainer import ablation
-from trainer.combine import Judged, calibration, draw, group, learn, right_ones, scaled
-from trainer.comparisons import SOURCES, read
-from trainer.contact import Held, evaluation_texts, pools_without_contact, without_contact
-from trainer.damage import damages
-from trainer.human_pairs import BENCHMARKS, here, pairs
-from trainer.pools import read_pools
-from trainer.tasks import TASKS
+from trainer.collection.decontamination import Held, evaluation_texts, pools_without_contact, without_contact
+from trainer.collection.tasks import TASKS
+from trainer.default_judge import ablation
+from trainer.default_judge.combine import Judged, calibration, draw, group, learn, right_ones, scaled
+from trainer.default_judge.corruptions import damages
+from trainer.default_judge.pools import read_pools
+from trainer.default_judge.sources import SOURCES, read
+from trainer.measuring.human_pairs import BENCHMARKS, here, pairs
 
 MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
@@ -76,7 +76,7 @@ def build(
     Raises:
       UserError: something is missing from `data`, or the model cannot be read, or `out` was begun with another.
     """
-    reader = directory.load_reader(path, max_length=MAX_LENGTH)
+    reader = checkpoint.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
     _same_run(out / "recipe.json", {"model": reader.name, "seed": seed, "without": sorted(without)})
     combine(_problems(data, seed, say), data, model, reader, out, say, without)

@@ -1,0 +1,1 @@
+"""Judgements that are kept on disk, so that none is asked twice."""

@@ -1,0 +1,1 @@
+"""GGUF files: their container, tokenizer, configuration and weights."""

@@ -1,0 +1,1 @@
+"""What a judge is asked: one format for training and judging."""

@@ -1,0 +1,1 @@
+"""The command `flame-train`: one file a command."""

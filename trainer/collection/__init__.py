@@ -1,0 +1,1 @@
+"""The FLAMe collection: human judgements as released, as examples in one text-to-text format, and their mixture."""

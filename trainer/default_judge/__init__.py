@@ -1,0 +1,1 @@
+"""How much each kind of evidence counts in the judge that ships."""
