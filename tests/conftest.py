@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SHARED
 
 # jax_numpy_rank_promotion stays as it is: a layer adds a bias [D] to [B, T, D], as numpy would.
 
@@ -75,7 +76,7 @@ def tiny_judge_dir(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -
 @pytest.fixture(scope="session")
 def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data sets in ../shared, unpacked: real human judgements, of which no line is kept here."""
-    packed = Path(__file__).parents[1].parent / "shared" / "data"
+    packed = SHARED
     if not packed.is_dir():
         pytest.skip("needs ../shared/data, beside the checkout")
     folder = tmp_path_factory.mktemp("data")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 import pytest
+from places import ROOT
 
 from flame_rank.cli.group import cli as flame_rank
 from trainer.cli.group import cli as flame_train
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
         ROOT / "README.md",

@@ -15,7 +15,7 @@ SHIPPED = ("default", "agreement", "coder")
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 
 
-def default() -> "Judge":
+def load_default() -> "Judge":
     """The judge that ships inside the package."""
     return _shipped("default", {})
 

@@ -1,6 +1,6 @@
 """Writes golden/decoder.safetensors: what transformers makes of the tiny checkpoints of checkpoints.py.
 
-    pip install torch==2.13.0 transformers safetensors && python tests/make_decoder_golden.py
+    pip install torch==2.13.0 transformers safetensors && python tests/support/make_decoder_golden.py
 
 Neither of the two is needed to run the tests.
 """
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from checkpoints import VARIANTS, write_checkpoint
+from places import GOLDEN
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
@@ -52,7 +53,7 @@ def main() -> None:
             logits = reference(load(Path(folder)), tokens)[:, PLACES]
         found[name] = np.ascontiguousarray(logits)
         print(f"{name}: logits +- {logits.std():.2f}")
-    path = Path(__file__).parent / "golden" / "decoder.safetensors"
+    path = GOLDEN / "decoder.safetensors"
     save_file(found, path, {name: json.dumps(config) for name, config in VARIANTS.items()})
     path.chmod(0o644)
     print(f"{path}: {path.stat().st_size} bytes, torch {torch.__version__}")

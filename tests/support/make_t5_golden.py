@@ -1,6 +1,6 @@
 """Writes golden/t5_*.safetensors: what transformers makes of tiny random T5s. The weights are made from their names.
 
-    pip install torch==2.13.0 transformers safetensors && python tests/make_t5_golden.py
+    pip install torch==2.13.0 transformers safetensors && python tests/support/make_t5_golden.py
 
 Neither of the two is needed to run the tests.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from places import GOLDEN
 from random_weights import random_tensor
 from safetensors.numpy import save_file
 from transformers import T5ForConditionalGeneration
@@ -92,7 +93,7 @@ def main() -> None:
     for name, config in CONFIGS.items():
         given = asked(config, 0)
         answer = reference(config, **given, head=config.get("tie_word_embeddings") is False)
-        path = Path(__file__).parent / "golden" / f"{name}.safetensors"
+        path = GOLDEN / f"{name}.safetensors"
         save_file(given | {"logits": answer}, path, {"config": json.dumps(config)})
         print(f"{path}: {path.stat().st_size} bytes, logits +- {answer.std():.2f}, torch {torch.__version__}")
 

@@ -4,20 +4,20 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from releases import GOLDEN, make
+from releases import GOLDEN_TASKS, make
 
 from trainer.collection.examples import examples
 from trainer.collection.tasks import TASKS
 
 
 def main(names: list[str]) -> None:
-    GOLDEN.mkdir(parents=True, exist_ok=True)
+    GOLDEN_TASKS.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         data = make(Path(folder))
         for task in TASKS:
             if not names or task.name in names:
                 first = next(examples(task, data))
-                (GOLDEN / f"{task.name}.txt").write_text(first.input + first.target + "\n", encoding="utf-8")
+                (GOLDEN_TASKS / f"{task.name}.txt").write_text(first.input + first.target + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,18 @@ import json
 import shutil
 from pathlib import Path
 
-FIXTURES = Path(__file__).parent / "fixtures" / "releases"
-GOLDEN = Path(__file__).parent / "golden" / "tasks"
+from places import FIXTURES, GOLDEN
+
+RELEASES = FIXTURES / "releases"
+GOLDEN_TASKS = GOLDEN / "tasks"
 
 
 def make(folder: Path) -> Path:
     """Makes all fixtures under a folder, which serves as --data."""
-    for path in sorted(FIXTURES.rglob("*")):
+    for path in sorted(RELEASES.rglob("*")):
         if not path.is_file():
             continue
-        to = folder / path.relative_to(FIXTURES)
+        to = folder / path.relative_to(RELEASES)
         to.parent.mkdir(parents=True, exist_ok=True)
         if path.name.endswith(".parquet.jsonl"):
             import pyarrow

@@ -15,12 +15,12 @@ from typing import Any
 
 import click
 import pytest
+from places import ROOT, SUPPORT
 
 from flame_rank.cli.group import main, run
 
-HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-c", "from flame_rank.cli.group import main; main()"]
-HOME = {**os.environ, "PYTHONPATH": str(HERE)}  # where `functions` is
+HOME = {**os.environ, "PYTHONPATH": str(SUPPORT)}  # where `functions` is
 GOOD = {"prompt": "p", "candidates": ["ccc", "a", "bb"]}  # functions:shorter ranks them 1, 2, 0
 
 
@@ -539,7 +539,7 @@ def test_a_foreign_strategies_is_named(tmp_path: Path, name: str) -> None:
     foreign.write_text("NAMES = ('buy', 'sell')\n")
     line = [sys.executable, "-c", "import flame_rank"]
     # The folder of the package comes after the current one, as where it is installed.
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert (
         done.returncode == 1

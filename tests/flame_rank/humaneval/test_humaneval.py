@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from places import SHARED
 
 from flame_rank.cli.humaneval import humaneval
 from flame_rank.errors import UserError
@@ -23,7 +24,7 @@ from flame_rank.humaneval.sandbox import run_many
 from flame_rank.io.lines import read_objects
 from flame_rank.records import Problem
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data" / "eval.tar.xz"
+DATA = SHARED / "eval.tar.xz"
 CODET = "eval/samples/codegen16B_codet/"
 
 

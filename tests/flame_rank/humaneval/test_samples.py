@@ -13,8 +13,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_humaneval import ONE, RIGHT, SMALL, TWO, WRONG, read, write
-from test_jsonl import BAD, NO_LINES
+from places import SUPPORT
 
 from flame_rank.cli.group import main
 from flame_rank.errors import UserError
@@ -22,6 +21,8 @@ from flame_rank.humaneval.samples import Pool
 from flame_rank.io.jsonl import read_problems
 from flame_rank.io.lines import BadLine, EmptyInput
 from flame_rank.records import LIST_KEYS, TEXT_KEYS
+from tests.flame_rank.humaneval.test_humaneval import ONE, RIGHT, SMALL, TWO, WRONG, read, write
+from tests.flame_rank.io.test_jsonl import BAD, NO_LINES
 
 SAMPLE = {"task_id": "Made/one", "completion": RIGHT}
 WHOLE = "def two(x):\n    return 1\n"
@@ -214,7 +215,7 @@ def test_what_rerank_writes_is_measured_as_it_is(flame_rank: Run, tmp_path: Path
     """The judge prefers the shorter: a pick that the default one would not make."""
     short = "    return 9"
     flat = [{"task_id": name, "completion": text} for name in SMALL for text in (RIGHT, short, RIGHT + "\n")]
-    judge = ["--judge", f"{Path(__file__).parent / 'functions.py'}:shorter"]
+    judge = ["--judge", f"{SUPPORT / 'functions.py'}:shorter"]
     assert flame_rank("rerank", write(tmp_path / "f", flat), *judge, "-o", "ranked.jsonl")[0] == 0
     status, out, err = flame_rank("humaneval", "ranked.jsonl", "--samples", 3, "--json", "figures")
     assert (

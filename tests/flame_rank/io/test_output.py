@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_records import ranking
 
 from flame_rank.io.jsonl import read_problems
 from flame_rank.io.lines import BadLine
 from flame_rank.io.output import RESULT_KEYS, Output, Quarantine, to_lines
 from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, Problem
+from tests.flame_rank.test_records import ranking
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(

@@ -13,6 +13,7 @@ from checkpoints import VARIANTS, write_checkpoint
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 from safetensors.numpy import load_file, save_file
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
@@ -23,7 +24,7 @@ from flame_rank.judges.language_model import LocalJudge, expected, fitted
 from flame_rank.model.kernel import Kernel
 from flame_rank.prompts import format as prompts
 
-SAMPLES = Path(__file__).parent.parent / "examples" / "samples.jsonl"
+SAMPLES = ROOT / "examples" / "samples.jsonl"
 PROBLEM = Problem(prompt="What is 2 + 2?", candidates=["4", "It is 5.", "Four, I think."], name="sum")
 ALL = np.array(list(permutations(range(3), 2)))
 

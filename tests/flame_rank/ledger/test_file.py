@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from flame_rank import FunctionJudge, Problem, Reranker, UserError
 from flame_rank.cli.group import main
@@ -189,7 +190,7 @@ def folder() -> Iterator[Path]:
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-import test_ledger_file as here
+import tests.flame_rank.ledger.test_file as here
 reranker = here.Reranker(here.FunctionJudge(here.longer, name="longer"), "round-robin", ledger=sys.argv[1])
 list(reranker.rank_many(here.GIVEN))
 os._exit(0)
@@ -203,7 +204,7 @@ def test_what_may_only_be_read(beside: str, folder: Path, capfdbinary: pytest.Ca
     if beside == "nothing":
         rank(made / "l")
     else:  # a process that is killed leaves judgements in the log alone
-        subprocess.run([sys.executable, "-c", KILLED, str(made / "l"), str(Path(__file__).parent)], check=True)
+        subprocess.run([sys.executable, "-c", KILLED, str(made / "l"), str(ROOT)], check=True)
         assert (made / "l-wal").stat().st_size > PAGE
     if beside == "log":
         (made / "l-shm").unlink()

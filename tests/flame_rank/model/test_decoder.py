@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from checkpoints import VARIANTS, by_name, decoder, write_checkpoint
 from flax import nnx
+from places import GOLDEN
 from safetensors import safe_open
 
 from flame_rank.model import checkpoint, weight_files, weights
 from flame_rank.model.config import DecoderConfig, read
 from flame_rank.model.decoder import Attend, Decoder, KeyValue
 
-GOLDEN = Path(__file__).parent / "golden" / "decoder.safetensors"  # written by make_decoder_golden.py
+DECODER = GOLDEN / "decoder.safetensors"  # written by make_decoder_golden.py
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3", "gemma", "gemma2", "gemma3"]
 Output = tuple[Any, Any, list[KeyValue]]
 
@@ -51,7 +52,7 @@ def run(model: Decoder, given: Any, how: Attend = "rows", **options: Any) -> Out
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    return dict(checkpoint.load(GOLDEN))
+    return dict(checkpoint.load(DECODER))
 
 
 def worst(model: Decoder, name: str, golden: dict[str, Any], how: Attend = "rows") -> float:
@@ -60,7 +61,7 @@ def worst(model: Decoder, name: str, golden: dict[str, Any], how: Attend = "rows
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
-    with safe_open(GOLDEN, "numpy") as file:
+    with safe_open(DECODER, "numpy") as file:
         assert json.loads(file.metadata()[name]) == VARIANTS[name], "run make_decoder_golden.py again"
     assert golden[name].std() > 1
     assert worst(made(name), name, golden) <= 1e-4

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from places import ROOT, SUPPORT
 
 PROGRAM = """
 import json
@@ -51,8 +52,7 @@ print(json.dumps(found))
 
 
 def test_eight_devices_say_what_one_says() -> None:
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False
     )

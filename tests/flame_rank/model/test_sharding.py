@@ -15,6 +15,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from places import ROOT, SUPPORT
 
 from flame_rank.model import sharding
 from flame_rank.model.weight_files import WeightFiles, save
@@ -150,10 +151,9 @@ def test_shardings_is_the_same_tree_and_leaves_the_shapes_alone() -> None:
 
 
 def test_eight_devices_give_what_one_gives(tmp_path: Path) -> None:
-    root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-W", "error", __file__, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(SUPPORT), str(ROOT)])},
         capture_output=True,
         text=True,
         timeout=120,

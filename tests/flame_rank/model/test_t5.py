@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from checkpoints import by_name
 from flax import nnx
+from places import GOLDEN
 from random_weights import random_tensor
 from safetensors import safe_open
 
@@ -20,7 +21,6 @@ from flame_rank.model import checkpoint, t5, weight_files
 from flame_rank.model.t5 import T5, Stack, buckets, generate, score
 from flame_rank.model.t5_config import HEAD, T5Config
 
-GOLDEN = Path(__file__).parent / "golden"  # written by make_t5_golden.py
 NAMES = ["t5_v1_0", "t5_v1_1"]
 T5_SMALL = {  # t5-small as it was published: nothing of the activation, the ties, the decoder's layers, the distance
     "architectures": ["T5ForConditionalGeneration"],

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_t5 import forward, small
 
 from flame_rank.model import programs, sharding, t5, t5_kernel
 from flame_rank.model.kernel import Ids, Path
 from flame_rank.model.t5_kernel import T5Kernel
+from tests.flame_rank.model.test_t5 import forward, small
 
 WORDS, EOS, START = 61, 1, 3
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from releases import FIXTURES
+from releases import RELEASES
 
 from flame_rank.errors import UserError
 from trainer.cli.group import cli
@@ -303,7 +303,7 @@ def test_the_command_fetches_what_the_task_reads(server: Server, tmp_path: Path)
     import gzip
 
     task = by_name("hh-harmless")
-    (fixture,) = (FIXTURES / "hh_rlhf_harmless" / "harmless-base").iterdir()
+    (fixture,) = (RELEASES / "hh_rlhf_harmless" / "harmless-base").iterdir()
     server.files["/datasets/Anthropic/hh-rlhf/resolve/main/harmless-base/train.jsonl.gz"] = gzip.compress(
         fixture.read_bytes()
     )

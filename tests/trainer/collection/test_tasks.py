@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trainer.collection.tasks.base
-from releases import FIXTURES, GOLDEN, make
+from places import GOLDEN, ROOT
+from releases import GOLDEN_TASKS, RELEASES, make
 
+import trainer.collection.tasks.base
 from trainer.collection.examples import Counts, examples, folder_of, is_there
 from trainer.collection.tasks import TASKS, by_name
 from trainer.collection.tasks.base import Task
 
-FOUND = Path(__file__).parent / "golden" / "found"
+FOUND = GOLDEN / "found"
 
 every = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -63,13 +64,13 @@ def test_loads_from_its_upstream_format(task: Task, data: Path) -> None:
 @every
 def test_the_first_example_is_as_a_reader_has_seen_it(task: Task, data: Path) -> None:
     first = next(examples(task, data))
-    assert first.input + first.target + "\n" == (GOLDEN / f"{task.name}.txt").read_text(encoding="utf-8")
+    assert first.input + first.target + "\n" == (GOLDEN_TASKS / f"{task.name}.txt").read_text(encoding="utf-8")
 
 
 def test_no_golden_is_left_over() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {task.name for task in TASKS}
+    assert {path.stem for path in GOLDEN_TASKS.iterdir()} == {task.name for task in TASKS}
     used = {task.data.folder.split("/")[0] for task in TASKS}
-    assert {path.name for path in FIXTURES.iterdir()} == used
+    assert {path.name for path in RELEASES.iterdir()} == used
 
 
 def told() -> dict[str, dict[str, object]]:
@@ -93,7 +94,7 @@ def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
 
 
 def test_the_documented_task(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "collection.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "collection.md").read_text(encoding="utf-8")
     code = page.split("HEADLINES = DataSet(")[1].split("```")[0]
     base = ("DataSet", "Pair", "Release", "Task", "majority")
     names: dict[str, Any] = {name: getattr(trainer.collection.tasks.base, name) for name in base}

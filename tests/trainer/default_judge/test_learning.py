@@ -12,7 +12,6 @@ import mbpp
 import msgspec
 import pytest
 import sources
-from test_pool import FakeReader
 
 import flame_rank
 from flame_rank import judges
@@ -20,6 +19,7 @@ from flame_rank.errors import UserError
 from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import EVIDENCE, READING, PoolJudge, Settings
 from flame_rank.judges.likelihood import PARTS
+from tests.flame_rank.judges.default.test_pool import FakeReader
 from trainer.collection.decontamination import Held, evaluation_texts, without_contact
 from trainer.collection.tasks import TASKS
 from trainer.default_judge.sources import SOURCES, read

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sources
+from places import SHARED
 from releases import make
 
 from flame_rank.errors import UserError
@@ -15,7 +16,7 @@ from trainer.collection.examples import examples
 from trainer.collection.tasks import by_name
 from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, read
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train.tar.xz"
+DATA = SHARED / "train.tar.xz"
 # What says nothing of an answer's worth.
 WORTHLESS = {"uncooperative", "generic"}
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training import MESH, SMALL, TASK, checkpoint, write_words
 
 from flame_rank.errors import UserError
 from flame_rank.judges.default.pool import EVIDENCE, read_settings
 from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts.format import Format
+from tests.trainer.finetune.test_training import MESH, SMALL, TASK, checkpoint, write_words
 from trainer.cli import run
 from trainer.collection.archives import unpack
 from trainer.collection.examples import examples

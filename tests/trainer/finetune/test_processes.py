@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from places import ROOT
 from releases import make
 from safetensors.numpy import load_file
-from test_metrics import lines, same
-from test_training import checkpoint
 
 import flame_rank
+from tests.trainer.finetune.test_metrics import lines, same
+from tests.trainer.finetune.test_training import checkpoint
 from trainer.cli.group import cli
 
 SLOW = 600  # seconds after which a process is taken to hang
@@ -48,7 +49,7 @@ def begin(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_NUM_CPU_DEVICES": str(devices)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": str(devices)}
     program = [sys.executable, "-c", "from trainer.cli.group import main; main()", "run", *given, "--out", str(out)]
     started = []
     for k in range(processes):

@@ -22,6 +22,7 @@ import pytest
 from checkpoints import VARIANTS, write_checkpoint
 from click.testing import CliRunner
 from flax import nnx
+from places import ROOT, SUPPORT
 from safetensors.numpy import load_file
 from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
@@ -369,10 +370,10 @@ def test_too_little_memory_is_told_and_little_is_enough(
     base: base_model.Base, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
-    monkeypatch.setattr(memory.heap, "memory", lambda: (least - 1) * jax.local_device_count())
+    monkeypatch.setattr(memory.malloc, "memory", lambda: (least - 1) * jax.local_device_count())
     with pytest.raises(UserError, match=r"GiB more, and there are 0.0 GiB; --lora"):
         Training(base, SMALL, MESH)
-    monkeypatch.setattr(memory.heap, "memory", lambda: least * jax.local_device_count())
+    monkeypatch.setattr(memory.malloc, "memory", lambda: least * jax.local_device_count())
     little = Training(fresh(base), SMALL, MESH)
     assert little.room == 320
     monkeypatch.undo()
@@ -498,13 +499,13 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 from dataclasses import replace
 from pathlib import Path
-from test_training import SMALL, TASK, Training, build, examples, models, sharding, some
+from tests.trainer.finetune.test_training import SMALL, TASK, Training, base_model, build, examples, sharding, some
 
 folder, data = map(Path, sys.argv[1:])
 found = []
 for devices, model in ((1, 1), (8, 1), (8, 2)):
     mesh = sharding.mesh(model, jax.devices()[:devices])
-    base = models.load(folder, mesh)
+    base = base_model.load(folder, mesh)
     rows = build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
     training = Training(base, replace(SMALL, dropout=0.1, rate=1e-3), mesh)
     found.append([float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(20)])
@@ -515,8 +516,7 @@ print(json.dumps(found))
 @pytest.mark.full
 def test_eight_devices_train_as_one_does(folder: Path, tmp_path: Path) -> None:
     data = write_words(tmp_path, 64)
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(data)],
         capture_output=True,

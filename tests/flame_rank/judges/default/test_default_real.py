@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PLAIN = ROOT.parent / "shared" / "data" / "plain-dev.jsonl"
 SAMPLES = ROOT / "examples" / "samples.jsonl"
 

@@ -398,7 +398,7 @@ def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -
 
 
 def test_without_a_model_it_is_agreement_and_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
-    judge = judges.default()
+    judge = judges.load_default()
     assert isinstance(judge, PoolJudge) and judge.reader is None
     reranker = flame_rank.Reranker(judge)
     rankings = [reranker.rank(copy(problem)) for problem in KINDS.values()]
@@ -417,16 +417,16 @@ def test_the_model_may_be_named(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(found_model.VARIABLE, str(tiny_model))
-    judge = judges.default()
+    judge = judges.load_default()
     assert isinstance(judge, PoolJudge) and judge.reader is not None and ":llama:" in judge.name
     assert judge.reader.kernel.max_length == judge.settings.max_length
     assert capsys.readouterr().err == ""
     monkeypatch.setenv(found_model.VARIABLE, str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"FLAME_RANK_MODEL=.*none: there is no such file or folder$"):
-        judges.default()
+        judges.load_default()
     monkeypatch.setenv(found_model.VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"the model in .* cannot be read") as caught:
-        judges.default()
+        judges.load_default()
     assert "\n" not in str(caught.value)
 
 
