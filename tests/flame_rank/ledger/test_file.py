@@ -189,7 +189,7 @@ def folder() -> Iterator[Path]:
 
 KILLED = """
 import os, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], f"{sys.argv[2]}/tests/support"]
 import tests.flame_rank.ledger.test_file as here
 reranker = here.Reranker(here.FunctionJudge(here.longer, name="longer"), "round-robin", ledger=sys.argv[1])
 list(reranker.rank_many(here.GIVEN))

@@ -49,7 +49,8 @@ def kept(folder: Path) -> int:
 MANY = """
 import os, time
 import numpy as np
-from flame_rank import Problem, Reranker, pace
+from flame_rank import Problem, Reranker
+from flame_rank.ranking import pace
 
 class Slow:
     \"\"\"Takes many problems a call, and is slow for each comparison.\"\"\"
