@@ -189,7 +189,7 @@ class Kernel:
 
     @property
     def _multiple(self) -> int:
-        return sharding.shares(self.mesh)
+        return sharding.data_parallel_size(self.mesh)
 
     def _check(self, leaves: Sequence[_Leaf]) -> None:
         for leaf in leaves:

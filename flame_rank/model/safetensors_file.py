@@ -88,4 +88,4 @@ def write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
 
 def on_host(tensor: jax.Array | Array) -> Array:
     """A tensor, gathered from its devices; every process calls it."""
-    return sharding.gathered(tensor) if isinstance(tensor, jax.Array) else tensor
+    return sharding.to_host(tensor) if isinstance(tensor, jax.Array) else tensor

@@ -93,8 +93,8 @@ def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = Fa
     return tree
 
 
-def shares(mesh: Mesh) -> int:
-    """Devices over which the rows of a batch are split: it has a multiple of so many."""
+def data_parallel_size(mesh: Mesh) -> int:
+    """The number of devices over which the rows of a batch are split; the rows of a batch are a multiple of it."""
     return int(mesh.shape["data"])
 
 
@@ -105,7 +105,7 @@ def rows(mesh: Mesh, *arrays: npt.NDArray[Any]) -> list[jax.Array]:
 
 def microbatches(mesh: Mesh, rows: int) -> NamedSharding:
     """Where arrays [parts, rows, ...] of a training step live: split by rows where these divide evenly."""
-    return NamedSharding(mesh, PARTS if rows % shares(mesh) == 0 else WHOLE)
+    return NamedSharding(mesh, PARTS if rows % data_parallel_size(mesh) == 0 else WHOLE)
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:
@@ -113,21 +113,21 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, WHOLE)
 
 
-def spread(tree: Any, place: NamedSharding) -> Any:
-    """Puts arrays that every process has onto the devices of all: each process copies the parts of its own ones."""
+def put_global(tree: Any, place: NamedSharding) -> Any:
+    """Puts arrays that every process has whole onto the devices of all processes; each fills its own devices."""
 
     def put(array: Any) -> jax.Array:
         host = np.asarray(array)
-        # Copies: jax may keep a buffer as it is, and a step that takes it over writes into it.
+        # A copy, since jax may use the buffer itself, and a step to which it is donated writes into it.
         return jax.make_array_from_callback(host.shape, place, lambda index: np.array(host[index]))
 
     return jax.tree.map(put, tree)
 
 
-def gathered(array: jax.Array) -> npt.NDArray[Any]:
-    """An array on the host, whole; where other processes hold parts of it, all of them call this."""
+def to_host(array: jax.Array) -> npt.NDArray[Any]:
+    """Copies a whole array to the host; if other processes hold parts of it, every process must call this."""
     if array.is_fully_addressable or array.is_fully_replicated:
-        # jax keeps the host's copy of an array for the array's life: of a copy's, it ends here.
+        # jax keeps the host's copy for as long as the array lives; that of a temporary copy is freed at once.
         return np.asarray(jnp.copy(array))
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 

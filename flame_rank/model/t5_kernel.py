@@ -208,7 +208,7 @@ class T5Kernel:
 
     @property
     def _multiple(self) -> int:
-        return sharding.shares(self.mesh)
+        return sharding.data_parallel_size(self.mesh)
 
     def _count(self, program: str, S: int, T: int, rows: int, *, tokens: int) -> None:
         self.usage.tokens += tokens

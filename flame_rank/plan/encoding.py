@@ -29,7 +29,7 @@ class Encoding:
         kernel: Any = judge.kernel
         self.tokens = 0
         self.shapes: Counter[Shape] = Counter()
-        self._most, self._multiple = kernel.max_batch_tokens, sharding.shares(kernel.mesh)
+        self._most, self._multiple = kernel.max_batch_tokens, sharding.data_parallel_size(kernel.mesh)
         self._instructions = len(judge.frame[0])
         self._begun: int | None = None  # tokens that a T5's decoder begins with, not its encoder
         if isinstance(kernel, T5Kernel):

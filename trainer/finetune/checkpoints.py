@@ -39,7 +39,7 @@ def restore(like: Any, folder: Path) -> tuple[Any, int]:
         kept: Any = checkpoint.load(folder / _ONE)
         # A file keeps a number as an array of one.
         found = [
-            sharding.spread(kept[str(i)].astype(leaf.dtype).reshape(leaf.shape), leaf.sharding)
+            sharding.put_global(kept[str(i)].astype(leaf.dtype).reshape(leaf.shape), leaf.sharding)
             for i, leaf in enumerate(leaves)
         ]
     else:

@@ -34,8 +34,8 @@ def accuracy(training: Training, rows: Rows) -> float:
         examples = [(rows[k][0], labels[c]) for k, c in some]
         padding = [(examples[0][0][:1], examples[0][1])] * (ROWS - len(some))
         batch = arrange(examples + padding, 1, joined=training.base.joined)
-        batch = sharding.spread(batch, sharding.microbatches(training.mesh, ROWS))
-        found = sharding.gathered(_likelihood(training.base.graph, params, batch))
+        batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
+        found = sharding.to_host(_likelihood(training.base.graph, params, batch))
         for (k, c), value in zip(some, found, strict=False):
             scores[k, c] = value
     for k in range(len(rows)):

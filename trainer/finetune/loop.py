@@ -118,7 +118,7 @@ class Training:
         found, self.frozen = trained.split(self.base.graph, params, self.recipe)
         # Moments lie where their parameters do; adapters and counts, which have no place yet, everywhere.
         found, moments = jax.tree.map(
-            lambda x: x if x.committed else sharding.spread(x, sharding.everywhere(self.mesh)),
+            lambda x: x if x.committed else sharding.put_global(x, sharding.everywhere(self.mesh)),
             (found, self._optimiser.init(found)),
         )
         self.state = State(found, moments)
@@ -136,7 +136,7 @@ class Training:
         malloc.give_back()
         batch = arrange(examples, self._parts(examples), joined=self.base.joined)
         self.read += batch.tokens.size
-        batch = sharding.spread(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
+        batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, found = self.program(self.state, self.frozen, batch, key)
         self.done += 1
@@ -155,7 +155,7 @@ class Training:
             shutil.rmtree(part, ignore_errors=True)
         self.base.save(self.params(), part)
         if self.recipe.lora:
-            adapters = jax.tree.map(sharding.gathered, self.state.trained)
+            adapters = jax.tree.map(sharding.to_host, self.state.trained)
             if processes.first():
                 lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
         processes.wait("the model is written")

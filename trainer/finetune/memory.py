@@ -44,7 +44,7 @@ def room(base: Base, recipe: Recipe, mesh: Mesh, *, longest: int) -> int:
             f"{longest * each / 2**30:.1f} GiB more, and there are {memory / 2**30:.1f} GiB; --lora, --freeze or a "
             "smaller --max-input needs less"
         )
-    return max(longest, int(free / _SHARE / each)) * sharding.shares(mesh)
+    return max(longest, int(free / _SHARE / each)) * sharding.data_parallel_size(mesh)
 
 
 def token(base: Base, recipe: Recipe, longest: int) -> int:
