@@ -34,6 +34,7 @@ class Example:
       values: of the context's fields; for a pairwise task the responses are the last two.
       target: what is to be answered behind the input: " A", or " B\\nexplanation: ...".
       label: the first output field's value; empty where the task has no labels.
+      votes: of the annotators for response_a and for response_b of a pairwise task.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Example:
     values: tuple[str, ...]
     target: str
     label: str
+    votes: tuple[int, int] = (0, 0)
 
     @property
     def input(self) -> str:
@@ -104,13 +106,16 @@ def is_there(task: Task, data: Path) -> bool:
     return any(all(folder.has(pattern) for pattern in form.files) for form in task.data.releases)
 
 
-def examples(task: Task, data: Path, counts: Counts | None = None, *, max_bad: float = MAX_BAD) -> Iterator[Example]:
+def examples(
+    task: Task, data: Path, counts: Counts | None = None, *, max_bad: float = MAX_BAD, ties: bool = False
+) -> Iterator[Example]:
     """A task's examples, in the order of the release; a pairwise task is read twice.
 
     Args:
       data: the folder of data sets.
       counts: is filled on the way.
       max_bad: the share of bad records above which it ends.
+      ties: give the pairs without a better one, too, with the label "tie": an evaluation may count single votes.
 
     Raises:
       UserError: the data set is not there, a file cannot be read, or too many records are bad; it names the task, the
@@ -126,13 +131,15 @@ def examples(task: Task, data: Path, counts: Counts | None = None, *, max_bad: f
     for found in _converted(task, form, folder, counts, max_bad):
         if isinstance(found, Answer):
             values, answer = found.context, tuple(value.strip() for value in found.values)
+            votes = (0, 0)
         else:
-            if found.tie and TIE not in task.labels:
+            if found.tie and TIE not in task.labels and not ties:
                 counts.ties += 1
                 continue
             swap = (_hash(found) % 2 if found.tie or ranks is None else ranks.take(_hash(found)) % 2) == 1
             pair = (found.worse, found.better) if swap else (found.better, found.worse)
             values = (*found.context, *pair)
+            votes = found.votes[::-1] if swap else found.votes
             answer = (TIE if found.tie else VERDICTS[swap],)
             answer = (*answer, found.words.strip()) if len(task.output_fields) > 1 else answer
         label = answer[0] if task.labels else ""
@@ -141,7 +148,9 @@ def examples(task: Task, data: Path, counts: Counts | None = None, *, max_bad: f
             counts.labels[label] = counts.labels.get(label, 0) + 1
         behind = "".join(f"\n{name}: {value}" for name, value in zip(task.output_fields[1:], answer[1:], strict=True))
         stripped = tuple(_trimmed(value) for value in values)
-        yield Example(task=task.name, pieces=pieces, values=stripped, target=f" {answer[0]}{behind}", label=label)
+        yield Example(
+            task=task.name, pieces=pieces, values=stripped, target=f" {answer[0]}{behind}", label=label, votes=votes
+        )
 
 
 def in_both_orders(found: Iterable[Example], task: Task) -> Iterator[Example]:
@@ -152,7 +161,8 @@ def in_both_orders(found: Iterable[Example], task: Task) -> Iterator[Example]:
         if has_two_orders(task):
             *context, first, second = example.values
             label = {"A": "B", "B": "A"}.get(example.label, example.label)
-            yield replace(example, values=(*context, second, first), target=f" {label}", label=label)
+            votes = example.votes[::-1]
+            yield replace(example, values=(*context, second, first), target=f" {label}", label=label, votes=votes)
 
 
 def has_two_orders(task: Task) -> bool:

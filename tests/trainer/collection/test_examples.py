@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from releases import make
 
 from flame_rank.errors import UserError
 from trainer.collection.examples import Counts, Example, examples, in_both_orders, is_there, release
@@ -211,3 +212,14 @@ def test_by_name() -> None:
         by_name("mnly")
     with pytest.raises(UserError, match="flame-train tasks"):
         by_name("qqqqqqqq")
+
+
+def test_votes_go_with_their_responses(tmp_path: Path) -> None:
+    make(tmp_path)
+    task = by_name("copoem")
+    for example in examples(task, tmp_path):
+        ahead = example.votes[0] - example.votes[1]
+        assert ahead * {"A": 1, "B": -1}[example.label] > 0
+    both = list(in_both_orders(examples(task, tmp_path), task))
+    for before, after in zip(both[::2], both[1::2], strict=True):
+        assert before.votes == after.votes[::-1] and before.label != after.label

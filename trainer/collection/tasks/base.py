@@ -28,6 +28,7 @@ class Pair:
       context: the values of the task's fields, in their order.
       words: an explanation that does not say which response stood first; for tasks with that output field.
       tie: neither is better; `better` and `worse` are then the two in the release's order.
+      votes: of the annotators for `better` and for `worse`; (1, 0) if the release gives only their verdict.
     """
 
     context: tuple[str, ...]
@@ -35,6 +36,7 @@ class Pair:
     worse: str
     words: str = ""
     tie: bool = False
+    votes: tuple[int, int] = (1, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

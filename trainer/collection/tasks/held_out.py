@@ -35,7 +35,8 @@ def _preferred(context: tuple[str, ...], first: str, second: str, votes: list[in
     """The response that more votes are for: 1 the first one, 2 the second one, 0 neither."""
     ones, twos = votes.count(1), votes.count(2)
     better, worse = (first, second) if ones >= twos else (second, first)
-    return Pair(context=context, better=better, worse=worse, tie=ones == twos)
+    counts = max(ones, twos), min(ones, twos)
+    return Pair(context=context, better=better, worse=worse, tie=ones == twos, votes=counts)
 
 
 def _rankgen_rows(folder: Folder) -> Iterator[Row]:
