@@ -55,7 +55,7 @@ def pattern(expression: str) -> Extract:
     return extract
 
 
-def of(problem: Problem) -> list[str | None]:
+def problem_answers(problem: Problem) -> list[str | None]:
     """What each candidate answers: as the problem says, or else as its text states. A number with a unit is the number
     if another candidate states that without one."""
     if problem.answers is not None:

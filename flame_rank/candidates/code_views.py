@@ -17,7 +17,7 @@ Tokens = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class CandidateViews:
     """One candidate, read.
 
     Attributes:
@@ -33,7 +33,7 @@ class Form:
     valid: bool
 
 
-def read(prompt: str, text: str) -> Form:
+def read_candidate(prompt: str, text: str) -> CandidateViews:
     """Reads a candidate as a program, a fenced program or the indented continuation of the prompt's function where
     it is one of these, and as prose otherwise."""
     prompt, text = prompt[-LONGEST:], text[:LONGEST]
@@ -47,20 +47,22 @@ def read(prompt: str, text: str) -> Form:
     is_program = tree is not None and any(isinstance(node, PROGRAM) for node in tree.body)
     if not continues and not is_program:
         code = bool(_OPENING.search(text))
-        return Form(views=(plain,) * 3, code=code, valid=not code)
+        return CandidateViews(views=(plain,) * 3, code=code, valid=not code)
     whole = parse(prompt + text if continues else text)
     # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
     lines = prompt.count("\n") + 1
     valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole, lines))
     if tree is None:
-        return Form(views=(plain,) * 3, code=True, valid=False)
+        return CandidateViews(views=(plain,) * 3, code=True, valid=False)
     try:
         normal = ast.unparse(tree)
         renamed = ast.unparse(_Rename(tree).visit(tree))
     except (RecursionError, ValueError):  # nested too deeply, or a number that is too large to be written out
-        return Form(views=(plain,) * 3, code=True, valid=valid)
-    return Form(views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid)
+        return CandidateViews(views=(plain,) * 3, code=True, valid=valid)
+    return CandidateViews(
+        views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid
+    )
 
 
 def is_continuation(prompt: str, text: str) -> bool:

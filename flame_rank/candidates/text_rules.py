@@ -1,5 +1,5 @@
-"""Rules for texts that cannot be a good answer, whatever the other candidates are: beside forms.py, which has those for
-programs. A rule speaks only where it is certain: a text with a fault ranks behind all texts without one."""
+"""Rules for texts that cannot be a good answer, whatever the other candidates are; code_views.py has those for
+programs. A rule applies only if it is certain: a text with a fault ranks behind all texts without one."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 

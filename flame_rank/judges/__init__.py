@@ -106,9 +106,9 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
     """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
     from flame_rank.judges import found_model
-    from flame_rank.judges.default.pool import PoolJudge, read_settings
+    from flame_rank.judges.default.pool import PoolJudge, read_judge_settings
 
-    settings = read_settings(folder)
+    settings = read_judge_settings(folder)
     if settings.model is None:
         return PoolJudge(settings, None)
     path, why = found_model.find(settings.model)

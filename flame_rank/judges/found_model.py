@@ -41,9 +41,9 @@ def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tup
 
 def shipped() -> ModelFile:
     """The model of the default judge."""
-    from flame_rank.judges.default.pool import read_settings
+    from flame_rank.judges.default.pool import read_judge_settings
 
-    model = read_settings(Path(__file__).parent / "default").model
+    model = read_judge_settings(Path(__file__).parent / "default").model
     assert model is not None, "the default judge has a model"
     return model
 

@@ -33,7 +33,7 @@ class Lengths:
         return int(above.sum() - (ascending > left).sum())  # not a candidate with itself
 
 
-def read(judge: LocalJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
+def count_tokens(judge: LocalJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
     """Counts the tokens of problems, each distinct text once; places: [d] which candidates, for each problem."""
     texts = [
         [problem.prompt, *(problem.texts[i] for i in place)] for problem, place in zip(problems, places, strict=True)

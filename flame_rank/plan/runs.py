@@ -8,7 +8,7 @@ import numpy as np
 
 from flame_rank.judges.language_model import LocalJudge
 from flame_rank.plan.encoding import Encoding
-from flame_rank.plan.lengths import Lengths, compare, read
+from flame_rank.plan.lengths import Lengths, compare, count_tokens
 from flame_rank.plan.rounds import Rounds, calls
 from flame_rank.records import Problem
 from strategies.base import IntArray
@@ -46,7 +46,7 @@ class Runs:
 
     def add(self, problems: Sequence[Problem], places: Sequence[IntArray]) -> None:
         """Takes the next problems; places: [d] the first candidate of each distinct text, for each problem."""
-        lengths = read(self._judge, problems, places)
+        lengths = count_tokens(self._judge, problems, places)
         self.long += sum(one.long(self._judge.room) for one in lengths)
         self._sample.add(lengths)
         for run in self._runs:

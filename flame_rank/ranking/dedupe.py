@@ -24,8 +24,8 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
       how: "exact": two candidates are the same when their texts are. "ast": also when both are Python with the same
         syntax tree: comments, white space, quotes and parentheses do not count; names, constants and docstrings do.
         A continuation of the prompt's function is read behind the prompt. A program in a fence, with nothing around
-        the fence, is the program. All other texts (prose, what does not parse, what is longer than forms.LONGEST) are
-        equal to themselves only.
+        the fence, is the program. All other texts (prose, what does not parse, what is longer than
+        code_views.LONGEST) are equal to themselves only.
 
     Returns:
       [n] int64, numbered from 0 in the order in which the distinct texts appear.
@@ -50,13 +50,13 @@ def options(problem: Problem, member: IntArray) -> IntArray:
     Returns:
       [n] int64, numbered from 0.
     """
-    found = answers.of(problem)
+    found = answers.problem_answers(problem)
     if not answers.shared(found):
         return member
-    if problem.answers is None and 2 * sum(code_views.read(problem.prompt, text).code for text in problem.texts) >= len(
-        member
-    ):
-        return member
+    if problem.answers is None:
+        programs = sum(code_views.read_candidate(problem.prompt, text).code for text in problem.texts)
+        if 2 * programs >= len(member):
+            return member
     keys = [answer or own for answer, own in zip(found, member.tolist(), strict=True)]
     number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys], np.int64)

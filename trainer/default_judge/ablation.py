@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flame_rank.judges.default.pool import EVIDENCE, READING, Evidence, Kind, Weights
+from flame_rank.judges.default.pool import EVIDENCE, READING, Kind, PoolEvidence, Weights
 from strategies.base import FloatArray
 from trainer.default_judge.combine import Judged, learn, right_share
 from trainer.default_judge.consensus import consensus
@@ -33,7 +33,7 @@ def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]
 
 def left_out(
     judged: Sequence[Judged],
-    seen: Sequence[Evidence],
+    seen: Sequence[PoolEvidence],
     sources: Sequence[str],
     using: Sequence[str],
     fixed: Weights | None = None,
@@ -61,7 +61,7 @@ def left_out(
 
 
 def of_weights(
-    judged: Sequence[Judged], seen: Sequence[Evidence], weights: Mapping[Kind, Weights]
+    judged: Sequence[Judged], seen: Sequence[PoolEvidence], weights: Mapping[Kind, Weights]
 ) -> dict[str, tuple[float, float, float]]:
     """The rows of `table` for problems that nothing was learned from: with the learned weights of the evidence that a
     row has, and with weight 1 where that is a single kind."""
@@ -86,7 +86,7 @@ def adds(name: str, rows: Mapping[str, Mapping[str, tuple[float, float, float]]]
     return float(np.mean([row["all"][0] - row[f"all but {name}"][0] for row in rows.values()]))
 
 
-def gain(judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str]) -> float:
+def gain(judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequence[str]) -> float:
     """By how much all evidence is better than what takes no model."""
     everything, outside = (
         np.mean([right_share(one, q) for one, q in zip(judged, left_out(judged, seen, sources, using), strict=True)])
@@ -96,7 +96,7 @@ def gain(judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[s
 
 
 def table(
-    judged: Sequence[Judged], seen: Sequence[Evidence], sources: Sequence[str], kind: Kind
+    judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequence[str], kind: Kind
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
     """For each row and each source the mean and the interval over prompts: the share of picks that are right where the
     right candidates are known, of pairs in the right order elsewhere.

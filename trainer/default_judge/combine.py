@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
-from flame_rank.judges.default.pool import EVIDENCE, Evidence, Weights
+from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence, Weights
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 from trainer.default_judge.pools import Pool
@@ -91,7 +91,7 @@ def group(comparisons: Iterable[Comparison]) -> list[Judged]:
 
 def learn(
     judged: Sequence[Judged],
-    seen: Sequence[Evidence],
+    seen: Sequence[PoolEvidence],
     sources: Sequence[str],
     *,
     using: Collection[str] = tuple(EVIDENCE),

@@ -18,12 +18,12 @@ from flame_rank.judges.default.pool import (
     EVIDENCE,
     READING,
     SETTINGS,
-    Evidence,
+    JudgeSettings,
     Kind,
     ModelFile,
+    PoolEvidence,
     PoolJudge,
-    Settings,
-    needed,
+    parts_to_read,
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
@@ -92,14 +92,14 @@ def combine(
     without: Sequence[str] = (),
 ) -> None:
     """Reads problems by source, learns the weights, writes judge.json, and measures it on pairs that people judged."""
-    everything = needed({name: 1.0 for name in EVIDENCE if name not in without})
+    everything = parts_to_read({name: 1.0 for name in EVIDENCE if name not in without})
     nothing: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
-    judge = PoolJudge(Settings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
+    judge = PoolJudge(JudgeSettings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
     judged: list[Judged] = []
-    seen: list[Evidence] = []
+    seen: list[PoolEvidence] = []
     sources: list[str] = []
     for name, some in problems.items():
-        parts = needed({"forward": 1.0}) if name.startswith("MBPP") else everything
+        parts = parts_to_read({"forward": 1.0}) if name.startswith("MBPP") else everything
         judged += some
         sources += [name] * len(some)
         read_here = _read(judge, some, parts, out, name, say)
@@ -125,7 +125,7 @@ def combine(
                 continue
             factor = calibration(known[0], ablation.left_out(*known, using), known[2])
             weights[kind] = scaled(learn(*known, using=using), factor)
-    settings = Settings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
+    settings = JudgeSettings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     final = PoolJudge(settings, reader)
@@ -140,13 +140,13 @@ def combine(
     say("\n".join(f"{kind}: {reading[kind]}" for kind in KINDS) + f"\nwrote {out}")
 
 
-def _apart(seen: Evidence) -> Evidence:
+def _apart(seen: PoolEvidence) -> PoolEvidence:
     """Without agreement: damaged copies of one reply agree because they were made so."""
     nothing = np.zeros(len(seen.sound))
     return replace(seen, values={**seen.values, **dict.fromkeys(AGREEMENT, nothing)})
 
 
-def _kind(source: str, seen: Evidence) -> Kind:
+def _kind(source: str, seen: PoolEvidence) -> Kind:
     """A pool of programs may be damaged so that it looks like prose; it counts as what it was drawn as."""
     if source.startswith("MBPP"):
         return "few programs" if source.endswith("few") else "programs"
@@ -242,7 +242,7 @@ def _read(
     out: Path,
     name: str,
     say: Callable[[str], None],
-) -> list[Evidence]:
+) -> list[PoolEvidence]:
     """What the judge sees in the problems of a source; kept line by line, and read again from there."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
@@ -265,7 +265,7 @@ def _read(
         found += fresh
         say(f"{name}: {len(found)} of {len(judged)} problems")
     return [
-        Evidence(
+        PoolEvidence(
             values={name: np.array(values) for name, values in line.values.items()},
             unfinished=np.array(line.unfinished),
             sound=np.array(line.sound),

@@ -9,31 +9,31 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import csr_array
 
-from flame_rank.candidates.code_views import Form, Tokens
+from flame_rank.candidates.code_views import CandidateViews, Tokens
 from strategies.base import FloatArray
 
 COMPARED = 1000  # of a larger pool, each candidate is compared with so many
 
 
-def overlap(forms: Sequence[Form]) -> FloatArray:
+def overlap(pool: Sequence[CandidateViews]) -> FloatArray:
     """The mean share of tokens that a candidate has in common with the pool's candidates, itself included.
 
     Nine measures are averaged, none of them weighted: which one is best changes from sampler to sampler. Each is a
     Jaccard overlap, of the set of tokens, of the bag of tokens and of the bag of neighbouring tokens, in each of the
-    three views of a form. Where more than COMPARED candidates look different, the mean over the others is that over a
-    sample of them, the same for all: time and memory are linear in the candidates.
+    three views of a candidate. If more than COMPARED candidates look different, a sample of them, the same for all,
+    stands in for the others in the mean: time and memory are linear in the candidates.
 
     Args:
-      forms: [n] candidates of one problem.
+      pool: [n] candidates of one problem.
 
     Returns:
       [n] float64 in [0, 1]; all equal for two candidates, which cannot outvote one another.
     """
-    total = np.zeros(len(forms))
+    total = np.zeros(len(pool))
     shares: list[FloatArray] = []
     before: list[Tokens] = []
     for view in range(3):
-        texts = [form.views[view] for form in forms]
+        texts = [candidate.views[view] for candidate in pool]
         if texts != before:  # prose looks the same in all three
             before = texts
             # Candidates that look the same count for as many as they are and are compared once.

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from flame_rank.candidates import answers
-from flame_rank.candidates.code_views import LONGEST, read
+from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.equations import OTHERWISE
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.candidates.repetition import repeated
@@ -74,7 +74,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     path: str | None = None
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`judge.json`.
 
     Attributes:
@@ -91,7 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class PoolEvidence:
     """What the judge sees in one problem's candidates.
 
     Attributes:
@@ -123,7 +123,7 @@ class PoolJudge:
     pointwise = True
     one_by_one = False
 
-    def __init__(self, settings: Settings, reader: Reader | None):
+    def __init__(self, settings: JudgeSettings, reader: Reader | None):
         self.settings, self.reader = settings, reader
         self.weights: Mapping[Kind, Weights] = settings.reading if reader else settings.alone
         digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic")).hexdigest()[:12]
@@ -137,7 +137,7 @@ class PoolJudge:
         Raises:
           UserError: its file is missing or not whole.
         """
-        return cls(read_settings(folder), reader)
+        return cls(read_judge_settings(folder), reader)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem: differences of qualities."""
@@ -150,36 +150,36 @@ class PoolJudge:
         """How many candidates did not fit."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
 
-    def evidence(self, problems: Sequence[Problem], *, parts: frozenset[Part] | None = None) -> list[Evidence]:
+    def evidence(self, problems: Sequence[Problem], *, parts: frozenset[Part] | None = None) -> list[PoolEvidence]:
         """What the judge sees in each problem; the model reads every distinct candidate once, in batches over all.
 
         Args:
           parts: what the model reads; without it, what the weights of a pool's kind ask for.
         """
-        found = [outside(problem) for problem in problems]
+        found = [evidence_without_model(problem) for problem in problems]
         if self.reader is None:
             return found
         groups: dict[frozenset[Part], list[int]] = {}
         for k, seen in enumerate(found):
-            asked = needed(self.weights[seen.kind]) if parts is None else parts
+            asked = parts_to_read(self.weights[seen.kind]) if parts is None else parts
             if asked:
                 groups.setdefault(asked, []).append(k)
         for asked, members in groups.items():
-            chosen = [front(problems[k], found[k], self.weights[found[k].kind]) for k in members]
+            chosen = [candidates_to_read(problems[k], found[k], self.weights[found[k].kind]) for k in members]
             pairs = [(problems[k], some) for k, some in zip(members, chosen, strict=True)]
             for k, some, likely in zip(members, chosen, self.reader.read(pairs, asked), strict=True):
                 found[k] = with_reading(problems[k], found[k], some, likely)
         return found
 
 
-def read_settings(folder: Path) -> Settings:
+def read_judge_settings(folder: Path) -> JudgeSettings:
     """Reads `judge.json`.
 
     Raises:
       UserError: it is missing, or not whole.
     """
     try:
-        settings: Settings = json_file.read(folder / SETTINGS, Settings)
+        settings: JudgeSettings = json_file.read(folder / SETTINGS, JudgeSettings)
         for of_kinds in (settings.reading, settings.alone):
             if missing := {"programs", "few programs", "answers", "texts"} - of_kinds.keys():
                 raise ValueError(f"no weights for {min(missing)}")
@@ -190,28 +190,28 @@ def read_settings(folder: Path) -> Settings:
     return settings
 
 
-def needed(weights: Weights) -> frozenset[Part]:
+def parts_to_read(weights: Weights) -> frozenset[Part]:
     """What the model has to read for evidence that counts."""
     return frozenset(part for name, weight in weights.items() if weight for part in EVIDENCE[name])
 
 
-def outside(problem: Problem) -> Evidence:
+def evidence_without_model(problem: Problem) -> PoolEvidence:
     """The evidence that takes no model."""
     distinct = list(dict.fromkeys(problem.texts))
     # A prompt with false equations of its own, or in another base, has rules of its own.
     calculated = not slips(problem.prompt) and not OTHERWISE.search(problem.prompt)
-    forms = {text: read(problem.prompt, text) for text in distinct}
+    views = {text: read_candidate(problem.prompt, text) for text in distinct}
     sound = {
-        text: form.valid
+        text: view.valid
         and not faults(problem.prompt, text)
         and not contradicts(problem.prompt, text)
-        and (form.code or not calculated or not slips(text))
-        for text, form in forms.items()
+        and (view.code or not calculated or not slips(text))
+        for text, view in views.items()
     }
-    pool = [forms[text] for text in problem.texts]
-    programs = sum(form.code for form in pool) * 2 >= len(pool)
-    vote = None if programs and problem.answers is None else answers.votes(answers.of(problem))
-    few = len({forms[text].views[0] for text in distinct if sound[text]}) <= FEW
+    pool = [views[text] for text in problem.texts]
+    programs = sum(view.code for view in pool) * 2 >= len(pool)
+    vote = None if programs and problem.answers is None else answers.votes(answers.problem_answers(problem))
+    few = len({views[text].views[0] for text in distinct if sound[text]}) <= FEW
     nothing = np.zeros(len(pool))
     values = dict.fromkeys(EVIDENCE, nothing) | {
         "overlap": overlap(pool),
@@ -222,7 +222,7 @@ def outside(problem: Problem) -> Evidence:
             "repeated": np.array([repeated(text) for text in problem.texts]),
             "refuses": np.array([float(is_refusal(text)) for text in problem.texts]),
         }
-    return Evidence(
+    return PoolEvidence(
         values=values,
         unfinished=nothing if programs else unfinished(problem.texts),
         sound=np.array([sound[text] for text in problem.texts]),
@@ -231,7 +231,7 @@ def outside(problem: Problem) -> Evidence:
     )
 
 
-def front(problem: Problem, seen: Evidence, weights: Weights) -> list[int]:
+def candidates_to_read(problem: Problem, seen: PoolEvidence, weights: Weights) -> list[int]:
     """Which candidates are read, one of each distinct text: those that can be right, or all where none can; of more
     than READ_MOST, those that stand in front without the model. None where a single one can be right."""
     first: dict[str, int] = {}
@@ -245,7 +245,7 @@ def front(problem: Problem, seen: Evidence, weights: Weights) -> list[int]:
     return sorted(sorted(first.values(), key=lambda i: (-round(float(without[i]), 9), problem.texts[i]))[:READ_MOST])
 
 
-def with_reading(problem: Problem, seen: Evidence, chosen: Sequence[int], likely: Likelihoods) -> Evidence:
+def with_reading(problem: Problem, seen: PoolEvidence, chosen: Sequence[int], likely: Likelihoods) -> PoolEvidence:
     """The evidence with what the model read of the chosen candidates. The others have the least that one of these
     has, so they stand behind them, in the order that they have without the model."""
     if not chosen:

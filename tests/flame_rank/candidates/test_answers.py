@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.answers import SHORT, final, of, pattern, votes
+from flame_rank.candidates.answers import SHORT, final, pattern, problem_answers, votes
 from flame_rank.records import Problem
 
 LONG = "First the nuts are counted, then they are shared among all of the children. "
@@ -140,7 +140,7 @@ def test_a_pattern_takes_the_last_match() -> None:
 
 def test_a_unit_is_left_out_where_another_leaves_it_out() -> None:
     def found(*texts: str) -> list[str | None]:
-        return of(Problem(prompt="", candidates=texts))
+        return problem_answers(Problem(prompt="", candidates=texts))
 
     assert found("The answer is 72 clips.", "#### 72", "48 + 24 = 72", "A: 72.0 pieces", "A: 7 clips") == [
         *("72", "72", "72", "72", "7clips"),
@@ -151,8 +151,8 @@ def test_a_unit_is_left_out_where_another_leaves_it_out() -> None:
 
 def test_given_answers_take_the_place_of_stated_ones() -> None:
     texts = ["#### 1", "#### 1", "#### 2"]
-    assert of(Problem(prompt="", candidates=texts)) == ["1", "1", "2"]
-    assert of(Problem(prompt="", candidates=texts, answers=["3.0", None, " $3 "])) == ["3", None, "3"]
+    assert problem_answers(Problem(prompt="", candidates=texts)) == ["1", "1", "2"]
+    assert problem_answers(Problem(prompt="", candidates=texts, answers=["3.0", None, " $3 "])) == ["3", None, "3"]
 
 
 def shares(*texts: str) -> list[float] | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.code_views import LONGEST, Form, read
+from flame_rank.candidates.code_views import LONGEST, CandidateViews, read_candidate
 
 PROMPT = 'from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    """Adds."""\n'
 
@@ -17,60 +17,60 @@ def tokens(text: str) -> tuple[str, ...]:
 
 
 def test_a_program() -> None:
-    form = read("Write a function.", "def f(x):\n    y=x+1 # one more\n    return y\n")
-    assert form.code and form.valid
-    assert form.views[0] == tokens("def f ( x ) : y = x + 1 # one more return y")
-    assert form.views[1] == tokens("def f ( x ) : y = x + 1 return y")
-    assert form.views[2] == tokens("def f ( v0 ) : v1 = v0 + 1 return v1")
+    views = read_candidate("Write a function.", "def f(x):\n    y=x+1 # one more\n    return y\n")
+    assert views.code and views.valid
+    assert views.views[0] == tokens("def f ( x ) : y = x + 1 # one more return y")
+    assert views.views[1] == tokens("def f ( x ) : y = x + 1 return y")
+    assert views.views[2] == tokens("def f ( v0 ) : v1 = v0 + 1 return v1")
 
 
 def test_a_program_that_only_looks_different_has_the_same_views() -> None:
-    one = read("", "def f(a, b):\n    s = (a  +b)\n    return s")
-    other = read("", "def f(x, y):\n\tz = x + y; return z  # sum")
+    one = read_candidate("", "def f(a, b):\n    s = (a  +b)\n    return s")
+    other = read_candidate("", "def f(x, y):\n\tz = x + y; return z  # sum")
     assert one.views[2] == other.views[2] and one.views[1] != other.views[1]
 
 
 def test_a_continuation_is_read_up_to_its_first_line_that_is_not_indented() -> None:
-    form = read(PROMPT, "    return sum(numbers)\n\n\nprint(total([1]))\n")
-    assert form.code and form.valid
-    assert form.views[0] == tokens("return sum ( numbers )")
-    assert form.views[1] == tokens("def f ( ) : return sum ( numbers )")
+    views = read_candidate(PROMPT, "    return sum(numbers)\n\n\nprint(total([1]))\n")
+    assert views.code and views.valid
+    assert views.views[0] == tokens("return sum ( numbers )")
+    assert views.views[1] == tokens("def f ( ) : return sum ( numbers )")
 
 
 def test_what_follows_a_continuation_has_to_parse_all_the_same() -> None:
-    assert read(PROMPT, "    return sum(numbers)\n\n\ndef").valid is False
-    assert read(PROMPT, "    return sum(numbers)\n\n\nAdds them.\n").valid is False
-    assert read(PROMPT, "    return sum(numbers)\n\n\n# Adds them.\n").valid is True
+    assert read_candidate(PROMPT, "    return sum(numbers)\n\n\ndef").valid is False
+    assert read_candidate(PROMPT, "    return sum(numbers)\n\n\nAdds them.\n").valid is False
+    assert read_candidate(PROMPT, "    return sum(numbers)\n\n\n# Adds them.\n").valid is True
 
 
 def test_a_continuation_may_use_what_the_prompt_binds() -> None:
-    assert read(PROMPT, "    kept: List[int] = [n for n in numbers]\n    return sum(kept)").valid
-    assert not read("def f(x):\n", "    kept: List[int] = [x]\n    return kept").valid
+    assert read_candidate(PROMPT, "    kept: List[int] = [n for n in numbers]\n    return sum(kept)").valid
+    assert not read_candidate("def f(x):\n", "    kept: List[int] = [x]\n    return kept").valid
 
 
 def test_an_indented_text_continues_nothing_where_the_prompt_has_no_function() -> None:
-    form = read("Define the sum.", "    The sum of numbers.")
-    assert not form.code and form.valid
+    views = read_candidate("Define the sum.", "    The sum of numbers.")
+    assert not views.code and views.valid
 
 
 def test_a_fenced_program() -> None:
     bare = "def f():\n    return 1\n"
     for fence in ("```python", "```py", "```", "```python  "):
-        assert read("", f"Here it is:\n{fence}\n{bare}```\nIt returns 1.") == read("", bare)
+        assert read_candidate("", f"Here it is:\n{fence}\n{bare}```\nIt returns 1.") == read_candidate("", bare)
 
 
 def test_prose() -> None:
-    form = read("Why?", "Because it's so, from the start.")
-    assert form == Form(views=(form.views[0],) * 3, code=False, valid=True)
-    assert form.views[0] == tokens("Because it ' s so , from the start .")
+    views = read_candidate("Why?", "Because it's so, from the start.")
+    assert views == CandidateViews(views=(views.views[0],) * 3, code=False, valid=True)
+    assert views.views[0] == tokens("Because it ' s so , from the start .")
     # An expression parses as Python, and is an answer in words all the same.
-    assert not read("How many?", "42").code and not read("Who?", "Ada").code
+    assert not read_candidate("How many?", "42").code and not read_candidate("Who?", "Ada").code
 
 
 def test_code_that_does_not_parse_is_code() -> None:
-    form = read("", "def f(:\n    return 1")
-    assert form.code and not form.valid and form.views[0] == form.views[1] == form.views[2]
-    assert read("", "Sure!\nimport os\nos.exit").code
+    views = read_candidate("", "def f(:\n    return 1")
+    assert views.code and not views.valid and views.views[0] == views.views[1] == views.views[2]
+    assert read_candidate("", "Sure!\nimport os\nos.exit").code
 
 
 VALID = {
@@ -112,14 +112,14 @@ INVALID = {
 
 @pytest.mark.parametrize("case", VALID)
 def test_valid(case: str) -> None:
-    form = read("", VALID[case])
-    assert form.code and form.valid
+    views = read_candidate("", VALID[case])
+    assert views.code and views.valid
 
 
 @pytest.mark.parametrize("case", INVALID)
 def test_invalid(case: str) -> None:
-    form = read("", INVALID[case])
-    assert form.code and not form.valid
+    views = read_candidate("", INVALID[case])
+    assert views.code and not views.valid
 
 
 RETURNS = 'def f(a, b):\n    """Returns the sum."""\n'
@@ -159,19 +159,20 @@ BUSY = {
 
 @pytest.mark.parametrize("case", IDLE)
 def test_a_continued_function_that_cannot_be_right(case: str) -> None:
-    form = read(*IDLE[case])
-    assert form.code and not form.valid
+    views = read_candidate(*IDLE[case])
+    assert views.code and not views.valid
 
 
 @pytest.mark.parametrize("case", BUSY)
 def test_a_continued_function_that_may_be(case: str) -> None:
     prompt, text = BUSY[case]
-    form = read("from typing import Iterator\n" + prompt, text)
-    assert form.code and form.valid
+    views = read_candidate("from typing import Iterator\n" + prompt, text)
+    assert views.code and views.valid
 
 
 def test_a_program_of_its_own_may_be_idle() -> None:
-    assert read("Write f.", "def f(a) -> int:\n    return 1").valid and read("", "def f(a) -> int:\n    pass").valid
+    assert read_candidate("Write f.", "def f(a) -> int:\n    return 1").valid
+    assert read_candidate("", "def f(a) -> int:\n    pass").valid
 
 
 HOSTILE = {
@@ -197,22 +198,22 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_nothing_raises(case: str, prompt: str) -> None:
     text = HOSTILE[case] if not prompt else "\n".join("    " + line for line in HOSTILE[case][:300_000].split("\n"))
-    form = read(prompt, text)
-    assert all(len("".join(view)) <= 4 * LONGEST for view in form.views)
+    views = read_candidate(prompt, text)
+    assert all(len("".join(view)) <= 4 * LONGEST for view in views.views)
 
 
 def test_a_prompt_of_many_blank_lines_is_searched_in_linear_time() -> None:
     start = time.perf_counter()
-    assert read("\n" * 90_000 + "def f():\n", "    return 1").valid
+    assert read_candidate("\n" * 90_000 + "def f():\n", "    return 1").valid
     assert time.perf_counter() - start < 5  # it takes milliseconds, and the square of so many lines minutes
 
 
 @given(prompt=st.sampled_from(["", PROMPT, "Say it."]), text=st.text(max_size=200))
 @settings(deadline=None, max_examples=100)
 def test_any_text(prompt: str, text: str) -> None:
-    form = read(prompt, text)
-    assert form == read(prompt, text)
-    assert form.code or form.valid
+    views = read_candidate(prompt, text)
+    assert views == read_candidate(prompt, text)
+    assert views.code or views.valid
 
 
 STATEMENTS = ["x = 1", "return y", "y = x", "for i in z: pass", "def g(y): return y", "import z", "x, y = y, x", "f()"]
@@ -230,10 +231,10 @@ def test_a_program_of_bound_names_raises_no_name_error_by_misspelling(lines: lis
     bound |= {"z"} if "import z" in lines else set()
     needs = {"return y": "y", "y = x": "x", "for i in z: pass": "z", "x, y = y, x": "x"}
     missing = {name for line, name in needs.items() if line in lines} - bound
-    assert read("", program).valid == (not missing)
+    assert read_candidate("", program).valid == (not missing)
 
 
 def test_a_program_may_count_on_what_the_prompt_speaks_of() -> None:
     program = "def depth(tree):\n    return isinstance(tree, Node)"
-    assert read("Every node is a `Node`. Write depth.", program).valid
-    assert not read("Write depth.", program).valid
+    assert read_candidate("Every node is a `Node`. Write depth.", program).valid
+    assert not read_candidate("Write depth.", program).valid

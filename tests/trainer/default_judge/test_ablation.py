@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flame_rank.judges.default.pool import EVIDENCE, Evidence
+from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.default_judge import ablation
@@ -40,9 +40,9 @@ def unlearned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "learn", even)
 
 
-def evidence(**values: FloatArray) -> Evidence:
+def evidence(**values: FloatArray) -> PoolEvidence:
     n = len(next(iter(values.values())))
-    return Evidence(
+    return PoolEvidence(
         values={name: values.get(name, np.zeros(n)) for name in EVIDENCE},
         unfinished=np.zeros(n),
         sound=np.ones(n, np.bool_),
@@ -51,7 +51,7 @@ def evidence(**values: FloatArray) -> Evidence:
     )
 
 
-def pools(count: int, *, forward: float, overlap: float) -> tuple[list[Judged], list[Evidence], list[str]]:
+def pools(count: int, *, forward: float, overlap: float) -> tuple[list[Judged], list[PoolEvidence], list[str]]:
     """Pools of six candidates, two of them right; evidence has noise of 1, and the given lead for the right ones."""
     rng = np.random.default_rng(0)
     judged, seen = [], []
@@ -87,7 +87,7 @@ def test_evidence_that_tells_does(some_rows: list[str]) -> None:
     assert low < rows["all"][0] < high and rows["all"][0] > rows["forward"][0] > rows["all but forward"][0]
 
 
-def pairs(prompt: str, **values: list[float]) -> tuple[Judged, Evidence]:
+def pairs(prompt: str, **values: list[float]) -> tuple[Judged, PoolEvidence]:
     """A problem whose first candidate is better than each other."""
     n = len(next(iter(values.values())))
     problem = Problem(prompt=prompt, candidates=[f"{prompt} {'long' * i}" for i in range(n)])
@@ -142,7 +142,7 @@ def test_nothing_is_measured_where_it_was_learned(several: bool, monkeypatch: py
     learned_on: list[tuple[set[str], set[str]]] = []
 
     def fake_learn(
-        inside: Sequence[Judged], of: Sequence[Evidence], named: Sequence[str], **_: Any
+        inside: Sequence[Judged], of: Sequence[PoolEvidence], named: Sequence[str], **_: Any
     ) -> dict[str, float]:
         assert len(inside) == len(of) == len(named)
         learned_on.append(({one.problem.prompt for one in inside}, {*named}))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flame_rank.judges.default.pool import EVIDENCE, IMPOSSIBLE, Evidence
+from flame_rank.judges.default.pool import EVIDENCE, IMPOSSIBLE, PoolEvidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.default_judge import combine
@@ -119,10 +119,10 @@ def unpulled(monkeypatch: pytest.MonkeyPatch) -> None:
 PLANTED = {"overlap": 4.0, "vote": 2.5, "forward": 1.5, "repeated": -2.0, "refuses": -1.0, "refusal": 0.8}
 
 
-def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None) -> Evidence:
+def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None) -> PoolEvidence:
     """What is given; of all else nothing."""
     n = len(next(iter(values.values())))
-    return Evidence(
+    return PoolEvidence(
         values={name: values.get(name, np.zeros(n)) for name in EVERY},
         unfinished=np.zeros(n),
         sound=np.ones(n, np.bool_) if sound is None else np.array(sound),
@@ -131,7 +131,7 @@ def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None)
     )
 
 
-def drawn(rng: np.random.Generator, n: int) -> Evidence:
+def drawn(rng: np.random.Generator, n: int) -> PoolEvidence:
     return evidence({name: rng.normal(size=n) for name in EVERY}, rng.random(n) < 0.9)
 
 
@@ -154,7 +154,7 @@ def best_known(rng: np.random.Generator, quality: FloatArray) -> Judged:
     return right_ones(Problem(prompt="p", candidates=[f"c{i}" for i in range(len(quality))]), right)
 
 
-World = tuple[list[Judged], list[Evidence], list[str]]
+World = tuple[list[Judged], list[PoolEvidence], list[str]]
 
 
 def world(count: int, weights: dict[str, float], n: int = 6, known: bool = False) -> World:

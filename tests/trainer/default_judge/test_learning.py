@@ -17,7 +17,7 @@ import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
 from flame_rank.judges import checkpoint
-from flame_rank.judges.default.pool import EVIDENCE, READING, PoolJudge, Settings
+from flame_rank.judges.default.pool import EVIDENCE, READING, JudgeSettings, PoolJudge
 from flame_rank.judges.likelihood import PARTS
 from tests.flame_rank.judges.default.test_pool import FakeReader
 from trainer.collection.decontamination import Held, evaluation_texts, without_contact
@@ -239,7 +239,7 @@ def test_builds_a_judge_through_interruptions(
     assert {"pandalm", "pandalm, damaged", "summeval"} <= figures["texts"].keys()
     assert all({"agreement", "all", "longest", "mean"} <= rows.keys() for rows in figures["texts"].values())
 
-    settings = msgspec.json.decode((out / "judge.json").read_bytes(), type=Settings)
+    settings = msgspec.json.decode((out / "judge.json").read_bytes(), type=JudgeSettings)
     assert settings.model == model and settings.max_length == 128
     for weights in (settings.reading, settings.alone):
         assert weights.keys() == {"programs", "few programs", "answers", "texts"}
@@ -262,7 +262,7 @@ def _apart(out: Path, name: str) -> list[Any]:
     from trainer.default_judge import learning
 
     reader: Any = FakeReader()
-    judge = PoolJudge(Settings(model=None, max_length=64, reading={}, alone={}), reader)
+    judge = PoolJudge(JudgeSettings(model=None, max_length=64, reading={}, alone={}), reader)
     none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
     found = learning._read(judge, none, frozenset(), out, name, print)
     assert any(seen.values["overlap"].any() for seen in found)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from flame_rank.judges.default.pool import EVIDENCE, read_settings
+from flame_rank.judges.default.pool import EVIDENCE, read_judge_settings
 from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts.format import Format
 from tests.trainer.finetune.test_training import MESH, SMALL, TASK, checkpoint, write_words
@@ -165,7 +165,7 @@ def test_a_damaged_judge_is_named(tiny_judge_dir: Path, tmp_path: Path) -> None:
     for content in (b"", whole[:-9], whole.replace(b"128", DEEP), b"\xff" + whole, whole.replace(b'"overlap"', b'"x"')):
         path = put(tmp_path, "judge.json", content)
         with pytest.raises(UserError, match=f"the judge in {tmp_path} cannot be read") as caught:
-            read_settings(tmp_path)
+            read_judge_settings(tmp_path)
         assert "\n" not in str(caught.value) and path.exists()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import flame_rank
 from flame_rank import judges
-from flame_rank.candidates.code_views import LONGEST, read
+from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.repetition import repeated
 from flame_rank.errors import UserError
 from flame_rank.judges import found_model
@@ -27,12 +27,12 @@ from flame_rank.judges.default.pool import (
     READ_MOST,
     READING,
     UNFINISHED,
+    JudgeSettings,
     PoolJudge,
-    Settings,
-    front,
-    needed,
-    outside,
-    read_settings,
+    candidates_to_read,
+    evidence_without_model,
+    parts_to_read,
+    read_judge_settings,
 )
 from flame_rank.judges.likelihood import Likelihoods
 from flame_rank.records import Problem
@@ -62,10 +62,10 @@ WEIGHTS = {name: round(0.3 + 0.17 * k, 2) for k, name in enumerate(EVIDENCE)}
 WEIGHTS |= {"repeated": -0.7, "refuses": -1.1}
 
 
-def stated(reading: Mapping[str, float] = WEIGHTS, alone: Mapping[str, float] | None = None) -> Settings:
+def stated(reading: Mapping[str, float] = WEIGHTS, alone: Mapping[str, float] | None = None) -> JudgeSettings:
     without = {name: weight for name, weight in WEIGHTS.items() if name not in READING}
     every: tuple[Any, ...] = tuple(KINDS)
-    return Settings(
+    return JudgeSettings(
         model=None,
         max_length=64,
         reading={kind: dict(reading) for kind in every},
@@ -102,7 +102,7 @@ class FakeReader:
         return found
 
 
-def pool(settings: Settings | None = None) -> tuple[PoolJudge, FakeReader]:
+def pool(settings: JudgeSettings | None = None) -> tuple[PoolJudge, FakeReader]:
     reader: Any = FakeReader()
     return PoolJudge(settings or stated(), reader), reader
 
@@ -139,7 +139,7 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
     quality = qualities(judge, problem)
     texts = problem.texts
     sound = [text not in ("    return c\n", "lorem ipsum dolor sit amet consectetur") for text in texts]
-    expected = WEIGHTS["overlap"] * overlap([read(problem.prompt, text) for text in texts])
+    expected = WEIGHTS["overlap"] * overlap([read_candidate(problem.prompt, text) for text in texts])
     if kind == "answers":
         expected += WEIGHTS["vote"] * np.array([0.5, 0.0, 0.5, 0.25])
     if "programs" not in kind:
@@ -158,19 +158,22 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
 
 @each_kind
 def test_a_pool_is_of_the_kind_that_most_of_it_is(kind: str) -> None:
-    assert outside(KINDS[kind]).kind == kind
+    assert evidence_without_model(KINDS[kind]).kind == kind
 
 
 def test_half_a_pool_of_programs_is_one() -> None:
     mixed = ["    return y", "5", "5", "    x"]
-    one, half = (outside(Problem(prompt="def f(x):\n", candidates=mixed[k:])) for k in (0, 1))
+    one, half = (evidence_without_model(Problem(prompt="def f(x):\n", candidates=mixed[k:])) for k in (0, 1))
     assert (one.kind, half.kind) == ("few programs", "answers")
 
 
 def test_few_programs_are_those_that_can_be_right() -> None:
     four = [f"    return x + {k}\n" for k in range(4)]
-    assert outside(Problem(prompt="def f(x):\n", candidates=[*four, *four, "    return y\n"])).kind == "few programs"
-    assert outside(Problem(prompt="def f(x):\n", candidates=[*four, "    return x\n"])).kind == "programs"
+    repeated_four = Problem(prompt="def f(x):\n", candidates=[*four, *four, "    return y\n"])
+    assert evidence_without_model(repeated_four).kind == "few programs"
+    assert (
+        evidence_without_model(Problem(prompt="def f(x):\n", candidates=[*four, "    return x\n"])).kind == "programs"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_few_programs_are_those_that_can_be_right() -> None:
 def test_what_cannot_be_right(prompt: str, text: str) -> None:
     """By its form, by what it says, by what it calculates."""
     good = "    return x\n" if prompt.startswith("def") else "It is 51, and that is blue as Paris."
-    seen = outside(Problem(prompt=prompt, candidates=[good, text]))
+    seen = evidence_without_model(Problem(prompt=prompt, candidates=[good, text]))
     assert seen.sound.tolist() == [True, False]
 
 
@@ -218,9 +221,9 @@ def test_equal_texts_are_equally_good(problem: Problem) -> None:
 @settings(deadline=None, max_examples=60)
 @given(problem=pools)
 def test_what_cannot_be_right_stands_last(reads: bool, problem: Problem) -> None:
-    shipped = read_settings(Path(judges.__file__).parent / "default")
+    shipped = read_judge_settings(Path(judges.__file__).parent / "default")
     judge = PoolJudge(shipped, FakeReader() if reads else None)  # type: ignore[arg-type]
-    sound, quality = outside(problem).sound, qualities(judge, problem)
+    sound, quality = evidence_without_model(problem).sound, qualities(judge, problem)
     if sound.any() and not sound.all():
         assert quality[sound].min() > quality[~sound].max()
 
@@ -306,7 +309,7 @@ def test_the_model_reads_what_the_weights_of_the_kind_ask_for(kind: str) -> None
     ):
         judge, reader = pool(stated(reading=weights))
         qualities(judge, KINDS[kind])
-        assert reader.parts == [needed(weights)] == [parts]
+        assert reader.parts == [parts_to_read(weights)] == [parts]
         judge.evidence([KINDS[kind]], parts=frozenset({"reverse"}))
         assert reader.parts[1:] == [{"reverse"}]
     judge, reader = pool(stated(reading={"overlap": 1.0, "forward": 0.0}))
@@ -318,7 +321,7 @@ def test_kinds_in_one_batch_are_read_for_their_own_weights() -> None:
         **{"programs": {"overlap": 1.0}, "few programs": {"forward": 1.0}},
         **{"answers": {"reverse": 1.0}, "texts": {"forward": 2.0}},
     }
-    judge, reader = pool(Settings(model=None, max_length=64, reading=weights, alone=weights))
+    judge, reader = pool(JudgeSettings(model=None, max_length=64, reading=weights, alone=weights))
     found = judge.evidence([KINDS[kind] for kind in KINDS])
     assert [evidence.kind for evidence in found] == list(KINDS)
     assert sorted(map(sorted, reader.parts)) == [["forward"], ["forward"], ["reverse"]]
@@ -351,7 +354,7 @@ def test_what_was_too_long_is_counted() -> None:
 
 
 def test_the_names_say_what_shapes_the_answers(tiny_judge_dir: Path) -> None:
-    settings = read_settings(tiny_judge_dir)
+    settings = read_judge_settings(tiny_judge_dir)
     reader: Any = FakeReader()
     with_reader, alone = PoolJudge(settings, reader), PoolJudge(settings, None)
     assert with_reader.name.startswith("default:") and with_reader.name.endswith(":fake")
@@ -382,8 +385,8 @@ def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -
 
     judge, problem = judges.load(tiny_judge_dir), KINDS[kind]
     assert isinstance(judge, PoolJudge)
-    weights = read_settings(tiny_judge_dir).reading[kind]  # type: ignore[index]
-    seen = outside(problem)
+    weights = read_judge_settings(tiny_judge_dir).reading[kind]  # type: ignore[index]
+    seen = evidence_without_model(problem)
     expected = seen.quality(dict.fromkeys(EVIDENCE, 0.0))
     expected = expected + sum(weights.get(name, 0.0) * seen.values[name] for name in EVIDENCE)
     first = {text: i for i, text in reversed(list(enumerate(problem.texts))) if seen.sound[i]}
@@ -515,6 +518,6 @@ def test_which_of_many_are_read_does_not_hang_on_their_order(order: list[int]) -
 
     def chosen(some: list[str]) -> set[str]:
         problem = Problem(prompt="Which number is it?", candidates=some)
-        return {some[i] for i in front(problem, outside(problem), {})}
+        return {some[i] for i in candidates_to_read(problem, evidence_without_model(problem), {})}
 
     assert chosen(texts) == chosen([texts[i] for i in order])
