@@ -1,17 +1,14 @@
-"""The command `flame-rank`. Results go to standard output, everything else to standard error."""
+"""`flame-rank rerank`: the problems of a file, ranked."""
 
-import logging
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 import strategies
-from flame_rank.cli.humaneval import humaneval
-from flame_rank.cli.ledger import ledger as ledger_command
+from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.options import (
     ANSWER,
     ASKED,
@@ -20,60 +17,19 @@ from flame_rank.cli.options import (
     ON_BAD_LINE,
     READ,
     Prompts,
-    Skip,
     bad_lines,
     read_criteria,
     read_pattern,
     say_failed_before,
 )
-from flame_rank.cli.plan import plan
-from flame_rank.cli.replay import replay
+from flame_rank.cli.summary import Summary
 from flame_rank.errors import UserError
 
 if TYPE_CHECKING:
-    from flame_rank.io.output import Quarantine
     from flame_rank.records import Ranking
 
-RANKED, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
-
-class _Group(click.Group):
-    """Commands whose reader may leave early, as `head` does: click would end them with status 1."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise click.exceptions.Exit(CUT_OFF) from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="flame-rank", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Pick the best of N candidates with a pairwise judge."""
-    logging.getLogger("flame_rank").addHandler(_WARNINGS)
-
-
-class _Lines(logging.Handler):
-    """Writes what the library warns of to standard error, above a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        if sys.stderr is not None:
-            tqdm.write(self.format(record), file=sys.stderr)
-
-
-_WARNINGS = _Lines()
-
-
-cli.add_command(humaneval)
-cli.add_command(ledger_command)
-cli.add_command(plan)
-cli.add_command(replay)
-
-
-@cli.command()
+@click.command()
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option(
@@ -195,7 +151,7 @@ def rerank(
         explain=explain,
         extract=read_pattern(answer),
     )
-    summary = _Summary()
+    summary = Summary()
     disable = None if sys.stderr else True  # None = where it is no terminal
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
     try:
@@ -214,7 +170,7 @@ def rerank(
     say_failed_before(reranker.failed_before)
     if table and shape is None:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
-    return UNFINISHED if summary.undecided or (bad and bad.count) else RANKED
+    return UNFINISHED if summary.undecided or (bad and bad.count) else DONE
 
 
 def _say_useless(options: dict[str, object]) -> None:
@@ -224,83 +180,3 @@ def _say_useless(options: dict[str, object]) -> None:
             f"flame-rank: {name} has no effect: this judge gives each candidate a quality, once, and all pairs follow",
             err=True,
         )
-
-
-class _Summary:
-    """What a run came to."""
-
-    def __init__(self) -> None:
-        self.problems = self.candidates = self.comparisons = 0
-        self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
-        self.repeated = 0
-        self.names: set[int] = set()  # hashes
-        self.p_best: list[float] = []
-
-    def add(self, ranking: "Ranking") -> None:
-        self.problems += 1
-        self.candidates += len(ranking)
-        self.comparisons += ranking.comparisons
-        name = hash(ranking.problem.name)
-        self.repeated += name in self.names
-        self.names.add(name)
-        self.undecided += not ranking.decided
-        self.tied += bool(ranking.tied)
-        self.unsure += ranking.unsure
-        self.invalid += ranking.invalid
-        self.truncated += ranking.truncated
-        if ranking.decided and len(ranking) > 1:
-            self.p_best.append(float(ranking.p_best[ranking.order[0]]))
-
-    def say(self, bad: "Skip | Quarantine | None", group_by: str) -> None:
-        lines = bad.count if bad else 0
-        where = f" (in {bad.path})" if bad and bad.path else ""
-        wrong = [
-            (self.remembered, "of them from the ledger"),
-            (self.undecided, "problems undecided"),
-            (lines, f"bad lines left out{where}"),
-            (self.repeated, f"problems with the {group_by} of an earlier one, each ranked by itself"),
-            (self.invalid, "judgements invalid"),
-            (self.truncated, "candidates too long and cut"),
-            (self.tied, "problems tied at the top"),
-            (self.unsure, "problems whose best one is hardly likelier than the others (unsure)"),
-        ]
-        done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
-        done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
-        sure = [f"P(best) {sum(self.p_best) / len(self.p_best):.2f} on average"] if self.p_best else []
-        click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure]), err=True)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs `flame-rank`."""
-    run(cli, "flame-rank", arguments)
-
-
-def run(command: click.Group, name: str, arguments: list[str] | None = None) -> None:
-    """Runs a command to its exit status; a mistake of the user's is one line and status 2, never a traceback."""
-    try:
-        status = command.main(arguments, prog_name=name, standalone_mode=False)
-    except UserError as error:
-        _end(f"Error: {error}", MISTAKE)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        _end("", MISTAKE)
-    except click.ClickException as error:
-        _end(f"Error: {error.format_message()}", MISTAKE)
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a person types
-            _end(f"Error: a file ends too early ({error.__cause__}); is it whole?", MISTAKE)
-        _end("Interrupted", INTERRUPTED)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _end(f"Error: {where}{error.strerror or error}", MISTAKE)
-    _end("", status if isinstance(status, int) else RANKED)
-
-
-def _end(message: str, status: int) -> None:
-    if message:
-        click.echo(message, err=True)
-    if sys.stdout is not None:  # None where the caller has closed it
-        with suppress(OSError):  # what could not be written would be tried again at exit
-            sys.stdout.flush()
-        sys.stdout = None
-    sys.exit(status)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flame_rank.cli.group import run
+from flame_rank.cli.exit import run
 from flame_rank.errors import UserError
 from trainer.cli.collection import NEEDED_DATA, show, tasks
 from trainer.cli.evaluate import evaluate

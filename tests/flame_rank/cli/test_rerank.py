@@ -17,7 +17,8 @@ import click
 import pytest
 from places import ROOT, SUPPORT
 
-from flame_rank.cli.group import main, run
+from flame_rank.cli.exit import run
+from flame_rank.cli.group import main
 
 COMMAND = [sys.executable, "-c", "from flame_rank.cli.group import main; main()"]
 HOME = {**os.environ, "PYTHONPATH": str(SUPPORT)}  # where `functions` is

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.cli.group import run
+from flame_rank.cli.exit import run
 from flame_rank.cli.ledger import drop, ledger, size
 from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
