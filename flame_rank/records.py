@@ -199,7 +199,8 @@ class Ranking(Sequence[str | Candidate]):
       invalid: number of judgements that could not be had and were left out.
       reasons: why they could not, each reason once.
       truncated: number of candidates that did not fit the judge's maximum length.
-      health: the probability that the judge gives a verdict at all, on average; None where it is none that could not.
+      verdict_mass: the mean of P(A) + P(B), the probability that a language model gives to the two verdicts; None for a
+        judge that is not a language model.
       explanation: the judge's words on why the best is better than the next; None where they were not asked for.
       option: [n], which option each candidate is: those of equal texts, or that come to the same final answer where
         answers vote, are one; None for equal texts alone.
@@ -213,7 +214,7 @@ class Ranking(Sequence[str | Candidate]):
     invalid: int = 0
     reasons: tuple[str, ...] = ()
     truncated: int = 0
-    health: float | None = None
+    verdict_mass: float | None = None
     explanation: str | None = None
     option: "IntArray | None" = None
 

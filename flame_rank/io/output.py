@@ -22,7 +22,7 @@ from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, 
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "health", "explanation", "top"),
+    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "verdict_mass", "explanation", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -83,8 +83,8 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields |= {"invalid": ranking.invalid, "reasons": ranking.reasons}
     if ranking.truncated:
         fields["truncated"] = ranking.truncated
-    if ranking.health is not None:
-        fields["health"] = ranking.health
+    if ranking.verdict_mass is not None:
+        fields["verdict_mass"] = ranking.verdict_mass
     if ranking.explanation is not None:
         fields["explanation"] = ranking.explanation
     if top is not None:

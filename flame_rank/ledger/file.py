@@ -46,7 +46,7 @@ def opened(path: str | Path, access: Access = "read") -> Iterator[sqlite3.Connec
     Raises:
       UserError: the file is not there, is no ledger, is damaged, or cannot be read.
     """
-    with told(path), closing(connect(Path(path), access)) as connection:
+    with sqlite_errors(path), closing(connect(Path(path), access)) as connection:
         yield connection
 
 
@@ -66,7 +66,7 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
         raise UserError(f"{path}: its folder does not exist; create {folder}")
     if access != "make" and not path.exists():
         raise UserError(f"{path}: no such file")
-    with told(path):
+    with sqlite_errors(path):
         connection = _readable(path) if access == "read" else _sqlite(path, "rwc" if access == "make" else "rw")
         try:
             if access == "make":
@@ -197,7 +197,7 @@ _MESSAGES = {
 
 
 @contextmanager
-def told(path: str | Path) -> Iterator[None]:
+def sqlite_errors(path: str | Path) -> Iterator[None]:
     """Turns SQLite's errors into the user's, which name the file."""
     try:
         yield

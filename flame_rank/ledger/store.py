@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flame_rank.judges.base import Judge
-from flame_rank.ledger.file import connect, execute, told, transaction
+from flame_rank.ledger.file import connect, execute, sqlite_errors, transaction
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -165,7 +165,7 @@ class Ledger:
                     weights.append((key, weight))
         known = "UPDATE SET (log_odds, reason) = (excluded.log_odds, excluded.reason) WHERE log_odds IS NULL"
         known = known if self._retry_invalid else "NOTHING"
-        with told(self.path), transaction(self._connection) as connection:
+        with sqlite_errors(self.path), transaction(self._connection) as connection:
             # Looked up each time: another process may have vacuumed the judge away.
             connection.execute("INSERT OR IGNORE INTO judge (name) VALUES (?)", (self._judge,))
             [judge] = connection.execute("SELECT id FROM judge WHERE name = ?", (self._judge,)).fetchone()
@@ -193,7 +193,7 @@ class Ledger:
     def _rows(self, keys: list[bytes]) -> dict[bytes, _Row]:
         """What is recorded under the keys that are there."""
         found: dict[bytes, _Row] = {}
-        with told(self.path):
+        with sqlite_errors(self.path):
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ", ".join("?" * len(chunk))

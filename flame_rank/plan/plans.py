@@ -7,12 +7,10 @@ from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from flame_rank.judges.base import Judge
 from flame_rank.plan.probe import Probe, probe
 from flame_rank.plan.rounds import Counted, Rounds, rounds
-from flame_rank.ranking.dedupe import How, distinct
+from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -110,13 +108,13 @@ def plan(
     probed: list[tuple[Problem, IntArray]] = []
     source = iter(problems)
     while taken := list(islice(source, TOGETHER)):
-        places = [np.unique(distinct(problem, dedupe), return_index=True)[1] for problem in taken]
-        sizes.update(map(len, places))
+        firsts = [representatives(distinct(problem, dedupe)) for problem in taken]
+        sizes.update(map(len, firsts))
         candidates += sum(map(len, taken))
-        several = ((problem, place) for problem, place in zip(taken, places, strict=True) if len(place) > 1)
+        several = ((problem, place) for problem, place in zip(taken, firsts, strict=True) if len(place) > 1)
         probed += islice(several, PROBED - len(probed))
         if runs is not None:
-            runs.add(taken, places)
+            runs.add(taken, firsts)
     timed = probe(judge, probed)
     encoded = runs.finish() if runs else [None] * len(asked)
     plans = [_plan(*one, judge, sizes, timed) for one in zip(asked, rounds_of, encoded, strict=True)]

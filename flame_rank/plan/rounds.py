@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from flame_rank.ranking.admission import has_room
 from strategies.base import IntArray, Strategy
 
 
@@ -70,11 +71,11 @@ def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[li
     begun = 0
     while True:
         pending = sum(sizes[k][r] for k, r in opened if r < len(sizes[k]))
-        while begun < len(sizes) and pending < batch and len(opened) < batch:
+        while begun < len(sizes) and has_room(len(opened), pending, batch):
             opened.append([begun, 0])
             pending += sum(sizes[begun][:1])
             begun += 1
-        if not opened or (not last and pending < batch and len(opened) < batch):
+        if not opened or (not last and has_room(len(opened), pending, batch)):
             return found, opened[0][0] if opened else begun
         together = []
         for one in opened:

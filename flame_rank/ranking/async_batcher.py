@@ -6,11 +6,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from flame_rank.ranking.admission import has_room
 from flame_rank.ranking.tournament import Tournament
 from flame_rank.records import Problem, Ranking
 
 
-class Gathering:
+class AsyncBatcher:
     """Steps all open problems together, in a thread, for as long as there are some."""
 
     def __init__(
@@ -58,7 +59,7 @@ class Gathering:
 
     def _admit(self) -> None:
         """Opens problems that wait, as far as there is room."""
-        while self._waiting and sum(one.pending for one, _ in self._open) < self._batch > len(self._open):
+        while self._waiting and has_room(len(self._open), sum(one.pending for one, _ in self._open), self._batch):
             problem, future = self._waiting.popleft()
             if future.done():
                 continue

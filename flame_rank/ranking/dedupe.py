@@ -41,23 +41,32 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
     return np.array([number.setdefault(keys[text], len(number)) for text in problem.texts], np.int64)
 
 
-def options(problem: Problem, member: IntArray) -> IntArray:
+def representatives(cluster: IntArray) -> IntArray:
+    """Returns [d] int64: the first candidate of each distinct text.
+
+    Args:
+      cluster: [n], the distinct texts, as `distinct` has them.
+    """
+    return np.unique(cluster, return_index=True)[1].astype(np.int64)
+
+
+def options(problem: Problem, cluster: IntArray) -> IntArray:
     """Which candidates are one choice to whoever asked: the same text, or the same final answer if a pool votes on it.
 
     Args:
-      member: [n], the distinct texts, as `distinct` has them.
+      cluster: [n], the distinct texts, as `distinct` has them.
 
     Returns:
       [n] int64, numbered from 0.
     """
     found = answers.problem_answers(problem)
     if not answers.shared(found):
-        return member
+        return cluster
     if problem.answers is None:
         programs = sum(code_views.read_candidate(problem.prompt, text).code for text in problem.texts)
-        if 2 * programs >= len(member):
-            return member
-    keys = [answer or own for answer, own in zip(found, member.tolist(), strict=True)]
+        if 2 * programs >= len(cluster):
+            return cluster
+    keys = [answer or own for answer, own in zip(found, cluster.tolist(), strict=True)]
     number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys], np.int64)
 

@@ -28,10 +28,10 @@ _Part: TypeAlias = tuple[int, IntArray]  # a tournament, and which comparisons o
 
 _unhealthy: WeakSet[Judge] = WeakSet()  # judges of which it has been said
 # Who may ask from inside a call of a judge, be it from another thread or event loop: one at a time.
-_inside: ContextVar[Mapping["Asker", threading.Lock]] = ContextVar("_inside")
+_inside: ContextVar[Mapping["JudgeRunner", threading.Lock]] = ContextVar("_inside")
 
 
-class Asker:
+class JudgeRunner:
     """A judge with its ledger; the one place that asks again, and that says why a judgement failed.
 
     Attributes:

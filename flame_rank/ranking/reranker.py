@@ -18,9 +18,10 @@ from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger.store import Ledger
-from flame_rank.ranking.async_batcher import Gathering, stream
+from flame_rank.ranking.admission import has_room
+from flame_rank.ranking.async_batcher import AsyncBatcher, stream
 from flame_rank.ranking.dedupe import How, distinct, options
-from flame_rank.ranking.judge_runner import Asker
+from flame_rank.ranking.judge_runner import JudgeRunner
 from flame_rank.ranking.tournament import ScheduleFunction, Tournament
 from flame_rank.records import Candidate, Problem, Ranking
 from strategies.base import Order, Strategy, TooMany
@@ -104,8 +105,8 @@ class Reranker:
         kept = Ledger(Path(ledger), self.judge, retry_invalid=retry_invalid) if ledger is not None else None
         if kept is not None:
             weakref.finalize(self, kept.close)
-        self._asker = Asker(self.judge, kept)
-        self._gatherings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering] = weakref.WeakKeyDictionary()
+        self._runner = JudgeRunner(self.judge, kept)
+        self._batchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBatcher] = weakref.WeakKeyDictionary()
 
     def rank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
@@ -114,7 +115,7 @@ class Reranker:
           UserError: there is something to mend: the judge fails at every call, say.
         """
         ranking = next(self.rank_many([_problem(prompt, candidates)]))
-        self._asker.check()
+        self._runner.check()
         return ranking
 
     def rank_many(self, problems: Iterable[Given]) -> Iterator[Ranking]:
@@ -130,7 +131,7 @@ class Reranker:
         live, opened = True, deque[Tournament]()
         while live or opened:
             pending = sum(one.pending for one in opened)
-            while live and pending < self.batch and len(opened) < self.batch:
+            while live and has_room(len(opened), pending, self.batch):
                 if opened and ready is not None and not ready():
                     break  # what is there is judged, not kept waiting for what may come
                 try:
@@ -140,7 +141,7 @@ class Reranker:
                     live = False
                 except Exception as error:
                     live, failure = False, error
-            self._asker.ask(list(opened))
+            self._runner.ask(list(opened))
             done = []
             if self.ordered:
                 while opened and opened[0].round is None:
@@ -151,17 +152,17 @@ class Reranker:
             yield from self._rankings(done)
         if failure is not None:
             raise failure
-        self._asker.check()
+        self._runner.check()
 
     async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """As `rank`, for asyncio: calls of one event loop that wait at the same time share the judge's batches, in a
         thread beside."""
-        if self._asker.inside:  # a call of the judge, for which the others wait
-            gathering = self._gather()
+        if self._runner.inside:  # a call of the judge, for which the others wait
+            batcher = self._batcher()
         else:  # futures belong to their loop: another loop, in another thread, would not be woken
-            gathering = self._gatherings.setdefault(asyncio.get_running_loop(), self._gather())
-        ranking = await gathering.rank(_problem(prompt, candidates))
-        self._asker.check()
+            batcher = self._batchers.setdefault(asyncio.get_running_loop(), self._batcher())
+        ranking = await batcher.rank(_problem(prompt, candidates))
+        self._runner.check()
         return ranking
 
     async def arank_many(self, problems: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Ranking]:
@@ -188,18 +189,18 @@ class Reranker:
         except TooMany as error:
             raise UserError(f"{problem.name}: {error}" if problem.name else str(error)) from error
 
-    def _gather(self) -> Gathering:
-        return Gathering(self._start, self._asker.ask, self._rankings, self.batch)
+    def _batcher(self) -> AsyncBatcher:
+        return AsyncBatcher(self._start, self._runner.ask, self._rankings, self.batch)
 
     @property
     def remembered(self) -> int:
         """Number of comparisons that the ledger has answered."""
-        return self._asker.remembered
+        return self._runner.remembered
 
     @property
     def failed_before(self) -> int:
         """Number of these that are failures of earlier runs, which `retry_invalid` asks again."""
-        return self._asker.failed_before
+        return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
         """The results of problems, with the judge's words where they are asked for."""
@@ -221,10 +222,10 @@ class Reranker:
             strategy=self.strategy,
             judge=self.judge.name,
             invalid=one.invalid,
-            reasons=self._asker.reasons(one, said.failures),
+            reasons=self._runner.reasons(one, said.failures),
             truncated=said.truncated,
-            health=one.health,
-            option=options(one.problem, one.member),
+            verdict_mass=one.verdict_mass,
+            option=options(one.problem, one.cluster),
         )
 
 

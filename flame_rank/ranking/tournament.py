@@ -8,7 +8,7 @@ from typing import Self, TypeAlias, cast
 import numpy as np
 
 from flame_rank.candidates.answers import Extract
-from flame_rank.ranking.dedupe import How, distinct
+from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray, Schedule, Standing
 
@@ -22,8 +22,8 @@ class Tournament:
     Attributes:
       given: the problem as its maker gave it.
       problem: as it is judged: with the answers that were taken out of its candidates.
-      place: [d] the first candidate of each distinct text; the schedule knows these d only.
-      member: [n] the distinct text that each candidate has.
+      representative: [d] the first candidate of each distinct text; the schedule knows these d only.
+      cluster: [n] which of the distinct texts each candidate has.
       round: [M, 2] what the schedule wants to know now, in candidate indices; None once it has ended.
       standing: of the distinct texts, once it has ended.
       comparisons: how many the schedule has asked for.
@@ -35,8 +35,8 @@ class Tournament:
 
     given: Problem
     problem: Problem
-    place: IntArray
-    member: IntArray
+    representative: IntArray
+    cluster: IntArray
     schedule: Schedule
     round: IntArray | None = None
     standing: Standing | None = None
@@ -58,12 +58,12 @@ class Tournament:
         problem = given
         if extract is not None and given.answers is None:
             problem = replace(given, answers=[extract(text) for text in given.texts])
-        member = distinct(problem, dedupe)
-        place = np.unique(member, return_index=True)[1].astype(np.int64)
+        cluster = distinct(problem, dedupe)
+        representative = representatives(cluster)
         # The coins belong to the problem, not to its place in a file.
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
-        opened = cls(given, problem, place, member, schedule(len(place), rng))
+        opened = cls(given, problem, representative, cluster, schedule(len(representative), rng))
         opened.advance(None)
         return opened
 
@@ -79,11 +79,11 @@ class Tournament:
         except StopIteration as end:
             self.round, self.standing = None, end.value
         else:
-            self.round = self.place[np.asarray(asked, np.int64).reshape(-1, 2)]
+            self.round = self.representative[np.asarray(asked, np.int64).reshape(-1, 2)]
             self.comparisons += len(self.round)
 
     @property
-    def health(self) -> float | None:
+    def verdict_mass(self) -> float | None:
         """P(A) + P(B) on average; None where it is not known."""
         return self.mass / self.weighed if self.weighed else None
 
@@ -92,13 +92,13 @@ class Tournament:
         """The standing of all n candidates once the schedule has ended: equal texts stand together, in input order,
         and share their text's probability of being the best evenly; p_top is that of the distinct texts."""
         standing = cast(Standing, self.standing)
-        if len(self.member) == len(standing.order):
+        if len(self.cluster) == len(standing.order):
             return standing
-        place = np.empty_like(standing.order)
-        place[standing.order] = np.arange(len(place))
+        rank = np.empty_like(standing.order)
+        rank[standing.order] = np.arange(len(rank))
         return replace(
             standing,
-            order=np.argsort(place[self.member], kind="stable"),
-            scores=standing.scores[self.member],
-            p_best=(standing.p_best / np.bincount(self.member))[self.member],
+            order=np.argsort(rank[self.cluster], kind="stable"),
+            scores=standing.scores[self.cluster],
+            p_best=(standing.p_best / np.bincount(self.cluster))[self.cluster],
         )

@@ -110,7 +110,7 @@ def test_the_api_ranks_with_it(judge: LocalJudge) -> None:
     ranking = flame_rank.Reranker(judge).rank(PROBLEM)
     assert sorted(ranking.order) == [0, 1, 2] and ranking.comparisons == 6
     assert ranking.judge == judge.name and judge.name.startswith("qwen2:")
-    assert ranking.health == pytest.approx(judge.verdict_mass(PROBLEM, ALL).mean())
+    assert ranking.verdict_mass == pytest.approx(judge.verdict_mass(PROBLEM, ALL).mean())
 
 
 def test_the_name_is_the_identity(qwen: Path, judge: LocalJudge, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_every_family_ranks_the_samples(family: str, tmp_path: Path) -> None:
         assert sorted(record["ranking"]) == list(range(len(record["candidates"])))
         assert np.isfinite(record["scores"]).all()
     assert "A and B have" in said  # random weights do not follow a prompt, and that is said
-    assert all(0 < record["health"] < 0.5 for record in records if len(record["candidates"]) > 1)
+    assert all(0 < record["verdict_mass"] < 0.5 for record in records if len(record["candidates"]) > 1)
 
 
 @pytest.mark.full

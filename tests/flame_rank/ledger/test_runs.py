@@ -229,7 +229,7 @@ def test_a_judge_that_gives_no_verdicts_is_told_once(tmp_path: Path, caplog: pyt
     def warned(judge: Verdicts, **options: object) -> tuple[int, bytes]:
         caplog.clear()
         rankings = list(Reranker(judge, "round-robin", **options).rank_many(problems()))  # type: ignore[arg-type]
-        assert all(ranking.health is not None and 0 < ranking.health < judge.mass for ranking in rankings)
+        assert all(ranking.verdict_mass is not None and 0 < ranking.verdict_mass < judge.mass for ranking in rankings)
         out = b"".join(map(to_lines, rankings))
         return sum(LOW in record.getMessage() for record in caplog.records), out
 
@@ -247,13 +247,13 @@ def test_a_replay_says_so_too(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(out)
     command = [sys.executable, "-m", "flame_rank", "replay", "in.jsonl", "--ledger", "l", "--strategy", "round-robin"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True)
-    assert (done.returncode, done.stdout) == (0, out) and b'"health":' in out
+    assert (done.returncode, done.stdout) == (0, out) and b'"verdict_mass":' in out
     assert done.stderr.decode().count(LOW) == 1
     with sqlite3.connect(tmp_path / "l") as connection:
         connection.execute("DELETE FROM verdict_mass")
     connection.close()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True)
-    assert done.returncode == 0 and b'"health":' not in done.stdout and LOW not in done.stderr.decode()
+    assert done.returncode == 0 and b'"verdict_mass":' not in done.stdout and LOW not in done.stderr.decode()
 
 
 def test_ranks_in_an_event_loop() -> None:
