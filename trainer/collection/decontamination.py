@@ -3,7 +3,6 @@
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -13,8 +12,6 @@ import numpy.typing as npt
 
 from trainer.collection.examples import Example, examples, is_there
 from trainer.collection.tasks.base import Task
-from trainer.default_judge.pools import Pool
-from trainer.default_judge.sources import Comparison
 
 WORDS = 13  # in a row, as is usual; loop headers alone reach ten
 
@@ -76,19 +73,3 @@ def evaluation_texts(tasks: Sequence[Task], data: Path) -> Iterator[str]:
 def apart(found: Iterable[Example], held: Held) -> Iterator[Example]:
     """The examples that share no run with what is held out."""
     return (example for example in found if not held.touches(*example.values))
-
-
-def without_contact(comparisons: Iterable[Comparison], held: Held) -> list[Comparison]:
-    """The comparisons that share no run with what is held out."""
-    return [c for c in comparisons if not held.touches(c.prompt, c.better, c.worse)]
-
-
-def pools_without_contact(pools: Sequence[Pool], held: Held) -> list[Pool]:
-    """The pools without the programs that share a run with what is held out."""
-    kept = []
-    for pool in pools:
-        clean = [i for i, text in enumerate(pool.texts) if not held.touches(pool.prompt + text)]
-        if len(clean) > 1:
-            texts, right, mutant = zip(*[(pool.texts[i], pool.right[i], pool.mutant[i]) for i in clean], strict=True)
-            kept.append(replace(pool, texts=texts, right=right, mutant=mutant))
-    return kept

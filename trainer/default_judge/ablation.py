@@ -8,9 +8,9 @@ from flame_rank.judges.default.pool import EVIDENCE, READING, Kind, PoolEvidence
 from strategies.base import FloatArray
 from trainer.default_judge.combine import Judged, learn, right_share
 from trainer.default_judge.consensus import consensus
+from trainer.measuring.intervals import Interval, mean_interval
 
 FOLDS = 5  # where there is one source, weights are measured on a fifth of its prompts and learned on the others
-RESAMPLES = 10_000
 
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 ROWS: Mapping[str, Sequence[str]] = {
@@ -21,14 +21,6 @@ ROWS: Mapping[str, Sequence[str]] = {
     "all": tuple(EVIDENCE),
     **{f"all but {name}": tuple(other for other in EVIDENCE if other != name) for name in EVIDENCE},
 }
-
-
-def interval(values: FloatArray, *, seed: int = 0) -> tuple[float, float, float]:
-    """The mean of values [n], and its 95 % bootstrap interval over them."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
 
 
 def left_out(
@@ -62,7 +54,7 @@ def left_out(
 
 def of_weights(
     judged: Sequence[Judged], seen: Sequence[PoolEvidence], weights: Mapping[Kind, Weights]
-) -> dict[str, tuple[float, float, float]]:
+) -> dict[str, Interval]:
     """The rows of `table` for problems that nothing was learned from: with the learned weights of the evidence that a
     row has, and with weight 1 where that is a single kind."""
     found = {}
@@ -72,8 +64,8 @@ def of_weights(
             learned = weights[evidence.kind]
             some = {name: learned.get(name, 0.0) if len(using) > 1 else 1.0 for name in using}
             shares.append(right_share(one, evidence.quality(some)))
-        found[row] = interval(np.array(shares))
-    found["longest"] = interval(np.array([right_share(one, _lengths(one)) for one in judged]))
+        found[row] = mean_interval(np.array(shares))
+    found["longest"] = mean_interval(np.array([right_share(one, _lengths(one)) for one in judged]))
     return found
 
 
@@ -81,7 +73,7 @@ def _lengths(one: Judged) -> FloatArray:
     return np.array([float(len(text)) for text in one.problem.texts])
 
 
-def adds(name: str, rows: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> float:
+def adds(name: str, rows: Mapping[str, Mapping[str, Interval]]) -> float:
     """By how much all evidence is better than all but one kind, in `table`'s rows: the mean over its sources."""
     return float(np.mean([row["all"][0] - row[f"all but {name}"][0] for row in rows.values()]))
 
@@ -97,7 +89,7 @@ def gain(judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequen
 
 def table(
     judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequence[str], kind: Kind
-) -> dict[str, dict[str, tuple[float, float, float]]]:
+) -> dict[str, dict[str, Interval]]:
     """For each row and each source the mean and the interval over prompts: the share of picks that are right where the
     right candidates are known, of pairs in the right order elsewhere.
 
@@ -117,12 +109,12 @@ def table(
     shares["mean"] = np.array([0.5 if one.right is None else float(one.right.mean()) for one in judged])
     if kind == "programs":
         shares["consensus"] = np.array([right_share(one, consensus(one.problem.texts)) for one in judged])
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    found: dict[str, dict[str, Interval]] = {}
     for source in dict.fromkeys(sources):
         members = [i for i, name in enumerate(sources) if name == source]
         prompts = sorted({judged[i].problem.prompt for i in members})
         number = {prompt: k for k, prompt in enumerate(prompts)}
         of = np.array([number[judged[i].problem.prompt] for i in members])
         counts = np.bincount(of)  # a prompt counts once, however many pools were drawn from its programs
-        found[source] = {row: interval(np.bincount(of, share[members]) / counts) for row, share in shares.items()}
+        found[source] = {row: mean_interval(np.bincount(of, share[members]) / counts) for row, share in shares.items()}
     return found

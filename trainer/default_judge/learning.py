@@ -27,14 +27,15 @@ from flame_rank.judges.default.pool import (
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
-from trainer.collection.decontamination import Held, evaluation_texts, pools_without_contact, without_contact
+from trainer.collection.decontamination import Held, evaluation_texts
 from trainer.collection.tasks import TASKS
 from trainer.default_judge import ablation
 from trainer.default_judge.combine import Judged, calibration, draw, group, learn, right_ones, scaled
 from trainer.default_judge.corruptions import damages
-from trainer.default_judge.pools import read_pools
-from trainer.default_judge.sources import SOURCES, read
+from trainer.default_judge.pools import pools_without_overlap, read_pools
+from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
 from trainer.measuring.human_pairs import BENCHMARKS, here, pairs
+from trainer.measuring.intervals import Interval
 
 MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
@@ -163,10 +164,10 @@ def _same_run(path: Path, stated: dict[str, object]) -> None:
 def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
     """What is learned from, by source; nothing in it touches an evaluation task or HumanEval."""
     evaluated = Held(evaluation_texts(TASKS, data))
-    sources = {name: without_contact(read(source, data), evaluated) for name, source in SOURCES.items()}
+    sources = {name: comparisons_without_overlap(read(source, data), evaluated) for name, source in SOURCES.items()}
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
     folder = data / "train" if (data / "train").is_dir() else data
-    pools = pools_without_contact(read_pools(folder, seed=seed), evaluated)
+    pools = pools_without_overlap(read_pools(folder, seed=seed), evaluated)
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     chosen = [pools[i] for i in np.random.default_rng(seed).permutation(len(pools))[:PROGRAMS]]
     found = {
@@ -292,7 +293,7 @@ def _kept(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
         yield found
 
 
-def _say_table(kind: str, table: dict[str, dict[str, tuple[float, float, float]]], say: Callable[[str], None]) -> None:
+def _say_table(kind: str, table: dict[str, dict[str, Interval]], say: Callable[[str], None]) -> None:
     for source, rows in table.items():
         for row, (mean, low, high) in rows.items():
             say(f"{kind:<13} {source:<28} {row:<20} {100 * mean:5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]")

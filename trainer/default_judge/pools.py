@@ -7,10 +7,11 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
+from trainer.collection.decontamination import Held
 from trainer.collection.release_files import Folder, whole
 from trainer.default_judge.mutants import mutants
 
@@ -94,6 +95,17 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
             prompt = f'{header}{task.signature}\n    """\n    {task.text}\n    """\n'
             pools.append(Pool(problem=number, prompt=prompt, texts=texts, right=passed, mutant=mutant))
     return pools
+
+
+def pools_without_overlap(pools: Sequence[Pool], held_out: Held) -> list[Pool]:
+    """Leaves out the programs that share an n-gram with a held-out text, and pools of which fewer than two remain."""
+    kept = []
+    for pool in pools:
+        clean = [i for i, text in enumerate(pool.texts) if not held_out.touches(pool.prompt + text)]
+        if len(clean) > 1:
+            texts, right, mutant = zip(*[(pool.texts[i], pool.right[i], pool.mutant[i]) for i in clean], strict=True)
+            kept.append(replace(pool, texts=texts, right=right, mutant=mutant))
+    return kept
 
 
 def _task(record: dict[str, object]) -> _Task | None:

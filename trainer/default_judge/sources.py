@@ -6,11 +6,12 @@ make a comparison if their labels lie apart.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from trainer.collection.decontamination import Held
 from trainer.collection.examples import Example, examples
 from trainer.collection.tasks import by_name
 from trainer.collection.tasks.base import RESPONSES
@@ -97,6 +98,11 @@ def read(source: Source, data: Path) -> list[Comparison]:
         means = [(sum(worths) / len(worths), answer) for answer, worths in answers.items() if answer.strip()]
         found += _some([Comparison(prompt=prompt, better=b, worse=w) for b, w in _apart(means, source.margin)], prompt)
     return found
+
+
+def comparisons_without_overlap(comparisons: Iterable[Comparison], held_out: Held) -> list[Comparison]:
+    """Leaves out the comparisons that share an n-gram with a held-out text."""
+    return [c for c in comparisons if not held_out.touches(c.prompt, c.better, c.worse)]
 
 
 def _compared(source: Source, example: Example) -> Comparison:

