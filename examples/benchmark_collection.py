@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from trainer.collection.examples import examples, is_there
+from trainer.collection.examples import examples, is_available
 from trainer.collection.tasks import TASKS
 
 
@@ -22,7 +22,7 @@ from trainer.collection.tasks import TASKS
 def main(data: Path) -> None:
     rates, total, whole = [], 0, time.perf_counter()
     for task in TASKS:
-        if not is_there(task, data):
+        if not is_available(task, data):
             continue
         count = size = 0
         start = time.perf_counter()

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from flame_rank.model import config, t5, weight_files
 from flame_rank.model.decoder import Decoder
-from trainer.collection.examples import examples, is_there
+from trainer.collection.examples import examples, is_available
 from trainer.collection.mixture import trained_on
 from trainer.collection.tasks import TASKS
 
@@ -47,7 +47,7 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 def texts(data: Path, characters: int) -> Iterator[str]:
     """Values of examples, as many of each task."""
-    tasks = [task for task in trained_on(TASKS, permissive=True, extra=True) if is_there(task, data)]
+    tasks = [task for task in trained_on(TASKS, permissive=True, extra=True) if is_available(task, data)]
     each = characters // len(tasks)
     for task in tasks:
         left = each

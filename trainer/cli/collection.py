@@ -88,7 +88,7 @@ def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path |
             longer += (first > second) == (example.label == "A") and first != second
             shorter += (first < second) == (example.label == "A") and first != second
     shares = [f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())]
-    left = [(counts.silent, "records without an answer"), (counts.ties, "ties"), (counts.hollow, "hollow examples")]
+    left = [(counts.unanswered, "records without an answer"), (counts.ties, "ties"), (counts.empty, "hollow examples")]
     out = "; ".join([f"{counts.examples} examples of {counts.records} records", *(f"{k} {w}" for k, w in left if k)])
     click.echo(f"{out}; {counts.bad} bad{f' ({counts.first_bad})' if counts.bad else ''}")
     if shares:
@@ -101,10 +101,10 @@ def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) ->
     """The number of examples of each task whose data set is there."""
     from tqdm import tqdm
 
-    from trainer.collection.examples import Counts, examples, is_there
+    from trainer.collection.examples import Counts, examples, is_available
 
     found = {}
-    here = [task for task in tasks if is_there(task, data)]
+    here = [task for task in tasks if is_available(task, data)]
     for task in tqdm(here, unit=" tasks", disable=None, leave=False):
         counts = Counts()
         for _ in examples(task, data, counts, max_bad=max_bad):

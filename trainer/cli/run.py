@@ -287,18 +287,18 @@ def read_mixture(
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
     from trainer.cli.mixture import weigh
-    from trainer.collection.decontamination import Held, evaluation_texts
-    from trainer.collection.examples import has_two_orders, is_there
+    from trainer.collection.decontamination import NgramIndex, evaluation_texts
+    from trainer.collection.examples import has_two_orders, is_available
     from trainer.collection.tasks import TASKS, by_name
     from trainer.finetune.tokenized_rows import NothingLeftError
 
     tasks = mixture.tasks
-    here = [task for task in tasks if is_there(task, data)]
+    here = [task for task in tasks if is_available(task, data)]
     if not here:
         raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
     if missing := len(tasks) - len(here):
         say(f"{missing} of the mixture's {len(tasks)} tasks are not under {data}")
-    held = Held(evaluation_texts(TASKS, data))
+    held = NgramIndex(evaluation_texts(TASKS, data))
     rows = []
     for task in here:
         try:
@@ -335,14 +335,14 @@ def read_rows(
     from itertools import islice
 
     from flame_rank.errors import UserError
-    from trainer.collection.decontamination import apart
+    from trainer.collection.decontamination import without_overlap
     from trainer.collection.examples import examples, in_both_orders
     from trainer.finetune.processes import first_alone
     from trainer.finetune.tokenized_rows import build, identity
 
     def found() -> Any:
         every = examples(task, data, max_bad=max_bad)
-        every = apart(every, held) if held is not None else every
+        every = without_overlap(every, held) if held is not None else every
         return islice(in_both_orders(every, task) if both_orders else every, limit)
 
     rest = f"{len(held) if held is not None else limit}{' both orders' * both_orders}"

@@ -116,7 +116,7 @@ def _measure(
 ) -> None:
     from dataclasses import asdict
 
-    from trainer.collection.decontamination import Held, evaluation_texts
+    from trainer.collection.decontamination import NgramIndex, evaluation_texts
     from trainer.collection.tasks import TASKS
 
     tasks = _chosen(data, names, permissive=licence == "permissive", extra=extra)[shard[0] - 1 :: shard[1]]
@@ -140,7 +140,7 @@ def _measure(
     }
     left = [task for task in tasks if not curve_file(out, task.name).exists()]
     say(f"{len(tasks)} tasks, {len(tasks) - len(left)} of them measured already")
-    held = Held(evaluation_texts(TASKS, data)) if left else None
+    held = NgramIndex(evaluation_texts(TASKS, data)) if left else None
     # All of them before the first training: a data set that is not as released is told at once.
     rows = [read_rows(model, recipe, task, data, out, max_bad, held=held) for task in left]
     patch(
@@ -158,7 +158,7 @@ def _measure(
 def _chosen(data: Path, names: Sequence[str], *, permissive: bool, extra: bool) -> "list[Task]":
     """The tasks to train on: those of the mixture that are under `data`, or those named."""
     from flame_rank.errors import UserError
-    from trainer.collection.examples import is_there
+    from trainer.collection.examples import is_available
     from trainer.collection.mixture import trained_on
     from trainer.collection.tasks import TASKS, by_name
 
@@ -168,7 +168,7 @@ def _chosen(data: Path, names: Sequence[str], *, permissive: bool, extra: bool) 
             if task.split == "eval":
                 raise UserError(f"--task {task.name}: it is there to be measured on, not to be trained on")
         return tasks
-    found = [task for task in trained_on(TASKS, permissive=permissive, extra=extra) if is_there(task, data)]
+    found = [task for task in trained_on(TASKS, permissive=permissive, extra=extra) if is_available(task, data)]
     if not found:
         raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
     return found
@@ -177,7 +177,7 @@ def _chosen(data: Path, names: Sequence[str], *, permissive: bool, extra: bool) 
 def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str], None]) -> "dict[str, list[Task]]":
     """The tasks of each category that are under `data`."""
     from flame_rank.errors import UserError
-    from trainer.collection.examples import is_there
+    from trainer.collection.examples import is_available
     from trainer.collection.tasks import by_name
 
     found = {}
@@ -186,7 +186,7 @@ def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str
         for task in tasks:
             if task.split != "eval" or not task.labels:
                 raise UserError(f"category {category}: {task.name} is no evaluation task with labels")
-        found[category] = [task for task in tasks if is_there(task, data)]
+        found[category] = [task for task in tasks if is_available(task, data)]
         missing = [task.name for task in tasks if task not in found[category]]
         if not found[category]:
             raise UserError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.collection.examples import Example, examples, is_there
+from trainer.collection.examples import Example, examples, is_available
 from trainer.collection.tasks.base import Task
 
 WORDS = 13  # in a row, as is usual; loop headers alone reach ten
@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+")
 _POWERS = np.power(np.uint64(0x9E3779B97F4A7C15), np.arange(WORDS, dtype=np.uint64))  # mod 2^64
 
 
-def runs(text: str) -> npt.NDArray[np.uint64]:
+def ngram_hashes(text: str) -> npt.NDArray[np.uint64]:
     """The hash of every run of WORDS words in a text, case and punctuation aside: [W - WORDS + 1]."""
     words = np.array([_word(word) for word in _WORD.findall(text.lower())], np.uint64)
     if len(words) < WORDS:
@@ -32,20 +32,20 @@ def _word(word: str) -> int:
     return zlib.crc32(word.encode(errors="replace")) * 0x9E3779B1 & 0xFFFFFFFFFFFFFFFF
 
 
-class Held:
+class NgramIndex:
     """Texts that are held out, by their runs of words."""
 
     def __init__(self, texts: Iterable[str]):
-        found = [hashes for text in texts if len(hashes := runs(text))]
+        found = [hashes for text in texts if len(hashes := ngram_hashes(text))]
         self._runs = np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64)
 
     def __len__(self) -> int:
         """Number of different runs."""
         return len(self._runs)
 
-    def touches(self, *texts: str) -> bool:
+    def overlaps(self, *texts: str) -> bool:
         """Whether one of these texts shares a run with what is held out."""
-        return any(self._holds(hashes) for text in texts if len(hashes := runs(text)))
+        return any(self._holds(hashes) for text in texts if len(hashes := ngram_hashes(text)))
 
     def _holds(self, hashes: npt.NDArray[np.uint64]) -> bool:
         if not len(self._runs):
@@ -65,11 +65,11 @@ def humaneval_texts() -> Iterator[str]:
 
 def evaluation_texts(tasks: Sequence[Task], data: Path) -> Iterator[str]:
     """All values of the evaluation tasks whose data sets are under `data`, and HumanEval."""
-    here = [task for task in tasks if task.split == "eval" and is_there(task, data)]
+    here = [task for task in tasks if task.split == "eval" and is_available(task, data)]
     yield from chain.from_iterable(example.values for task in here for example in examples(task, data))
     yield from humaneval_texts()
 
 
-def apart(found: Iterable[Example], held: Held) -> Iterator[Example]:
+def without_overlap(found: Iterable[Example], held: NgramIndex) -> Iterator[Example]:
     """The examples that share no run with what is held out."""
-    return (example for example in found if not held.touches(*example.values))
+    return (example for example in found if not held.overlaps(*example.values))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.prompts.format import VERDICTS, frame
-from trainer.collection.release_files import Bad, Folder, Row
+from trainer.collection.release_files import BadRecord, Folder, Row
 from trainer.collection.tasks.base import TIE, Answer, Pair, Release, Task
 
 MAX_BAD = 0.001  # the share of a task's records that may be bad
@@ -60,9 +60,9 @@ class Counts:
       records: read, bad ones included.
       examples: that came of them.
       bad: records that are not as upstream has them.
-      silent: records of which the annotators say nothing that the task asks.
+      unanswered: records of which the annotators say nothing that the task asks.
       ties: pairs without a better one, left out.
-      hollow: examples with an empty response or target, or two equal responses, left out.
+      empty: examples with an empty response or target, or two equal responses, left out.
       first_bad: the first bad record: where it stands, and why.
       labels: how often each label is the right one.
     """
@@ -70,14 +70,14 @@ class Counts:
     records: int = 0
     examples: int = 0
     bad: int = 0
-    silent: int = 0
+    unanswered: int = 0
     ties: int = 0
-    hollow: int = 0
+    empty: int = 0
     first_bad: str = ""
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def folder_of(task: Task, data: Path) -> Folder:
+def data_folder(task: Task, data: Path) -> Folder:
     """A task's folder under `data`, or under its parts train and eval."""
     places = [data / part / task.data.folder for part in ("", "train", "eval")]
     return Folder(next((place for place in places if place.is_dir()), places[0]))
@@ -89,7 +89,7 @@ def release(task: Task, data: Path) -> Release:
     Raises:
       UserError: none is.
     """
-    folder = folder_of(task, data)
+    folder = data_folder(task, data)
     for form in task.data.releases:
         if all(folder.has(pattern) for pattern in form.files):
             return form
@@ -100,9 +100,9 @@ def release(task: Task, data: Path) -> Release:
     )
 
 
-def is_there(task: Task, data: Path) -> bool:
+def is_available(task: Task, data: Path) -> bool:
     """Whether some form of a task's data set is there."""
-    folder = folder_of(task, data)
+    folder = data_folder(task, data)
     return any(all(folder.has(pattern) for pattern in form.files) for form in task.data.releases)
 
 
@@ -121,7 +121,7 @@ def examples(
       UserError: the data set is not there, a file cannot be read, or too many records are bad; it names the task, the
         file, the line and what is wrong with it.
     """
-    form, folder = release(task, data), folder_of(task, data)
+    form, folder = release(task, data), data_folder(task, data)
     counts = Counts() if counts is None else counts
     pieces = tuple(frame(task.instructions, task.context))
     ranks = None
@@ -207,7 +207,7 @@ def _converted(task: Task, form: Release, folder: Folder, counts: Counts, max_ba
     for where, record in _rows(task, folder, form):
         counts.records += 1
         try:
-            if isinstance(record, Bad):
+            if isinstance(record, BadRecord):
                 raise record
             found = list(task.convert(record))
             for one in found:
@@ -218,10 +218,10 @@ def _converted(task: Task, form: Release, folder: Folder, counts: Counts, max_ba
             if counts.records >= _ENOUGH and counts.bad > max_bad * counts.records:
                 break
             continue
-        counts.silent += not found
+        counts.unanswered += not found
         for one in found:
-            if _hollow(one):
-                counts.hollow += 1
+            if _is_empty(one):
+                counts.empty += 1
             else:
                 yield one
     if counts.bad > max_bad * counts.records:
@@ -248,37 +248,37 @@ def _rows(task: Task, folder: Folder, form: Release) -> Iterator[Row]:
 def _why(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"no field {error.args[0]!r}" if error.args else "a field is missing"
-    return str(error) if isinstance(error, Bad) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, BadRecord) else f"{type(error).__name__}: {error}"
 
 
 def _checker(task: Task) -> Callable[[Pair | Answer], None]:
-    """Raises Bad where an example is not what its task says of itself."""
+    """Raises BadRecord where an example is not what its task says of itself."""
     wanted = Pair if task.kind == "pairwise" else Answer
     fields, outputs, labels = len(task.fields), len(task.output_fields), frozenset(task.labels)
 
     def check(found: Pair | Answer) -> None:
         if not isinstance(found, wanted):
-            raise Bad(f"a {task.kind} task made a {type(found).__name__}")
+            raise BadRecord(f"a {task.kind} task made a {type(found).__name__}")
         if len(found.context) != fields:
-            raise Bad(f"{len(found.context)} values for {fields} fields")
+            raise BadRecord(f"{len(found.context)} values for {fields} fields")
         texts = (*found.context, found.better, found.worse) if isinstance(found, Pair) else found.context + found.values
         for text in texts:
             if type(text) is not str:
-                raise Bad(f"{type(text).__name__} where a text is due")
+                raise BadRecord(f"{type(text).__name__} where a text is due")
             if len(text) > LONGEST:
-                raise Bad(f"a text of {len(text)} characters")
+                raise BadRecord(f"a text of {len(text)} characters")
             if "\0" in text:
-                raise Bad("a NUL in a text")
+                raise BadRecord("a NUL in a text")
         if isinstance(found, Answer):
             if len(found.values) != outputs:
-                raise Bad(f"{len(found.values)} values for {outputs} output fields")
+                raise BadRecord(f"{len(found.values)} values for {outputs} output fields")
             if labels and found.values[0] not in labels:
-                raise Bad(f"{found.values[0]!r} is none of its labels")
+                raise BadRecord(f"{found.values[0]!r} is none of its labels")
 
     return check
 
 
-def _hollow(found: Pair | Answer) -> bool:
+def _is_empty(found: Pair | Answer) -> bool:
     if isinstance(found, Pair):
         return not found.better.strip() or not found.worse.strip() or found.better == found.worse
     return not all(value.strip() for value in found.values)

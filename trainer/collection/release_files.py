@@ -1,7 +1,7 @@
 """Reads the files of data sets as their authors release them: every record with the place it stands in.
 
-A record that cannot be read comes as a Bad, with the reason, for whoever counts them; a file that cannot be read at all
-is an error that names it. Nothing is unpickled.
+A record that cannot be read comes as a BadRecord, with the reason, for whoever counts them; a file that cannot be read
+at all is an error that names it. Nothing is unpickled.
 """
 
 import bz2
@@ -23,11 +23,11 @@ from flame_rank.io.json_file import one_line
 from flame_rank.io.streams import DAMAGED
 
 
-class Bad(ValueError):
+class BadRecord(ValueError):
     """Why a record cannot be used."""
 
 
-Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a Bad
+Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a BadRecord
 
 _AGAIN = "fetch it again"
 _CUT = f"the file ends within this line; {_AGAIN}"
@@ -92,9 +92,9 @@ class Folder:
                     try:
                         record = decode(line)
                     except UnicodeDecodeError as error:
-                        record = Bad(f"not UTF-8 at byte {error.start}")
+                        record = BadRecord(f"not UTF-8 at byte {error.start}")
                     except (msgspec.DecodeError, RecursionError) as error:
-                        record = Bad(f"not JSON ({error})")
+                        record = BadRecord(f"not JSON ({error})")
                     yield f"{path}:{number}", record
 
     def csv(
@@ -161,7 +161,7 @@ class Folder:
             for path, line in zip(paths, found, strict=True):
                 if line is None:
                     raise UserError(f"{path}: ends before line {number}, unlike {paths[0].parent}'s other files")
-            bad = next((line for line in found if isinstance(line, Bad)), None)
+            bad = next((line for line in found if isinstance(line, BadRecord)), None)
             yield f"{paths[0]}:{number}", bad if bad is not None else tuple(found)
 
     def _matches(self, pattern: str) -> list[Path]:
@@ -170,27 +170,27 @@ class Folder:
         return sorted({path for end in ("", *_OPEN) for path in self.path.glob(pattern + end) if path.is_file()})
 
 
-def changed(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
+def map_records(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
     """The rows with their records changed; one that cannot be changed is a bad one."""
     for where, record in rows:
-        if not isinstance(record, Bad):
+        if not isinstance(record, BadRecord):
             try:
                 record = change(record)
             except KeyError as error:
-                record = Bad(f"no field {error.args[0]!r}")
+                record = BadRecord(f"no field {error.args[0]!r}")
             except (TypeError, ValueError, IndexError, AttributeError) as error:
-                record = Bad(f"{type(error).__name__}: {error}")
+                record = BadRecord(f"{type(error).__name__}: {error}")
         yield where, record
 
 
-def whole(rows: Iterator[Row]) -> Iterator[Row]:
+def reject_bad(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows of a file of which several make one record, or that others are joined with: a bad one spoils those.
 
     Raises:
       UserError: a record is bad.
     """
     for where, record in rows:
-        if isinstance(record, Bad):
+        if isinstance(record, BadRecord):
             raise UserError(f"{where}: {record}")
         yield where, record
 
@@ -210,16 +210,16 @@ def _told(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
 
-def _lines(path: Path, unended: bool) -> Iterator[str | Bad]:
+def _lines(path: Path, unended: bool) -> Iterator[str | BadRecord]:
     with _told(path), _open(path) as file:
         for line in file:
             if not line.endswith(b"\n") and not unended:
-                yield Bad(f"{path.name}: {_CUT}")
+                yield BadRecord(f"{path.name}: {_CUT}")
                 return
             try:
                 yield line.decode().rstrip("\r\n")
             except UnicodeDecodeError as error:
-                yield Bad(f"{path.name}: not UTF-8 at byte {error.start}")
+                yield BadRecord(f"{path.name}: not UTF-8 at byte {error.start}")
 
 
 class _Lines:
@@ -246,7 +246,7 @@ def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
         before = row
     if before is not None:
         cut = not unended and not lines.last.endswith(("\n", "\r"))
-        yield (before[0], Bad(_CUT)) if cut else before
+        yield (before[0], BadRecord(_CUT)) if cut else before
 
 
 def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quoted: _Lines | None) -> Iterator[Row]:
@@ -258,7 +258,7 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quot
         except StopIteration:
             return
         except csv.Error as error:
-            yield f"{path}:{rows.line_num}", Bad(f"not CSV ({error})")
+            yield f"{path}:{rows.line_num}", BadRecord(f"not CSV ({error})")
             continue
         odd = False
         if quoted is not None:  # quotation marks come in pairs
@@ -271,11 +271,11 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quot
         if more:
             row = row[: len(columns)]
         if len(row) != len(columns):
-            record = Bad(f"{len(row)} columns where there are {len(columns)}")
+            record = BadRecord(f"{len(row)} columns where there are {len(columns)}")
         elif odd:
-            record = Bad("a quotation mark without its partner")
+            record = BadRecord("a quotation mark without its partner")
         elif any(not field.isascii() and not _encodable(field) for field in row):
-            record = Bad("not UTF-8")
+            record = BadRecord("not UTF-8")
         else:
             record = dict(zip(columns, row, strict=True))
         yield f"{path}:{rows.line_num}", record

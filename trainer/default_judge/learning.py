@@ -27,7 +27,7 @@ from flame_rank.judges.default.pool import (
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
-from trainer.collection.decontamination import Held, evaluation_texts
+from trainer.collection.decontamination import NgramIndex, evaluation_texts
 from trainer.collection.tasks import TASKS
 from trainer.default_judge import ablation
 from trainer.default_judge.combine import Judged, calibration, draw, group, learn, right_ones, scaled
@@ -163,7 +163,7 @@ def _same_run(path: Path, stated: dict[str, object]) -> None:
 
 def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
     """What is learned from, by source; nothing in it touches an evaluation task or HumanEval."""
-    evaluated = Held(evaluation_texts(TASKS, data))
+    evaluated = NgramIndex(evaluation_texts(TASKS, data))
     sources = {name: comparisons_without_overlap(read(source, data), evaluated) for name, source in SOURCES.items()}
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
     folder = data / "train" if (data / "train").is_dir() else data

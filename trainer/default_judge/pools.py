@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flame_rank.humaneval.sandbox import run_many
-from trainer.collection.decontamination import Held
-from trainer.collection.release_files import Folder, whole
+from trainer.collection.decontamination import NgramIndex
+from trainer.collection.release_files import Folder, reject_bad
 from trainer.default_judge.mutants import mutants
 
 
@@ -59,7 +59,7 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
     """
     workers = workers or os.cpu_count() or 1
     tasks = {}
-    for _, record in whole(Folder(data / "mbpp").jsonl("mbpp.jsonl")):
+    for _, record in reject_bad(Folder(data / "mbpp").jsonl("mbpp.jsonl")):
         if task := _task(record):
             tasks[int(record["task_id"])] = task
     # A sampler's text counts once: its files repeat it. The same text of two samplers is evidence, and stays.
@@ -97,11 +97,11 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
     return pools
 
 
-def pools_without_overlap(pools: Sequence[Pool], held_out: Held) -> list[Pool]:
+def pools_without_overlap(pools: Sequence[Pool], held_out: NgramIndex) -> list[Pool]:
     """Leaves out the programs that share an n-gram with a held-out text, and pools of which fewer than two remain."""
     kept = []
     for pool in pools:
-        clean = [i for i, text in enumerate(pool.texts) if not held_out.touches(pool.prompt + text)]
+        clean = [i for i, text in enumerate(pool.texts) if not held_out.overlaps(pool.prompt + text)]
         if len(clean) > 1:
             texts, right, mutant = zip(*[(pool.texts[i], pool.right[i], pool.mutant[i]) for i in clean], strict=True)
             kept.append(replace(pool, texts=texts, right=right, mutant=mutant))
@@ -135,17 +135,17 @@ def _programs(folder: Path) -> Iterator[tuple[str, int, str]]:
         if path.name == "llmdebugger_mbpp_tests.jsonl":
             continue
         sampler = path.stem.split("_")[-1]
-        for _, record in whole(solutions.jsonl(path.name)):
+        for _, record in reject_bad(solutions.jsonl(path.name)):
             number = int(record["task_id"].split("/")[1])
             for program in [record.get("solution"), *record.get("implementations", [])]:
                 if program:
                     yield sampler, number, program
     for path in solutions.files("agentcoder_*.json"):
-        for _, record in whole(solutions.records(path.name)):
+        for _, record in reject_bad(solutions.records(path.name)):
             yield path.stem, int(record["task_id"]), record["completion"]
             yield path.stem, int(record["task_id"]), record["full_code"]
     for path in solutions.files("reflexion_*.jsonl"):
-        for _, record in whole(solutions.jsonl(path.name)):
+        for _, record in reject_bad(solutions.jsonl(path.name)):
             yield path.stem, int(record["name"].split("_")[1]), record["solution"]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from trainer.collection.decontamination import Held
+from trainer.collection.decontamination import NgramIndex
 from trainer.collection.examples import Example, examples
 from trainer.collection.tasks import by_name
 from trainer.collection.tasks.base import RESPONSES
@@ -100,9 +100,9 @@ def read(source: Source, data: Path) -> list[Comparison]:
     return found
 
 
-def comparisons_without_overlap(comparisons: Iterable[Comparison], held_out: Held) -> list[Comparison]:
+def comparisons_without_overlap(comparisons: Iterable[Comparison], held_out: NgramIndex) -> list[Comparison]:
     """Leaves out the comparisons that share an n-gram with a held-out text."""
-    return [c for c in comparisons if not held_out.touches(c.prompt, c.better, c.worse)]
+    return [c for c in comparisons if not held_out.overlaps(c.prompt, c.better, c.worse)]
 
 
 def _compared(source: Source, example: Example) -> Comparison:

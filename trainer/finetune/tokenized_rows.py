@@ -20,7 +20,7 @@ from flame_rank.io import json_file
 from flame_rank.judges.language_model import fitted
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.prompts.format import Format, Ids, middle_cut
-from trainer.collection.examples import Example, folder_of
+from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
 from trainer.collection.tasks.base import Task
 
@@ -114,7 +114,7 @@ def identity(base: Path, task: Task, data: Path, rest: str) -> str:
     for pattern in ("tokenizer*", "*.model", "*.jinja"):
         for path in sorted(base.glob(pattern)):
             found.update(path.name.encode() + path.read_bytes())
-    folder = folder_of(task, data).path
+    folder = data_folder(task, data).path
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             about = path.stat()

@@ -10,7 +10,7 @@ import numpy as np
 from flame_rank.judges.base import Judge
 from flame_rank.records import Problem
 from strategies.base import FloatArray
-from trainer.collection.examples import examples, is_there
+from trainer.collection.examples import examples, is_available
 from trainer.collection.tasks import by_name
 from trainer.measuring.intervals import Interval, mean_interval
 
@@ -64,7 +64,7 @@ def pairs(tasks: Sequence[str], data: Path) -> list[Problem]:
 
 def here(data: Path) -> list[str]:
     """The benchmarks of which all tasks are under `data`."""
-    return [name for name, tasks in BENCHMARKS.items() if all(is_there(by_name(task), data) for task in tasks)]
+    return [name for name, tasks in BENCHMARKS.items() if all(is_available(by_name(task), data) for task in tasks)]
 
 
 def measure(judge: Judge, problems: Sequence[Problem], say: Callable[[int], None] = lambda done: None) -> Agreement:

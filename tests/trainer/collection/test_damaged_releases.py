@@ -11,7 +11,7 @@ import pytest
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection.examples import Counts, Example, examples, folder_of, is_there, release
+from trainer.collection.examples import Counts, Example, data_folder, examples, is_available, release
 from trainer.collection.tasks import TASKS
 from trainer.collection.tasks.base import Task
 
@@ -95,7 +95,7 @@ def check(task: Task, path: Path, damage: str, content: bytes, data: Path, right
 
 def damage_all(task: Task, data: Path, *, of: int, files: int | None = None) -> None:
     """Damages every file of the form that is there, or the first `files`, each in `of` of the twenty ways."""
-    folder, right = folder_of(task, data), shapes(task, data)
+    folder, right = data_folder(task, data), shapes(task, data)
     for path in sorted({path for pattern in release(task, data).files for path in folder.files(pattern)})[:files]:
         rng = random.Random(f"{task.name} {path.name}")
         content = path.read_bytes()
@@ -148,7 +148,7 @@ def head(path: Path, to: Path) -> None:
 
 
 def heads(task: Task, data: Path, to: Path) -> Path:
-    folder = folder_of(task, data)
+    folder = data_folder(task, data)
     for path in {path for pattern in release(task, data).files for path in folder.files(pattern)}:
         head(path, to / task.data.folder / path.relative_to(folder.path))
     return to
@@ -156,16 +156,16 @@ def heads(task: Task, data: Path, to: Path) -> Path:
 
 @every
 def test_damaged_heads_of_what_is_at_hand(task: Task, shared_data: Path, tmp_path: Path) -> None:
-    if is_there(task, shared_data):
+    if is_available(task, shared_data):
         damage_all(task, heads(task, shared_data, tmp_path), of=3, files=6)
 
 
 @pytest.mark.full
 @every
 def test_damaged_files_at_hand(task: Task, shared_data: Path, tmp_path: Path) -> None:
-    if is_there(task, shared_data):
+    if is_available(task, shared_data):
         data = tmp_path / "whole"
-        folder = folder_of(task, shared_data)
+        folder = data_folder(task, shared_data)
         for path in {path for pattern in release(task, shared_data).files for path in folder.files(pattern)}:
             to = data / task.data.folder / path.relative_to(folder.path)
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +180,6 @@ def test_folders_of_the_manifest_are_read(shared_data: Path) -> None:
         "extra_refchecker": "its questions and passages are not here",
         "mbpp": "problems and tests, without solutions to judge",
     }
-    used = {task.data.folder for task in TASKS if is_there(task, shared_data)}
+    used = {task.data.folder for task in TASKS if is_available(task, shared_data)}
     here = {path.name for path in (shared_data / "train").iterdir()}
     assert here - used == left.keys()

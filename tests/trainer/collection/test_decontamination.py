@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.collection.decontamination import WORDS, Held, apart, runs
+from trainer.collection.decontamination import WORDS, NgramIndex, ngram_hashes, without_overlap
 from trainer.collection.examples import Example
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()
-HELD = Held([f"zero {NUMBERS} fourteen"])
+HELD_OUT = NgramIndex([f"zero {NUMBERS} fourteen"])
 
 
 def test_runs() -> None:
-    assert len(runs(NUMBERS)) == 1 and len(HELD) == 3
-    assert len(runs(" ".join(THIRTEEN[:12]))) == len(runs("")) == len(Held([""])) == 0
-    assert not Held([]).touches(NUMBERS) and not HELD.touches("")
+    assert len(ngram_hashes(NUMBERS)) == 1 and len(HELD_OUT) == 3
+    assert len(ngram_hashes(" ".join(THIRTEEN[:12]))) == len(ngram_hashes("")) == len(NgramIndex([""])) == 0
+    assert not NgramIndex([]).overlaps(NUMBERS) and not HELD_OUT.overlaps("")
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.lists(st.sampled_from("abcd"), min_size=13, max_size=40))
@@ -22,7 +22,7 @@ def test_touches_is_a_common_run(one: list[str], other: list[str]) -> None:
     def plain(words: list[str]) -> set[tuple[str, ...]]:
         return {tuple(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
 
-    found = Held([" ".join(other)]).touches(" ".join(one))
+    found = NgramIndex([" ".join(other)]).overlaps(" ".join(one))
     assert found == bool(plain(one) & plain(other))
 
 
@@ -31,4 +31,4 @@ def test_examples_that_touch_are_left_out() -> None:
         return Example(task="t", pieces=("", "", ""), values=values, target=" A", label="A")
 
     clean = saying("a", " ".join(THIRTEEN[1:]))
-    assert list(apart([saying("a", NUMBERS), clean, saying(NUMBERS, "a")], HELD)) == [clean]
+    assert list(without_overlap([saying("a", NUMBERS), clean, saying(NUMBERS, "a")], HELD_OUT)) == [clean]

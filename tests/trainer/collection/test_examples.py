@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection.examples import Counts, Example, examples, in_both_orders, is_there, release
+from trainer.collection.examples import Counts, Example, examples, in_both_orders, is_available, release
 from trainer.collection.tasks import TASKS, by_name
 from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, majority
 
@@ -134,11 +134,11 @@ def test_both_orders(tmp_path: Path) -> None:
 def test_what_says_nothing_is_counted(tmp_path: Path) -> None:
     data = write(tmp_path, record(1), record(2, a=" "), record(3, b="good 3"))
     counts = Counts()
-    assert len(list(examples(PAIRS, data, counts))) == 1 and counts.hollow == 2
+    assert len(list(examples(PAIRS, data, counts))) == 1 and counts.empty == 2
     counts = Counts()
     data = write(tmp_path, {"q": "q", "label": "yes"}, {"q": "q", "label": None}, {"q": "q", "label": "no"})
     assert [e.target for e in examples(LABELS, data, counts)] == [" yes", " no"]
-    assert (counts.records, counts.silent, counts.labels) == (3, 1, {"yes": 1, "no": 1})
+    assert (counts.records, counts.unanswered, counts.labels) == (3, 1, {"yes": 1, "no": 1})
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,15 @@ def test_a_wrong_file_ends_it_early(tmp_path: Path) -> None:
         list(examples(LABELS, write(tmp_path, *(["x"] * 30_000)), Counts()))
     counts = Counts()
     assert (
-        list(examples(LABELS, write(data, *({"q": str(k)} for k in range(30))), counts)) == [] and counts.silent == 30
+        list(examples(LABELS, write(data, *({"q": str(k)} for k in range(30))), counts)) == []
+        and counts.unanswered == 30
     )
 
 
 def test_the_form_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pairs: .*set/official.jsonl: no such file; .* fetch pairs --data"):
         release(PAIRS, tmp_path)
-    assert not is_there(PAIRS, tmp_path)
+    assert not is_available(PAIRS, tmp_path)
     write(tmp_path, json.dumps([record(1)]), name="copy.json")
     assert release(PAIRS, tmp_path).note == "a copy" and len(list(examples(PAIRS, tmp_path))) == 1
     write(tmp_path, record(1), record(2))
@@ -199,7 +200,7 @@ def test_the_form_that_is_there(tmp_path: Path) -> None:
     for part in ("train", "eval"):
         write(tmp_path / "whole" / part / "..", *[record(1)])
         shutil.move(tmp_path / "whole" / "set", tmp_path / part / "set")
-        assert is_there(PAIRS, tmp_path)
+        assert is_available(PAIRS, tmp_path)
 
 
 def test_majority() -> None:

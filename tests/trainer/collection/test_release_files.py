@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
-from trainer.collection.release_files import Bad, Folder, changed
+from trainer.collection.release_files import BadRecord, Folder, map_records
 
 LINES = b'{"a": 1}\n\n{"a": [2, null]}\n'
 
@@ -25,7 +25,7 @@ def write(folder: Path, name: str, content: bytes) -> Folder:
 
 def bad(rows: Any) -> list[tuple[str, str]]:
     """Where the bad records stand, relative to the folder, and why they are bad."""
-    return [(where.rsplit("/", 1)[-1], str(record)) for where, record in rows if isinstance(record, Bad)]
+    return [(where.rsplit("/", 1)[-1], str(record)) for where, record in rows if isinstance(record, BadRecord)]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_aligned_lines(tmp_path: Path) -> None:
 
 
 def test_changed_rows() -> None:
-    rows = [("f:1", {"a": "1"}), ("f:2", Bad("cut")), ("f:3", {"b": "1"}), ("f:4", {"a": "x"})]
-    found = list(changed(iter(rows), lambda record: int(record["a"])))
+    rows = [("f:1", {"a": "1"}), ("f:2", BadRecord("cut")), ("f:3", {"b": "1"}), ("f:4", {"a": "x"})]
+    found = list(map_records(iter(rows), lambda record: int(record["a"])))
     assert found[0] == ("f:1", 1)
     assert bad(found) == [
         ("f:2", "cut"),

@@ -10,7 +10,7 @@ from places import GOLDEN, ROOT
 from releases import GOLDEN_TASKS, RELEASES, make
 
 import trainer.collection.tasks.base
-from trainer.collection.examples import Counts, examples, folder_of, is_there
+from trainer.collection.examples import Counts, data_folder, examples, is_available
 from trainer.collection.tasks import TASKS, by_name
 from trainer.collection.tasks.base import Task
 
@@ -52,7 +52,7 @@ def test_loads_from_its_upstream_format(task: Task, data: Path) -> None:
     found = list(examples(task, data, counts, max_bad=0))
     assert 2 <= len(found) == counts.examples and counts.bad == 0
     # The official form, which is the first one, is the one that the fixtures have.
-    assert all(folder_of(task, data).has(pattern) for pattern in task.data.releases[0].files)
+    assert all(data_folder(task, data).has(pattern) for pattern in task.data.releases[0].files)
     if task.kind == "pairwise":
         letters = Counter(example.label for example in found)
         assert abs(letters["A"] - letters["B"]) <= 1
@@ -90,7 +90,7 @@ def test_what_is_at_hand_loads_whole(name: str, shared_data: Path) -> None:
 
 
 def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
-    assert {task.name for task in TASKS if is_there(task, shared_data)} == told().keys()
+    assert {task.name for task in TASKS if is_available(task, shared_data)} == told().keys()
 
 
 def test_the_documented_task(tmp_path: Path) -> None:
@@ -108,5 +108,5 @@ def test_the_documented_task(tmp_path: Path) -> None:
     (tmp_path / "headlines" / "votes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     counts = Counts()
     found = list(examples(names["HEADLINE"], tmp_path, counts))
-    assert counts.silent == 1
+    assert counts.unanswered == 1
     assert [e.values[1:][e.label == "B"] for e in found] == ["one", "two"]

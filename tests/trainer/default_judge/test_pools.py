@@ -9,7 +9,7 @@ import mbpp
 import pytest
 
 from flame_rank.errors import UserError
-from trainer.collection.decontamination import Held
+from trainer.collection.decontamination import NgramIndex
 from trainer.default_judge.pools import Pool, pools_without_overlap, read_pools
 
 ADD = mbpp.problem(
@@ -308,7 +308,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()
-HELD = Held([f"zero {NUMBERS} fourteen"])
+HELD_OUT = NgramIndex([f"zero {NUMBERS} fourteen"])
 
 
 def pool(prompt: str, *texts: str) -> Pool:
@@ -317,16 +317,16 @@ def pool(prompt: str, *texts: str) -> Pool:
 
 
 def test_a_pool_loses_the_programs_that_do() -> None:
-    (kept,) = pools_without_overlap([pool("p\n", "a", NUMBERS, "b", "c")], HELD)
+    (kept,) = pools_without_overlap([pool("p\n", "a", NUMBERS, "b", "c")], HELD_OUT)
     assert (kept.texts, kept.right, kept.mutant) == (("a", "b", "c"), (True, True, False), (False, False, True))
     assert kept.prompt == "p\n"
 
 
 def test_a_run_across_prompt_and_program_counts() -> None:
     head, tail = " ".join(THIRTEEN[:8]) + "\n", " ".join(THIRTEEN[8:])
-    (kept,) = pools_without_overlap([pool(head, "a", tail, "b")], HELD)
+    (kept,) = pools_without_overlap([pool(head, "a", tail, "b")], HELD_OUT)
     assert kept.texts == ("a", "b")
 
 
 def test_a_pool_of_fewer_than_two_goes() -> None:
-    assert pools_without_overlap([pool("p\n", "a", NUMBERS), pool(f"{NUMBERS}\n", "a", "b", "c")], HELD) == []
+    assert pools_without_overlap([pool("p\n", "a", NUMBERS), pool(f"{NUMBERS}\n", "a", "b", "c")], HELD_OUT) == []

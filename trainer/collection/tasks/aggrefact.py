@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.release_files import BadRecord, Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _LABELS = ("unsupported", "supported")  # the benchmark's 0 and 1
@@ -92,7 +92,7 @@ def _official(part: str) -> Release:
 
     def read(folder: Folder) -> Iterator[Row]:
         for where, record in folder.parquet("test-*.parquet"):
-            if isinstance(record, Bad) or record["dataset"] == part:
+            if isinstance(record, BadRecord) or record["dataset"] == part:
                 yield where, record
 
     return Release(files=("test-*.parquet",), read=read)
@@ -135,12 +135,12 @@ def _lfqa(folder: Folder) -> Iterator[Row]:
 _SOURCES = {
     "FactCheck-GPT": Release(
         files=("factcheck_gpt/subtask3_claim_evidence_stance.jsonl",),
-        read=lambda folder: changed(folder.jsonl("factcheck_gpt/subtask3_claim_evidence_stance.jsonl"), _stance),
+        read=lambda folder: map_records(folder.jsonl("factcheck_gpt/subtask3_claim_evidence_stance.jsonl"), _stance),
         note="all claims and snippets of Factcheck-GPT's own repository; the benchmark has a half of them",
     ),
     "Wice": Release(
         files=("wice/entailment_retrieval_claim/test.jsonl",),
-        read=lambda folder: changed(folder.jsonl("wice/entailment_retrieval_claim/test.jsonl"), _wice),
+        read=lambda folder: map_records(folder.jsonl("wice/entailment_retrieval_claim/test.jsonl"), _wice),
         note="the test claims of WiCE's own repository, each with the whole cited page",
     ),
     "Lfqa": Release(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.release_files import Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _YES_NO = ("yes", "no")
@@ -21,7 +21,7 @@ def _refchecker_claims(folder: Folder) -> Iterator[Row]:
     for setting, source in _REFCHECKER.items():
         asked = {record["id"]: record for _, record in folder.records(f"data/{setting}/{source}.json")}
         rows = folder.records(f"{setting}/{source}_*_answers.json")
-        yield from changed(rows, partial(_with_question, asked))
+        yield from map_records(rows, partial(_with_question, asked))
 
 
 def _with_question(asked: Any, found: Any) -> Any:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.release_files import Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _BEGIN_REPO = "https://raw.githubusercontent.com/google/BEGIN-dataset/main"
@@ -40,7 +40,7 @@ def _audit(folder: Folder) -> Iterator[Row]:
         return dict(zip(("knowledge", "history", "response", "BEGIN"), (found[name] for name in names), strict=True))
 
     for file in _AUDIT_FILES:
-        yield from changed(folder.csv(file, unended=True), same)
+        yield from map_records(folder.csv(file, unended=True), same)
 
 
 FAITHDIAL = DataSet(

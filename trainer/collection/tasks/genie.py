@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, whole
+from trainer.collection.release_files import BadRecord, Folder, Row, reject_bad
 from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 _LIKERT = ("1", "2", "3", "4", "5")
@@ -34,10 +34,10 @@ def _xsum(folder: Folder) -> Iterator[Row]:
     for path in folder.files("xsum/*/xsum-processed.jsonl"):
         submission = Folder(path.parent)
         forms: dict[str, list[Any]] = {}
-        for _, row in whole(submission.jsonl("batch-results.jsonl")):
+        for _, row in reject_bad(submission.jsonl("batch-results.jsonl")):
             forms.setdefault(row["hash"], []).append(row)
         for where, row in submission.jsonl("xsum-processed.jsonl"):
-            yield where, row if isinstance(row, Bad) else row | {"forms": forms.get(row["hash"], [])}
+            yield where, row if isinstance(row, BadRecord) else row | {"forms": forms.get(row["hash"], [])}
 
 
 GENIE_XSUM = DataSet(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.release_files import BadRecord, Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _CORRECTNESS = ("1", "2", "3", "4", "5")
@@ -30,14 +30,14 @@ def _mocha_answers(folder: Folder) -> Iterator[Row]:
 def _ragtruth_responses(folder: Folder) -> Iterator[Row]:
     """The responses, each with what it was to be based on."""
     sources = {record["source_id"]: record for _, record in folder.jsonl("source_info.jsonl")}
-    yield from changed(folder.jsonl("response.jsonl"), lambda found: sources[found["source_id"]] | found)
+    yield from map_records(folder.jsonl("response.jsonl"), lambda found: sources[found["source_id"]] | found)
 
 
 def _wikibio_regenerated(folder: Folder) -> Iterator[Row]:
     """The passages of SelfCheckGPT's replication, with the field names of the release."""
     names = {"main_passage": "gpt3_text", "main_sentences": "gpt3_sentences"}
     rows = folder.records("dataset-generated.json")
-    yield from changed(rows, lambda found: {names.get(name, name): value for name, value in found.items()})
+    yield from map_records(rows, lambda found: {names.get(name, name): value for name, value in found.items()})
 
 
 MOCHA = DataSet(
@@ -143,7 +143,7 @@ def _wikibio(record: Any) -> Iterator[Answer]:
 
 def _business(found: Any) -> tuple[str]:
     if not isinstance(found, dict):
-        raise Bad("the source is no structured data")
+        raise BadRecord("the source is no structured data")
     return (json.dumps(found, ensure_ascii=False),)
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, changed, whole
+from trainer.collection.release_files import Folder, Row, map_records, reject_bad
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -26,7 +26,7 @@ _EXPERTS = "experts_pairwise_human_preferences.jsonl"
 def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[Row]:
     """One record for each pair, where it first stands: the list of all judgements of it."""
     found: dict[Hashable, tuple[str, list[Any]]] = {}
-    for where, record in whole(changed(rows, lambda record: (pair(record), record))):
+    for where, record in reject_bad(map_records(rows, lambda record: (pair(record), record))):
         found.setdefault(record[0], (where, []))[1].append(record[1])
     yield from found.values()
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.release_files import Folder, Row, map_records
 from trainer.collection.tasks.base import Capability, DataSet, Pair, Release, Task
 
 _BIG_BENCH = "https://raw.githubusercontent.com/google/BIG-bench/main/bigbench/benchmark_tasks/hhh_alignment"
@@ -26,7 +26,7 @@ def _unwrapped(record: Any) -> dict[str, Any]:
 def _hhh(part: str) -> DataSet:
     def wrapped(folder: Folder) -> Iterator[Row]:
         rows = ((where, record) for where, record in folder.records(_PROMETHEUS) if record["source"] == part)
-        return changed(rows, _unwrapped)
+        return map_records(rows, _unwrapped)
 
     return DataSet(
         folder="hhh_alignment",

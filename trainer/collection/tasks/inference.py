@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, changed
+from trainer.collection.release_files import Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _NLI = ("entailment", "neutral", "contradiction")  # Hugging Face's numbers 0, 1, 2
@@ -17,7 +17,7 @@ def _esnli_texts(folder: Folder) -> Iterator[Row]:
     for part in ("dev", "test"):
         texts = f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}"
         rows = folder.lines(*texts, unended=True)
-        yield from changed(rows, lambda found: dict(zip(names, found, strict=True)))
+        yield from map_records(rows, lambda found: dict(zip(names, found, strict=True)))
 
 
 def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
@@ -28,7 +28,7 @@ def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
         found = {name: record[other] for name, other in names.items()}
         return found | {"label": found["label"].upper()}
 
-    return changed(folder.jsonl("lifelong_icl_*.jsonl"), upstream)
+    return map_records(folder.jsonl("lifelong_icl_*.jsonl"), upstream)
 
 
 ESNLI = DataSet(

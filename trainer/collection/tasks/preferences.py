@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task, majority
 from trainer.collection.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
@@ -70,13 +70,13 @@ def _prd_rows(folder: Folder) -> Iterator[Row]:
     answers: dict[tuple[str, int], str] = {}
     for model, (file, field) in sources.items():
         if folder.has(file):
-            answers |= {(model, record["question_id"]): record[field] for _, record in whole(folder.jsonl(file))}
+            answers |= {(model, record["question_id"]): record[field] for _, record in reject_bad(folder.jsonl(file))}
     votes: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)
     for path in folder.files("ratings-human/*.jsonl"):
         shown = path.name.split("-human-reviewer")[0].split("-vs-")
         if len(shown) != 2 or not sources.keys() >= set(shown):
             raise ValueError(f"{path.name} does not say whose answers it rates")
-        for _, record in whole(folder.jsonl(f"ratings-human/{path.name}")):
+        for _, record in reject_bad(folder.jsonl(f"ratings-human/{path.name}")):
             vote = {1: shown[0], 2: shown[1], 3: "tie"}[record["score"]]
             votes[record["question_id"], record["text"], *sorted(shown)].append(vote)
     for (question, text, *models), cast in votes.items():

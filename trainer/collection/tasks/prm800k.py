@@ -6,7 +6,7 @@ Two readings of the same files: record by record, and all solutions of a problem
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import DataSet, Release
 from trainer.collection.tasks.solutions import Solutions, gathered
 
@@ -96,7 +96,7 @@ def _repacked(folder: Folder) -> Iterator[Row]:
     answers of MATH are not there, and neither is why labelling ended without a solution."""
     place = ""
     rows: list[Any] = []
-    for where, row in whole(folder.jsonl(_REPACK)):
+    for where, row in reject_bad(folder.jsonl(_REPACK)):
         if rows and _begins(row, rows):
             yield place, _record(rows)
             rows = []

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _ZERO_TO_FOUR = ("0", "1", "2", "3", "4")
@@ -128,7 +128,7 @@ def _simplikert(folder: Folder) -> Iterator[Row]:
     """The rows of all annotators of one simplification, as one record: a list of them."""
     rated: dict[tuple[str, str], list[Any]] = defaultdict(list)
     where: dict[tuple[str, str], str] = {}
-    for place, row in whole(folder.csv("simplikert_2022.csv")):
+    for place, row in reject_bad(folder.csv("simplikert_2022.csv")):
         key = row["Input.id"], row["Input.system"]
         rated[key].append(row)
         where.setdefault(key, place)

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.release_files import BadRecord, Folder, Row, map_records
 from trainer.collection.tasks.base import Capability, DataSet, Pair, Release, Task
 
 _CARD = "ODC-BY"
@@ -124,7 +124,7 @@ def _official(part: str) -> Release:
 
     def read(folder: Folder) -> Iterator[Row]:
         for where, record in folder.parquet("filtered-*.parquet"):
-            if isinstance(record, Bad) or record["subset"] == part:
+            if isinstance(record, BadRecord) or record["subset"] == part:
                 yield where, record
 
     return Release(files=("filtered-*.parquet",), read=read)
@@ -141,7 +141,9 @@ def _llmbar(part: str) -> Release:
         outputs = record[f"output_{chosen}"], record[f"output_{3 - chosen}"]
         return {"prompt": record["input"], "chosen": outputs[0], "rejected": outputs[1], "subset": part}
 
-    return Release(files=(file,), read=lambda folder: changed(folder.records(file), pair), note="LLMBar's repository")
+    return Release(
+        files=(file,), read=lambda folder: map_records(folder.records(file), pair), note="LLMBar's repository"
+    )
 
 
 def _humanevalpack(part: str) -> Release:
@@ -154,7 +156,7 @@ def _humanevalpack(part: str) -> Release:
 
     return Release(
         files=(file,),
-        read=lambda folder: changed(folder.jsonl(file), pair),
+        read=lambda folder: map_records(folder.jsonl(file), pair),
         note="HumanEvalPack: its instruction, and the body of the function as the response",
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.release_files import BadRecord, Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 
 _SCORES = ("0", "1", "2", "3", "4", "5")
@@ -28,7 +28,7 @@ def _cxc(folder: Folder) -> Iterator[Row]:
         return record | {"text1": captions[numbers[0]], "text2": captions[numbers[1]]}
 
     for part in ("val", "test"):
-        yield from changed(folder.csv(f"data/sts_{part}.csv"), with_texts)
+        yield from map_records(folder.csv(f"data/sts_{part}.csv"), with_texts)
 
 
 def _qqp_split(folder: Folder) -> Iterator[Row]:
@@ -44,9 +44,9 @@ def _qqp_split(folder: Folder) -> Iterator[Row]:
         return {"question1": questions[0], "question2": questions[1], "is_duplicate": label}
 
     for where, record in folder.csv("quora-dev.csv", delimiter="\t"):
-        cut = not isinstance(record, Bad) and record["is_duplicate"] == ""  # at a line break inside a question
+        cut = not isinstance(record, BadRecord) and record["is_duplicate"] == ""  # at a line break inside a question
         if not cut:
-            yield from changed(iter([(where, record)]), upstream)
+            yield from map_records(iter([(where, record)]), upstream)
 
 
 def _sts(folder: Folder, name: str) -> Iterator[Row]:

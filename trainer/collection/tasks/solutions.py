@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.collection.release_files import Row, changed, whole
+from trainer.collection.release_files import Row, map_records, reject_bad
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Solutions:
 def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
     """One record for each problem, which stands where its first attempt does."""
     problems: dict[str, tuple[str, Solutions]] = {}
-    for where, found in whole(changed(rows, read)):
+    for where, found in reject_bad(map_records(rows, read)):
         _, known = problems.setdefault(found.problem, (where, found))
         if known is not found:
             known.human = known.human or found.human

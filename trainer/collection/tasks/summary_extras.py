@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 from trainer.collection.tasks.summary_ratings import rounded_mean
 
@@ -33,7 +33,7 @@ def _plain(text: str) -> str:
 
 def _newsroom(folder: Folder) -> Iterator[Row]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for where, row in whole(folder.csv("newsroom-human-eval.csv")):
+    for where, row in reject_bad(folder.csv("newsroom-human-eval.csv")):
         record = found.setdefault(
             (row["ArticleID"], row["System"]),
             {"article": _plain(row["ArticleText"]), "summary": _plain(row["SystemSummary"]), "where": where},

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.collection.release_files import Folder, Row, whole
+from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _YES_NO = ("yes", "no")
@@ -28,7 +28,7 @@ _QAGS_REPO = "https://raw.githubusercontent.com/W4ngatang/qags/master/data"
 def _xsum(folder: Folder, articles: dict[str, str]) -> Iterator[Row]:
     """One record a summary: its article, and the spans that each of its annotators marked; without an article, none."""
     summaries: dict[tuple[str, str], Any] = {}
-    for where, row in whole(folder.csv(_XSUM_SPANS)):
+    for where, row in reject_bad(folder.csv(_XSUM_SPANS)):
         key = row["bbcid"], row["system"]
         if row["bbcid"] in articles:
             new = {"article": articles[row["bbcid"]], "summary": row["summary"], "marks": []}

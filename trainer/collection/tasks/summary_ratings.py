@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.collection.release_files import Bad, Folder, Row, changed
+from trainer.collection.release_files import BadRecord, Folder, Row, map_records
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
 
 _LIKERT = ("1", "2", "3", "4", "5")
@@ -23,11 +23,11 @@ def _joined(rows: Iterator[Row], articles: dict[str, str], id_of: Callable[[Any]
             raise ValueError(f"there is no article {id_of(record)}")
         return {**record, "text": articles[id_of(record)]}
 
-    return changed(rows, join)
+    return map_records(rows, join)
 
 
 def _ids(rows: Iterator[Row], id_of: Callable[[Any], str]) -> set[str]:
-    return {id_of(record) for _, record in rows if not isinstance(record, Bad)}
+    return {id_of(record) for _, record in rows if not isinstance(record, BadRecord)}
 
 
 # SEAHORSE. The archive holds three tables, of which train.tsv is for training.
