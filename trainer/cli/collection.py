@@ -7,39 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainer.cli.options import DATA, FOLDER, MAX_BAD, say
+
 if TYPE_CHECKING:
     from trainer.collection.tasks.base import Task
-
-_DATA: dict[str, Any] = {
-    "type": click.Path(exists=True, file_okay=False, path_type=Path),
-    "metavar": "DIR",
-    "help": "The data sets, a folder each, as released.",
-}
-DATA = click.option("--data", **_DATA)
-NEEDED_DATA = click.option("--data", required=True, **_DATA)
-MAX_BAD = click.option(
-    "--max-bad",
-    type=click.FloatRange(0, 1),
-    default=0.001,
-    show_default=True,
-    metavar="SHARE",
-    help="Stop where more of a task's records are not as released.",
-)
 
 
 @click.command()
 @DATA
 @MAX_BAD
-@click.option("--json", "as_json", is_flag=True, help="One list of objects.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON list with an object for each task, instead of a table."
+)
 def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
-    """List every task: its capability, kind, licence and source, and how many examples are found.
+    """List every task: its capability, kind, licence and source, and the number of its examples under --data.
 
-    Without --data nothing is read, and none are found.
+    Without --data no file is read, and the numbers of examples are left empty.
     """
+    from trainer.collection.counting import count_examples
     from trainer.collection.tasks import TASKS
 
-    found = count(TASKS, data, max_bad) if data else None
-    rows = [_row(task, None if found is None else found.get(task.name, 0)) for task in TASKS]
+    counts = count_examples(TASKS, data, max_bad=max_bad, say=say) if data else None
+    rows = [_row(task, None if counts is None else counts.get(task.name, 0)) for task in TASKS]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -57,17 +46,17 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="TASK")
-@click.option("--n", default=3, show_default=True, type=click.IntRange(min=1), help="How many examples.")
+@click.option("--n", default=3, show_default=True, type=click.IntRange(min=1), help="The number of examples to print.")
 @DATA
 @MAX_BAD
 @click.option(
     "--tokenizer",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
-    help="Count tokens with this checkpoint's tokenizer, not with that of the default judge's model.",
+    help="Count tokens with the tokenizer of this checkpoint, instead of that of the default judge's language model.",
 )
 def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path | None) -> None:
-    """Print examples of TASK as the model sees them, their tokens, and how the labels are distributed."""
+    """Print examples of TASK as the model reads them, their lengths in tokens, and how often each label occurs."""
     from flame_rank.errors import UserError
     from flame_rank.prompts.format import VERDICTS
     from trainer.collection.examples import Counts, examples
@@ -97,25 +86,7 @@ def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path |
         click.echo(f"the longer response is the better one: {longer / (longer + shorter):.1%} of {longer + shorter}")
 
 
-def count(tasks: "tuple[Task, ...] | list[Task]", data: Path, max_bad: float) -> dict[str, int]:
-    """The number of examples of each task whose data set is there."""
-    from tqdm import tqdm
-
-    from trainer.collection.examples import Counts, examples, is_available
-
-    found = {}
-    here = [task for task in tasks if is_available(task, data)]
-    for task in tqdm(here, unit=" tasks", disable=None, leave=False):
-        counts = Counts()
-        for _ in examples(task, data, counts, max_bad=max_bad):
-            pass
-        found[task.name] = counts.examples
-        if counts.bad:
-            click.echo(f"flame-train: {task.name}: {counts.bad} bad records; the first: {counts.first_bad}", err=True)
-    return found
-
-
-def _row(task: "Task", found: int | None) -> dict[str, Any]:
+def _row(task: "Task", count: int | None) -> dict[str, Any]:
     return {
         "name": task.name,
         "split": task.split,
@@ -124,7 +95,7 @@ def _row(task: "Task", found: int | None) -> dict[str, Any]:
         "licence": task.data.licence,
         "permissive": task.data.permissive,
         "source": task.data.origin,
-        "found": found,
+        "found": count,
         "full": task.full,
     }
 
@@ -134,8 +105,11 @@ def _cell(value: object) -> str:
 
 
 def _length(folder: Path | None) -> Callable[[str], int]:
-    """The number of tokens of a text, by a checkpoint's tokenizer: without one, that of the default judge's language
-    model if it is on this machine; else the number of words."""
+    """Returns a function that counts the tokens of a text.
+
+    It uses the tokenizer of the checkpoint in `folder`; without a folder, that of the default judge's language model if
+    it is on this machine, and otherwise it counts words.
+    """
     from flame_rank.errors import UserError
     from flame_rank.model.text import load
 
@@ -147,7 +121,7 @@ def _length(folder: Path | None) -> Callable[[str], int]:
         folder, _ = found_model.find(model, download=False)
         if folder is None:
             missing = f"{model.name} is not on this machine"
-            click.echo(f"flame-train: {missing}, so words are counted as tokens; name another by --tokenizer", err=True)
+            say(f"{missing}, so words are counted as tokens; name another by --tokenizer")
             return lambda text: len(text.split())
     try:
         tokenizer = load(folder)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flame_rank.cli.options import JUDGE, read_criteria
-from trainer.cli.collection import NEEDED_DATA
+from trainer.cli.options import NEEDED_DATA
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flame_rank.cli.options import together
-from trainer.cli.collection import MAX_BAD, NEEDED_DATA
+from trainer.cli.options import MAX_BAD, NEEDED_DATA
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -260,8 +260,8 @@ class Stated:
         Raises:
           UserError: one is missing or not as it should be, or names a task that is not known.
         """
-        from trainer.cli.mixture import read_stated_ratings
-        from trainer.collection.mixture import read_weights, trained_on
+        from trainer.collection.mixture import read_needed_ratings, read_weights, trained_on
+        from trainer.collection.mixture_options import MixtureOptions
         from trainer.collection.tasks import TASKS, by_name
         from trainer.finetune.recipe import STEPS
 
@@ -269,7 +269,7 @@ class Stated:
             weights = read_weights(Path(mixture))
             return cls(tasks=[by_name(name) for name in weights], weights=weights)
         tasks = trained_on(TASKS, permissive=licence == "permissive", extra=extra)
-        return cls(tasks=tasks, ratings=read_stated_ratings(mixture, ratings))
+        return cls(tasks=tasks, ratings=read_needed_ratings(MixtureOptions(mixture=mixture, ratings=ratings)))
 
 
 def read_mixture(
@@ -286,9 +286,9 @@ def read_mixture(
 ) -> "tuple[list[Rows], dict[str, float]]":
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
-    from trainer.cli.mixture import weigh
     from trainer.collection.decontamination import NgramIndex, evaluation_texts
     from trainer.collection.examples import has_two_orders, is_available
+    from trainer.collection.mixture import weigh
     from trainer.collection.tasks import TASKS, by_name
     from trainer.finetune.tokenized_rows import NothingLeftError
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flame_rank.errors import UserError
+from trainer.collection.mixture_options import MixtureOptions
 from trainer.collection.tasks.base import Task
 
 CAP = 2**16  # examples of a task that count, at most
@@ -175,3 +176,70 @@ def trained_on(tasks: Sequence[Task], *, permissive: bool = False, extra: bool =
     `permissive` none whose licence is not."""
     splits = ("train", "extra") if extra else ("train",)
     return [task for task in tasks if task.split in splits and (task.data.permissive or not permissive)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """The tasks of a mixture and how they are weighted, before any data is read.
+
+    Attributes:
+      tasks: all of its tasks, whether their data is on this machine or not.
+      weights: the weight of each task by name, if a file states them.
+      ratings: the ratings from which the weights follow, for flame-rm only.
+    """
+
+    tasks: Sequence[Task]
+    weights: Mapping[str, float] | None = None
+    ratings: Ratings | None = None
+
+    @classmethod
+    def read(cls, options: MixtureOptions) -> "Mixture":
+        """Reads the files that the options name.
+
+        Raises:
+          UserError: a file is missing or damaged or names an unknown task, or the options contradict each other.
+        """
+        from trainer.collection.tasks import TASKS, by_name
+
+        if options.mixture not in ("flame", "flame-rm"):
+            weights = read_weights(Path(options.mixture))
+            return cls(tasks=[by_name(name) for name in weights], weights=weights)
+        tasks = trained_on(TASKS, permissive=options.licence == "permissive", extra=options.extra)
+        return cls(tasks=tasks, ratings=read_needed_ratings(options))
+
+
+def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
+    """Reads the ratings that flame-rm needs, before anything that takes long; None for another mixture.
+
+    Raises:
+      UserError: flame-rm has no ratings file, or the file is damaged, or an option is given that the mixture does not
+        use.
+    """
+    if options.mixture != "flame-rm":
+        if options.ratings is not None:
+            raise UserError("--ratings is for --mixture flame-rm")
+        return None
+    if options.ratings is None:
+        raise UserError(
+            "--ratings FILE: flame-rm weighs tasks by what tail patches measured; the paper publishes no ratings, and "
+            "`flame-train tail-patch` makes them"
+        )
+    if options.cap is not None or options.temperature != 1.0:
+        raise UserError("--cap and --temperature are for --mixture flame: flame-rm weighs tasks by their ratings alone")
+    return read_ratings(options.ratings)
+
+
+def weigh(
+    counts: Mapping[str, int], ratings: Ratings | None, cap: int | None = None, temperature: float = 1.0
+) -> dict[str, float]:
+    """Computes the weights of flame-rm if there are ratings, otherwise those of flame.
+
+    Args:
+      counts: the number of examples of each task.
+
+    Raises:
+      UserError: no task has examples, or a task has no rating.
+    """
+    if not any(counts.values()):
+        raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
+    return flame(counts, cap=cap or CAP, temperature=temperature) if ratings is None else flame_rm(counts, ratings)

@@ -1,0 +1,47 @@
+"""`flame-train default`: learns the judge that ships."""
+
+from pathlib import Path
+
+import click
+
+from flame_rank.errors import UserError
+from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report
+
+
+@click.command()
+@NEEDED_DATA
+@click.option(
+    "--model",
+    metavar="FILE.gguf|DIR|hf:ORG/NAME",
+    help="The language model that reads the candidates.  [default: the model of the judge that ships]",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=NEW_FOLDER,
+    metavar="DIR",
+    help="The folder to write the judge to, with its figures.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choice of problems.")
+@click.option(
+    "--without-reverse",
+    is_flag=True,
+    help="Leave out the likelihood of the prompt after each candidate, which takes longer than all other reading.",
+)
+def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool) -> None:
+    """Learn the weights of the judge that ships: how much agreement, likelihood and form count.
+
+    The command prints what each kind of evidence adds on sources from which the weights were not learned. If a run is
+    interrupted, the same command resumes it.
+    """
+    try:
+        from trainer.default_judge.learning import build
+    except ImportError as error:
+        raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
+    from flame_rank.io.writing import claimed
+    from flame_rank.judges import checkpoint
+
+    stated, path = checkpoint.named(model)
+    without = ("reverse",) if without_reverse else ()
+    with claimed(out):
+        build(data, stated, path, out, seed=seed, without=without, say=report)

@@ -1,0 +1,36 @@
+"""Options that several commands of `flame-train` share."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER: Any = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FOLDER: Any = click.Path(file_okay=False, path_type=Path)
+FILE: Any = click.Path(dir_okay=False, path_type=Path)
+
+_DATA: dict[str, Any] = {
+    "type": FOLDER,
+    "metavar": "DIR",
+    "help": "The folder of the data sets: one folder for each, with the files as their authors release them.",
+}
+DATA = click.option("--data", **_DATA)
+NEEDED_DATA = click.option("--data", required=True, **_DATA)
+MAX_BAD = click.option(
+    "--max-bad",
+    type=click.FloatRange(0, 1),
+    default=0.001,
+    show_default=True,
+    metavar="SHARE",
+    help="Stop if more than this share of a task's records does not have the released form.",
+)
+
+
+def say(line: str) -> None:
+    """Prints a line about what the command does to standard error, named after the program."""
+    click.echo(f"flame-train: {line}", err=True)
+
+
+def report(line: str) -> None:
+    """Prints a line of progress to standard error."""
+    click.echo(line, err=True)

@@ -1,0 +1,46 @@
+"""The shares of a mixture by kind and by capability of its tasks, and the paper's Figures 2 and 3 of them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flame_rank.errors import UserError
+from trainer.collection.tasks.base import Task
+
+
+def shares(tasks: Sequence[Task], weights: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Computes the share of each kind and of each capability in a mixture, largest first.
+
+    Args:
+      tasks: of the mixture; those without a weight are left out.
+      weights: of each task by name; they need not sum to 1.
+    """
+    sums: dict[str, dict[str, float]] = {"kind": defaultdict(float), "capability": defaultdict(float)}
+    total = sum(weights.values())
+    for task in tasks:
+        if task.name in weights:
+            sums["kind"][task.kind] += weights[task.name] / total
+            sums["capability"][task.capability] += weights[task.name] / total
+    return {what: dict(sorted(parts.items(), key=lambda item: -item[1])) for what, parts in sums.items()}
+
+
+def draw(parts: Mapping[str, Mapping[str, float]], file: Path) -> None:
+    """Draws a pie chart of each of the results of `shares` into a file, SVG or PNG by its ending.
+
+    Raises:
+      UserError: matplotlib is not installed, or it does not know the ending.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib; pip install 'flame-rank[plot]'") from error
+    figure = Figure(figsize=(5 * len(parts), 4))
+    for number, (what, sizes) in enumerate(parts.items(), 1):
+        panel = figure.add_subplot(1, len(parts), number)
+        panel.pie(list(sizes.values()), labels=list(sizes), autopct="%.1f%%", textprops={"fontsize": 8})
+        panel.set_title(f"by {what}")
+    figure.tight_layout()
+    try:
+        figure.savefig(file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error

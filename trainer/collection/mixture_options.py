@@ -1,0 +1,39 @@
+"""What a user says of a mixture, before any data is read. Imports nothing heavy: the commands' help is made of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flame_rank.fields import described
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureOptions:
+    """Which mixture of tasks, and how it is weighted; the fields describe themselves."""
+
+    mixture: str = described(
+        "flame",
+        "The mixture of tasks: flame or flame-rm, the paper's two (section 3.4), or a CSV file with the columns task "
+        "and weight.",
+        unit="NAME|FILE",
+    )
+    ratings: Path | None = described(
+        None,
+        "The ratings that flame-rm needs, as `flame-train tail-patch` writes them: a CSV file with the columns task, "
+        "category, rating and score.",
+        unit="FILE",
+    )
+    licence: Literal["any", "permissive"] = described(
+        "any", "Which data sets to use: all of them, or only those whose licence allows commercial use."
+    )
+    extra: bool = described(False, "Add the training tasks that are not in the paper.")
+    cap: int | None = described(
+        None,
+        "The largest number of a task's examples that counts for its weight in flame.",
+        automatic="65536",
+        unit="EXAMPLES",
+        least=1,
+    )
+    temperature: float = described(
+        1.0, "Weights in flame are raised to 1/temperature: above 1, small tasks are drawn more often.", above=0
+    )
