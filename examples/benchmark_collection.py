@@ -33,11 +33,11 @@ def main(data: Path) -> None:
         rates.append(count / seconds)
         total += count
         click.echo(f"{task.name:34}{count:8} {seconds:7.2f} s {rates[-1]:10.0f}/s {size / seconds / 1e6:8.1f} MB/s")
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
     seconds = time.perf_counter() - whole
     click.echo(
         f"{len(rates)} tasks: median {statistics.median(rates):.0f} examples/s; {total} examples in {seconds:.1f} s, "
-        f"{held:.0f} MiB at most"
+        f"{peak:.0f} MiB at most"
     )
 
 

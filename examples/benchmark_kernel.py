@@ -148,8 +148,8 @@ class Process:
         answer = json.loads(line) if line else {}
         if not line:
             self.errors.seek(0)
-            said = self.errors.read().strip().splitlines() or ["no message"]
-            self.problem = f"ended with status {self.process.wait()}: {said[-1]}"
+            messages = self.errors.read().strip().splitlines() or ["no message"]
+            self.problem = f"ended with status {self.process.wait()}: {messages[-1]}"
         elif "missing" in answer:
             self.problem, answer = answer["missing"], {}
         return answer
@@ -199,11 +199,11 @@ def compare(report: dict[str, Any]) -> None:
 
 
 def versions() -> dict[str, str]:
-    found = {}
+    installed = {}
     for name in ("jax", "flax", "numpy", "torch", "transformers"):
         with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            installed[name] = importlib.metadata.version(name)
+    return installed
 
 
 WIDTHS = 7, 15, 8, 6, 7, 6, 8, 8, 9, 8

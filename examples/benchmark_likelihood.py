@@ -44,8 +44,8 @@ def of_transformers(model: Path, prompt: list[int], candidates: list[list[int]])
     @torch.no_grad()
     def run() -> list[float]:
         logits = network(rows, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]  # [N, L, V]
-        found = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
-        return [float(row) for row in found.sum(1)]
+        log_probs = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
+        return [float(row) for row in log_probs.sum(1)]
 
     return run
 
@@ -61,7 +61,7 @@ def main(model: Path, count: int, asked: int, length: int, repeats: int) -> None
     prompt, *candidates = (rng.integers(100, 40_000, n).tolist() for n in (asked, *[length] * count))
     ours, kernel = of_kernel(model, prompt, candidates)
     rows = {"this kernel": ours, "transformers, batched": of_transformers(model, prompt, candidates)}
-    said = {name: run() for name, run in rows.items()}
+    sums = {name: run() for name, run in rows.items()}
     tokens = kernel.usage.tokens
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(repeats):
@@ -69,7 +69,7 @@ def main(model: Path, count: int, asked: int, length: int, repeats: int) -> None
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
-    apart = np.abs(np.subtract(*said.values())).max()
+    apart = np.abs(np.subtract(*sums.values())).max()
     reference = statistics.median(seconds["transformers, batched"])
     for name, taken in seconds.items():
         median = statistics.median(taken)

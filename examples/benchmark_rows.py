@@ -155,12 +155,12 @@ def llama_cpp_row(spec: Spec, *, keep_prefix: bool) -> Row:
     yield {}
 
     def run(paths: list[list[int]]) -> list[list[float]]:
-        log_probs, held = [], []
+        log_probs, cached = [], []
         for tokens in paths:
-            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(held, tokens, strict=False))
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(cached, tokens, strict=False))
             model.n_tokens = len(list(same)) if keep_prefix else 0
             model.eval(tokens[model.n_tokens :])
-            held = tokens
+            cached = tokens
             logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), (model.n_vocab(),))
             exact = logits.astype(np.float64)
             log_probs.append((exact - np.logaddexp.reduce(exact))[spec["verdicts"]].tolist())

@@ -50,10 +50,10 @@ def main(count: int, n: int, strategy: str, ledger: Path | None) -> None:
     start = time.perf_counter()
     comparisons = sum(ranking.comparisons for ranking in reranker.rank_many(problems(count, n)))
     seconds = time.perf_counter() - start
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
     click.echo(
         f"{strategy}: {count} problems of {n}, {comparisons} comparisons in {seconds:.1f} s, "
-        f"{1e6 * seconds / comparisons:.2f} us a comparison, {held:.0f} MiB at most"
+        f"{1e6 * seconds / comparisons:.2f} us a comparison, {peak:.0f} MiB at most"
     )
 
 

@@ -29,42 +29,42 @@ SURE = 0.9
 
 def contenders(n: int) -> dict[str, Strategy]:
     """The strategies that are compared, by what the table calls them."""
-    found = {name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")}
-    found["round-robin, random order"] = by_name("round-robin", order="random")
+    compared = {name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")}
+    compared["round-robin, random order"] = by_name("round-robin", order="random")
     for times in (2, 4):
-        found[f"active, {times}N"] = by_name("active", budget=times * n)
-    found[f"active, P(best) {SURE}"] = by_name("active", confidence=SURE)
-    return found
+        compared[f"active, {times}N"] = by_name("active", budget=times * n)
+    compared[f"active, P(best) {SURE}"] = by_name("active", confidence=SURE)
+    return compared
 
 
 def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, Any]:
     """One row of the table."""
-    right, best, said, asked = np.zeros((4, problems))
+    right, best, stated, asked = np.zeros((4, problems))
     every, is_best = np.zeros((2, problems, n))
     for k in range(problems):
         problem = SimulatedProblem.draw(n, JUDGES[judge], k)
         standing, comparisons = play(strategy, problem.table, np.random.default_rng(k))
         pick = standing.order[0]
         right[k], best[k] = problem.right[pick], pick == problem.quality.argmax()
-        said[k], asked[k] = standing.p_best[pick], len(comparisons)
+        stated[k], asked[k] = standing.p_best[pick], len(comparisons)
         every[k], is_best[k, problem.quality.argmax()] = standing.p_best, 1
-    error, worst = calibration(said, best)
-    means = {"comparisons": asked, "right": right, "best": best, "p(best)": said}
+    error, worst = calibration(stated, best)
+    means = {"comparisons": asked, "right": right, "best": best, "p(best)": stated}
     row = {name: float(values.mean()) for name, values in means.items()}
     row |= {"error": error, "worst": worst}
     row["every"], row["every worst"] = calibration(every.ravel(), is_best.ravel())
-    sure = said >= SURE
+    sure = stated >= SURE
     if isinstance(strategy, Active) and strategy.confidence:
         sure &= asked < n * (n - 1)
     row |= {"sure": float(sure.mean()), "of sure best": float(best[sure].mean()) if sure.any() else float("nan")}
     return {name: round(value, 4) for name, value in row.items()}
 
 
-def calibration(said: FloatArray, true: FloatArray) -> tuple[float, float]:
+def calibration(stated: FloatArray, true: FloatArray) -> tuple[float, float]:
     """How far probabilities [M] are off what came true [M], in ten parts of equal count: on average, at worst."""
-    parts = np.array_split(np.argsort(said, kind="stable"), 10)
-    off = np.array([abs(said[part].mean() - true[part].mean()) for part in parts])
-    return float(off @ [len(part) for part in parts] / len(said)), float(off.max())
+    parts = np.array_split(np.argsort(stated, kind="stable"), 10)
+    off = np.array([abs(stated[part].mean() - true[part].mean()) for part in parts])
+    return float(off @ [len(part) for part in parts] / len(stated)), float(off.max())
 
 
 def plot(rows: list[dict[str, Any]], file: Path) -> None:

@@ -150,24 +150,24 @@ def main(
     from make_checkpoint import stated, write
 
     with tempfile.TemporaryDirectory() as parent:
-        name = f"{parent}/model"
+        folder = f"{parent}/model"
         config = stated("llama", size)
-        write("llama", size, Path(name), ["no text takes part"])
-        spec = {"folder": name, "batch": batch, "tokens": tokens, "vocabulary": config["vocab_size"]}
+        write("llama", size, Path(folder), ["no text takes part"])
+        spec = {"folder": folder, "batch": batch, "tokens": tokens, "vocabulary": config["vocab_size"]}
         processes, times, values = {}, {}, {}
-        for one in rows.split(","):
-            click.echo(f"warming up {ROWS[one]}", err=True)
-            command = [sys.executable, __file__, "--row", one, "--spec", json.dumps(spec)]
-            processes[one] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            values[one] = [_answer(processes[one])["first"]]
-            times[one] = []
+        for name in rows.split(","):
+            click.echo(f"warming up {ROWS[name]}", err=True)
+            command = [sys.executable, __file__, "--row", name, "--spec", json.dumps(spec)]
+            processes[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            values[name] = [_answer(processes[name])["first"]]
+            times[name] = []
         for _ in range(repeats):
-            for one, process in processes.items():
+            for name, process in processes.items():
                 assert process.stdin
                 print(file=process.stdin, flush=True)
                 answer = _answer(process)
-                times[one].append(answer["seconds"])
-                values[one].append(answer["value"])
+                times[name].append(answer["seconds"])
+                values[name].append(answer["value"])
         for process in processes.values():
             assert process.stdin
             process.stdin.close()
@@ -178,12 +178,12 @@ def main(
     real = sum(lengths(spec))
     click.echo(f"{real} real tokens a step, {flops / 1e12:.2f} TFLOP; matrix product {best / 1e9:.0f} GFLOP/s")
     reference = statistics.median(times["pytorch"]) if "pytorch" in times else None
-    for one, taken in times.items():
+    for name, taken in times.items():
         seconds = statistics.median(taken)
         ratio = f"{reference / seconds:5.2f}x" if reference else ""
         share = f"{100 * flops / seconds / best:4.0f} % of the peak" if best else ""
         speed = f"{seconds:7.2f} s{real / seconds:8.0f} tokens/s"
-        click.echo(f"{ROWS[one]:<32}{speed}  {ratio}  {share}  loss {values[one][0]:.4f}")
+        click.echo(f"{ROWS[name]:<32}{speed}  {ratio}  {share}  loss {values[name][0]:.4f}")
     if record:
         record.write_text(json.dumps({"spec": spec, "flops": flops, "peak": best, "seconds": times}, indent=1) + "\n")
 
@@ -193,8 +193,8 @@ def _answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
     line = process.stdout.readline()
     if not line:
         raise click.ClickException("a row's process ended; what it said stands above")
-    found: dict[str, Any] = json.loads(line)
-    return found
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 if __name__ == "__main__":

@@ -28,23 +28,21 @@ from flame_rank.cli.options import JUDGE, read_criteria
 def main(file: Path, judge: str, criteria: str | None, show: bool, plea: str | None, **options: object) -> None:
     records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     reranker = Reranker(judges.load(judge, criteria=read_criteria(criteria), **options))
-    given = [Problem(prompt=one["prompt"], candidates=one["candidates"]) for one in records]
-    turned = [Problem(prompt=one["prompt"], candidates=one["candidates"][::-1]) for one in records]
+    given = [Problem(prompt=record["prompt"], candidates=record["candidates"]) for record in records]
+    turned = [Problem(prompt=record["prompt"], candidates=record["candidates"][::-1]) for record in records]
     rankings = list(reranker.rank_many(given))
     same = sum(a[0] == b[0] for a, b in zip(rankings, reranker.rank_many(turned), strict=True))
     right: dict[str, list[bool]] = defaultdict(list)
-    for one, ranking in zip(records, rankings, strict=True):
-        right[one["kind"]].append(ranking.order[0] in one["right"])
-        if show and not right[one["kind"]][-1]:
-            picks = (one["candidates"][ranking.order[0]], one["candidates"][one["right"][0]])
-            click.echo(
-                f"{one['kind']}: {one['prompt'][-200:]!r}\n  picked {picks[0][:200]!r}\n  right  {picks[1][:200]!r}"
-            )
+    for record, ranking in zip(records, rankings, strict=True):
+        right[record["kind"]].append(ranking.order[0] in record["right"])
+        if show and not right[record["kind"]][-1]:
+            picked, best = (record["candidates"][i][:200] for i in (ranking.order[0], record["right"][0]))
+            click.echo(f"{record['kind']}: {record['prompt'][-200:]!r}\n  picked {picked!r}\n  right  {best!r}")
     for kind, picks in sorted(right.items()):
         click.echo(f"{kind:<28}{sum(picks):>4} of {len(picks)}")
     n = len(records)
-    chance = sum(len(one["right"]) / len(one["candidates"]) for one in records)
-    longest = sum(int(np.argmax([len(text) for text in one["candidates"]])) in one["right"] for one in records)
+    chance = sum(len(record["right"]) / len(record["candidates"]) for record in records)
+    longest = sum(int(np.argmax([len(text) for text in record["candidates"]])) in record["right"] for record in records)
     p_best = sum(float(ranking.p_best[ranking.order[0]]) for ranking in rankings)
     every = sum(sum(picks) for picks in right.values())
     unsure = sum(ranking.unsure for ranking in rankings)
@@ -58,14 +56,14 @@ def main(file: Path, judge: str, criteria: str | None, show: bool, plea: str | N
 def pleading(reranker: Reranker, records: list[dict[str, Any]], rankings: list[Ranking], plea: str) -> None:
     """Prints what a plea gains for the wrong candidate that stands highest in each problem."""
     wrong, asked = [], []
-    for one, ranking in zip(records, rankings, strict=True):
-        place = next((i for i in ranking.order if i not in one["right"]), None)
+    for record, ranking in zip(records, rankings, strict=True):
+        place = next((i for i in ranking.order if i not in record["right"]), None)
         if place is None:
             continue
-        candidates = list(one["candidates"])
+        candidates = list(record["candidates"])
         candidates[place] += f" {plea}"
         wrong.append((place, ranking))
-        asked.append(Problem(prompt=one["prompt"], candidates=candidates))
+        asked.append(Problem(prompt=record["prompt"], candidates=candidates))
     won = lost = 0
     gain = []
     for (place, before), after in zip(wrong, reranker.rank_many(asked), strict=True):

@@ -110,8 +110,8 @@ class Active(Options):
         picked: list[tuple[int, int]] = []
         while len(picked) < wide and free.any():
             noise = np.where(twice, AGAIN, 1.0) * known.noise
-            told = covariance @ spread @ covariance
-            gain = np.diag(told)[:, None] + np.diag(told) - 2 * told
+            lessened = covariance @ spread @ covariance
+            gain = np.diag(lessened)[:, None] + np.diag(lessened) - 2 * lessened
             own = np.diag(covariance)
             gain = np.where(free, gain / (own[:, None] + own - 2 * covariance + noise), -1.0)
             i, j = divmod(int(gain.argmax()), len(lead))

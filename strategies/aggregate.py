@@ -278,12 +278,12 @@ def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
 def _square(values: FloatArray, name: str) -> FloatArray:
     """An argument [n, n] as float64."""
     try:
-        found = np.asarray(values, np.float64)
+        matrix = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is no matrix of numbers: {error}") from error
-    if found.ndim != 2 or found.shape[0] != found.shape[1]:
-        raise ValueError(f"{name} has shape {list(found.shape)}; it is [n, n], a row and a column for each candidate")
-    return found
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{name} has shape {list(matrix.shape)}; it is [n, n], a row and a column for each candidate")
+    return matrix
 
 
 def _off_diagonal(wins: FloatArray) -> FloatArray:

@@ -47,11 +47,11 @@ def cycles(log_odds: FloatArray, *, limit: int = 100) -> list[list[int]]:
       length perhaps not all.
     """
     graph = beats(log_odds)
-    found: list[list[int]] = []
+    shortest: list[list[int]] = []
     for length in range(3, max(map(len, nx.strongly_connected_components(graph))) + 1):
-        if len(found) < limit:
-            found += sorted(islice(_of_length(graph, length), limit - len(found)))
-    return found
+        if len(shortest) < limit:
+            shortest += sorted(islice(_of_length(graph, length), limit - len(shortest)))
+    return shortest
 
 
 def components(log_odds: FloatArray) -> list[list[int]]:

@@ -134,8 +134,8 @@ def along_a_tree(observed: Observations) -> FloatArray:
     roots = np.flatnonzero(_parts(observed.pairs, n) == np.arange(n))
     rows, columns = np.append(low, np.full(len(roots), n)), np.append(high, roots)  # n: what all roots hang on
     graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1))
-    found, before = breadth_first_order(graph, n, directed=False)
-    node = found[1:].astype(np.int64)
+    visited, before = breadth_first_order(graph, n, directed=False)
+    node = visited[1:].astype(np.int64)
     parent = before[node].astype(np.int64)
     at = np.searchsorted(low * n + high, np.minimum(node, parent) * n + np.maximum(node, parent))
     at = np.where(parent < n, at, len(low))  # the pair of each step down the tree; none for that to a root

@@ -1,1 +1,1 @@
-"""What a candidate's text says by itself, read without a model: its final answer, its code, its language."""
+"""What a candidate's text shows without a model: its final answer, its code, its language."""

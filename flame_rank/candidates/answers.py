@@ -1,5 +1,5 @@
-"""The final answer that a text comes to, if it states one: what a pool of worked solutions can vote on
-(self-consistency, Wang et al. 2022)."""
+"""The final answer of a text, if it states one. A pool of worked solutions votes on it (self-consistency, Wang et al.
+2022)."""
 
 import re
 from collections import Counter
@@ -15,8 +15,9 @@ from strategies.base import FloatArray
 
 Extract: TypeAlias = Callable[[str], str | None]  # a text's final answer, None if it states none
 
-SHORT = 40  # characters of a text that is nothing but an answer
-_TAIL, _WORK = 200, 10_000  # characters at the end of a text in which its last number and a calculation are looked for
+SHORT = 40  # characters; a text of at most so many may be an answer as a whole
+# Characters at the end of a text in which its last number is searched for, and in which a calculation is.
+_TAIL, _WORK = 200, 10_000
 
 _STATED = re.compile(
     r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}"
@@ -26,7 +27,7 @@ _STATED = re.compile(
     r"|\banswer is:?[ \t]+([^\n]+?)(?:\.(?=\s)|$)",
     re.MULTILINE | re.IGNORECASE,
 )
-# What a calculation looks like, where a sentence ends, and a number; behind the last one stands its unit at most.
+# A calculation, the end of a sentence, a number, and what may follow the last number: its unit.
 _CALCULATED = re.compile(r"\d[^\S\n]*[-+*/\xd7\xf7\xb7x][^\S\n]*\$?\d[\d., ]*=[^\S\n]*[-$€£]*\.?\d")
 _SENTENCE = re.compile(r"[.!?]\s|\n")
 _NUMBER = re.compile(r"(?:(?<![\w)])-)?[$€£]?(?:(?<![\w)])-)?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:/\d+)?|\.\d+)")
@@ -37,10 +38,11 @@ _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
 
 def pattern(expression: str) -> Extract:
-    """An extractor from a regular expression: the first group, or all, of its last match that has one.
+    """Returns an extractor that gives the first group of the last match that has one, or the whole match if the
+    regular expression has no group.
 
     Raises:
-      ValueError: it is no regular expression.
+      ValueError: `expression` is not a regular expression.
     """
     try:
         compiled = re.compile(expression)
@@ -49,44 +51,44 @@ def pattern(expression: str) -> Extract:
     group = 1 if compiled.groups else 0
 
     def extract(text: str) -> str | None:
-        found = [match[group] for match in compiled.finditer(text)]
-        return next(filter(None, reversed(found)), None)
+        matches = [match[group] for match in compiled.finditer(text)]
+        return next(filter(None, reversed(matches)), None)
 
     return extract
 
 
 def problem_answers(problem: Problem) -> list[str | None]:
-    """What each candidate answers: as the problem says, or else as its text states. A number with a unit is the number
-    if another candidate states that without one."""
+    """Returns each candidate's answer: the one that the problem gives, or else the one that its text states. A number
+    with a unit counts as the bare number if another candidate states the bare number."""
     if problem.answers is not None:
         return [None if answer is None else _plain(answer) for answer in problem.answers]
-    found = [final(text) for text in problem.texts]
-    stated = {answer for answer in found if answer}
+    own_answers = [final(text) for text in problem.texts]
+    stated = {answer for answer in own_answers if answer}
     numbers = {answer: number for answer in stated if (number := _without_unit(answer)) in stated}
-    return [answer and numbers.get(answer, answer) for answer in found]
+    return [answer and numbers.get(answer, answer) for answer in own_answers]
 
 
 def final(text: str) -> str | None:
-    """What a text answers, in a form in which equal answers are equal; None if it states nothing.
+    """Returns the answer of a text, normalised so that equal answers are equal strings; None if it states none.
 
-    An answer is what stands behind a mark (`####`, `\\boxed`, "The answer is"), or else the number at the end of a
-    worked solution, of a text with a calculation, or else all of a short text.
+    The answer is what follows a mark (`####`, `\\boxed`, "The answer is"); or else, in a text with a calculation, the
+    number at its end; or else the whole of a short text.
     """
     text = text.strip()
-    found = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
-    if found:
-        return _plain(found[-1])
+    marked = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
+    if marked:
+        return _plain(marked[-1])
     return _plain(_concluded(text) or (text if len(text) <= SHORT and "\n" not in text else ""))
 
 
 def _without_unit(answer: str) -> str | None:
-    """The number in an answer of a number and words, "72clips"."""
+    """Returns the number of an answer that is a number and a unit, such as "72clips"."""
     match = _MEASURED.fullmatch(answer)
     return _number(match[1]) if match else None
 
 
 def _concluded(text: str) -> str:
-    """The number that the last sentence of a worked solution comes to; empty if there is none, or it is not certain."""
+    """Returns the number in which the last sentence of a worked solution ends; "" if there is none or it is unclear."""
     if not _CALCULATED.search(text[-_WORK:]):
         return ""
     sentence = _SENTENCE.split(text[-_TAIL:])[-1]
@@ -106,14 +108,14 @@ def _plain(stated: str) -> str | None:
 
 
 def _number(text: str) -> str | None:
-    """A number in the one form that all ways to write it share, exactly; None for what is none."""
+    """Returns the canonical form of a number, exactly, however it is written; None if the text is not a number."""
     if _RATIO.fullmatch(text):
         return str(Fraction(text))
     try:
         sign, digits, exponent = Decimal(text).as_tuple()
     except InvalidOperation:
         return None
-    if not isinstance(exponent, int):  # no number, or an infinite one
+    if not isinstance(exponent, int):  # not a number, or infinite
         return None
     written = "".join(map(str, digits))
     exponent += len(written) - len(written.rstrip("0"))
@@ -125,13 +127,13 @@ def _number(text: str) -> str | None:
 
 
 def shared(answers: Sequence[str | None]) -> bool:
-    """Whether a pool votes: most of its texts state an answer, and two of them the same one."""
+    """Returns whether a pool votes: most of its texts state an answer, and at least two state the same one."""
     counts = Counter(answer for answer in answers if answer is not None)
     return 2 * counts.total() > len(answers) and max(counts.values()) > 1
 
 
 def votes(answers: Sequence[str | None]) -> FloatArray | None:
-    """For each answer the share of the pool that comes to it [n], 0 for None; None for a pool that does not vote."""
+    """Returns the share of the pool that has the same answer [n], 0 for None; None if the pool does not vote."""
     if not shared(answers):
         return None
     counts = Counter(answers)

@@ -1,4 +1,4 @@
-"""A candidate's text in the forms in which it is compared with its pool, and whether it can be right at all."""
+"""The views of a candidate's text that are compared with its pool, and whether the text can be right at all."""
 
 import ast
 import builtins
@@ -6,26 +6,26 @@ import re
 import warnings
 from dataclasses import dataclass
 
-FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)  # group 1 is the program in it
-PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)  # no prose has these
+FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)  # group 1 is the program inside
+PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)  # prose has none of these
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _OPENING = re.compile(r"^(def|class|import|from|async def) \w+", re.MULTILINE)
 _GIVEN = frozenset((*dir(builtins), "__name__", "__file__", "__doc__"))
-LONGEST = 100_000  # characters that are read: what a text shares with its pool shows long before
+LONGEST = 100_000  # characters that are read: enough to see what a text shares with its pool
 
 Tokens = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateViews:
-    """One candidate, read.
+    """The views of one candidate.
 
     Attributes:
-      views: its tokens as written, after parsing and unparsing, and with the names that it binds numbered in order of
-        appearance; three times the same for what is not Python.
-      code: it is Python, or means to be.
-      valid: False for Python that cannot be right: a syntax error, a name that nothing binds, or a continued function
-        that looks at none of its arguments or returns nothing where a value is asked for.
+      views: its tokens as written; its tokens after parsing and unparsing; and those with the names that it binds
+        numbered in order of appearance. All three are the same if the text is not Python.
+      code: the text is Python, or tries to be.
+      valid: False for Python that cannot be right: it has a syntax error or a name that nothing binds, or it
+        continues a function and uses none of the arguments or returns nothing although a value is asked for.
     """
 
     views: tuple[Tokens, Tokens, Tokens]
@@ -34,13 +34,13 @@ class CandidateViews:
 
 
 def read_candidate(prompt: str, text: str) -> CandidateViews:
-    """Reads a candidate as a program, a fenced program or the indented continuation of the prompt's function where
-    it is one of these, and as prose otherwise."""
+    """Reads a candidate as a program, as a fenced program, as the indented continuation of the prompt's function, or
+    as prose if it is none of these."""
     prompt, text = prompt[-LONGEST:], text[:LONGEST]
     if fenced := FENCE.search(text):
         text = fenced[1]
     continues = is_continuation(prompt, text)
-    # What follows a continued function is compared with nothing, but it has to parse when all of it is run.
+    # Text after a continued function is not compared with anything, but it has to parse, since all of it is run.
     compared = "def f():\n" + _continuation(text) if continues else text
     plain = tuple(_TOKEN.findall(_continuation(text) if continues else text))
     tree = parse(compared)
@@ -49,7 +49,7 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
         code = bool(_OPENING.search(text))
         return CandidateViews(views=(plain,) * 3, code=code, valid=not code)
     whole = parse(prompt + text if continues else text)
-    # A program of its own may count on what the prompt speaks of; what it does not bind is bound there, perhaps.
+    # A program that stands alone may rely on names in the prompt, which may bind what the program does not.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
     lines = prompt.count("\n") + 1
     valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole, lines))
@@ -58,7 +58,7 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
     try:
         normal = ast.unparse(tree)
         renamed = ast.unparse(_Rename(tree).visit(tree))
-    except (RecursionError, ValueError):  # nested too deeply, or a number that is too large to be written out
+    except (RecursionError, ValueError):  # nested too deeply, or a number too large to print
         return CandidateViews(views=(plain,) * 3, code=True, valid=valid)
     return CandidateViews(
         views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid
@@ -66,31 +66,31 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
 
 
 def is_continuation(prompt: str, text: str) -> bool:
-    """Whether a text is the indented body of the function that ends the prompt."""
+    """Returns whether a text is the indented body of the function at the end of the prompt."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first[:1].isspace() and bool(re.search(r"^[ \t]*(async )?def \w+", prompt, re.MULTILINE))
 
 
 def _continuation(text: str) -> str:
-    """A continued function's own lines: up to the first that is not indented."""
+    """Returns the lines of a continued function: those before the first line that is not indented."""
     lines = text.strip("\n").split("\n")
     end = next((at for at, line in enumerate(lines) if at and line[:1].strip()), len(lines))
     return "\n".join(lines[:end])
 
 
 def parse(source: str) -> ast.Module | None:
-    """The syntax tree of a program that compiles; None for anything else, whatever is wrong with it."""
+    """Returns the syntax tree of a program that compiles; None for any other text, whatever is wrong with it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a candidate's own invalid escapes and comparisons
-            compile(source, "<candidate>", "exec")  # finds more than parsing does: a return outside of a function
+            warnings.simplefilter("ignore")  # about the candidate's invalid escapes and comparisons
+            compile(source, "<candidate>", "exec")  # finds what parsing does not: a return outside a function
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
-    """Whether some name is read that is bound nowhere in the program: it would be a NameError."""
+    """Returns whether the program reads a name that it binds nowhere, which would raise a NameError."""
     read, bound = set[str](), set[str]()
     for node in ast.walk(tree):
         match node:
@@ -105,16 +105,19 @@ def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
             case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 bound.add(name)
             case ast.alias(name="*"):
-                return False  # binds nobody knows what
+                return False  # it may bind any name
             case ast.alias(name=name, asname=other):
                 bound.add((other or name).split(".")[0])
     return bool(read - bound - given)
 
 
 def _idle(tree: ast.Module, lines: int) -> bool:
-    """Whether the last function that begins in a program's first `lines` lines, at the top level, ignores all its
-    arguments, or returns nothing though its annotation or its docstring says that it does. Where it is defined again
-    later, as some models do, that is the one."""
+    """Returns whether the continued function ignores all its arguments, or returns nothing although its annotation or
+    its docstring says that it does.
+
+    The continued function is the last one at the top level that begins in the first `lines` lines of the program. If
+    the program defines it again later, as some models do, the later definition counts.
+    """
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     continued = [node.name for node in functions if node.lineno <= lines]
     if not continued:
@@ -137,7 +140,7 @@ def _idle(tree: ast.Module, lines: int) -> bool:
 
 
 class _Rename(ast.NodeTransformer):
-    """Calls every name that a program binds itself by the order in which it first occurs."""
+    """Renames every name that a program binds by the order in which the names first occur."""
 
     def __init__(self, tree: ast.AST):
         stored = (n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))

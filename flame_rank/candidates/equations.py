@@ -1,5 +1,5 @@
-"""The equations that a text states, and which of them are false. Only certain ones: what can be read in two ways, or
-may be a part of something else, is left alone."""
+"""The false equations of a text. Only certain cases count: an equation that can be read in two ways, or that may be a
+part of something else, is skipped."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -13,9 +13,9 @@ from flame_rank.candidates.languages import word_set
 from flame_rank.candidates.text_rules import is_code
 
 _EQUATION = re.compile(r"[0-9][^\n]{0,60}?(?:=|\b(?:is|equals?|makes?|gives?)\b)")
-ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>")  # a calculator's in GSM8K: <<48/2=24>>24
+ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>")  # a calculator's note in GSM8K: <<48/2=24>>24
 _CLAUSE = re.compile(r"\n|\\\\|(?<=[.;!?])\s|[。；]")
-# A text with one of these may have a false equation on purpose, or calculate in another way.
+# A text with one of these words may state a false equation on purpose, or use another arithmetic.
 OTHERWISE = re.compile(
     r"≠|≡|\\(?:pmod|bmod|neq?|equiv)|\b(?:mod|modulo|modular|modulus|binary|hexadecimal|octal|ternary|matri(?:x|ces)"
     r"|clock|wrong|incorrect\w*|mistakes?|oops|typo|false|myth|jok(?:e|ing)|fallacy|puzzle|riddle|orwell|pretend|invalid"
@@ -27,7 +27,7 @@ _ROUGHLY = re.compile(
     r"|suppose|assum\w*|not|never|whole|ceil\w*|at (?:least|most)|up to)\b|n['’]t\b",
     re.IGNORECASE,
 )
-# An expression is not whole after these words, or before those.
+# An expression is incomplete if one of the first words precedes it, or one of the second follows it.
 _GOES_BEFORE = word_set(
     "half third quarter fourth fifth twice double triple thrice squared cubed root square cube sin cos tan log ln exp"
     " sqrt gcd lcm max min floor ceil abs average mean median times plus minus by over divided multiplied from than"
@@ -49,10 +49,11 @@ _SCALES = (*map(Fraction, _CONVERTED), *(Fraction(1, factor) for factor in _CONV
 
 
 def slips(text: str) -> int:
-    """Counts the different equations of a text that are false: an expression in digits, and what it is said to equal.
+    """Counts the distinct false equations of a text: an expression in digits and the value that the text gives it.
 
-    Rounded and truncated results are true, and so is a running calculation ("5 * 2 = 10 * 3 = 30"). Skips programs,
-    variables, units that differ, approximations, other arithmetic, and texts that call something in them wrong.
+    Rounded and truncated results count as true, and so does a running calculation ("5 * 2 = 10 * 3 = 30"). Programs,
+    variables, units that differ, approximations, other arithmetic, and texts that call something in them wrong are
+    skipped.
     """
     text = text[:LONGEST]
     if not _EQUATION.search(text) or OTHERWISE.search(text) or is_code("", text):
@@ -63,7 +64,7 @@ def slips(text: str) -> int:
 
 
 def _false_in(clause: str) -> Iterator[str]:
-    """The equations of a clause that are false in every reading."""
+    """Yields the equations of a clause that are false however they are read."""
     if "=" not in clause or _ROUGHLY.search(clause):
         return
     tokens = tokenize(clause)
@@ -86,7 +87,7 @@ def _stem(token: Token) -> str:
 
 
 def _left(tokens: Sequence[Token], start: int, end: int) -> Sequence[Token] | None:
-    """The expression that ends before `end`; None if it may be only a part of what is meant."""
+    """Returns the expression that ends before `end`; None if it may be only a part of what is meant."""
     at, depth = end, 0
     while at > start:
         token = tokens[at - 1]
@@ -111,7 +112,7 @@ def _left(tokens: Sequence[Token], start: int, end: int) -> Sequence[Token] | No
 
 
 def _right(tokens: Sequence[Token], start: int) -> Sequence[Token] | None:
-    """The expression that begins at `start`; None if it may go on."""
+    """Returns the expression that begins at `start`; None if it may go on."""
     at, depth = start, 0
     while at < len(tokens):
         token, ends = tokens[at], at > start and _ends_value(tokens, at - 1)
@@ -135,12 +136,12 @@ def _ends_value(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _is_share(tokens: Sequence[Token], at: int) -> bool:
-    """Whether "25%" or "1/4" ends at a token, of which "of" makes a factor."""
+    """Returns whether a share such as "25%" or "1/4" ends at a token, so that a following "of" multiplies by it."""
     return at > 0 and (tokens[at].text in ("%", ")") or (tokens[at].is_number and tokens[at - 1].text == "/"))
 
 
 def _is_unit(tokens: Sequence[Token], at: int, end: int) -> bool:
-    """Whether a word stands between a number and an operator, or the end of the expression ("3 apples + ...")."""
+    """Returns whether a token is a unit: a word between a number and an operator or the end ("3 apples + ...")."""
     if not tokens[at].is_word or len(tokens[at].text) == 1 or not tokens[at].spaced or at == 0:
         return False
     word, last = tokens[at].text.lower(), at + 1 == end
@@ -150,7 +151,7 @@ def _is_unit(tokens: Sequence[Token], at: int, end: int) -> bool:
 
 
 def _opens(tokens: Sequence[Token], start: int, at: int) -> bool:
-    """Whether an expression is whole, by what stands before it."""
+    """Returns whether an expression is complete, by the tokens before it."""
     if at == start:
         return True
     before, spaced = tokens[at - 1], tokens[at].spaced
@@ -159,7 +160,7 @@ def _opens(tokens: Sequence[Token], start: int, at: int) -> bool:
         if word == "of":
             return at > 1 and tokens[at - 2].text.lower() in ("total", "sum")
         return spaced and word not in _GOES_BEFORE and (len(word) > 1 or before.text in ("a", "A", "I"))
-    if before.text == "(":  # an equation in parentheses, and no argument or factor
+    if before.text == "(":  # an equation in parentheses, not an argument or a factor
         return at == 1 or (before.spaced and tokens[at - 2].text not in OPERATORS and _opens(tokens, start, at - 1))
     if before.text == ")":  # "1) 3 + 4"
         return at == 2 and spaced and tokens[0].is_number
@@ -170,7 +171,7 @@ def _opens(tokens: Sequence[Token], start: int, at: int) -> bool:
 
 
 def _closes(tokens: Sequence[Token], at: int) -> bool:
-    """Whether an expression is whole, by what stands after it."""
+    """Returns whether an expression is complete, by the tokens after it."""
     if tokens[at - 1].text in OPERATORS:
         return False
     after, following = (tokens[to] if to < len(tokens) else None for to in (at, at + 1))
@@ -190,7 +191,7 @@ def _closes(tokens: Sequence[Token], at: int) -> bool:
         return after.spaced or measure
     if after.text in (".", ",", ":"):
         return following is None or not following.is_number or (following.spaced and after.text != ":")
-    if after.text in "(!|":  # a remark, no factor and no factorial
+    if after.text in "(!|":  # a remark, not a factor or a factorial
         return after.spaced and (following is None or following.is_word)
     return after.text in ("=", "=:") or after.text in ")];\"'”’—<>→…"
 
@@ -211,13 +212,13 @@ def _is_false(left: Sequence[Token], right: Sequence[Token], after: str, *, meas
         return False  # "3-5 = 2 points" is a range, and "1/3 is 1 part" a share
     if re.fullmatch(r"[0-9]{1,4}([-/])[0-9]{1,2}\1[0-9]{1,4}", "".join(texts)):
         return False  # a date
-    found = values(left)
-    if not found or not values(right):
+    results = values(left)
+    if not results or not values(right):
         return False
-    for marks in (1, 2):  # of an item in a list: "- 3 + 4 = 7", "1 - 3 + 4 = 7"
+    for marks in (1, 2):  # the mark of a list item: "- 3 + 4 = 7", "1 - 3 + 4 = 7"
         if len(left) > 3 and texts[marks - 1] == "-" and left[marks].spaced:
-            found += values(left[marks:])
-    return not any(_holds(value, right, measured) for value in found)
+            results += values(left[marks:])
+    return not any(_holds(value, right, measured) for value in results)
 
 
 def _holds(value: Fraction, right: Sequence[Token], measured: bool) -> bool:
@@ -230,7 +231,7 @@ def _holds(value: Fraction, right: Sequence[Token], measured: bool) -> bool:
         return same_sign and any(shows(each, shown) for each in scaled)
     others = values(right)
     near = Fraction(1, 100) if any("." in text for text in texts) else 0
-    # In a running calculation the next expression only begins with the result.
+    # In a running calculation only the first number of the next expression is the result.
     return any(abs(each - other) <= abs(other) * near for each in scaled for other in others) or (
         value >= 0 and any(shows(each, shown) for each in scaled)
     )

@@ -1,5 +1,5 @@
-"""Arithmetic as people write it, calculated: signs, LaTeX and English words as tokens, and what an expression is worth
-in each way in which it can be read. For equations.py and arithmetic.py, which find the expressions of a text."""
+"""Calculates arithmetic as people write it: turns signs, LaTeX and English words into tokens, and gives the value of an
+expression in each way in which it can be read. equations.py and arithmetic.py find the expressions of a text."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -12,10 +12,10 @@ from typing import NamedTuple
 NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
 OPERATORS = frozenset("+-*/^") | {"**", "of"}  # "25% of 80" is a product
 _LONGEST = 24  # characters of a number in an expression
-_READ = 1_000  # of any other number
-_TOKENS = 60  # of an expression
-_DEEPEST = 12  # parentheses within parentheses
-_EXPONENT, _BITS = 100, 2_000  # of a power that is calculated, and of its result
+_READ = 1_000  # characters of any other number
+_TOKENS = 60  # tokens of an expression
+_DEEPEST = 12  # levels of nested parentheses
+_EXPONENT, _BITS = 100, 2_000  # largest exponent, and size of the largest power, that are calculated
 
 
 # --- signs
@@ -47,7 +47,7 @@ _MARKUP = tuple(
         (r"(?<=[0-9)]) (?:raised )?to the power (?:of )?(?=[0-9])", "^"),
         (r"(?<=[0-9)]) squared(?![a-z])", "^2"),
         (r"(?<=[0-9)]) cubed(?![a-z])", "^3"),
-        # No variable, and no hexadecimal number: "x" stands between digits, with blanks on both sides or on neither.
+        # Not a variable and not a hexadecimal number: "x" is between digits, with blanks on both sides or on neither.
         (r"(?<=[0-9%])(?<![^0-9]0)(?<!\A0)[xX](?=[0-9])|(?<=[0-9%)]) {1,2}[xX] {1,2}(?=[0-9(.])", "*"),
         (r"(?<=[0-9%)]) (?:is equal to|equals?|is|makes?|gives?) {1,2}(?=-?[0-9])", " =: "),
     )
@@ -55,7 +55,7 @@ _MARKUP = tuple(
 
 
 def symbols(text: str) -> str:
-    """Writes words and markup as the signs that they stand for; what is said to be equal in words gets "=:"."""
+    """Replaces words and markup by the signs that they stand for; an equality in words becomes "=:"."""
     text = text.translate(_SIGNS)
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
@@ -74,12 +74,12 @@ _SPELT = re.compile(rf"\b{_WORD}(?:(?:[ -]|(?<=hundred) and |(?<=thousand) and |
 
 
 def with_digits(lowered: str) -> str:
-    """Writes the numbers that a text in small letters spells out in English as digits."""
+    """Replaces English number words in a lower-case text by digits."""
     return _SPELT.sub(lambda match: _spelt(match[0]), lowered)
 
 
 def _spelt(words: str) -> str:
-    found, total, current, last = list[int](), 0, 0, 0
+    numbers, total, current, last = list[int](), 0, 0, 0
     for value in (WORDS[word] for word in re.findall("[a-z]+", words) if word != "and"):
         if value >= 100:
             current = max(1, current) * value
@@ -88,17 +88,17 @@ def _spelt(words: str) -> str:
         elif not last or last >= 100 or (last >= 20 and 0 < value < 10):
             current += value
         else:  # "two two"
-            found.append(total + current)
+            numbers.append(total + current)
             total, current = 0, value
         last = value
-    return " ".join(map(str, [*found, total + current]))
+    return " ".join(map(str, [*numbers, total + current]))
 
 
 class Token(NamedTuple):
     """A number, a word or a sign.
 
     Attributes:
-      spaced: blanks stand before it.
+      spaced: there are blanks before it.
     """
 
     text: str
@@ -117,7 +117,7 @@ _TOKEN = re.compile(rf"(\s*)({NUMBER}|\*\*|[^\W\d_]+|=:|[<>!~:+*/^-]?=[=>]?|\S)"
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a text that `symbols` has been through."""
+    """Splits a text that `symbols` returned into tokens."""
     return [Token(match[2], bool(match[1])) for match in _TOKEN.finditer(text)]
 
 
@@ -125,26 +125,26 @@ def tokenize(text: str) -> list[Token]:
 
 
 def number(digits: str) -> Fraction:
-    """The value of a number in digits, of which the first few count if there are too many."""
+    """Returns the value of a number in digits; only the first _READ characters count."""
     return Fraction(digits[:_READ].replace(",", ""))
 
 
 def shows(value: Fraction, digits: str) -> bool:
-    """Whether a number in digits is a value, rounded or truncated to as many decimals as it has; signs apart."""
+    """Returns whether digits show a value, rounded or truncated to the number of their decimals; signs are ignored."""
     value, shown = abs(value), number(digits)
     step = Fraction(1, 10 ** len(digits[:_READ].partition(".")[2]))
     off = value - shown
-    float_ = "." in digits and abs(off) <= value / 10**9  # with wrong digits at its end
+    float_ = "." in digits and abs(off) <= value / 10**9  # a float whose last digits are wrong
     return 2 * abs(off) <= step or 0 <= off < step or float_
 
 
 class _Reading(NamedTuple):
-    """How to take what is written in more than one way.
+    """One way to read an ambiguous expression.
 
     Attributes:
-      percent: what a percent sign is; 1 for "50% + 25% = 75".
-      left: "100 / 5 * 2" is 40, as is usual, not 10.
-      tight: "-2^2" is -4 and "2^3^2" is 512, as is usual, not 4 and 64.
+      percent: the factor that a percent sign stands for; 1 for "50% + 25% = 75".
+      left: "100 / 5 * 2" is 40, as usual, not 10.
+      tight: "-2^2" is -4 and "2^3^2" is 512, as usual, not 4 and 64.
     """
 
     percent: Fraction
@@ -158,8 +158,8 @@ _READINGS = tuple(
 
 
 def values(expression: Sequence[Token]) -> list[Fraction]:
-    """The value of an expression in each way in which it can be read, the usual one first; nothing for what is none,
-    and where a percentage is added or taken off."""
+    """Returns the value of an expression in each way in which it can be read, the usual way first. Empty if the tokens
+    are not an expression, or if a percentage is added or subtracted."""
     texts = [token.text for token in expression]
     if not texts or len(texts) > _TOKENS:
         return []
@@ -173,7 +173,8 @@ def values(expression: Sequence[Token]) -> list[Fraction]:
 
 
 class _Calculation:
-    """One reading of an expression, by recursive descent; raises ValueError for what is none, or is too large."""
+    """Evaluates one reading of an expression by recursive descent; raises ValueError if it is not an expression or too
+    large."""
 
     def __init__(self, texts: Sequence[str], reading: _Reading):
         self.texts, self.reading, self.at, self.depth = texts, reading, 0, 0
@@ -229,7 +230,7 @@ class _Calculation:
                 raise ValueError
         else:
             text = self.texts[self.at] if self.at < len(self.texts) else ""
-            # A zero in front is one of a date, a code or a version.
+            # A leading zero belongs to a date, a code or a version.
             if not re.fullmatch(NUMBER, text) or len(text) > _LONGEST or re.match("0[0-9]", text):
                 raise ValueError
             self.at += 1

@@ -220,9 +220,9 @@ def _possible(text: str, *, short: bool = False, share: float = 0.5) -> list[str
     return _by_function_words(words(text), short, share) if script == "Latin" else [script]
 
 
-def _by_function_words(found: list[str], short: bool, share: float) -> list[str]:
+def _by_function_words(tokens: list[str], short: bool, share: float) -> list[str]:
     hits: dict[str, Counter[str]] = {}
-    for word, times in Counter(found).items():
+    for word, times in Counter(tokens).items():
         for language in _KNOW.get(word, ()):
             hits.setdefault(language, Counter())[word] = times
     totals = Counter({language: known.total() for language, known in hits.items()}).most_common()
@@ -231,7 +231,7 @@ def _by_function_words(found: list[str], short: bool, share: float) -> list[str]
     best, most = totals[0]
     if short and len(hits[best]) >= 2 and len(totals) == 1:
         return [best]
-    enough = (len(found) >= 6 and most >= 0.25 * len(found)) or (len(found) >= 4 and most >= 0.5 * len(found))
+    enough = (len(tokens) >= 6 and most >= 0.25 * len(tokens)) or (len(tokens) >= 4 and most >= 0.5 * len(tokens))
     if not enough or len(hits[best]) < 3:
         return []
     return [language for language, count in totals if count > share * most or language == best]
@@ -259,10 +259,10 @@ def is_foreign(prompt: str, text: str) -> bool:
     if actual[0] in FUNCTION_WORDS:
         strange = FUNCTION_WORDS[actual[0]] - FUNCTION_WORDS.get(own or "", frozenset())
         return own is not None and own not in actual and len(strange & set(words(prompt))) < 2
-    seen = scripts(prompt)
-    told = sum(seen.values())
-    main = max(seen, key=lambda script: seen[script], default="")
-    if len(words(text)) < 4 or told < 12 or seen[main] < 0.97 * told:
+    counts = scripts(prompt)
+    letters = sum(counts.values())
+    main = max(counts, key=lambda script: counts[script], default="")
+    if len(words(text)) < 4 or letters < 12 or counts[main] < 0.97 * letters:
         return False  # a name, perhaps, or a prompt of several languages
     return main not in (actual[0], *_WITH.get(actual[0], ()))
 

@@ -1,8 +1,8 @@
-"""Whether a text declines to answer, in the words in which language models do."""
+"""Detects texts that decline to answer, by the words that language models use."""
 
 import re
 
-_READ = 300  # characters: a refusal says so at once
+_READ = 300  # characters: a refusal comes at the beginning
 _NOT_ABLE = (
     r"(?:(?:can(?:no|')t|can not|cannot|won'?t|will not)(?! wait\b)"
     r"|(?:am|'m|are|'re) (?:not able|unable|not going|sorry)|unable|refuse)"
@@ -18,5 +18,5 @@ _REFUSALS = re.compile(
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text says at its beginning that it will not do what is asked."""
+    """Returns whether a text declines, at its beginning, to do what is asked."""
     return bool(_REFUSALS.search(text[:_READ].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))

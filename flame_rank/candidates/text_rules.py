@@ -36,18 +36,18 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
         return ()
     if not any(map(str.isalnum, text)):
         return ()  # a sign that may be right
-    found: list[Fault] = []
+    reasons: list[Fault] = []
     if _is_filler(prompt, text):
-        found.append("filler")
+        reasons.append("filler")
     elif _is_garbage(prompt, text):
-        found.append("garbage")
+        reasons.append("garbage")
     if is_loop(prompt, text):
-        found.append("loop")
+        reasons.append("loop")
     if _is_copied(prompt, text):
-        found.append("copied")
-    if not found and is_foreign(prompt, text):
-        found.append("language")
-    return tuple(found)
+        reasons.append("copied")
+    if not reasons and is_foreign(prompt, text):
+        reasons.append("language")
+    return tuple(reasons)
 
 
 def _ends(text: str, each: int) -> str:
@@ -292,9 +292,10 @@ def _is_mashed(text: str) -> bool:
     total = sum(map(len, re.findall(r"[^\W\d_]+", lowered)))
     if keys >= 8 and 2 * keys >= total:
         return True
-    found = [word for word in _LATIN_WORD.findall(text) if len(word) >= 4]  # written small: no names, no abbreviations
+    # In lower case only, which leaves out names and abbreviations.
+    lower_case = [word for word in _LATIN_WORD.findall(text) if len(word) >= 4]
     strange = [
-        word for word in found if not _VOWELS.search(word) or len(_STRANGE.findall(word)) >= 1 + (len(word) > 12)
+        word for word in lower_case if not _VOWELS.search(word) or len(_STRANGE.findall(word)) >= 1 + (len(word) > 12)
     ]
     letters = sum(map(len, strange))
     return len(set(strange)) >= 3 and letters >= 15 and 2 * letters >= total

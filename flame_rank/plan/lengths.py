@@ -38,9 +38,12 @@ def count_tokens(judge: LocalJudge, problems: Sequence[Problem], places: Sequenc
     texts = [
         [problem.prompt, *(problem.texts[i] for i in place)] for problem, place in zip(problems, places, strict=True)
     ]
-    unique = list({text: None for one in texts for text in one})
+    unique = list({text: None for problem_texts in texts for text in problem_texts})
     count = dict(zip(unique, judge.form.count(unique), strict=True))
-    return [Lengths(prompt=count[one[0]], candidates=np.array([count[text] for text in one[1:]])) for one in texts]
+    return [
+        Lengths(prompt=count[problem_texts[0]], candidates=np.array([count[text] for text in problem_texts[1:]]))
+        for problem_texts in texts
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,16 +68,16 @@ class Comparisons:
 
 def compare(judge: LocalJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
     """The comparisons of problems, without those that the judge skips; asked: what is asked of n candidates."""
-    pairs = [asked(len(one.candidates)).pairs for one in problems]
-    sizes = [len(each) for one in pairs for each in one]
-    problem = np.repeat(np.arange(len(pairs)), [sum(map(len, one)) for one in pairs])
-    start = np.cumsum([0, *(len(one.candidates) for one in problems)])
-    candidates = np.concatenate([one.candidates for one in problems])
-    places = np.concatenate([np.empty((0, 2), np.int64), *(each for one in pairs for each in one)])
+    pairs = [asked(len(lengths.candidates)).pairs for lengths in problems]
+    sizes = [len(each) for rounds in pairs for each in rounds]
+    problem = np.repeat(np.arange(len(pairs)), [sum(map(len, rounds)) for rounds in pairs])
+    start = np.cumsum([0, *(len(lengths.candidates) for lengths in problems)])
+    candidates = np.concatenate([lengths.candidates for lengths in problems])
+    places = np.concatenate([np.empty((0, 2), np.int64), *(each for rounds in pairs for each in rounds)])
     places = places + start[problem, None]  # [M, 2]
     round = np.repeat(np.arange(len(sizes)), sizes)
     first = places[:, 0]
-    prompt = np.array([one.prompt for one in problems])[problem]
+    prompt = np.array([lengths.prompt for lengths in problems])[problem]
     a, b = candidates[first], candidates[places[:, 1]]
     if judge.on_long == "cut":
         prompt, a, b = kept(prompt, a, b, judge.room)

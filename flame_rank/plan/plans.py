@@ -94,7 +94,7 @@ def plan(
     if judge.pointwise:
         from strategies.pointwise import Pointwise
 
-        asked: list[Counted] = [Pointwise(budget=getattr(one, "budget", None)) for one in strategies]
+        asked: list[Counted] = [Pointwise(budget=getattr(strategy, "budget", None)) for strategy in strategies]
     else:
         asked = list(strategies)
     rounds_of = [cache(partial(rounds, strategy)) for strategy in asked]
@@ -117,7 +117,7 @@ def plan(
             runs.add(taken, firsts)
     timed = probe(judge, probed)
     encoded = runs.finish() if runs else [None] * len(asked)
-    plans = [_plan(*one, judge, sizes, timed) for one in zip(asked, rounds_of, encoded, strict=True)]
+    plans = [_plan(*inputs, judge, sizes, timed) for inputs in zip(asked, rounds_of, encoded, strict=True)]
     return Plans(
         judge=judge.name,
         pointwise=judge.pointwise,
@@ -128,7 +128,7 @@ def plan(
         max_length=local.kernel.max_length if local else None,
         on_long=local.on_long if local else None,
         probe=timed,
-        plans=tuple(replace(one, strategy=given.name) for one, given in zip(plans, strategies, strict=True)),
+        plans=tuple(replace(planned, strategy=given.name) for planned, given in zip(plans, strategies, strict=True)),
     )
 
 

@@ -128,5 +128,5 @@ def _timed(judge: Judge, asked: Asked) -> tuple[float, int, bool]:
     start = time.perf_counter()
     answers = judge.judge(fresh)
     seconds = time.perf_counter() - start
-    answered = any(bool(np.isfinite(np.asarray(one)).any()) for one in answers)
+    answered = any(bool(np.isfinite(np.asarray(log_odds)).any()) for log_odds in answers)
     return seconds, kernel.usage.tokens - before if kernel else 0, answered

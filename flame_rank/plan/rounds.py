@@ -67,7 +67,7 @@ def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[li
     """
     number = np.cumsum([0, *map(len, sizes)])  # of each problem's first round
     opened = deque[list[int]]()  # a problem, and how many of its rounds have been asked
-    found: list[list[int]] = []
+    judge_calls: list[list[int]] = []
     begun = 0
     while True:
         pending = sum(sizes[k][r] for k, r in opened if r < len(sizes[k]))
@@ -76,14 +76,14 @@ def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[li
             pending += sum(sizes[begun][:1])
             begun += 1
         if not opened or (not last and has_room(len(opened), pending, batch)):
-            return found, opened[0][0] if opened else begun
+            return judge_calls, opened[0][0] if opened else begun
         together = []
-        for one in opened:
-            k, r = one
+        for progress in opened:
+            k, r = progress
             if r < len(sizes[k]):
                 together.append(int(number[k]) + r)
-                one[1] += 1
+                progress[1] += 1
         if together:
-            found.append(together)
+            judge_calls.append(together)
         while opened and opened[0][1] == len(sizes[opened[0][0]]):
             opened.popleft()

@@ -40,17 +40,17 @@ class Runs:
         batch: comparisons that are collected for one call of the judge.
         """
         self._judge = judge
-        self._runs = [_Run(judge=judge, asked=one, batch=batch) for one in asked]
+        self._runs = [_Run(judge=judge, asked=rounds, batch=batch) for rounds in asked]
         self._sample = _Sample()
         self.long = 0
 
     def add(self, problems: Sequence[Problem], places: Sequence[IntArray]) -> None:
         """Takes the next problems; places: [d] the first candidate of each distinct text, for each problem."""
         lengths = count_tokens(self._judge, problems, places)
-        self.long += sum(one.long(self._judge.room) for one in lengths)
+        self.long += sum(problem.long(self._judge.room) for problem in lengths)
         self._sample.add(lengths)
         for run in self._runs:
-            run.certain &= all(run.asked(n).certain for n in {len(one.candidates) for one in lengths})
+            run.certain &= all(run.asked(n).certain for n in {len(problem.candidates) for problem in lengths})
             if run.certain:
                 run.play(lengths, last=False)
 
@@ -66,7 +66,7 @@ class Runs:
         tokens, shapes = run.encoding.tokens, run.encoding.shapes
         if not last or len(last) == self._sample.seen:
             return Encoded(tokens=tokens, programs=len(shapes), sampled=None)
-        scale = self._sample.tokens / max(1, sum(one.total for one in last))
+        scale = self._sample.tokens / max(1, sum(problem.total for problem in last))
         return Encoded(tokens=round(tokens * scale), programs=_kinds(shapes), sampled=len(last))
 
 
@@ -91,7 +91,7 @@ class _Run:
     def play(self, problems: Sequence[Lengths], *, last: bool) -> None:
         """Plays all rounds of problems; where more problems come, up to the last full call."""
         problems = [*self.waiting, *problems]
-        sizes = [list(map(len, self.asked(len(one.candidates)).pairs)) for one in problems]
+        sizes = [list(map(len, self.asked(len(problem.candidates)).pairs)) for problem in problems]
         together, done = calls(sizes, self.batch, last=last)
         if together:
             self.encoding.add(compare(self.judge, problems[:done], self.asked), together)
@@ -112,16 +112,16 @@ class _Sample:
         self._rng = np.random.default_rng(0)
 
     def add(self, problems: Sequence[Lengths]) -> None:
-        for one in problems:
+        for problem in problems:
             at = self.seen if self.seen < SAMPLE else int(self._rng.integers(self.seen + 1))
             if at < SAMPLE:
-                self._kept[at : at + 1] = [(self.seen, one)]
+                self._kept[at : at + 1] = [(self.seen, problem)]
             self.seen += 1
-            self.tokens += one.total
+            self.tokens += problem.total
 
     def problems(self) -> list[Lengths]:
         """The sample, in the stream's order."""
-        return [one for _, one in sorted(self._kept, key=lambda kept: kept[0])]
+        return [problem for _, problem in sorted(self._kept, key=lambda kept: kept[0])]
 
 
 def _kinds(seen: Counter[tuple[str, int, int, int]]) -> int:

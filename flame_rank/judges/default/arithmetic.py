@@ -47,7 +47,7 @@ def contradicts(prompt: str, text: str) -> bool:
         return False
     given = {number(digits) for digits in re.findall(NUMBER, line)}
     return any(
-        match["said"] is not None or (len(text) <= _SHORT and number(match["number"]) not in given)
+        match["equals"] is not None or (len(text) <= _SHORT and number(match["number"]) not in given)
         for match in _STATED.finditer(plain)
     )
 
@@ -107,16 +107,16 @@ def _worded(core: str) -> Fraction | None:
             return prod(given, start=Fraction(1))
         case 2, _:
             return sum(given, Fraction()) / len(given)
-        case 3, [one, other]:
-            return abs(one - other) if core.startswith(("the diff", "diff")) else other - one
-        case 4, [one, other]:
-            return one / other if other else None
-        case 5, [one] if one >= 0 and one.denominator == 1 and isqrt(int(one)) ** 2 == one:
-            return Fraction(isqrt(int(one)))
-        case (6 | 7) as power, [one]:
-            return Fraction(one ** (power - 4))
-        case (8 | 9 | 10 | 11 | 12) as share, [*_, one]:
-            return one * (Fraction(1, 2), Fraction(2), Fraction(3), Fraction(1, 3), Fraction(1, 4))[share - 8]
+        case 3, [first, second]:
+            return abs(first - second) if core.startswith(("the diff", "diff")) else second - first
+        case 4, [first, second]:
+            return first / second if second else None
+        case 5, [value] if value >= 0 and value.denominator == 1 and isqrt(int(value)) ** 2 == value:
+            return Fraction(isqrt(int(value)))
+        case (6 | 7) as power, [value]:
+            return Fraction(value ** (power - 4))
+        case (8 | 9 | 10 | 11 | 12) as share, [*_, value]:
+            return value * (Fraction(1, 2), Fraction(2), Fraction(3), Fraction(1, 3), Fraction(1, 4))[share - 8]
     return None
 
 
@@ -129,13 +129,13 @@ def _calculated(core: str) -> Fraction | None:
     if not OPERATORS & set(texts) or sum(token.is_number for token in expression) < 2:
         return None
     tight = re.fullmatch(r"[0-9]+([/-])[0-9]+", core)
-    found = values(expression)
-    if not found or (tight and (found[0] <= 0 or found[0].denominator > 1)):
+    results = values(expression)
+    if not results or (tight and (results[0] <= 0 or results[0].denominator > 1)):
         return None  # a date or a range, perhaps
     if any(text == "of" and "%" not in texts[at - 1] and texts[at - 2] != "/" for at, text in enumerate(texts)):
         return None  # "3 of 5"
     powers = {"^", "**"} & set(texts)
-    return None if powers and len(found) > 1 else found[0]
+    return None if powers and len(results) > 1 else results[0]
 
 
 # --- answers
@@ -152,7 +152,7 @@ _MIXED = re.compile(r"(?:\b([0-9]{1,9}) )?\({0,2}\b([0-9]{1,9})\)? ?/ ?\(?([1-9]
 _GROUPS = re.compile(r"[0-9]{1,3}(?: [0-9]{3})+")
 # A number that is not a part of an expression, nor of a word, nor the mark of an item in a list.
 _STATED = re.compile(
-    r"(?P<said>(?:\A\s*|=:?|\b(?:is|equals?|makes?|gives?|get|(?:it|that)['’]s|(?:up|out|comes?|equal) to|answer:"
+    r"(?P<equals>(?:\A\s*|=:?|\b(?:is|equals?|makes?|gives?|get|(?:it|that)['’]s|(?:up|out|comes?|equal) to|answer:"
     r"|result:))[\s*:]*)?(?:(?<=^)|(?<=[\s*=:(]))-?"
     rf"(?P<number>{NUMBER})(?![0-9]|,[0-9]|\.[0-9]|[\w%]|\s*[-+*/^(]|\s*\*\*|\s+of\b|\s+[x×]\s|[.)]\s+\w|\s+[0-9])"
 )

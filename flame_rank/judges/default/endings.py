@@ -49,8 +49,8 @@ def broken_off(text: str) -> float:
     text = text.rstrip()[-_READ:]
     if text.count("```") % 2:
         return 1.0
-    found = words(text)
-    if len(found) < _LEAST or is_code("", text):
+    tokens = words(text)
+    if len(tokens) < _LEAST or is_code("", text):
         return 0.0
     if re.search(r"[/@#\\_.]\S*$|\S['’]$", text.rsplit(None, 1)[-1].rstrip(".,")):
         return 0.0  # an address, a path, a formula

@@ -156,20 +156,20 @@ class PoolJudge:
         Args:
           parts: what the model reads; without it, what the weights of a pool's kind ask for.
         """
-        found = [evidence_without_model(problem) for problem in problems]
+        evidence = [evidence_without_model(problem) for problem in problems]
         if self.reader is None:
-            return found
+            return evidence
         groups: dict[frozenset[Part], list[int]] = {}
-        for k, seen in enumerate(found):
+        for k, seen in enumerate(evidence):
             asked = parts_to_read(self.weights[seen.kind]) if parts is None else parts
             if asked:
                 groups.setdefault(asked, []).append(k)
         for asked, members in groups.items():
-            chosen = [candidates_to_read(problems[k], found[k], self.weights[found[k].kind]) for k in members]
-            pairs = [(problems[k], some) for k, some in zip(members, chosen, strict=True)]
-            for k, some, likely in zip(members, chosen, self.reader.read(pairs, asked), strict=True):
-                found[k] = with_reading(problems[k], found[k], some, likely)
-        return found
+            chosen = [candidates_to_read(problems[k], evidence[k], self.weights[evidence[k].kind]) for k in members]
+            pairs = [(problems[k], indices) for k, indices in zip(members, chosen, strict=True)]
+            for k, indices, likely in zip(members, chosen, self.reader.read(pairs, asked), strict=True):
+                evidence[k] = with_reading(problems[k], evidence[k], indices, likely)
+        return evidence
 
 
 def read_judge_settings(folder: Path) -> JudgeSettings:
@@ -251,15 +251,15 @@ def with_reading(problem: Problem, seen: PoolEvidence, chosen: Sequence[int], li
     if not chosen:
         return seen
     place = {problem.texts[i]: k for k, i in enumerate(chosen)}
-    of = np.array([place.get(text, -1) for text in problem.texts])
+    rows = np.array([place.get(text, -1) for text in problem.texts])
 
     def spread(read: FloatArray) -> FloatArray:
-        return np.asarray(np.where(of >= 0, read[of], read.min()))
+        return np.asarray(np.where(rows >= 0, read[rows], read.min()))
 
     values = {
         **seen.values,
         **{name: spread(getattr(likely, name)) for name in ("forward", "gain", "total", "ending", "reverse")},
         "refusal": spread(seen.values["refuses"][chosen] * likely.refusal),
     }
-    cut = int((likely.cut[of] & (of >= 0)).sum())
+    cut = int((likely.cut[rows] & (rows >= 0)).sum())
     return replace(seen, values=values, truncated=max(seen.truncated, cut))
