@@ -293,7 +293,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 COUNTS = {
     **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 4153},
-    **{"prm800k": 6381, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
+    **{"prm800k": 6175, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
     **{"dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
     "biographies": 1689,
 }

@@ -122,10 +122,10 @@ def _lfqa(folder: Folder) -> Iterator[Row]:
         documents[name] = {row["question_id"]: "\n\n".join(doc["text"] for doc in row["docs"]) for _, row in rows}
     for system, name in _LFQA_DOCUMENTS.items():
         for where, answer in folder.records(f"lfqa/annotations-{system}.json"):
-            for number, found in enumerate(answer["annotations"], 1):
-                vote = majority(found["labels"])
+            for number, sentence in enumerate(answer["annotations"], 1):
+                vote = majority(sentence["labels"])
                 if vote is not None:
-                    claim = found["answer"].removesuffix("</s>")  # Alpaca's sign for the end of its answer
+                    claim = sentence["answer"].removesuffix("</s>")  # Alpaca's sign for the end of its answer
                     doc = documents[name][answer["question_id"]]
                     record = {"dataset": "Lfqa", "doc": doc, "claim": claim, "label": _whole(vote, _LFQA)}
                     yield f"{where}, sentence {number}", record

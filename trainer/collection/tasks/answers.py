@@ -53,10 +53,10 @@ def _quotes(side: Any) -> str:
     """The extracts that one answer was written from, by the numbers with which it cites them."""
     quotes = side["quotes"]
     if isinstance(quotes, dict):  # as columns
-        found = list(zip(quotes["title"], quotes["extract"], strict=True))
+        passages = list(zip(quotes["title"], quotes["extract"], strict=True))
     else:
-        found = [(quote["title"], quote["extract"]) for quote in quotes]
-    return "\n\n".join(f"[{number}] {title}\n{extract}" for number, (title, extract) in enumerate(found, 1))
+        passages = [(quote["title"], quote["extract"]) for quote in quotes]
+    return "\n\n".join(f"[{number}] {title}\n{extract}" for number, (title, extract) in enumerate(passages, 1))
 
 
 def _webgpt_sides(record: Any) -> tuple[Any, Any, bool]:
@@ -109,11 +109,11 @@ def _has_error(kinds: frozenset[str]) -> Callable[[Any], Iterator[Answer]]:
 
     def convert(record: Any) -> Iterator[Answer]:
         feedback = record["feedback"]
-        found = {error["error type"] for error in (*feedback["errors"], *feedback["missing-info"])}
-        if unknown := found - _IRRELEVANT - _UNVERIFIABLE - _MISSING:
+        errors = {error["error type"] for error in (*feedback["errors"], *feedback["missing-info"])}
+        if unknown := errors - _IRRELEVANT - _UNVERIFIABLE - _MISSING:
             raise ValueError(f"error type is {min(unknown)!r}")
         context = record["question"], _passages(record), record["prediction 1"]
-        yield Answer(context=context, values=("yes" if found & kinds else "no",))
+        yield Answer(context=context, values=("yes" if errors & kinds else "no",))
 
     return convert
 

@@ -1,8 +1,10 @@
 """What a task is: where its human judgements come from, what its annotators were asked, and how a record of the
 upstream release becomes examples (the paper's sections 3.1 to 3.3)."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from flame_rank.prompts.format import VERDICTS, Instructions
@@ -137,3 +139,14 @@ def majority(votes: Iterable[str | int]) -> Any:
     cast = list(votes)
     most = max(cast, key=cast.count, default=None)
     return most if most is not None and 2 * cast.count(most) > len(cast) else None
+
+
+def rounded_mean(ratings: Iterable[float]) -> str:
+    """Rounds the mean of the annotators' ratings to a whole number; a mean halfway between two goes up.
+
+    Python's own rounding takes halves to the even number, which makes odd labels rarer than annotators meant.
+
+    Raises:
+      ValueError: there is not a rating.
+    """
+    return str(math.floor(fmean(ratings) + 0.5))

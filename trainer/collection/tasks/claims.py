@@ -19,13 +19,13 @@ _REFCHECKER_MODELS = ("alpaca_7B", "chatgpt", "claude2", "davinci001", "falcon_4
 def _refchecker_claims(folder: Folder) -> Iterator[Row]:
     """The answers, each with its question and the passages to check it by."""
     for setting, source in _REFCHECKER.items():
-        asked = {record["id"]: record for _, record in folder.records(f"data/{setting}/{source}.json")}
+        questions = {record["id"]: record for _, record in folder.records(f"data/{setting}/{source}.json")}
         rows = folder.records(f"{setting}/{source}_*_answers.json")
-        yield from map_records(rows, partial(_with_question, asked))
+        yield from map_records(rows, partial(_with_question, questions))
 
 
-def _with_question(asked: Any, found: Any) -> Any:
-    return asked[found["id"]] | found
+def _with_question(questions: Any, claim: Any) -> Any:
+    return questions[claim["id"]] | claim
 
 
 REFCHECKER = DataSet(

@@ -70,9 +70,9 @@ def _program(record: Any) -> Solutions:
     solved = record["is_solved"]  # whether it passes MBPP's hidden tests
     if type(solved) is not bool:
         raise ValueError(f"is_solved is {solved!r}")
-    found = Solutions(problem=record["prompt"].strip())
-    found.add(*([text.strip()], []) if solved else ([], [text.strip()]))
-    return found
+    solutions = Solutions(problem=record["prompt"].strip())
+    solutions.add(*([text.strip()], []) if solved else ([], [text.strip()]))
+    return solutions
 
 
 CODE_CONTESTS = DataSet(
@@ -123,13 +123,13 @@ def _code_contests(record: Any) -> Iterator[Pair]:
 
 
 def _first_by_language(solutions: Any) -> dict[int, str]:
-    found: dict[int, str] = {}
+    by_language: dict[int, str] = {}
     for language, text in zip(solutions["language"], solutions["solution"], strict=True):
         if language in _CONTEST_LANGUAGES:
-            found.setdefault(language, text)
+            by_language.setdefault(language, text)
         elif language != 0:
             raise ValueError(f"language is {language!r}")
-    return found
+    return by_language
 
 
 def _limits(record: Any) -> str:

@@ -31,13 +31,13 @@ _CONSISTENT = {"0": "consistent", "1": "inconsistent"}  # the files mark what is
 def _audit(folder: Folder) -> Iterator[Row]:
     """The audited replies, of people and of models, under the same names."""
 
-    def same(found: Any) -> Any:
-        if "BEGIN" in found:
+    def same(row: Any) -> Any:
+        if "BEGIN" in row:
             names = "evidence", "history", "response", "BEGIN"
         else:
-            model = next((name for name in _MODELS if name in found), "response")
+            model = next((name for name in _MODELS if name in row), "response")
             names = "knowledge", "history", model, "begin_label"
-        return dict(zip(("knowledge", "history", "response", "BEGIN"), (found[name] for name in names), strict=True))
+        return dict(zip(("knowledge", "history", "response", "BEGIN"), (row[name] for name in names), strict=True))
 
     for file in _AUDIT_FILES:
         yield from map_records(folder.csv(file, unended=True), same)
@@ -128,26 +128,26 @@ def _dialogue(turns: list[str]) -> str:
 
 def _faith(tags: Iterable[str]) -> str:
     """One label for all that annotators ticked; empty where they ticked nothing."""
-    found = {tag.strip().lower() for tag in tags} - {""}
-    if unknown := found - set(_FAITH):
+    labels = {tag.strip().lower() for tag in tags} - {""}
+    if unknown := labels - set(_FAITH):
         raise ValueError(f"BEGIN is {sorted(unknown)}")
-    if "partial hallucination" in found or {"hallucination", "entailment"} <= found:
+    if "partial hallucination" in labels or {"hallucination", "entailment"} <= labels:
         return "partial hallucination"
     order = ("hallucination", "uncooperative", "entailment", "generic")  # uncooperative replies are entailed ones
-    return next((name for name in order if name in found), "")
+    return next((name for name in order if name in labels), "")
 
 
 def _faithdial(record: Any) -> Iterator[Answer]:
     for turn in record["utterances"]:
-        said, knowledge = _dialogue(turn["history"]), turn["knowledge"]
+        history, knowledge = _dialogue(turn["history"]), turn["knowledge"]
         label = _faith(turn["BEGIN"])  # of the original reply, which stands as the response where nobody edited it
         if not label:
             continue
         original, response = turn["original_response"], turn["response"]
-        yield Answer(context=(said, knowledge, original or response), values=(label,))
+        yield Answer(context=(history, knowledge, original or response), values=(label,))
         # Annotators rewrote what was hallucinated so that the knowledge bears it out, as its authors' critic has it.
         if original and original != response and "hallucination" in label:
-            yield Answer(context=(said, knowledge, response), values=("entailment",))
+            yield Answer(context=(history, knowledge, response), values=("entailment",))
 
 
 def _faithdial_act(record: Any) -> Iterator[Answer]:

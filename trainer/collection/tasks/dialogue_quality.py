@@ -4,12 +4,11 @@ The files are those in which UniEval and CTC collect the ratings; dialogue's are
 those of utterances from Novikova et al. (2017).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, rounded_mean
 
 _UNIEVAL = (
     "https://raw.githubusercontent.com/maszhongming/UniEval/9d9b51dc716f40f6b454a4455c7fe2f843aabfbb/reproduce/data"
@@ -45,29 +44,26 @@ YELP = _data(
 )
 
 
-def _rating(score: float) -> str:
-    """The mean or median of the annotators as a whole number, halves upwards."""
-    return str(math.floor(score + 0.5))
-
-
 def _topical_chat(record: Any, aspect: str) -> Iterator[Answer]:
     fact = record["context"].strip()
     context = "none" if fact == "_nofact" else fact, record["source"], record["system_output"]
-    yield Answer(context=context, values=(_rating(record["scores"][aspect]),))
+    yield Answer(context=context, values=(rounded_mean([record["scores"][aspect]]),))
 
 
 def _persona_chat(record: Any, aspect: str) -> Iterator[Answer]:
     persona = record["fact"].replace("your persona: ", "")
-    yield Answer(context=(persona, record["dialog_history"], record["response"]), values=(_rating(record[aspect]),))
+    yield Answer(
+        context=(persona, record["dialog_history"], record["response"]), values=(rounded_mean([record[aspect]]),)
+    )
 
 
 def _utterance(record: Any, aspect: str) -> Iterator[Answer]:
     context = record["source"], record["system_output"]
-    yield Answer(context=context, values=(_rating(record["scores"][aspect]),))
+    yield Answer(context=context, values=(rounded_mean([record["scores"][aspect]]),))
 
 
 def _yelp(record: Any, aspect: str) -> Iterator[Answer]:
-    yield Answer(context=(record["input_sent"], record["output_sent"]), values=(_rating(record[aspect]),))
+    yield Answer(context=(record["input_sent"], record["output_sent"]), values=(rounded_mean([record[aspect]]),))
 
 
 def _task(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.collection.release_files import BadRecord, Folder, Row, reject_bad
-from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the form's five buttons, from one end to the other
@@ -71,9 +71,9 @@ def _step(value: Any) -> float:
 def _rating(record: Any) -> Iterator[Answer]:
     ratings = [_step(value) for value in record["ratings"]]
     if ratings:
-        # Upstream averages the steps; here the mean goes back to the form's five, halves to the better one.
-        rating = int(4 * sum(ratings) / len(ratings) + 0.5) + 1
-        yield Answer(context=(record["task"], record["input"], record["output"]), values=(str(rating),))
+        # Upstream averages the steps, which go from 0 to 1; here their mean is one of the form's five again.
+        rating = rounded_mean(4 * step + 1 for step in ratings)
+        yield Answer(context=(record["task"], record["input"], record["output"]), values=(rating,))
 
 
 def _preference(record: Any) -> Iterator[Pair]:

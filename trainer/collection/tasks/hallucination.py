@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer.collection.release_files import BadRecord, Folder, Row, map_records
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, rounded_mean
 
 _CORRECTNESS = ("1", "2", "3", "4", "5")
 _YES_NO = ("yes", "no")
@@ -30,14 +30,14 @@ def _mocha_answers(folder: Folder) -> Iterator[Row]:
 def _ragtruth_responses(folder: Folder) -> Iterator[Row]:
     """The responses, each with what it was to be based on."""
     sources = {record["source_id"]: record for _, record in folder.jsonl("source_info.jsonl")}
-    yield from map_records(folder.jsonl("response.jsonl"), lambda found: sources[found["source_id"]] | found)
+    yield from map_records(folder.jsonl("response.jsonl"), lambda response: sources[response["source_id"]] | response)
 
 
 def _wikibio_regenerated(folder: Folder) -> Iterator[Row]:
     """The passages of SelfCheckGPT's replication, with the field names of the release."""
     names = {"main_passage": "gpt3_text", "main_sentences": "gpt3_sentences"}
     rows = folder.records("dataset-generated.json")
-    yield from map_records(rows, lambda found: {names.get(name, name): value for name, value in found.items()})
+    yield from map_records(rows, lambda record: {names.get(name, name): value for name, value in record.items()})
 
 
 MOCHA = DataSet(
@@ -103,9 +103,8 @@ WIKIBIO = DataSet(
 
 
 def _mocha(record: Any) -> Iterator[Answer]:
-    score = round(record["score"])  # the mean of the annotators
     context = record["context"], record["question"], record["reference"], record["candidate"]
-    yield Answer(context=context, values=(str(score),))
+    yield Answer(context=context, values=(rounded_mean([record["score"]]),))  # the release has the mean
 
 
 def _ragtruth(kind: str, source: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], Iterator[Answer]]:
@@ -141,10 +140,10 @@ def _wikibio(record: Any) -> Iterator[Answer]:
         yield Answer(context=context, values=(_ACCURACY[label],))
 
 
-def _business(found: Any) -> tuple[str]:
-    if not isinstance(found, dict):
+def _business(record: Any) -> tuple[str]:
+    if not isinstance(record, dict):
         raise BadRecord("the source is no structured data")
-    return (json.dumps(found, ensure_ascii=False),)
+    return (json.dumps(record, ensure_ascii=False),)
 
 
 TASKS = (
@@ -183,7 +182,7 @@ TASKS = (
         fields=("question", "passages", "response"),
         output_fields=("hallucination",),
         labels=_YES_NO,
-        convert=_ragtruth("QA", lambda found: (found["question"], found["passages"])),
+        convert=_ragtruth("QA", lambda source: (source["question"], source["passages"])),
     ),
     Task(
         name="ragtruth-summary",
@@ -201,7 +200,7 @@ TASKS = (
         fields=("article", "response"),
         output_fields=("hallucination",),
         labels=_YES_NO,
-        convert=_ragtruth("Summary", lambda found: (found,)),
+        convert=_ragtruth("Summary", lambda source: (source,)),
     ),
     Task(
         name="ragtruth-data2text",

@@ -25,10 +25,10 @@ _EXPERTS = "experts_pairwise_human_preferences.jsonl"
 
 def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[Row]:
     """One record for each pair, where it first stands: the list of all judgements of it."""
-    found: dict[Hashable, tuple[str, list[Any]]] = {}
+    groups: dict[Hashable, tuple[str, list[Any]]] = {}
     for where, record in reject_bad(map_records(rows, lambda record: (pair(record), record))):
-        found.setdefault(record[0], (where, []))[1].append(record[1])
-    yield from found.values()
+        groups.setdefault(record[0], (where, []))[1].append(record[1])
+    yield from groups.values()
 
 
 def _preferred(context: tuple[str, ...], first: str, second: str, votes: list[int]) -> Pair:
@@ -151,12 +151,12 @@ def _rankgen(judgements: Any) -> Iterator[Pair]:
 
 
 def _contrastive_search(record: Any) -> Iterator[Pair]:
-    said = {
+    choices = {
         "system a is more human-like.": 1,
         "system b is more human-like.": 2,
         "two systems are comparable.": 0,
     }
-    votes = [said[vote] for vote in record["human_annotation"].values()]
+    votes = [choices[vote] for vote in record["human_annotation"].values()]
     prompt, texts = record["prompt"], (record["system_a_result"], record["system_b_result"])
     if not all(text.startswith(prompt) for text in texts):
         raise ValueError("a result does not begin with the prompt")
@@ -174,14 +174,16 @@ def _copoem(judgements: Any) -> Iterator[Pair]:
     ticks = [(row["Answer.creative1.creative1"], row["Answer.creative2.creative2"]) for row in judgements]
     votes = [{("TRUE", "FALSE"): 1, ("FALSE", "TRUE"): 2}[tick] for tick in ticks]
     row = judgements[0]
-    one, two = (row[f"Input.poem_{number}"].replace("<br />", "\n") for number in (1, 2))
-    yield _preferred((row["Input.title"],), one, two, votes)
+    first, second = (row[f"Input.poem_{number}"].replace("<br />", "\n") for number in (1, 2))
+    yield _preferred((row["Input.title"],), first, second, votes)
 
 
 def _expert_lfqa(judgements: Any) -> Iterator[Pair]:
     votes = [{-1: 1, 1: 2}[record["overall_preference"]] for record in judgements]
-    question, one, two = (judgements[0][name].replace("<br />", "\n") for name in ("question", "answer_a", "answer_b"))
-    yield _preferred((question,), one, two, votes)
+    question, first, second = (
+        judgements[0][name].replace("<br />", "\n") for name in ("question", "answer_a", "answer_b")
+    )
+    yield _preferred((question,), first, second, votes)
 
 
 _LETTERS = "Answer with A if response_a is the better one, with B if response_b is."

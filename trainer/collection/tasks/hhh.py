@@ -44,10 +44,10 @@ def _hhh(part: str) -> DataSet:
 
 
 def _hhh_pair(record: Any) -> Iterator[Pair]:
-    (first, one), (second, two) = record["target_scores"].items()
-    if {one, two} != {0, 1}:
-        raise ValueError(f"target_scores are {one} and {two}")
-    better, worse = (first, second) if one else (second, first)
+    (first, first_score), (second, second_score) = record["target_scores"].items()
+    if {first_score, second_score} != {0, 1}:
+        raise ValueError(f"target_scores are {first_score} and {second_score}")
+    better, worse = (first, second) if first_score else (second, first)
     yield Pair(context=(record["input"],), better=better, worse=worse)
 
 

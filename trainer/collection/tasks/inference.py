@@ -17,7 +17,7 @@ def _esnli_texts(folder: Folder) -> Iterator[Row]:
     for part in ("dev", "test"):
         texts = f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}"
         rows = folder.lines(*texts, unended=True)
-        yield from map_records(rows, lambda found: dict(zip(names, found, strict=True)))
+        yield from map_records(rows, lambda row: dict(zip(names, row, strict=True)))
 
 
 def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
@@ -25,8 +25,8 @@ def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
     names = {"claim": "claim", "evidence": "evidence", "label": "label", "unique_id": "id"}
 
     def upstream(record: Any) -> Any:
-        found = {name: record[other] for name, other in names.items()}
-        return found | {"label": found["label"].upper()}
+        renamed = {name: record[other] for name, other in names.items()}
+        return renamed | {"label": renamed["label"].upper()}
 
     return map_records(folder.jsonl("lifelong_icl_*.jsonl"), upstream)
 

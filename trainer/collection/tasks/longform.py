@@ -61,7 +61,9 @@ def _validity(record: Any) -> Iterator[Answer]:
 def _validity_reason(record: Any) -> Iterator[Answer]:
     # An annotator who finds no fault has an empty list, or one with an empty reason.
     given = [{_REASONS[reason] for reason in reasons if reason} for reasons in record["invalid_reason"]]
-    agreed = [reason for reason in dict.fromkeys(_REASONS.values()) if sum(reason in one for one in given) >= _AGREED]
+    agreed = [
+        reason for reason in dict.fromkeys(_REASONS.values()) if sum(reason in answer for answer in given) >= _AGREED
+    ]
     if _VALIDITY[record["is_valid"]] == "invalid" and agreed:
         yield Answer(context=(record["question"], record["answer_paragraph"]), values=("; ".join(agreed),))
 

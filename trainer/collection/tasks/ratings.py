@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from statistics import fmean
 from typing import Any
 
 from trainer.collection.release_files import Folder, Row, reject_bad
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, rounded_mean
 
 _ZERO_TO_FOUR = ("0", "1", "2", "3", "4")
 _ONE_TO_FIVE = ("1", "2", "3", "4", "5")
@@ -97,11 +98,11 @@ def _feedbackqa_context(record: Any) -> tuple[str, str]:
 
 
 def _feedbackqa(record: Any) -> Iterator[Answer]:
-    """The mean of two or three annotators, as upstream scores it, rounded; nothing if it is halfway between two."""
+    """Yields the rounded mean of two or three annotators, as upstream scores it; nothing if it is halfway between two
+    ratings, because then the annotators do not agree on one."""
     ratings = [int(_FEEDBACKQA_RATINGS[rating]) for rating in record["rating"]]
-    mean = sum(ratings) / len(ratings)
-    if mean % 1 != 0.5:
-        yield Answer(context=_feedbackqa_context(record), values=(str(round(mean)),))
+    if fmean(ratings) % 1 != 0.5:
+        yield Answer(context=_feedbackqa_context(record), values=(rounded_mean(ratings),))
 
 
 def _feedbackqa_explanation(record: Any) -> Iterator[Answer]:
@@ -154,8 +155,7 @@ def _simpeval(record: Any) -> Iterator[Answer]:
     if not all(0 <= rating <= 100 for rating in ratings):
         raise ValueError(f"ratings are {ratings}")
     if simplification.strip():  # a system wrote nothing once
-        tens = int(sum(ratings) / len(ratings) / 10 + 0.5)
-        yield Answer(context=(record["original"], simplification), values=(str(tens),))
+        yield Answer(context=(record["original"], simplification), values=(rounded_mean([fmean(ratings) / 10]),))
 
 
 def _likert(aspect: str, lowest: int) -> Callable[[Any], Iterator[Answer]]:
@@ -166,7 +166,7 @@ def _likert(aspect: str, lowest: int) -> Callable[[Any], Iterator[Answer]]:
         if len(rows) != 3 or not all(1 <= rating <= 5 for rating in ratings):
             raise ValueError(f"ratings are {ratings}")
         context = rows[0]["Input.original"], rows[0]["Input.simplified"]
-        yield Answer(context=context, values=(str(round(sum(ratings) / 3)),))
+        yield Answer(context=context, values=(rounded_mean(ratings),))
 
     return convert
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.collection.release_files import BadRecord, Folder, Row, map_records
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, rounded_mean
 
 _SCORES = ("0", "1", "2", "3", "4", "5")
 _PARAPHRASE = {"0": "different", "1": "paraphrase"}
@@ -136,13 +136,13 @@ PAWS = DataSet(
 
 
 def _stsb(record: Any) -> Iterator[Answer]:
-    score = round(float(record["score"]))  # the mean of several annotators
-    yield Answer(context=(record["sentence1"], record["sentence2"]), values=(str(score),))
+    rating = rounded_mean([float(record["score"])])  # the release has the mean of several annotators
+    yield Answer(context=(record["sentence1"], record["sentence2"]), values=(rating,))
 
 
 def _cxc_sts(record: Any) -> Iterator[Answer]:
-    score = round(float(record["agg_score"]))  # the mean of its annotators
-    yield Answer(context=(record["text1"], record["text2"]), values=(str(score),))
+    rating = rounded_mean([float(record["agg_score"])])  # the release has the mean of its annotators
+    yield Answer(context=(record["text1"], record["text2"]), values=(rating,))
 
 
 def _pair(record: Any) -> Iterator[Answer]:

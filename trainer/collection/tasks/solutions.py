@@ -36,9 +36,9 @@ class Solutions:
 def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
     """One record for each problem, which stands where its first attempt does."""
     problems: dict[str, tuple[str, Solutions]] = {}
-    for where, found in reject_bad(map_records(rows, read)):
-        _, known = problems.setdefault(found.problem, (where, found))
-        if known is not found:
-            known.human = known.human or found.human
-            known.add(found.right, found.wrong)
+    for where, solutions in reject_bad(map_records(rows, read)):
+        _, known = problems.setdefault(solutions.problem, (where, solutions))
+        if known is not solutions:
+            known.human = known.human or solutions.human
+            known.add(solutions.right, solutions.wrong)
     yield from problems.values()

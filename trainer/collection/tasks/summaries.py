@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from trainer.collection.release_files import Folder, Row
-from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _NEWS_MARGIN = 2  # votes of three annotators: one called it the best and another the worst, at least
@@ -83,15 +83,15 @@ def _instrusum(record: Any) -> Iterator[Pair]:
 
 
 def _instrusum_factual(record: Any) -> Iterator[Answer]:
-    for found in record["annotations"].values():
-        label = {0: "inconsistent", 1: "consistent"}[found["score"]["factual"]]
-        yield Answer(context=(record["article"], record["requirement"], found["summary"]), values=(label,))
+    for annotation in record["annotations"].values():
+        label = {0: "inconsistent", 1: "consistent"}[annotation["score"]["factual"]]
+        yield Answer(context=(record["article"], record["requirement"], annotation["summary"]), values=(label,))
 
 
 def _instrusum_missing(record: Any) -> Iterator[Answer]:
-    for found in record["annotations"].values():
-        rating = round(found["score"]["missing"])  # the mean of the annotators; the higher, the less is missing
-        yield Answer(context=(record["article"], record["requirement"], found["summary"]), values=(str(rating),))
+    for annotation in record["annotations"].values():
+        rating = rounded_mean([annotation["score"]["missing"]])  # the release has the mean; higher: less is missing
+        yield Answer(context=(record["article"], record["requirement"], annotation["summary"]), values=(rating,))
 
 
 def _summary_feedback(record: Any) -> Iterator[Pair]:
@@ -123,13 +123,13 @@ def _writer_or_model(field: str) -> Callable[[Any], Iterator[Pair]]:
     """A freelance writer's summary against a model's, by one of the two questions."""
 
     def convert(record: Any) -> Iterator[Pair]:
-        said = record[field]
+        choice = record[field]
         pair = record["writer_summary"], record["text-davinci-002_summary"]
-        if said is False:
+        if choice is False:
             pair = pair[::-1]
-        elif said is not True and said != "Equally Good":
-            raise ValueError(f"{field} is {said!r}")
-        yield Pair(context=(record["article_text"],), better=pair[0], worse=pair[1], tie=said == "Equally Good")
+        elif choice is not True and choice != "Equally Good":
+            raise ValueError(f"{field} is {choice!r}")
+        yield Pair(context=(record["article_text"],), better=pair[0], worse=pair[1], tie=choice == "Equally Good")
 
     return convert
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer.collection.release_files import Folder, Row, reject_bad
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task
-from trainer.collection.tasks.summary_ratings import rounded_mean
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _FOLDER = "extra_summ_human_eval"
@@ -18,9 +17,9 @@ _TAG = re.compile(r"<[^<>]*>")
 def _converted(folder: Folder, file: str, key: str) -> Iterator[Row]:
     """One record for each summary in a file of BARTScore's."""
     for where, article in folder.records(file):
-        for system, found in article["sys_summs"].items():
-            texts = {"article": article["src"], "reference": article["ref_summ"], "summary": found["sys_summ"]}
-            yield f"{where}, {system}", texts | {key: found["scores"]}
+        for system, entry in article["sys_summs"].items():
+            texts = {"article": article["src"], "reference": article["ref_summ"], "summary": entry["sys_summ"]}
+            yield f"{where}, {system}", texts | {key: entry["scores"]}
 
 
 # Newsroom. Its table has a row for each annotator, and texts written for a web page.
@@ -32,9 +31,9 @@ def _plain(text: str) -> str:
 
 
 def _newsroom(folder: Folder) -> Iterator[Row]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    records: dict[tuple[str, str], dict[str, Any]] = {}
     for where, row in reject_bad(folder.csv("newsroom-human-eval.csv")):
-        record = found.setdefault(
+        record = records.setdefault(
             (row["ArticleID"], row["System"]),
             {"article": _plain(row["ArticleText"]), "summary": _plain(row["SystemSummary"]), "where": where},
         )
@@ -42,7 +41,7 @@ def _newsroom(folder: Folder) -> Iterator[Row]:
             if column.endswith("Rating"):
                 side = column.removesuffix("Rating").lower()
                 record.setdefault("scores", {}).setdefault(side, []).append(float(score))
-    for record in found.values():
+    for record in records.values():
         yield record["where"], record
 
 

@@ -117,9 +117,9 @@ def _frank_error(record: Any) -> Iterator[Answer]:
     sentences = record["summary_sentences"], record["summary_sentences_annotations"]
     for text, sentence in zip(*sentences, strict=True):
         votes = _frank_votes(sentence)
-        found = [name for name in _ERRORS.values() if 2 * sum(name in vote for vote in votes) > len(votes)]
-        if len(found) == 1:  # one type, of which most annotators are sure
-            yield Answer(context=(record["article"], record["summary"], text), values=(found[0],))
+        errors = [name for name in _ERRORS.values() if 2 * sum(name in vote for vote in votes) > len(votes)]
+        if len(errors) == 1:  # one type, of which most annotators are sure
+            yield Answer(context=(record["article"], record["summary"], text), values=(errors[0],))
 
 
 def _xsum_faithful(record: Any) -> Iterator[Answer]:

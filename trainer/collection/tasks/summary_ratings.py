@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer.collection.release_files import BadRecord, Folder, Row, map_records
-from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority
+from trainer.collection.tasks.base import Answer, DataSet, Release, Task, majority, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
 _YES_NO = ("yes", "no", "unsure")
@@ -71,9 +71,9 @@ SEAHORSE_ARTICLES = DataSet(
 
 def _seahorse(question: str, with_article: bool) -> Callable[[Any], Iterator[Answer]]:
     def convert(record: Any) -> Iterator[Answer]:
-        said = record[question]
-        if said:  # empty where the annotator did not understand the summary and was asked no more
-            label = {"Yes": "yes", "No": "no", "Unsure": "unsure"}[said]
+        answer = record[question]
+        if answer:  # empty where the annotator did not understand the summary and was asked no more
+            label = {"Yes": "yes", "No": "no", "Unsure": "unsure"}[answer]
             article = (record["text"],) if with_article else ()
             yield Answer(context=(*article, record["summary"]), values=(label,))
 
@@ -114,8 +114,8 @@ def _summeval(folder: Folder) -> Iterator[Row]:
 def _summeval_converted(folder: Folder) -> Iterator[Row]:
     """The records of BARTScore's file, which has the means of the experts' scores: as those of a single expert."""
     for where, article in folder.records("bartscore_SummEval_data.converted.json"):
-        for system, found in article["sys_summs"].items():
-            record = {"text": article["src"], "decoded": found["sys_summ"], "expert_annotations": [found["scores"]]}
+        for system, entry in article["sys_summs"].items():
+            record = {"text": article["src"], "decoded": entry["sys_summ"], "expert_annotations": [entry["scores"]]}
             yield f"{where}, {system}", record
 
 
@@ -139,11 +139,6 @@ SUMMEVAL = DataSet(
         "hf://datasets/abisee/cnn_dailymail/3.0.0/test-*.parquet": "cnn_dailymail/",
     },
 )
-
-
-def rounded_mean(scores: list[float]) -> str:
-    """The mean of the annotators' scores, as upstream reports them, to the nearest of the scale."""
-    return str(round(sum(scores) / len(scores)))
 
 
 def _summeval_side(side: str) -> Callable[[Any], Iterator[Answer]]:
@@ -194,9 +189,9 @@ def _risum_rating(record: Any) -> Iterator[Answer]:
 
 
 def _risum_fulfilled(record: Any) -> Iterator[Answer]:
-    said = majority({True: "yes", False: "no"}[vote] for vote in record["fulfilled"])
-    if said is not None:
-        yield Answer(context=(record["document"], record["instruction"], record["answer"]), values=(said,))
+    verdict = majority({True: "yes", False: "no"}[vote] for vote in record["fulfilled"])
+    if verdict is not None:
+        yield Answer(context=(record["document"], record["instruction"], record["answer"]), values=(verdict,))
 
 
 TASKS = (
