@@ -23,7 +23,7 @@ from flame_rank.io import json_file
 from flame_rank.io.json_file import one_line
 from flame_rank.io.writing import bring_back, put
 from flame_rank.model import sharding
-from trainer.finetune import checkpoints, lora, malloc, memory, metrics, processes, trained
+from trainer.finetune import checkpoints, lora, malloc, memory, metrics, processes, trainable
 from trainer.finetune.base_model import Base
 from trainer.finetune.recipe import Recipe, optimiser
 from trainer.finetune.sampler import dealt, drawn
@@ -105,7 +105,7 @@ class Training:
         self._optimiser = optimiser(recipe)
         self._begin(base.params)
         self.program = make(
-            partial(trained.assembled, base.graph),
+            partial(trainable.assembled, base.graph),
             self._optimiser,
             dtype=jnp.dtype(recipe.dtype),
             rate=recipe.dropout,
@@ -115,7 +115,7 @@ class Training:
 
     def _begin(self, params: Any) -> None:
         self.done = 0
-        found, self.frozen = trained.split(self.base.graph, params, self.recipe)
+        found, self.frozen = trainable.split(self.base.graph, params, self.recipe)
         # Moments lie where their parameters do; adapters and counts, which have no place yet, everywhere.
         found, moments = jax.tree.map(
             lambda x: x if x.committed else sharding.put_global(x, sharding.everywhere(self.mesh)),
@@ -129,7 +129,7 @@ class Training:
 
     def params(self) -> Any:
         """The model's parameters as they are now, adapters merged."""
-        return trained.params(self.base.graph, self.state.trained, self.frozen)
+        return trainable.params(self.base.graph, self.state.trained, self.frozen)
 
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
@@ -168,7 +168,7 @@ class Training:
         """Takes a checkpoint up again, to the last bit on as many devices."""
         found, self.done = checkpoints.restore(self._beside(), folder)
         if not self.recipe.lora:
-            kept, self.frozen = trained.split(self.base.graph, self.base.read(folder, self.mesh), self.recipe)
+            kept, self.frozen = trainable.split(self.base.graph, self.base.read(folder, self.mesh), self.recipe)
             found = State(kept, found)
         self.state = found
 

@@ -34,7 +34,7 @@ from trainer.cli.group import cli
 from trainer.cli.run import Stated, read_mixture, saves
 from trainer.collection.examples import Example, examples
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task
-from trainer.finetune import base_model, lora, memory, trained
+from trainer.finetune import base_model, lora, memory, trainable
 from trainer.finetune.evaluation import accuracy
 from trainer.finetune.loop import Kept, Training, arrange, train
 from trainer.finetune.recipe import Recipe, optimiser
@@ -218,7 +218,7 @@ def test_dropout_is_drawn_row_by_row() -> None:
 def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Base, rows: Rows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
-    whole = partial(trained.assembled, base.graph)
+    whole = partial(trainable.assembled, base.graph)
     program = make(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
     batch = arrange(some(rows, 0, 1, 2, 3), 2, joined=True)
     state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
