@@ -96,6 +96,23 @@ def claimed(folder: Path) -> Iterator[None]:
         release(file)
 
 
+def part_of(path: Path) -> Path:
+    """The name under which a file or a folder is written until it is whole: PATH.part, beside it."""
+    return path.with_name(path.name + ".part")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file beside its place and renames it, so that it is never half there; makes its folder if needed.
+
+    Args:
+      content: text is written as UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(path)
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
+    part.replace(path)
+
+
 def put(part: Path, folder: Path) -> None:
     """Moves a folder to where another may be, which is then gone. On Linux there is no moment without one of the two;
     elsewhere FOLDER.old may be all that a kill leaves, and `bring_back` makes it FOLDER."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.finetune.base_model import Base
     from trainer.finetune.loop import Training
     from trainer.finetune.recipe import Recipe
-    from trainer.finetune.tokenized_rows import Rows
+    from trainer.finetune.tokenized_rows import TokenizedRows
 
 
 RECIPE = together(  # how to train: what a recipe has but its steps, and what `prepared` takes beside it
@@ -153,7 +153,7 @@ def run(
     from trainer.finetune import processes as hosts
 
     if distributed or coordinator:
-        hosts.begin(coordinator, processes, process)
+        hosts.initialize(coordinator, processes, process)
     from flame_rank.judges.found_model import located
     from trainer.collection.tasks import by_name
 
@@ -162,13 +162,13 @@ def run(
     _, path = located(base, "--base")
     model, recipe, mesh = prepared(path, template, steps, model_parallel, numbers, mixture)
     from flame_rank.io.writing import claimed
-    from trainer.finetune.loop import Kept, Training, train
+    from trainer.finetune.loop import CheckpointPolicy, Training, train
 
     def say(line: str) -> None:
-        if hosts.first():
+        if hosts.is_primary():
             click.echo(line, err=True)
 
-    with claimed(out) if hosts.first() else nullcontext():
+    with claimed(out) if hosts.is_primary() else nullcontext():
         training = Training(model, recipe, mesh)
         rows, weights = read_mixture(
             model, recipe, stated, data, out, max_bad, say,
@@ -180,7 +180,7 @@ def run(
             rows,
             weights,
             out,
-            Kept(every=saves(recipe.steps, save_every, say), last=keep, log=log_every),
+            CheckpointPolicy(every=saves(recipe.steps, save_every, say), last=keep, log=log_every),
             evaluate=_evaluation(measured) if measured else None,
             evaluate_every=eval_every,
             say=say,
@@ -229,7 +229,7 @@ def prepared(
     model = base_model.load(base, mesh, template=template)
     if stated is None and model.joined:
         recipe = replace(recipe, dropout=0.0)
-        if hosts.first():
+        if hosts.is_primary():
             click.echo(
                 f"no dropout: most decoders were trained without and do not bear it (the paper: --dropout {DROPOUT})",
                 err=True,
@@ -283,7 +283,7 @@ def read_mixture(
     *,
     both_orders: bool = False,
     skip: bool = False,
-) -> "tuple[list[Rows], dict[str, float]]":
+) -> "tuple[list[TokenizedRows], dict[str, float]]":
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
     from trainer.collection.decontamination import NgramIndex, evaluation_texts
@@ -330,14 +330,14 @@ def read_rows(
     limit: int | None = None,
     both_orders: bool = False,
     skip: bool = False,
-) -> "Rows":
+) -> "TokenizedRows":
     """The rows of one task; the first `limit` of them."""
     from itertools import islice
 
     from flame_rank.errors import UserError
     from trainer.collection.decontamination import without_overlap
     from trainer.collection.examples import examples, in_both_orders
-    from trainer.finetune.processes import first_alone
+    from trainer.finetune.processes import primary_first
     from trainer.finetune.tokenized_rows import build, identity
 
     def found() -> Any:
@@ -349,7 +349,7 @@ def read_rows(
     stamp = identity(model.path, task, data, rest)
     sizes = {"max_input": recipe.max_input, "max_target": recipe.max_target, "skip": skip}
     try:
-        with first_alone(f"the rows of {task.name}"):
+        with primary_first(f"the rows of {task.name}"):
             return build(model.form, stamp, task, found, out / "rows", **sizes, say=partial(click.echo, err=True))
     except UserError:  # some are a ValueError, too, and name their file
         raise
@@ -357,7 +357,7 @@ def read_rows(
         raise UserError(f"{model.path}: {error}") from error
 
 
-def _evaluation(measured: "list[Rows]") -> "Callable[[Training], dict[str, float]]":
+def _evaluation(measured: "list[TokenizedRows]") -> "Callable[[Training], dict[str, float]]":
     from trainer.finetune.evaluation import accuracy
 
     def evaluate(training: "Training") -> dict[str, float]:

@@ -12,6 +12,8 @@ import numpy as np
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
+from flame_rank.io.run_settings import check_settings
+from flame_rank.io.writing import write_whole
 from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import (
     AGREEMENT,
@@ -39,6 +41,7 @@ from trainer.measuring.intervals import Interval
 
 MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
+RECIPE = "recipe.json"  # what a run was begun with
 CANDIDATES = 60  # that are read of a source: none may take an hour
 OF_A_PROMPT = 6
 DAMAGED_NAME = ", damaged"
@@ -79,7 +82,9 @@ def build(
     """
     reader = checkpoint.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
-    _same_run(out / "recipe.json", {"model": reader.name, "seed": seed, "without": sorted(without)})
+    settings = {"model": reader.name, "seed": seed, "without": sorted(without)}
+    check_settings(out / RECIPE, settings)
+    write_whole(out / RECIPE, json.dumps(settings) + "\n")
     combine(_problems(data, seed, say), data, model, reader, out, say, without)
 
 
@@ -152,13 +157,6 @@ def _kind(source: str, seen: PoolEvidence) -> Kind:
     if source.startswith("MBPP"):
         return "few programs" if source.endswith("few") else "programs"
     return "texts" if "programs" in seen.kind or source.endswith(DAMAGED_NAME) else seen.kind
-
-
-def _same_run(path: Path, stated: dict[str, object]) -> None:
-    """Keeps what a run was begun with, so that it is taken up with the same only."""
-    if path.exists() and json_file.read(path, remedy="delete it, or give another --out") != stated:
-        raise UserError(f"{path}: begun with another model or seed; give another --out, or the same --model")
-    path.write_text(json.dumps(stated) + "\n")
 
 
 def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:

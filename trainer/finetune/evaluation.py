@@ -9,14 +9,14 @@ import numpy as np
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.finetune.loop import Training, arrange
+from trainer.finetune.loop import Training, collate
 from trainer.finetune.step import Batch, losses
-from trainer.finetune.tokenized_rows import Rows
+from trainer.finetune.tokenized_rows import TokenizedRows
 
 ROWS = 16  # texts that are read at once
 
 
-def accuracy(training: Training, rows: Rows) -> float:
+def accuracy(training: Training, rows: TokenizedRows) -> float:
     """The share of rows whose label has the highest log-probability.
 
     Raises:
@@ -33,7 +33,7 @@ def accuracy(training: Training, rows: Rows) -> float:
         some = flat[start : start + ROWS]
         examples = [(rows[k][0], labels[c]) for k, c in some]
         padding = [(examples[0][0][:1], examples[0][1])] * (ROWS - len(some))
-        batch = arrange(examples + padding, 1, joined=training.base.joined)
+        batch = collate(examples + padding, 1, joined=training.base.joined)
         batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
         found = sharding.to_host(_likelihood(training.base.graph, params, batch))
         for (k, c), value in zip(some, found, strict=False):

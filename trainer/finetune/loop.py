@@ -27,8 +27,8 @@ from trainer.finetune import checkpoints, lora, malloc, memory, metrics, process
 from trainer.finetune.base_model import Base
 from trainer.finetune.recipe import Recipe, optimiser
 from trainer.finetune.sampler import dealt, drawn
-from trainer.finetune.step import Batch, State, Sums, make
-from trainer.finetune.tokenized_rows import Rows
+from trainer.finetune.step import Batch, State, Sums, make_train_step
+from trainer.finetune.tokenized_rows import TokenizedRows
 
 Ids: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]  # of an input and of its target
 
@@ -43,11 +43,11 @@ def padded(tokens: int) -> int:
 
 
 def width(examples: Sequence[Ids], *, joined: bool) -> int:
-    """The padded length of the longest of these examples, in tokens; arguments as in `arrange`."""
+    """The padded length of the longest of these examples, in tokens; arguments as in `collate`."""
     return padded(max(len(i) + (len(t) if joined else 0) for i, t in examples))
 
 
-def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
+def collate(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
     """Examples as a batch of `parts` microbatches: arrays with the axes [parts, rows, ...].
 
     Args:
@@ -69,7 +69,7 @@ def arrange(examples: Sequence[Ids], parts: int, *, joined: bool) -> Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class CheckpointPolicy:
     """What is kept on the way.
 
     Attributes:
@@ -104,7 +104,7 @@ class Training:
         self.read = 0
         self._optimiser = optimiser(recipe)
         self._begin(base.params)
-        self.program = make(
+        self.program = make_train_step(
             partial(trainable.assembled, base.graph),
             self._optimiser,
             dtype=jnp.dtype(recipe.dtype),
@@ -134,7 +134,7 @@ class Training:
     def step(self, examples: Sequence[Ids]) -> Sums:
         """One step of the optimiser on these examples."""
         malloc.give_back()
-        batch = arrange(examples, self._parts(examples), joined=self.base.joined)
+        batch = collate(examples, self._parts(examples), joined=self.base.joined)
         self.read += batch.tokens.size
         batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
@@ -151,17 +151,17 @@ class Training:
     def save(self, folder: Path) -> None:
         """Writes a checkpoint beside and renames it: a Hugging Face directory, with the optimiser's state in it."""
         part = folder.with_name(folder.name + ".part")
-        if processes.first():
+        if processes.is_primary():
             shutil.rmtree(part, ignore_errors=True)
         self.base.save(self.params(), part)
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.to_host, self.state.trained)
-            if processes.first():
+            if processes.is_primary():
                 lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
-        processes.wait("the model is written")
+        processes.barrier("the model is written")
         checkpoints.save(self._beside(), self.done, part)
-        processes.wait("all is written")
-        if processes.first():
+        processes.barrier("all is written")
+        if processes.is_primary():
             part.rename(folder)
 
     def restore(self, folder: Path) -> None:
@@ -179,10 +179,10 @@ class Training:
 
 def train(
     training: Training,
-    rows: Sequence[Rows],
+    rows: Sequence[TokenizedRows],
     weights: Mapping[str, float],
     out: Path,
-    kept: Kept,
+    kept: CheckpointPolicy,
     *,
     evaluate: Callable[[Training], dict[str, float]] | None = None,
     evaluate_every: int = 0,
@@ -251,7 +251,7 @@ def train(
                     _keep_best(training, out, mean)
             if done % kept.every == 0 or last:
                 training.save(out / STEP.format(done))
-                if processes.first():
+                if processes.is_primary():
                     for old in _saved(out)[: -kept.last]:
                         shutil.rmtree(old)
 
@@ -271,8 +271,8 @@ def _same_recipe(out: Path, recipe: Recipe) -> None:
             raise UserError(
                 f"{path}: {out} was begun with another {', '.join(differ)}; give another --out, or its own arguments"
             )
-    processes.wait("the recipe is read")
-    if processes.first():
+    processes.barrier("the recipe is read")
+    if processes.is_primary():
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(stated, indent=1) + "\n")
         part.replace(path)
@@ -286,9 +286,9 @@ class _Best(msgspec.Struct):
 
 
 def _best(out: Path) -> float:
-    if processes.first():
+    if processes.is_primary():
         bring_back(out / "best")
-    processes.wait("the best one is in its place")
+    processes.barrier("the best one is in its place")
     path = out / "best" / "eval.json"
     if not path.exists():
         return -1.0
@@ -299,9 +299,9 @@ def _best(out: Path) -> float:
 
 def _keep_best(training: Training, out: Path, mean: float) -> None:
     part, folder = out / "best.part", out / "best"
-    if processes.first():
+    if processes.is_primary():
         shutil.rmtree(part, ignore_errors=True)
     training.base.save(training.params(), part)
-    if processes.first():
+    if processes.is_primary():
         (part / "eval.json").write_text(json.dumps({"step": training.done, "mean": mean}) + "\n")
         put(part, folder)

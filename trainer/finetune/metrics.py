@@ -26,7 +26,7 @@ def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
       out: the folder of the run.
       step: of the checkpoint from which it goes on.
     """
-    if not processes.first():
+    if not processes.is_primary():
         yield lambda line: None
         return
     from tensorboardX import SummaryWriter

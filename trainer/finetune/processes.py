@@ -11,7 +11,7 @@ from flame_rank.errors import UserError
 _LONGEST, _SHORT = 24 * 3600, 30
 
 
-def begin(coordinator: str | None, processes: int | None, process: int | None) -> None:
+def initialize(coordinator: str | None, processes: int | None, process: int | None) -> None:
     """Joins the other processes; before anything touches a device. Without arguments, as jax finds out by itself.
 
     Raises:
@@ -23,12 +23,12 @@ def begin(coordinator: str | None, processes: int | None, process: int | None) -
         raise UserError(f"the processes do not find each other: {error}") from error
 
 
-def first() -> bool:
+def is_primary() -> bool:
     """Whether this is the process that writes."""
     return jax.process_index() == 0
 
 
-def wait(what: str) -> None:
+def barrier(what: str) -> None:
     """Until every process is here."""
     if jax.process_count() > 1:
         from orbax.checkpoint import multihost  # takes a second
@@ -38,10 +38,10 @@ def wait(what: str) -> None:
 
 
 @contextmanager
-def first_alone(what: str) -> Iterator[None]:
+def primary_first(what: str) -> Iterator[None]:
     """What is inside is done by the first process, then by the others, which find its files."""
-    if not first():
-        wait(what)
+    if not is_primary():
+        barrier(what)
     yield
-    if first():
-        wait(what)
+    if is_primary():
+        barrier(what)

@@ -110,7 +110,7 @@ def sums(model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: boo
     )
 
 
-def make(
+def make_train_step(
     assemble: Callable[[Params, Params], Any],
     optimiser: optax.GradientTransformation,
     *,

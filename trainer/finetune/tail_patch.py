@@ -16,9 +16,9 @@ from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.loop import Kept, Training, train
+from trainer.finetune.loop import CheckpointPolicy, Training, train
 from trainer.finetune.metrics import METRICS, lines
-from trainer.finetune.tokenized_rows import Rows
+from trainer.finetune.tokenized_rows import TokenizedRows
 
 STEPS, EVERY = 3000, 300  # steps of a patch (section 3.4), and between two evaluations: ten points of a curve
 
@@ -111,7 +111,7 @@ def _stable(gains: Sequence[float], change: float) -> bool:
 Measure = Callable[[Training], dict[str, float]]
 
 
-def measuring(categories: Mapping[str, Sequence[Rows]]) -> Measure:
+def measuring(categories: Mapping[str, Sequence[TokenizedRows]]) -> Measure:
     """Gives the accuracy of each category: the mean of its tasks, each weighing as much as it has examples."""
 
     def measure(training: Training) -> dict[str, float]:
@@ -126,8 +126,8 @@ def measuring(categories: Mapping[str, Sequence[Rows]]) -> Measure:
 
 def patch(
     training: Training,
-    tasks: Sequence[Rows],
-    categories: Mapping[str, Sequence[Rows]],
+    tasks: Sequence[TokenizedRows],
+    categories: Mapping[str, Sequence[TokenizedRows]],
     out: Path,
     *,
     setup: Mapping[str, Any],
@@ -163,7 +163,7 @@ def patch(
                 [rows],
                 {name: 1.0},
                 run,
-                Kept(every=save_every, last=1, log=max(1, every // 3), best=False),
+                CheckpointPolicy(every=save_every, last=1, log=max(1, every // 3), best=False),
                 evaluate=measure,
                 evaluate_every=every,
                 say=lambda line, name=name: say(f"{name}: {line}"),  # type: ignore[misc]

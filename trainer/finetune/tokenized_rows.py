@@ -35,7 +35,7 @@ class NothingLeftError(UserError):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
+class TokenizedRows:
     """The examples of one task.
 
     Attributes:
@@ -107,7 +107,7 @@ def _level(values: Sequence[Ids], room: int) -> list[Ids]:
 
 def identity(base: Path, task: Task, data: Path, rest: str) -> str:
     """Of what rows are made of: the tokenizer's files and template, the data set's files by size and time, and `rest`.
-    Rows that were made by another version of a task's `convert` are to be deleted by hand."""
+    TokenizedRows that were made by another version of a task's `convert` are to be deleted by hand."""
     found = hashlib.sha256(rest.encode())
     if gguf_file.is_gguf(base):
         found.update(gguf_file.read(base).raw)
@@ -133,7 +133,7 @@ def build(
     max_target: int,
     skip: bool = False,
     say: Callable[[str], None] = print,
-) -> Rows:
+) -> TokenizedRows:
     """A task's rows, from `folder` if they are there already, as they were written.
 
     Args:
@@ -176,7 +176,7 @@ def build(
     index_ = np.load(index_file, mmap_mode="r")
     if not len(index_):
         raise NothingLeftError(f"{task.name}: no example is left to train on")
-    return Rows(
+    return TokenizedRows(
         task=task.name,
         kind=task.kind,
         labels=task.labels,

@@ -14,7 +14,7 @@ import pytest
 
 from flame_rank.errors import UserError
 from flame_rank.io.output import Output
-from flame_rank.io.writing import bring_back, claimed, put
+from flame_rank.io.writing import bring_back, claimed, part_of, put, write_whole
 
 LINE = b'{"prompt":"p","candidates":["a","bb"]}\n'
 RERANK = [sys.executable, "-c", "from flame_rank.cli.group import main; main()", "rerank", "--judge", "agreement"]
@@ -164,3 +164,12 @@ def test_killed_at_any_moment_one_of_two_folders_is_there(
             assert (folder / "best" / "f").exists()
         bring_back(folder / "best")
         assert (folder / "best" / "f").read_text() in ("best", "best.part")
+
+
+def test_a_file_is_written_whole_and_replaces_another(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write_whole(path, "naïve\n")
+    assert path.read_bytes() == "naïve\n".encode()
+    write_whole(path, b"\xff")
+    assert path.read_bytes() == b"\xff" and [other.name for other in path.parent.iterdir()] == ["a.txt"]
+    assert part_of(path).name == "a.txt.part"

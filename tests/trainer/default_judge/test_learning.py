@@ -230,7 +230,7 @@ def test_builds_a_judge_through_interruptions(
     people = {*kept()} & {*learning.MEASURED}
     assert people and sum(map(bool, readers[2].texts)) <= sum(len(kept()[name].splitlines()) for name in people)
     assert third[-1].endswith(f"wrote {out}") and not any("MBPP: " in line for line in third)
-    with pytest.raises(UserError, match="begun with another model or seed"):
+    with pytest.raises(UserError, match="begun with another seed"):
         build(data, model, path, out, seed=1, say=lambda line: None)
 
     figures = json.loads((out / "figures.json").read_bytes())

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
+from flame_rank.io.run_settings import check_settings
 from flame_rank.judges.default.pool import EVIDENCE, read_judge_settings
 from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts.format import Format
@@ -29,8 +30,8 @@ from trainer.collection.mixture import THRESHOLDS, read_ratings, read_weights
 from trainer.collection.release_files import BadRecord, Folder
 from trainer.default_judge import learning
 from trainer.finetune import base_model, loop, metrics, tail_patch
-from trainer.finetune.loop import Kept, Training, train
-from trainer.finetune.tokenized_rows import Rows, build
+from trainer.finetune.loop import CheckpointPolicy, Training, train
+from trainer.finetune.tokenized_rows import TokenizedRows, build
 
 DEEP = b"[" * 100_000
 RECORD = {"q": "a", "good": "one", "bad": "two"}
@@ -94,7 +95,7 @@ DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
     "metrics": (metrics.METRICS, METRICS, lambda path: list(metrics.lines(path))),
     "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._same(path, {"steps": 3})),
     "curve": ("curves/x.json", lines(CURVE), lambda path: tail_patch.table(tail_patch.read(path.parent.parent))),
-    "run": ("recipe.json", lines({"seed": 0}), lambda path: learning._same_run(path, {"seed": 0})),
+    "run": ("recipe.json", lines({"seed": 0}), lambda path: check_settings(path, {"seed": 0})),
     "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._kept(path, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
     "weights": ("weights.csv", b"task,weight\nx,1.5\ny,2\n", read_weights),
@@ -181,28 +182,28 @@ def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytes
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Callable[[str], None]], Rows]:
-    """Rows, from a folder if they are there."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Callable[[str], None]], TokenizedRows]:
+    """TokenizedRows, from a folder if they are there."""
     folder = checkpoint(tmp_path_factory.mktemp("base") / "m")
     data = write_words(tmp_path_factory.mktemp("data"), 20)
     with (data / "words" / "w.jsonl").open("ab") as file:
         file.write(lines({"q": "first " * 20, "good": "a", "bad": "b"}))  # which is cut
     form = Format(load_tokenizer(folder))
 
-    def make(out: Path, say: Callable[[str], None]) -> Rows:
+    def make(out: Path, say: Callable[[str], None]) -> TokenizedRows:
         return build(form, "x", TASK, lambda: examples(TASK, data), out, max_input=110, max_target=8, say=say)
 
     return make
 
 
-def shown(rows: Rows) -> tuple[Any, ...]:
+def shown(rows: TokenizedRows) -> tuple[Any, ...]:
     return rows.cut, len(rows), [tuple(map(list, rows[k][:2])) + rows[k][2:] for k in range(len(rows))]
 
 
 @settings(max_examples=40, deadline=None)
 @given(end=st.sampled_from(["json", "ids", "npy"]), data=st.data())
 def test_damaged_rows_are_made_again(
-    end: str, data: st.DataObject, made: Callable[..., Rows], tmp_path_factory: pytest.TempPathFactory
+    end: str, data: st.DataObject, made: Callable[..., TokenizedRows], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     said: list[str] = []
     folder = tmp_path_factory.mktemp("rows")
@@ -224,7 +225,7 @@ def test_damaged_rows_do_not_blame_the_base(tmp_path: Path, capsys: pytest.Captu
     base = base_model.load(checkpoint(tmp_path / "base"), MESH)
     data = write_words(tmp_path / "data", 20)
 
-    def rows() -> Rows:
+    def rows() -> TokenizedRows:
         return run.read_rows(base, SMALL, TASK, data, tmp_path / "out", 0.1)
 
     expected = shown(rows())
@@ -244,4 +245,4 @@ def test_a_damaged_checkpoint_of_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "out" / "step-0000003").mkdir(parents=True)
     (tmp_path / "out" / "step-0000003" / "training.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(UserError, match=r"step-0000003: cannot be taken up \(.*\); delete it"):
-        train(Training(base, SMALL, MESH), [], {}, tmp_path / "out", Kept())
+        train(Training(base, SMALL, MESH), [], {}, tmp_path / "out", CheckpointPolicy())

@@ -36,10 +36,10 @@ from trainer.collection.examples import Example, examples
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task
 from trainer.finetune import base_model, lora, memory, trainable
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.loop import Kept, Training, arrange, train
+from trainer.finetune.loop import CheckpointPolicy, Training, collate, train
 from trainer.finetune.recipe import Recipe, optimiser
-from trainer.finetune.step import State, dropout, losses, make, sums
-from trainer.finetune.tokenized_rows import Rows, build, encode
+from trainer.finetune.step import State, dropout, losses, make_train_step, sums
+from trainer.finetune.tokenized_rows import TokenizedRows, build, encode
 
 MESH = sharding.mesh(devices=jax.devices()[:1])
 SMALL = Recipe(steps=6, batch=8, rate=1e-2, max_input=256, max_target=8)
@@ -110,7 +110,7 @@ def base(folder: Path) -> base_model.Base:
 
 
 @pytest.fixture(scope="module")
-def rows(base: base_model.Base, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def rows(base: base_model.Base, tmp_path_factory: pytest.TempPathFactory) -> TokenizedRows:
     data = write_words(tmp_path_factory.mktemp("data"), 64)
     return build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
 
@@ -121,7 +121,7 @@ def fresh(base: base_model.Base) -> base_model.Base:
     return copied
 
 
-def some(rows: Rows, *places: int) -> list[Any]:
+def some(rows: TokenizedRows, *places: int) -> list[Any]:
     return [rows[place][:2] for place in places]
 
 
@@ -129,8 +129,8 @@ def flat(params: Any) -> dict[str, np.ndarray]:
     return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
 
 
-def test_the_loss_is_the_plain_one(base: base_model.Base, rows: Rows) -> None:
-    batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
+def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -> None:
+    batch = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2), 1, joined=True))
     model = nnx.merge(base.graph, base.params)
     found = sums(model, batch)
     wanted, right = 0.0, []
@@ -151,7 +151,7 @@ def test_the_loss_of_t5(tmp_path: Path) -> None:
         (np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
         (np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
     ]
-    batch = jax.tree.map(lambda x: x[0], arrange(examples, 1, joined=False))
+    batch = jax.tree.map(lambda x: x[0], collate(examples, 1, joined=False))
     model = nnx.merge(base.graph, base.params)
     counts = jnp.array([2, 3])
     wanted = -t5.score(model, batch.tokens, batch.lengths, batch.targets, counts).sum()
@@ -215,14 +215,14 @@ def test_dropout_is_drawn_row_by_row() -> None:
 
 
 @pytest.mark.full
-def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Base, rows: Rows) -> None:
+def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Base, rows: TokenizedRows) -> None:
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
     whole = partial(trainable.assembled, base.graph)
-    program = make(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
-    batch = arrange(some(rows, 0, 1, 2, 3), 2, joined=True)
+    program = make_train_step(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    batch = collate(some(rows, 0, 1, 2, 3), 2, joined=True)
     state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
-    together = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2, 3), 1, joined=True))
+    together = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2, 3), 1, joined=True))
 
     def mean(params: Any) -> jax.Array:
         one = sums(nnx.merge(base.graph, params), together)
@@ -236,7 +236,7 @@ def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Ba
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
-def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows: Rows) -> None:
+def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows: TokenizedRows) -> None:
     found = []
     for parts in (1, 4):
         training = Training(fresh(base), replace(SMALL, accumulate=parts, lora=rank, dropout=0.1), MESH)
@@ -247,7 +247,7 @@ def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows:
         np.testing.assert_allclose(value, found[1][1][name], atol=2e-4, err_msg=name)
 
 
-def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows: Rows, tmp_path: Path) -> None:
+def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows: TokenizedRows, tmp_path: Path) -> None:
     training = Training(fresh(base), replace(SMALL, lora=4), MESH)
     before, after = flat(base.params), flat(training.params())
     assert all(np.array_equal(value, after[name]) for name, value in before.items())
@@ -258,7 +258,7 @@ def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows:
     training.base.save(training.params(), tmp_path / "merged")
     judge, other = flame_rank.load_judge(tmp_path / "merged"), base_model.load(tmp_path / "merged", MESH)
     assert judge.name.startswith("llama:")
-    batch = jax.tree.map(lambda x: x[0], arrange(some(rows, 0, 1, 2), 1, joined=True))
+    batch = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2), 1, joined=True))
 
     def apart(x: jax.Array, weight: jax.Array, own: dict[str, jax.Array]) -> jax.Array:
         return x @ weight.T + lora.ALPHA * (x @ own["A"].T) @ own["B"].T
@@ -280,7 +280,7 @@ def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows:
         base_model.load(tmp_path / "adapter", MESH)
 
 
-def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: Rows) -> None:
+def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: TokenizedRows) -> None:
     base = base_model.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
     found = {}
     for freeze in (0, 1):
@@ -303,14 +303,14 @@ def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: R
         Training(base, replace(SMALL, freeze=2), MESH)
 
 
-def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: Rows) -> None:
+def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: TokenizedRows) -> None:
     # 1 part forward, 1 for the gradient of what goes into a matrix, 1 for that of the matrix itself.
     sizes = {"num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256}
     base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
     found = {}
     for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):
         training = Training(fresh(base), replace(SMALL, lora=lora_rank, freeze=freeze), MESH)
-        batch = arrange(some(rows, *range(8)), 1, joined=True)
+        batch = collate(some(rows, *range(8)), 1, joined=True)
         lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
         found[name] = lowered.cost_analysis()["flops"]
     assert found["upper"] < 0.75 * found["all"] and found["adapters"] < 0.85 * found["all"]
@@ -358,7 +358,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     training = Training(base, replace(SMALL, **options), MESH)
     counted = []
     for length in (128, 256):
-        batch = arrange([(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
+        batch = collate([(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
         lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
         compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
         counted.append(compiled.memory_analysis().temp_size_in_bytes)
@@ -367,7 +367,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_told_and_little_is_enough(
-    base: base_model.Base, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    base: base_model.Base, rows: TokenizedRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
     monkeypatch.setattr(memory.malloc, "memory", lambda: (least - 1) * jax.local_device_count())
@@ -383,7 +383,7 @@ def test_too_little_memory_is_told_and_little_is_enough(
     assert float(little.step(examples).loss) == pytest.approx(float(much.step(examples).loss), rel=1e-5)
 
 
-def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: base_model.Base, rows: Rows) -> None:
+def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: base_model.Base, rows: TokenizedRows) -> None:
     training = Training(fresh(base), replace(SMALL, rate=1e-3, dropout=0.0), MESH)
     before = flat(base.params)
     training.step(some(rows, *range(8)))
@@ -417,14 +417,21 @@ def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
 def test_a_run_goes_on_to_the_last_bit(
-    rank: int, folder: Path, base: base_model.Base, rows: Rows, tmp_path: Path
+    rank: int, folder: Path, base: base_model.Base, rows: TokenizedRows, tmp_path: Path
 ) -> None:
     recipe, program = replace(SMALL, lora=rank), None
     for name, stops in (("whole", [6]), ("parts", [2, 3, 6])):
         for stop in stops:
             training = Training(base_model.load(folder, MESH), replace(recipe, steps=stop), MESH)
             program = training.program = program or training.program  # compiled once
-            train(training, [rows], {"words": 1.0}, tmp_path / name, Kept(every=2, last=1, log=1), say=lambda _: None)
+            train(
+                training,
+                [rows],
+                {"words": 1.0},
+                tmp_path / name,
+                CheckpointPolicy(every=2, last=1, log=1),
+                say=lambda _: None,
+            )
     one, other = (load_file(tmp_path / name / "step-0000006" / "model.safetensors") for name in ("whole", "parts"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
@@ -436,7 +443,7 @@ def test_a_run_goes_on_to_the_last_bit(
     with pytest.raises(UserError, match="begun with another rate"):
         train(
             Training(base_model.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
-            tmp_path / "parts", Kept(),
+            tmp_path / "parts", CheckpointPolicy(),
         )  # fmt: skip
 
 
@@ -451,7 +458,7 @@ def test_t5_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_layers_that_are_computed_again_give_the_same(base: base_model.Base, rows: Rows) -> None:
+def test_layers_that_are_computed_again_give_the_same(base: base_model.Base, rows: TokenizedRows) -> None:
     found = []
     for recompute in (False, True):
         training = Training(fresh(base), replace(SMALL, recompute=recompute), MESH)
@@ -460,14 +467,14 @@ def test_layers_that_are_computed_again_give_the_same(base: base_model.Base, row
 
 
 @pytest.mark.full
-def test_every_program_lowers_for_every_platform(base: base_model.Base, rows: Rows, tmp_path: Path) -> None:
+def test_every_program_lowers_for_every_platform(base: base_model.Base, rows: TokenizedRows, tmp_path: Path) -> None:
     for made, recipe in (
         (base, replace(SMALL, dtype="bfloat16", recompute=True, accumulate=2)),
         (base, replace(SMALL, lora=4)),
         (base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
     ):
         training = Training(fresh(made), recipe, MESH)
-        batch = arrange(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
+        batch = collate(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
         arguments = training.state, training.frozen, batch, jax.random.key(0)
         exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
         assert exported.platforms == ("tpu", "cuda", "cpu")
@@ -489,7 +496,7 @@ def test_it_learns(tmp_path: Path) -> None:
     recipe = Recipe(steps=250, batch=16, rate=2e-3, schedule="cosine", warmup=20, max_input=256, max_target=4, clip=1.0)
     training = Training(base, recipe, MESH)
     assert accuracy(training, found[1]) < 0.75
-    train(training, found[:1], {"words": 1.0}, tmp_path / "out", Kept(every=1000), say=lambda _: None)
+    train(training, found[:1], {"words": 1.0}, tmp_path / "out", CheckpointPolicy(every=1000), say=lambda _: None)
     assert accuracy(training, found[1]) >= 0.95
 
 
@@ -592,7 +599,7 @@ def test_a_run_is_saved_on_the_way() -> None:
 def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made_tasks: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
 
-    def read(max_input: int, **options: bool) -> tuple[dict[str, Rows], list[str]]:
+    def read(max_input: int, **options: bool) -> tuple[dict[str, TokenizedRows], list[str]]:
         recipe, said = replace(SMALL, max_input=max_input), list[str]()
         mixture = Stated.read(str(tmp_path / "m.csv"), None, licence="any", extra=False)
         rows, weights = read_mixture(base, recipe, mixture, made_tasks, tmp_path / "out", 0.001, said.append, **options)
@@ -631,7 +638,7 @@ def test_mistakes_are_told(arguments: list[object], said: str, small: list[objec
     assert said in str(done.exception) + done.output
 
 
-def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: Rows) -> None:
+def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: TokenizedRows) -> None:
     training = Training(fresh(base), SMALL, MESH)
     model, right, rows = nnx.merge(base.graph, base.params), 0, replace(rows, index=rows.index[:8])
     for k in range(len(rows)):
@@ -639,7 +646,7 @@ def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: Rows) -> 
         costs = [
             float(
                 losses(
-                    model, jax.tree.map(lambda x: x[0], arrange([(of_input, np.array(ids, np.int32))], 1, joined=True))
+                    model, jax.tree.map(lambda x: x[0], collate([(of_input, np.array(ids, np.int32))], 1, joined=True))
                 )[0][0, : len(ids)].sum()
             )
             for ids in rows.label_ids
