@@ -286,7 +286,7 @@ def read_mixture(
 ) -> "tuple[list[TokenizedRows], dict[str, float]]":
     """The rows of a mixture's tasks that are under `data`, without what touches evaluation texts, and their weights."""
     from flame_rank.errors import UserError
-    from trainer.collection.decontamination import NgramIndex, evaluation_texts
+    from trainer.collection.decontamination import index_evaluation
     from trainer.collection.examples import has_two_orders, is_available
     from trainer.collection.mixture import weigh
     from trainer.collection.tasks import TASKS, by_name
@@ -298,7 +298,7 @@ def read_mixture(
         raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
     if missing := len(tasks) - len(here):
         say(f"{missing} of the mixture's {len(tasks)} tasks are not under {data}")
-    held = NgramIndex(evaluation_texts(TASKS, data))
+    held = index_evaluation(TASKS, data, say)
     rows = []
     for task in here:
         try:

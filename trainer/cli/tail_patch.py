@@ -116,7 +116,7 @@ def _measure(
 ) -> None:
     from dataclasses import asdict
 
-    from trainer.collection.decontamination import NgramIndex, evaluation_texts
+    from trainer.collection.decontamination import index_evaluation
     from trainer.collection.tasks import TASKS
 
     tasks = _chosen(data, names, permissive=licence == "permissive", extra=extra)[shard[0] - 1 :: shard[1]]
@@ -140,7 +140,7 @@ def _measure(
     }
     left = [task for task in tasks if not curve_file(out, task.name).exists()]
     say(f"{len(tasks)} tasks, {len(tasks) - len(left)} of them measured already")
-    held = NgramIndex(evaluation_texts(TASKS, data)) if left else None
+    held = index_evaluation(TASKS, data, say) if left else None
     # All of them before the first training: a data set that is not as released is told at once.
     rows = [read_rows(model, recipe, task, data, out, max_bad, held=held) for task in left]
     patch(

@@ -11,7 +11,7 @@ import msgspec
 from tqdm import tqdm
 
 from flame_rank.errors import UserError
-from trainer.collection.decontamination import NgramIndex, evaluation_texts, without_overlap
+from trainer.collection.decontamination import index_evaluation, without_overlap
 from trainer.collection.examples import Counts, examples
 from trainer.collection.tasks import TASKS
 from trainer.collection.tasks.base import Task
@@ -47,7 +47,7 @@ def write(
     if out.exists():
         raise UserError(f"{out}: is there already; name a new folder")
     put = _jsonl if form == "jsonl" else _parquet()
-    held = NgramIndex(evaluation_texts(TASKS, data))
+    held_out = index_evaluation(TASKS, data, say)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
@@ -58,8 +58,8 @@ def write(
         for task in tqdm(tasks, unit=" tasks", disable=None):
             kept, counts = 0, Counts()
             # Twice over the task: what an example weighs is known only when all are counted.
-            size = sum(1 for _ in without_overlap(examples(task, data, max_bad=max_bad), held))
-            for example in without_overlap(examples(task, data, counts, max_bad=max_bad), held):
+            size = sum(1 for _ in without_overlap(examples(task, data, max_bad=max_bad), held_out))
+            for example in without_overlap(examples(task, data, counts, max_bad=max_bad), held_out):
                 kept += 1
                 yield {
                     "task": task.name,

@@ -29,7 +29,7 @@ from flame_rank.judges.default.pool import (
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
-from trainer.collection.decontamination import NgramIndex, evaluation_texts
+from trainer.collection.decontamination import index_evaluation
 from trainer.collection.tasks import TASKS
 from trainer.default_judge import ablation
 from trainer.default_judge.combine import Judged, calibration, draw, group, learn, right_ones, scaled
@@ -161,7 +161,7 @@ def _kind(source: str, seen: PoolEvidence) -> Kind:
 
 def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
     """What is learned from, by source; nothing in it touches an evaluation task or HumanEval."""
-    evaluated = NgramIndex(evaluation_texts(TASKS, data))
+    evaluated = index_evaluation(TASKS, data, say)
     sources = {name: comparisons_without_overlap(read(source, data), evaluated) for name, source in SOURCES.items()}
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
     folder = data / "train" if (data / "train").is_dir() else data

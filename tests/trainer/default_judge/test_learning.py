@@ -20,7 +20,7 @@ from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import EVIDENCE, READING, JudgeSettings, PoolJudge
 from flame_rank.judges.likelihood import PARTS
 from tests.flame_rank.judges.default.test_pool import FakeReader
-from trainer.collection.decontamination import NgramIndex, evaluation_texts
+from trainer.collection.decontamination import index_evaluation
 from trainer.collection.tasks import TASKS
 from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
 
@@ -206,7 +206,7 @@ def test_builds_a_judge_through_interruptions(
         return {path.stem: path.read_bytes() for path in (out / "evidence").iterdir()}
 
     first = run("MBPP, few: ")
-    evaluated = NgramIndex(evaluation_texts(TASKS, data))
+    evaluated = index_evaluation(TASKS, data, print)
     count = sum(len(comparisons_without_overlap(read(source, data), evaluated)) for source in SOURCES.values())
     assert count < sum(len(read(source, data)) for source in SOURCES.values())
     assert first[0] == f"read {count} comparisons of 15 sources; running the programs of MBPP"
