@@ -1,4 +1,4 @@
-"""Which language a text is certainly in: by its script, and among Latin-script languages by its function words."""
+"""Identifies the language of a text if it is certain: by script, and for Latin-script languages by function words."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-READ = 4_000  # characters of a text that tell its language
+READ = 4_000  # characters at the beginning of a text that are used to identify its language
 
-# Marks that belong to the letter before them, and whole scripts that are written with them; no dandas, no baht sign.
+# Combining marks, and whole scripts that are written with them, without dandas and the baht sign.
 _MARKS = (
     "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0966-\u0dff\u0e01-\u0e3e\u0e40-\u0eff\u1000-\u1049\u1780-\u17d3"
@@ -42,7 +42,7 @@ _LETTERS = {script: re.compile(f"[{ranges}]") for script, ranges in _SCRIPTS.ite
 
 
 def word_set(listed: str) -> frozenset[str]:
-    """The words of a list with spaces between them."""
+    """Splits a space-separated list into a set of words."""
     return frozenset(listed.split())
 
 
@@ -120,7 +120,7 @@ _KNOW = {
     for word in frozenset[str]().union(*FUNCTION_WORDS.values())
 }
 
-# As a prompt may call it, in its own words or in the language's, to what `identify` calls it.
+# Names that a prompt may use for a language, in English or in other languages -> the name that `identify` returns.
 _CALLED: Mapping[str, str] = {
     **{language.casefold(): language for language in FUNCTION_WORDS},
     **dict.fromkeys(
@@ -161,7 +161,7 @@ _TARGET = re.compile(
     rf"|(?:翻译成|译成|用)(?P<chinese>{_NAME})",
     re.IGNORECASE,
 )
-# Texts in a language of their own: what is quoted, named, sung or spoken of.
+# Prompts whose answer may be in another language: it quotes, names, sings or talks about something.
 _UNCLEAR = re.compile(
     r"\b(?:accent|alphabet|anthem|begins?\b|bilingual|called\b|characters?\b|cipher|decod|decrypt|dialect"
     r"|first (?:line|sentence|words)|foreign|hymn|idioma|inscription|languag|langue|letters\b|lyric"
@@ -175,7 +175,7 @@ LATEX = re.compile(r"\$[^$\n]*\$|\\\[(?:(?!\\\[).)*?\\\]|\\\((?:(?!\\\().)*?\\\)
 
 
 def words(text: str) -> list[str]:
-    """A text's words, casefolded, without punctuation; in scripts that put no spaces between words its characters."""
+    """Returns the words of a text, casefolded, without punctuation; single characters in scripts without spaces."""
     return _WORD.findall(text.casefold())
 
 
@@ -183,7 +183,7 @@ _UNSPACED_NAMES = [name for name in _CALLED if len(words(name)) > 1]
 
 
 def scripts(text: str) -> dict[str, int]:
-    """How many letters of each script stand at the beginning of a text, of the scripts that occur."""
+    """Counts the letters of each script that occurs at the beginning of a text."""
     text = text[:READ]
     if text.isascii():
         count = sum(map(str.isalpha, text))
@@ -193,19 +193,19 @@ def scripts(text: str) -> dict[str, int]:
 
 
 def identify(text: str, *, short: bool = False) -> str | None:
-    """The language of a text, or the script where that says enough: "Kana" is Japanese and "Han" Chinese; None if it
-    is not certain.
+    """Returns the language of a text, or its script if that is enough ("Kana" is Japanese, "Han" is Chinese); None if
+    it is not certain.
 
     Args:
-      short: be content with two function words of a language if there is none of another.
+      short: accept two function words of one language if there are none of another.
     """
     best, *others = _possible(text, short=short) or ("", "")
     return best if best and not others else None
 
 
 def _possible(text: str, *, short: bool = False, share: float = 0.5) -> list[str]:
-    """What the language of a text can be, the likeliest first: of Latin-script languages all that have more than a
-    share of the best one's function words, if these are enough to tell; empty if nothing is certain."""
+    """Returns the languages that a text may be in, the likeliest first; empty if nothing is certain. For Latin script
+    these are all languages with more than `share` times the function words of the likeliest one."""
     text = LATEX.sub(" ", text[:READ])
     counts = scripts(text)
     total = sum(counts.values())
@@ -238,19 +238,20 @@ def _by_function_words(tokens: list[str], short: bool, share: float) -> list[str
 
 
 def mentioned(text: str) -> set[str]:
-    """The languages whose names occur in a text, as `identify` calls them."""
+    """Returns the languages whose names occur in a text, by the names that `identify` uses."""
     named = {_CALLED[word] for word in _CALLED.keys() & set(words(text))}
     return named if text.isascii() else named | {_CALLED[name] for name in _UNSPACED_NAMES if name in text}
 
 
 def is_foreign(prompt: str, text: str) -> bool:
-    """Whether a text is certainly in another language than the one that its prompt asks for, or is written in."""
+    """Returns whether a text is certainly in another language than its prompt asks for or, if it asks for none, than
+    the prompt is written in."""
     actual = _possible(text, share=0.3)
     if not actual:
         return False
     own, named = identify(prompt, short=True), mentioned(prompt)
     if own in actual and not named:
-        return False  # most often
+        return False  # the usual case
     asked = {_CALLED[match[match.lastgroup or 0].casefold()] for match in _TARGET.finditer(prompt)}
     if asked:
         return len(asked) == 1 and _misses(next(iter(asked)), actual, text)
@@ -263,17 +264,20 @@ def is_foreign(prompt: str, text: str) -> bool:
     letters = sum(counts.values())
     main = max(counts, key=lambda script: counts[script], default="")
     if len(words(text)) < 4 or letters < 12 or counts[main] < 0.97 * letters:
-        return False  # a name, perhaps, or a prompt of several languages
+        return False  # perhaps a name, or a prompt in several languages
     return main not in (actual[0], *_WITH.get(actual[0], ()))
 
 
-_WITH: Mapping[str, tuple[str, ...]] = {"Kana": ("Han",), "Han": ("Kana",)}  # scripts that one language mixes
+_WITH: Mapping[str, tuple[str, ...]] = {
+    "Kana": ("Han",),
+    "Han": ("Kana",),
+}  # scripts that are mixed within one language
 _HEDGE = re.compile(r"[\"“”«»„:()]|\b(?:sorry|cannot|can['’]t|won['’]t|unable|i['’]m not|as an ai)\b", re.IGNORECASE)
 
 
 def _misses(asked: str, actual: list[str], text: str) -> bool:
-    """Whether a text contains nothing of the language that is asked for. One that quotes may contain it all the same,
-    and one that refuses may be right in any."""
+    """Returns whether a text contains nothing in the language that is asked for. A text with quotation marks may
+    contain it anyway, and a refusal may be right in any language."""
     if asked in actual or _HEDGE.search(text) or asked in mentioned(text):
         return False
     if asked in FUNCTION_WORDS:

@@ -14,19 +14,19 @@ from flame_rank.candidates.repetition import is_loop
 
 Fault: TypeAlias = Literal["empty", "filler", "garbage", "loop", "copied", "language"]
 
-_PARSED = 20_000  # characters; a longer program is known by its lines
+_PARSED = 20_000  # characters; a longer text is not parsed, its lines show whether it is a program
 
 
 def faults(prompt: str, text: str) -> tuple[Fault, ...]:
-    """Why a text cannot be a good answer to a prompt; empty if nothing is certainly wrong with it.
+    """Returns the reasons why a text cannot be a good answer to a prompt; empty if nothing is certainly wrong.
 
     Returns:
-      "empty": nothing visible, or no letter or digit though the prompt asks for no sign.
-      "filler": placeholder text, as lorem ipsum or "[insert answer here]".
-      "garbage": no words: hit keys, broken encodings, what a template or a crash leaves behind.
+      "empty": nothing visible, or no letter or digit although the prompt does not ask for a sign.
+      "filler": placeholder text, such as lorem ipsum or "[insert answer here]".
+      "garbage": not words: random keys, broken encodings, the remains of a template or a crash.
       "loop": one passage over and over.
-      "copied": the prompt or its last question again, and nothing else.
-      "language": in another language than the one that is asked for or, if none is, that of the prompt.
+      "copied": only the prompt or its last question again.
+      "language": another language than the prompt asks for or, if it asks for none, than the prompt is in.
     """
     text = text[:LONGEST].strip()
     prompt, text = _ends(prompt, 3_000), _ends(text, 6_000)
@@ -35,7 +35,7 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
     if is_code(prompt, text):
         return ()
     if not any(map(str.isalnum, text)):
-        return ()  # a sign that may be right
+        return ()  # a sign, which may be the right answer
     reasons: list[Fault] = []
     if _is_filler(prompt, text):
         reasons.append("filler")
@@ -51,11 +51,11 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
 
 
 def _ends(text: str, each: int) -> str:
-    """The beginning and the end of a text: what is asked, and what is wrong all over, shows there."""
+    """Returns the beginning and the end of a text, which show what is asked and what is wrong throughout."""
     return text if len(text) <= 2 * each else f"{text[:each]}\n{text[-each:]}"
 
 
-# --- programs, to which none of this applies
+# --- programs: the rules for prose do not apply
 
 _LINES = re.compile(
     r"^[ \t]*(?:def|class|import|from|async def|function|const|let|var|public|private|static|void|int|package|func"
@@ -73,8 +73,8 @@ _LITERALS = (ast.Call, ast.Dict, ast.List, ast.ListComp, ast.Lambda, ast.Subscri
 
 
 def is_code(prompt: str, text: str) -> bool:
-    """Whether a text is, or contains, a program in whatever language, or data: the rules for prose say nothing of"
-    " it."""
+    """Returns whether a text is, or contains, a program in any language, or data, to which the rules for prose do not
+    apply."""
     if "```" in text or is_continuation(prompt, text):
         return True
     if len(_LINES.findall(text)) >= max(1, 0.25 * (text.count("\n") + 1)) and re.search(r"[({\[=<]", text):
@@ -96,7 +96,7 @@ _SIGNS_ASKED = re.compile(
     r"|silen|smiley|speechless|stars?\b|symbol|without words|zeichen|знак|смайл)|_{2,}|符号|标点|表情|記号|絵文字"
     r"|기호|رمز"
 )
-# A question that no picture answers.
+# A question that a picture cannot answer.
 _IN_WORDS = re.compile(
     r"\b(?:why|who|when|explain|describe|define|summari[sz]e|list|name|write|translate|give|suggest|recommend"
     r"|in which|how (?:do|does|did|can|could|should|to|many|much|long|far|old|tall|is)"
@@ -104,7 +104,7 @@ _IN_WORDS = re.compile(
 )
 
 
-_SHOW_NOTHING = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # though Unicode counts them as letters or signs
+_SHOW_NOTHING = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # although Unicode counts them as letters or signs
 
 
 def _is_empty(prompt: str, text: str) -> bool:
@@ -122,14 +122,14 @@ def _is_empty(prompt: str, text: str) -> bool:
     ):
         return False
     if _in_dialogue(prompt) and re.fullmatch(r"[.…?!]+|[:;=8xX][-'^o]?[()\[\]/\\|<>]+", text):
-        return False  # how people react to a statement
-    # A picture or a mathematical sign can be a reply, but not to just any question. ASCII has none of them.
+        return False  # a reaction to a statement
+    # A picture or a mathematical sign can be a reply, but not to every question. ASCII has none of them.
     says = any(sign > "\x7f" and unicodedata.category(sign) in ("So", "Sm", "Sc", "Sk") for sign in visible)
     return not says or "\ufffd" in visible or bool(_IN_WORDS.search(prompt.lower()))
 
 
 def _in_dialogue(prompt: str) -> bool:
-    """Whether a prompt is a dialogue of which the last turn asks for nothing."""
+    """Returns whether a prompt is a dialogue whose last turn does not ask for anything."""
     *before, last = _ROLE.split(prompt)
     return bool(before) and "?" not in last and not _ASKS.search(last)
 
@@ -194,7 +194,7 @@ _LEFTOVER = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(r"(?<![^\W_])(?:null|undefined|nan|nil|none|n/a|\(null\)|void|NoneType)(?![^\W_])", re.IGNORECASE)
-# Questions to which "none" is no answer, and further ones to which "undefined" is none.
+# Questions that "none" does not answer, and further ones that "undefined" does not answer.
 _OPEN = re.compile(
     r"\b(?:why|explain|describe|summari[sz]e|write|how (?:do|can|should|could|to)|tell me|tips?|difference)\b"
 )
@@ -216,7 +216,7 @@ _KEYS = re.compile(
     r"|poiu|jkl|lkj|qaz|wsx|йцук|цукен|фыва|ывап|олдж|ячсм",
     re.IGNORECASE,
 )
-# Pairs of letters of which English, with its names and its loan words, has hardly any.
+# Pairs of letters that hardly occur in English, including its names and loan words.
 _STRANGE = re.compile(
     r"b[qxz]|c[fgjvxw]|d[qx]|f[jkqvxz]|g[jqxv]|h[xjz]|j[bcdfghklmnpqrstvwxyz]|k[qxz]|l[xq]|m[xqj]|p[qxvzj]"
     r"|q[a-hj-tv-z]|s[xj]"
@@ -253,14 +253,14 @@ def _is_broken(sign: str) -> bool:
 
 
 def _is_serial(text: str) -> bool:
-    """Whether a text is little else than one long mixture of letters and digits, as base64."""
+    """Returns whether a text is mostly one long mixture of letters and digits, such as base64."""
     runs = [run for run in _SERIAL.findall(text) if re.search("[a-z]", run) and re.search("[A-Z]", run)]
     runs = [run for run in runs if len(re.findall(r"\d", run)) >= 2 and not re.search(r"[a-z]{9}", run)]
     return sum(map(len, runs)) >= 0.7 * len(text)
 
 
 def _is_symbols(visible: str, counted: bool) -> bool:
-    """Whether a text is mostly signs, of several kinds and without a word between them."""
+    """Returns whether a text is mostly signs of several kinds without a word between them."""
     junk = [sign for sign in visible if sign in _JUNK]
     if (
         len(visible) > 400
@@ -275,12 +275,12 @@ def _is_symbols(visible: str, counted: bool) -> bool:
         return False
     if len(junk) >= max(6, 0.6 * len(visible)) and len(set(junk)) >= 3:
         return True
-    hard = sum(map(visible.count, "#!@$%&~?;"))  # no operators: these stand in formulas
+    hard = sum(map(visible.count, "#!@$%&~?;"))  # not operators: they occur in formulas
     return len(jammed) >= 2 and hard >= max(3, 0.25 * len(visible))
 
 
 def _is_mashed(text: str) -> bool:
-    """Whether a text in Latin letters was typed without looking: hit keys, and hardly a word that can be spoken."""
+    """Returns whether a text in Latin letters is random typing: neighbouring keys, or hardly any pronounceable word."""
     text = text[:4_000]
     counts = scripts(text)
     if counts.get("Latin", 0) + counts.get("Cyrillic", 0) < max(1, sum(counts.values())) or re.search(
@@ -342,7 +342,7 @@ def _is_copied(prompt: str, text: str) -> bool:
     asked = {prompt.strip(), *turns[-1:], *(_ROLE.sub("", line) for line in lines[-1:])}
     for source in asked:
         if not (source.endswith(("?", "？", "؟")) or _ASKS.search(source)):
-            continue  # a greeting is answered with the same one
+            continue  # for example a greeting, which may be answered with the same greeting
         wanted = words(source)
         times = len(given) // max(1, len(wanted))
         if len(wanted) >= 3 and times and given == wanted * times:

@@ -1,5 +1,5 @@
-"""How far a candidate agrees with the rest of its pool: the strongest free evidence there is on many samples of one
-model. Right answers are alike, and every wrong one is wrong in its own way.
+"""Measures how far a candidate agrees with the rest of its pool: the strongest evidence that costs nothing if there are
+many samples of one model. Right answers are alike, and each wrong answer is wrong in its own way.
 """
 
 from collections import Counter
@@ -12,13 +12,13 @@ from scipy.sparse import csr_array
 from flame_rank.candidates.code_views import CandidateViews, Tokens
 from strategies.base import FloatArray
 
-COMPARED = 1000  # of a larger pool, each candidate is compared with so many
+COMPARED = 1000  # candidates that each candidate is compared with; a larger pool is sampled
 
 
 def overlap(pool: Sequence[CandidateViews]) -> FloatArray:
-    """The mean share of tokens that a candidate has in common with the pool's candidates, itself included.
+    """Computes the mean share of tokens that each candidate has in common with the pool's candidates, itself included.
 
-    Nine measures are averaged, none of them weighted: which one is best changes from sampler to sampler. Each is a
+    The unweighted mean of nine measures is used, because the best of them differs from sampler to sampler. Each is a
     Jaccard overlap, of the set of tokens, of the bag of tokens and of the bag of neighbouring tokens, in each of the
     three views of a candidate. If more than COMPARED candidates look different, a sample of them, the same for all,
     stands in for the others in the mean: time and memory are linear in the candidates.
@@ -27,16 +27,16 @@ def overlap(pool: Sequence[CandidateViews]) -> FloatArray:
       pool: [n] candidates of one problem.
 
     Returns:
-      [n] float64 in [0, 1]; all equal for two candidates, which cannot outvote one another.
+      [n] float64 in [0, 1]; equal for two candidates, because neither can outvote the other.
     """
     total = np.zeros(len(pool))
     shares: list[FloatArray] = []
     before: list[Tokens] = []
     for view in range(3):
         texts = [candidate.views[view] for candidate in pool]
-        if texts != before:  # prose looks the same in all three
+        if texts != before:  # the three views of prose are the same
             before = texts
-            # Candidates that look the same count for as many as they are and are compared once.
+            # Candidates that look the same are compared once and counted as many times as they occur.
             number: dict[Tokens, int] = {}
             member = np.array([number.setdefault(text, len(number)) for text in texts])
             votes = np.bincount(member).astype(np.float64)
@@ -48,7 +48,8 @@ def overlap(pool: Sequence[CandidateViews]) -> FloatArray:
 
 
 def _sample(texts: Sequence[Tokens], votes: FloatArray) -> FloatArray:
-    """How many of COMPARED candidates, evenly spread over the sorted texts, each text has: [d]."""
+    """Spreads COMPARED sample places evenly over the sorted candidates; returns the number of places of each text
+    [d]."""
     order = np.array(sorted(range(len(texts)), key=texts.__getitem__))
     places = (np.arange(COMPARED) + 0.5) * votes.sum() / COMPARED
     taken = order[np.searchsorted(np.cumsum(votes[order]), places, side="right")]
@@ -56,7 +57,8 @@ def _sample(texts: Sequence[Tokens], votes: FloatArray) -> FloatArray:
 
 
 def _counted(texts: Iterable[Tokens], pieces: Callable[[Tokens], Iterable[object]]) -> csr_array:
-    """Which pieces each text has, the second of a kind being a piece of its own: [d, pieces], ones and zeros."""
+    """Builds the incidence matrix of texts and pieces [d, pieces], ones and zeros; a repeated piece has a column for
+    each repetition."""
     column: dict[tuple[object, int], int] = {}
     columns, ends = [], [0]
     for text in texts:
@@ -69,12 +71,13 @@ def _counted(texts: Iterable[Tokens], pieces: Callable[[Tokens], Iterable[object
 
 
 def _share(counted: csr_array, votes: FloatArray, asked: FloatArray) -> FloatArray:
-    """The mean over the pool of common pieces over all pieces, 1 for two texts without any: [d].
+    """Computes the mean over the pool of (common pieces / all pieces) for each text [d]; 1 for two texts without
+    pieces.
 
     Args:
-      counted: [d, pieces], as `_counted` has it.
-      votes: [d], the candidates that have each text.
-      asked: [d], those of them that all others are compared with.
+      counted: [d, pieces], as `_counted` returns it.
+      votes: [d], the number of candidates that have each text.
+      asked: [d], the number of these that all other candidates are compared with.
     """
     size = counted.sum(axis=1)  # [d]
     some = np.flatnonzero(asked)
@@ -87,6 +90,6 @@ def _share(counted: csr_array, votes: FloatArray, asked: FloatArray) -> FloatArr
     if asked is votes:
         total /= votes.sum()
         return total
-    same: FloatArray = votes / votes.sum()  # those that look the same are known, and no part of the sample
+    same: FloatArray = votes / votes.sum()  # candidates that look the same are counted exactly, not sampled
     same += (1 - same) * (total - asked) / np.maximum(asked.sum() - asked, 1)
     return same

@@ -1,5 +1,5 @@
-"""What a text calculates and gets wrong: equations that do not hold, and another result than the one that is asked for.
-Beside text_rules.py: it too speaks only where it is certain, and takes what can be read in two ways as true."""
+"""Finds wrong arithmetic in a text: false equations, and a result other than the one that the prompt asks for. As in
+text_rules.py, a rule applies only if it is certain: what can be read in two ways counts as true."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -16,8 +16,8 @@ __all__ = ["asked", "contradicts", "slips"]
 
 
 def asked(prompt: str) -> Fraction | None:
-    """The value of the one expression that the last turn of a prompt asks for ("What is 15% of 80?") if it asks for
-    nothing else; None for every other prompt, as a word problem."""
+    """Returns the value of the expression that the last turn of a prompt asks for ("What is 15% of 80?") if it asks for
+    nothing else; None for every other prompt, such as a word problem."""
     *before, question = [turn for turn in _ROLE.split(prompt[-LONGEST:]) if turn.strip()] or [""]
     context = "\n".join(before)
     if len(question) > 300 or re.search("[0-9]", context) or OTHERWISE.search(context) or _RULES.search(context):
@@ -28,15 +28,15 @@ def asked(prompt: str) -> Fraction | None:
 
 
 def contradicts(prompt: str, text: str) -> bool:
-    """Whether a text states a number as the result that a prompt asks for (see `asked`), and has the right one nowhere.
-    False for a text that states no number, or a vague one."""
+    """Returns whether a text states a number as the result that a prompt asks for (see `asked`) and contains the right
+    number nowhere. False if the text states no number, or a vague one."""
     value = asked(prompt)
     text = ANNOTATION.sub("", text[:LONGEST])
     if value is None or _VAGUE.search(text) or any(map(_is_foreign_number, text)):
         return False
     line, plain = (symbols(with_digits(each.lower())) for each in (prompt[-LONGEST:], text))
     if value < 0 and not re.search("-|minus|negative|below", plain):
-        value = None  # which no number of the text can be
+        value = None  # no number in the text can be negative
     for whole, above, below in _MIXED.findall(plain):
         fraction = int(whole or 0) + Fraction(int(above), int(below))
         if value is not None and abs(value) == fraction and f"{above}/{below}" not in line.replace(" ", ""):
@@ -69,13 +69,14 @@ _AFTER = re.compile(
     r"|(?:just|only) (?:give )?(?:me )?(?:the |a )?(?:number|result|answer)|explain(?: your reasoning| step by step)?"
     r"|show your work(?:ing)?|step by step))*$"
 )
-# What is better known as something else than as an expression.
+# Expressions that are better known as something else.
 _KNOWN_AS = re.compile(
     r"24/7|9/11|7/11|7/7|26/11|50/50|20/20|80/20|4/20|60/40|4/4|[1-9]/1[02]|[2468]x[2468]|3x3|5x5|[0-9]{3}-[0-9]{3,4}"
     r"|[0-9]+[-/][0-9]+[-/][0-9]+"
 )
 _N = rf"(-?(?:{NUMBER}))"
-_LIST = rf"({_N}(?:(?:,? (?:and|&) |, ){_N})+)"  # each comma has one meaning, or matching takes for ever
+# each comma matches in one way only; otherwise matching takes exponential time
+_LIST = rf"({_N}(?:(?:,? (?:and|&) |, ){_N})+)"
 _FORMS = tuple(
     re.compile(rf"(?:the )?{form}")
     for form in (
@@ -97,7 +98,7 @@ _FORMS = tuple(
 
 
 def _worded(core: str) -> Fraction | None:
-    """The value of an expression in the words of one of the forms."""
+    """Returns the value of an expression in words that match one of _FORMS; None if it matches none."""
     form = next((at for at, form in enumerate(_FORMS) if form.fullmatch(core)), None)
     given = [-number(digits) if sign else number(digits) for sign, digits in re.findall(rf"(-?)({NUMBER})", core)]
     match form, given:
@@ -121,7 +122,7 @@ def _worded(core: str) -> Fraction | None:
 
 
 def _calculated(core: str) -> Fraction | None:
-    """The value of an expression in signs, or in words for signs, and nothing else."""
+    """Returns the value of an expression in signs or in words for signs; None if there is anything else."""
     if _KNOWN_AS.fullmatch(core):
         return None
     expression = tokenize(symbols(core))
@@ -131,7 +132,7 @@ def _calculated(core: str) -> Fraction | None:
     tight = re.fullmatch(r"[0-9]+([/-])[0-9]+", core)
     results = values(expression)
     if not results or (tight and (results[0] <= 0 or results[0].denominator > 1)):
-        return None  # a date or a range, perhaps
+        return None  # perhaps a date or a range
     if any(text == "of" and "%" not in texts[at - 1] and texts[at - 2] != "/" for at, text in enumerate(texts)):
         return None  # "3 of 5"
     powers = {"^", "**"} & set(texts)
@@ -140,7 +141,7 @@ def _calculated(core: str) -> Fraction | None:
 
 # --- answers
 
-_SHORT = 60  # characters of a text of which the last number is what it answers, however it is put
+_SHORT = 60  # characters; the last number of so short a text is its answer, whatever the wording
 _VAGUE = re.compile(
     r"[≈~]|\\approx|\b(?:about|approx\w*|roughly|around|nearly|almost|estimat\w*|dozens?|half|halves|thirds?|quarters?"
     r"|fourths?|fifths?|pairs?|couple|score|nothing|none|nil|nought|naught|infinit\w*|undefined|roman|binary)\b"
@@ -150,7 +151,7 @@ _VAGUE = re.compile(
 )
 _MIXED = re.compile(r"(?:\b([0-9]{1,9}) )?\({0,2}\b([0-9]{1,9})\)? ?/ ?\(?([1-9][0-9]{0,8})\b")
 _GROUPS = re.compile(r"[0-9]{1,3}(?: [0-9]{3})+")
-# A number that is not a part of an expression, nor of a word, nor the mark of an item in a list.
+# A number that is not part of an expression or a word, and not the mark of a list item.
 _STATED = re.compile(
     r"(?P<equals>(?:\A\s*|=:?|\b(?:is|equals?|makes?|gives?|get|(?:it|that)['’]s|(?:up|out|comes?|equal) to|answer:"
     r"|result:))[\s*:]*)?(?:(?<=^)|(?<=[\s*=:(]))-?"

@@ -1,4 +1,4 @@
-"""Whether a text in prose ends in the middle of a sentence."""
+"""Detects prose that ends in the middle of a sentence."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -12,14 +12,14 @@ from flame_rank.candidates.text_rules import is_code
 from strategies.base import FloatArray
 
 _READ = 4_000  # characters at the end of a text
-_LEAST = 5  # words; a shorter text is an answer without a sentence
+_LEAST = 5  # words; a shorter text is an answer, not a sentence
 
-# No English sentence ends in one of these.
+# An English sentence does not end in one of these.
 _NEVER = word_set(
     "a an the and or but nor if because although unless whereas whether than which whose who's my your our their"
     " every i we they he she it's i'm you're we're they're i've we've don't doesn't isn't such very"
 )
-# Nor in one of these, but for a stranded preposition or an ellipsis ("what to look for", "I know who they are").
+# Nor in one of these, except for a stranded preposition or an ellipsis ("what to look for", "I know who they are").
 _RARELY = word_set(
     "of to for from with into onto by at in on upon between among against during through about as is are was were be"
     " been has have had can could will would shall should may might must do does did that this when while where who"
@@ -27,7 +27,7 @@ _RARELY = word_set(
     " how until since so also its his"
 )
 _PRONOUNS = word_set("i you he she it we they this that there these those")
-# These end sentences too often; they count if other sentences of the text end in punctuation.
+# These end sentences often; they count only if other sentences of the text end in punctuation.
 _PARTICLES = word_set("on in at about through is are was were do does did have has had can could will would so also")
 _STRANDS = re.compile(r"\b(?:what|which|who|whom|whose|where|how|that|than|as|to)\b", re.IGNORECASE)
 _JOINING = word_set("and but or because although which whose")
@@ -43,9 +43,9 @@ _BRACKETS = ("()", "[]", "“”", "«»", "「」", "『』", "（）", "《》
 
 
 def broken_off(text: str) -> float:
-    """How certain it is that a text breaks off: 1 in the middle of a sentence, or with a fence still open; 0.5 if its
-    last sentence has no final punctuation while others do; else 0. Texts of fewer than five words, and programs, are
-    complete."""
+    """Returns how certain it is that a text breaks off: 1 if it ends in the middle of a sentence or with an open fence;
+    0.5 if its last sentence has no final punctuation although others have it; otherwise 0. Texts of fewer than five
+    words and programs count as complete."""
     text = text.rstrip()[-_READ:]
     if text.count("```") % 2:
         return 1.0
@@ -58,7 +58,7 @@ def broken_off(text: str) -> float:
     here = words(last)
     own_line = "\n" in text
     if _CUT.search(text):
-        # "Best regards," has the name below it left out; a line of a poem may end in a comma.
+        # After "Best regards," a name is left out; a line of a poem may end in a comma.
         return 0.0 if own_line and (len(here) <= 3 or _ITEM.search(last)) else 0.5 if _verse(text) else 1.0
     bare = text.rstrip(_CLOSERS)
     if not bare or _FINAL.search(bare) or not (bare[-1].isalpha() and bare == text):
@@ -73,7 +73,7 @@ def broken_off(text: str) -> float:
 
 
 def _dangles(last: str, sentences: int) -> bool:
-    """Whether an English sentence cannot end here."""
+    """Returns whether an English sentence cannot end at the end of this line."""
     ending = re.findall(r"[\w'’]+", last.replace("’", "'"))[-30:]
     if not ending or (ending[-1] != ending[-1].lower() and ending[-1] != "I"):
         return False  # a name or an abbreviation: "vitamin A", "OR"
@@ -98,14 +98,14 @@ def _dangles(last: str, sentences: int) -> bool:
 
 
 def _verse(text: str) -> bool:
-    """Whether most lines end without final punctuation, as in a poem, a list or a table."""
+    """Returns whether most lines end without final punctuation, as in a poem, a list or a table."""
     lines = [line.rstrip(_CLOSERS) for line in text.splitlines() if line.strip()]
     return len(lines) >= 3 and sum(not _FINAL.search(line) for line in lines) > len(lines) / 2
 
 
 def unfinished(texts: Sequence[str]) -> FloatArray:
-    """How certain it is that each of a pool's texts breaks off [n], 0 to 1: by itself, or as a sentence without its end
-    beside others that have theirs."""
+    """Returns how certain it is that each text of a pool breaks off [n], 0 to 1: judged by itself, or because its
+    sentence has no end while other texts of the pool have one."""
     alone = np.array([broken_off(text) for text in texts])
     open_ = np.array([_is_sentence(text) and not _is_closed(text) for text in texts])
     closed = any(_is_sentence(text) and _is_closed(text) for text in texts)
@@ -117,6 +117,6 @@ def _is_sentence(text: str) -> bool:
 
 
 def _is_closed(text: str) -> bool:
-    """Whether a text ends in anything but a word or a comma."""
+    """Returns whether a text ends in anything but a word or a comma."""
     bare = text.rstrip(_CLOSERS)
     return not bare or bare != text.rstrip() or not (bare[-1].isalpha() or bare[-1] in ",、，")

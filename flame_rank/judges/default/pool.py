@@ -29,28 +29,28 @@ from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
 SETTINGS = "judge.json"
-FEW = 4  # programs that can be right: no more of them can hardly outvote one another
-READ_MOST = 16  # candidates of a problem that the model reads: those that all else leaves in front
-# Nats off by rule, for a candidate that cannot be right and for one that breaks off. Not learned: the texts of many
-# data sets are cut themselves, the better ones as often as the worse.
+FEW = 4  # programs that can be right; so few can hardly outvote one another
+READ_MOST = 16  # candidates of a problem that the model reads: the best ones by all other evidence
+# Nats that a candidate loses by rule if it cannot be right, and if it breaks off. They are not learned, because the
+# texts of many data sets are cut off themselves, the better texts as often as the worse.
 IMPOSSIBLE, UNFINISHED = 100.0, 5.0
 
-# What most of a pool is: programs (of which few can be right), texts with a final answer, other texts.
+# The kind of most of a pool's candidates: programs, programs of which few can be right, texts with an answer, texts.
 Kind: TypeAlias = Literal["programs", "few programs", "answers", "texts"]
-Weights: TypeAlias = Mapping[str, float]  # nats for one unit of a kind of evidence; what is not there counts nothing
+Weights: TypeAlias = Mapping[str, float]  # evidence -> nats per unit of it; evidence without an entry does not count
 
-# Every kind of evidence, and what the model has to read for it.
+# Every kind of evidence, and the parts that the model has to read for it.
 EVIDENCE: Mapping[str, tuple[Part, ...]] = {
     "overlap": (),  # the mean overlap of a candidate's tokens with those of the pool, 0 to 1
-    "vote": (),  # the share of the pool that comes to the same final answer
-    "repeated": (),  # the share of a text's own words that it says again
+    "vote": (),  # the share of the pool that has the same final answer
+    "repeated": (),  # the share of a text's runs of three words that occur earlier in it
     "refuses": (),  # 1 for a text that declines to answer
-    "forward": ("forward",),  # as in Likelihoods, and so are the next four
+    "forward": ("forward",),  # this and the next four are fields of Likelihoods
     "gain": ("forward", "alone"),
     "total": ("forward", "alone"),
     "ending": ("forward",),
     "reverse": ("reverse",),
-    "refusal": ("refusal",),  # of a text that declines: by how much the prompt makes a refusal likelier
+    "refusal": ("refusal",),  # for a text that declines: how much likelier the prompt makes a refusal
 }
 AGREEMENT = ("overlap", "vote")
 READING = tuple(name for name, parts in EVIDENCE.items() if parts)
@@ -60,11 +60,11 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The language model that the weights were learned for.
 
     Attributes:
-      name: for messages.
-      identity: of the file that they were learned with (`directory.identity`).
-      package: an installed package that holds it, and the file in there.
-      hub: its id on the Hugging Face hub; with `/FILE.gguf` behind it, one file.
-      path: where it lay when they were learned, where it is neither in a package nor on the hub.
+      name: shown in messages.
+      identity: identity of the model file that the weights were learned with.
+      package: an installed package that contains the model, and the path of the file in it.
+      hub: id on the Hugging Face hub; with `/FILE.gguf` appended, a single file.
+      path: path of the model during learning, if it is neither in a package nor on the hub.
     """
 
     name: str
@@ -75,13 +75,13 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`judge.json`.
+    """The contents of `judge.json`.
 
     Attributes:
-      model: the language model; None = none is read.
-      max_length: tokens that it reads of prompt and candidate together.
-      reading: for each kind of pool what counts how much, with the model.
-      alone: the same without it.
+      model: the language model; None = the judge has no model.
+      max_length: tokens of prompt and candidate together that the model reads.
+      reading: the weights of the evidence for each kind of pool, with the model.
+      alone: the same without the model.
     """
 
     model: ModelFile | None
@@ -92,14 +92,14 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, kw_only=True)
 class PoolEvidence:
-    """What the judge sees in one problem's candidates.
+    """The evidence about one problem's candidates.
 
     Attributes:
-      values: for each name of EVIDENCE [n], indexed by candidate.
-      unfinished: [n], 1 for a text that breaks off, 0 for one that does not.
-      sound: [n] bool, False for what cannot be right.
-      kind: of the pool.
-      truncated: candidates that were not read whole.
+      values: for each name of EVIDENCE an array [n], indexed by candidate.
+      unfinished: [n], 1 for a text that breaks off, 0 for a complete one.
+      sound: [n] bool, False for a candidate that cannot be right.
+      kind: kind of the pool.
+      truncated: number of candidates that were not read whole.
     """
 
     values: Mapping[str, FloatArray]
@@ -109,7 +109,7 @@ class PoolEvidence:
     truncated: int
 
     def quality(self, weights: Weights) -> FloatArray:
-        """The candidates' qualities [n] in log-odds."""
+        """Computes the candidates' qualities [n] in log-odds."""
         total = -IMPOSSIBLE * (1.0 - self.sound) - UNFINISHED * self.unfinished
         for name, weight in weights.items():
             total = total + weight * self.values[name]
@@ -117,7 +117,7 @@ class PoolEvidence:
 
 
 class PoolJudge:
-    """Answers by the difference of two qualities; looks at the whole pool."""
+    """Answers by the difference of two qualities, and looks at the whole pool."""
 
     pool_aware = True
     pointwise = True
@@ -132,29 +132,31 @@ class PoolJudge:
 
     @classmethod
     def load(cls, folder: Path, reader: Reader | None = None) -> Self:
-        """Reads a directory that `flame-train default` wrote; without a reader, for agreement and rules alone.
+        """Loads a directory that `flame-train default` wrote. Without a reader the judge uses agreement and rules
+        alone.
 
         Raises:
-          UserError: its file is missing or not whole.
+          UserError: judge.json is missing or damaged.
         """
         return cls(read_judge_settings(folder), reader)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of qualities."""
+        """Returns the log-odds [M] of each problem's pairs: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         for problem, seen in zip(fresh, self.evidence(fresh), strict=True):
             self._seen[problem] = seen.quality(self.weights[seen.kind]), seen.truncated
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates did not fit."""
+        """Returns how many candidates did not fit."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
 
     def evidence(self, problems: Sequence[Problem], *, parts: frozenset[Part] | None = None) -> list[PoolEvidence]:
-        """What the judge sees in each problem; the model reads every distinct candidate once, in batches over all.
+        """Collects the evidence of each problem; the model reads every distinct candidate once, in batches over all
+        problems.
 
         Args:
-          parts: what the model reads; without it, what the weights of a pool's kind ask for.
+          parts: what the model reads; None = what the weights of the pool's kind need.
         """
         evidence = [evidence_without_model(problem) for problem in problems]
         if self.reader is None:
@@ -173,10 +175,10 @@ class PoolJudge:
 
 
 def read_judge_settings(folder: Path) -> JudgeSettings:
-    """Reads `judge.json`.
+    """Reads `judge.json` in a folder.
 
     Raises:
-      UserError: it is missing, or not whole.
+      UserError: the file is missing or damaged.
     """
     try:
         settings: JudgeSettings = json_file.read(folder / SETTINGS, JudgeSettings)
@@ -191,14 +193,14 @@ def read_judge_settings(folder: Path) -> JudgeSettings:
 
 
 def parts_to_read(weights: Weights) -> frozenset[Part]:
-    """What the model has to read for evidence that counts."""
+    """Returns the parts that the model has to read for evidence with a weight other than 0."""
     return frozenset(part for name, weight in weights.items() if weight for part in EVIDENCE[name])
 
 
 def evidence_without_model(problem: Problem) -> PoolEvidence:
-    """The evidence that takes no model."""
+    """Collects the evidence that needs no model."""
     distinct = list(dict.fromkeys(problem.texts))
-    # A prompt with false equations of its own, or in another base, has rules of its own.
+    # A prompt with false equations, or in another base, sets its own rules of arithmetic.
     calculated = not slips(problem.prompt) and not OTHERWISE.search(problem.prompt)
     views = {text: read_candidate(problem.prompt, text) for text in distinct}
     sound = {
@@ -232,8 +234,9 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
 
 
 def candidates_to_read(problem: Problem, seen: PoolEvidence, weights: Weights) -> list[int]:
-    """Which candidates are read, one of each distinct text: those that can be right, or all where none can; of more
-    than READ_MOST, those that stand in front without the model. None where a single one can be right."""
+    """Returns the indices of the candidates that the model reads, one for each distinct text: those that can be right,
+    or all if none can. If there are more than READ_MOST, the best ones by the evidence without the model. Empty if only
+    one text can be right."""
     first: dict[str, int] = {}
     for i, text in enumerate(problem.texts):
         if seen.sound[i] or not seen.sound.any():
@@ -241,13 +244,13 @@ def candidates_to_read(problem: Problem, seen: PoolEvidence, weights: Weights) -
     if len(first) < 2:
         return []
     without = seen.quality({name: weight for name, weight in weights.items() if not EVIDENCE[name]})
-    # Ties are broken by the texts, not by where they stand: the same are read in any order of the candidates.
+    # Ties are broken by the texts, not by position, so that the same texts are read in any order of the candidates.
     return sorted(sorted(first.values(), key=lambda i: (-round(float(without[i]), 9), problem.texts[i]))[:READ_MOST])
 
 
 def with_reading(problem: Problem, seen: PoolEvidence, chosen: Sequence[int], likely: Likelihoods) -> PoolEvidence:
-    """The evidence with what the model read of the chosen candidates. The others have the least that one of these
-    has, so they stand behind them, in the order that they have without the model."""
+    """Adds the likelihoods of the chosen candidates to the evidence. The other candidates get the lowest value of the
+    chosen ones, so that they rank behind them in the order that they have without the model."""
     if not chosen:
         return seen
     place = {problem.texts[i]: k for k, i in enumerate(chosen)}
