@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # numpy is not imported for the sake of a record
 
 
 LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a record has
-TEXT_KEYS = ("completion", "text", "response", "solution")
+TEXT_KEYS = ("completion", "text", "response", "solution", "output", "generation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,9 @@ class GroupedRecord:
       group: what names the problem, None if the line has no such field.
       numbers: the line's number, from 1.
       lines: the line without its end.
+      originals: each candidate as another tool's line has it, undecoded; None if they are in `key`.
+      messages: the prompt, undecoded, if it is a list of messages.
+      implicit: the prompt is the start of each candidate's messages.
     """
 
     fields: Mapping[str, msgspec.Raw]
@@ -79,6 +82,9 @@ class GroupedRecord:
     group: str | int | None
     numbers: tuple[int]
     lines: tuple[bytes]
+    originals: tuple[msgspec.Raw, ...] | None = None
+    messages: msgspec.Raw | None = None
+    implicit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,12 +96,16 @@ class FlatRecord:
       group: that value.
       numbers: the lines' numbers, from 1.
       lines: the lines without their ends, in the order of the candidates.
+      messages: the prompt, undecoded, if it is a list of messages.
+      texts: the candidates of another tool's lines; None for this library's own.
     """
 
     group_by: str
     group: str | int
     numbers: tuple[int, ...]
     lines: tuple[bytes, ...]
+    messages: msgspec.Raw | None = None
+    texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +166,7 @@ class Problem:
     @classmethod
     def of(cls, given: "Problem | Mapping[str, Any]") -> "Problem":
         """A problem as it is, or from a mapping with "prompt" and "candidates" (or another of LIST_KEYS), and perhaps a
-        "task_id"; of these alone.
+        "task_id"; of these alone. Or from a RequestOutput of vLLM's.
 
         Raises:
           TypeError: it is neither, or a field is nothing of the kind.
@@ -164,6 +174,10 @@ class Problem:
         """
         if isinstance(given, Problem):
             return given
+        if hasattr(given, "outputs") and hasattr(given, "prompt"):
+            from flame_rank.io.formats.vllm import fields_of
+
+            given = fields_of(given)
         if not isinstance(given, Mapping):
             raise TypeError(
                 f'a problem is {_kind(given)}; it is a flame_rank.Problem or {{"prompt": ..., "candidates": [...]}}'

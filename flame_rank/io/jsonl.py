@@ -5,19 +5,24 @@ where the lines of a problem share a field and may be interleaved with others'. 
 is decoded: all other values go from input to output byte for byte.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from flame_rank.io import formats
 from flame_rank.io.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
-from flame_rank.io.streams import Stream, opened
+from flame_rank.io.streams import Stream, opened, rows
 from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
+
+if TYPE_CHECKING:
+    from flame_rank.io.formats.base import Format, Parsed
 
 Raw = msgspec.Raw
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -30,19 +35,24 @@ _BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raise
 
 
 def read_problems(
-    path: str | Path,
+    path: str | Path | Iterable[Any],
     *,
+    from_: str | None = None,
+    requests: str | Path | None = None,
     group_by: str = "task_id",
     prompts: Callable[[str], str | None] | None = None,
     on_bad_line: Callable[[BadLine, bytes], None] | None = None,
 ) -> "Reading":
-    """Yields the problems of a JSONL file; the first good line decides whether it is grouped or flat.
+    """Yields the problems of a file; the first good line decides its format, and whether it is grouped or flat.
 
     Memory holds one problem, and for a flat file the places of its lines; flat input that cannot be read
     twice is copied to a temporary file. A flat file's problems come in the order of their first lines.
 
     Args:
-      path: a file, or "-" for standard input; packed (gz, xz, zst) or not.
+      path: a file or an address (s3://, gs://, hf://), or "-" for standard input; JSONL, packed (gz, xz, zst) or not,
+        or parquet. Or the rows themselves: mappings, as of a `datasets.Dataset`, or vLLM's RequestOutputs.
+      from_: the tool that wrote it, one of flame_rank.io.formats.NAMES; None = recognise it.
+      requests: the file of requests that a batch's output answers.
       group_by: the field, of string or integer values, that the lines of a problem share in a flat file; in a
         grouped file the problem's name, where a line has it.
       prompts: gives the prompt for such a value, None where it knows none; asked for lines without a prompt.
@@ -53,16 +63,23 @@ def read_problems(
         file those all of whose lines stand before it).
       EmptyInput: the file has no good line.
       OSError: the file cannot be read.
+      ValueError: no format is called so.
     """
-    source = _Source(name_of(path), group_by, prompts, on_bad_line)
-    return Reading(source, str(path))
+    known = formats.all_formats(requests)
+    named = None if from_ in (None, "jsonl") else formats.by_name(from_, known)
+    tried = () if from_ is not None else known
+    if isinstance(path, str | Path):
+        return Reading(
+            _Source(name_of(path), group_by, prompts, on_bad_line, named, tried), opened(path, name_of(path))
+        )
+    return Reading(_Source("row", group_by, prompts, on_bad_line, named, tried), nullcontext(rows(path)))
 
 
 class Reading(Iterator[Problem]):
     """The problems of a file under reading."""
 
-    def __init__(self, source: "_Source", path: str):
-        self._source, self._problems = source, self._read(source, path)
+    def __init__(self, source: "_Source", opening: AbstractContextManager[Stream]):
+        self._source, self._problems = source, self._read(source, opening)
         self._ready: Callable[[], bool] | None = None
 
     def __next__(self) -> Problem:
@@ -82,8 +99,8 @@ class Reading(Iterator[Problem]):
         """Whether the next problem, or the end, can be had without waiting for somebody to write it."""
         return self._ready is None or self._ready()
 
-    def _read(self, source: "_Source", path: str) -> Iterator[Problem]:
-        with opened(path, source.file) as stream:
+    def _read(self, source: "_Source", opening: AbstractContextManager[Stream]) -> Iterator[Problem]:
+        with opening as stream:
             self._ready = stream.ready
             yield from _read(source, stream)
 
@@ -94,6 +111,8 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
     for offset, number, line in lines:
         try:
             fields = parse(clean(line))
+            if not seen:
+                source = source.recognised(fields)
             flat = source.is_flat(fields)
             if flat and seen:
                 raise ValueError("one sample, in a file of whole problems; keep the two in two files")
@@ -121,6 +140,19 @@ class _Source:
     group_by: str
     prompts: Callable[[str], str | None] | None
     on_bad_line: Callable[[BadLine, bytes], None] | None
+    format: "Format | None" = None  # None = this library's own
+    tried: "tuple[Format, ...]" = ()
+
+    def recognised(self, fields: Mapping[str, Raw]) -> "_Source":
+        """The source, in the format whose shape a line has."""
+        if self._own(fields):
+            return self
+        return replace(self, format=next((known for known in self.tried if known.fits(fields)), self.format))
+
+    def _own(self, fields: Mapping[str, Raw]) -> bool:
+        """Whether a line has this library's shape."""
+        lists = any(key in fields and _kind(fields[key]) == "a list" for key in LIST_KEYS)
+        return lists or (self.group_by in fields and any(key in fields for key in TEXT_KEYS))
 
     def refuse(self, error: Exception, number: int, line: bytes) -> None:
         """Hands a bad line on, or raises it."""
@@ -131,6 +163,8 @@ class _Source:
 
     def is_flat(self, fields: Mapping[str, Raw]) -> bool:
         """Whether a line is one sample, not one problem with its candidates."""
+        if self.format is not None:
+            return self.format.flat(fields)
         lists = [key for key in LIST_KEYS if key in fields]
         if any(_kind(fields[key]) == "a list" for key in lists):
             return False
@@ -155,6 +189,8 @@ class _Source:
 
     def whole(self, fields: Mapping[str, Raw], number: int, line: bytes) -> Problem:
         """The problem of a grouped line."""
+        if self.format is not None:
+            return _foreign(self.format.parse(fields), fields, f"{self.file}:{number}", number, line)
         lists = [key for key in LIST_KEYS if key in fields]
         key = next((key for key in lists if _kind(fields[key]) == "a list"), lists[0])
         if _kind(fields[key]) != "a list":
@@ -169,9 +205,17 @@ class _Source:
             record=GroupedRecord(fields=fields, key=key, group=group, numbers=(number,), lines=(line,)),
         )
 
-    def sample(self, fields: Mapping[str, Raw]) -> tuple[str, Candidate]:
-        """The prompt and the candidate of a flat line."""
-        return self.prompt(fields, self.group(fields)), _candidate(fields)
+    def sample(self, fields: Mapping[str, Raw]) -> "_Sample":
+        """What a flat line holds."""
+        if self.format is not None:
+            parsed = self.format.parse(fields)
+            if len(parsed.candidates) != 1:
+                raise ValueError(
+                    f"{len(parsed.candidates)} samples, in a file of one a line; keep the two in two files"
+                )
+            return _Sample(parsed.prompt, parsed.prompt, parsed.candidates[0], parsed)
+        group = self.group(fields)
+        return _Sample(group, self.prompt(fields, group), _candidate(fields))
 
     def group(self, fields: Mapping[str, Raw]) -> str | int:
         """What a flat line shares with the others of its problem."""
@@ -194,6 +238,35 @@ class _Source:
         return known
 
 
+class _Sample(NamedTuple):
+    """What a flat line holds: what it shares with the others of its problem, its prompt and its candidate; and of
+    another tool's line, all of it."""
+
+    group: str | int
+    prompt: str
+    candidate: str | Candidate
+    parsed: "Parsed | None" = None
+
+
+def _foreign(parsed: "Parsed", fields: Mapping[str, Raw], place: str, number: int, line: bytes) -> Problem:
+    """The problem of a grouped line of another tool's."""
+    return Problem(
+        prompt=parsed.prompt,
+        candidates=list(parsed.candidates),
+        name=place if parsed.name is None else str(parsed.name),
+        record=GroupedRecord(
+            fields=fields,
+            key="",
+            group=parsed.name,
+            numbers=(number,),
+            lines=(line,),
+            originals=tuple(parsed.originals),
+            messages=parsed.messages,
+            implicit=parsed.implicit,
+        ),
+    )
+
+
 @dataclass
 class _Group:
     """What the first pass over a flat file keeps of a problem.
@@ -210,20 +283,23 @@ class _Group:
 def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Problem]:
     """Yields the problems of a flat file: one pass finds the lines of each, the second reads them."""
     spool = not stream.twice
-    groups: dict[str | int, _Group] = {}
+    groups: dict[str | int | bytes, _Group] = {}
     failure: BadLine | None = None
     with TemporaryFile() if spool else nullcontext(stream.lines) as file:
         for offset, number, line in lines:
             if spool:
                 offset = file.tell()
                 file.write(line)
-            group: str | int | None = None
+            group: str | int | bytes | None = None
             try:
                 fields = parse(clean(line))
                 if not source.is_flat(fields):
                     raise ValueError("a whole problem, in a file of samples; keep the two in two files")
-                group = source.group(fields)
-                prompt, _ = source.sample(fields)
+                if source.format is None:
+                    group = source.group(fields)
+                prompt = source.sample(fields).prompt
+                if group is None:  # the lines share their prompt, which need not stay in memory
+                    group = blake2b(prompt.encode(errors="surrogatepass"), digest_size=16).digest()
                 if group in groups and groups[group].prompt != hash(prompt):
                     raise ValueError(
                         f"another prompt than line {groups[group].places[0][1]} has, for the same "
@@ -238,37 +314,45 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                     groups[group].places.append((offset, number))
                 continue
             groups.setdefault(group, _Group(hash(prompt))).places.append((offset, number))
-        for value, found in groups.items():
+        for found in groups.values():
             if failure is None or found.places[-1][1] < failure.line_number:
-                yield _problem(source, file, value, found)
+                yield _problem(source, file, found)
     if failure is not None:
         raise failure
 
 
-def _problem(source: _Source, file: IO[bytes], group: str | int, found: _Group) -> Problem:
+def _problem(source: _Source, file: IO[bytes], found: _Group) -> Problem:
     """Reads the lines of one problem of a flat file again."""
-    lines, candidates, prompt = [], [], ""
+    lines, samples = [], []
     for offset, number in found.places:
         file.seek(offset)
         line = clean(file.readline())
         try:
-            prompt, candidate = source.sample(parse(line))
+            samples.append(source.sample(parse(line)))
         except _BAD as error:  # the file was changed in the meantime
             raise BadLine(source.file, number, wrong(error)) from None
         lines.append(line)
-        candidates.append(candidate)
     numbers = tuple(number for _, number in found.places)
-    record = FlatRecord(group_by=source.group_by, group=group, numbers=numbers, lines=tuple(lines))
-    return Problem(prompt=prompt, candidates=candidates, name=str(group), record=record)
+    group, prompt, _, parsed = samples[0]
+    return Problem(
+        prompt=prompt,
+        candidates=[sample.candidate for sample in samples],
+        name=str(group) if parsed is None else f"{source.file}:{numbers[0]}",
+        record=FlatRecord(
+            group_by=source.group_by if parsed is None else "prompt",
+            group=group,
+            numbers=numbers,
+            lines=tuple(lines),
+            messages=parsed.messages if parsed else None,
+            texts=tuple(str(sample.candidate) for sample in samples) if parsed else None,
+        ),
+    )
 
 
 def _otherwise(fields: Mapping[str, Raw]) -> str | None:
     """What a line is in another format that is often seen."""
-    if "custom_id" in fields and ("response" in fields or "body" in fields):
-        return (
-            'a line of an OpenAI batch; gather the answers by custom_id, each as {"task_id": custom_id, "prompt": ..., '
-            '"completion": response.body.choices[0].message.content}'
-        )
+    if "custom_id" in fields and "body" in fields:
+        return "a request of a batch, without its answers; name the batch's output, and this file by --requests"
     if "messages" in fields or "conversations" in fields:
         return (
             'a conversation ("messages"); write what came before the answers as one text, "prompt", and the answers as '

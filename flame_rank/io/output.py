@@ -4,19 +4,23 @@ import errno
 import gzip
 import math
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from types import FrameType, TracebackType
 from typing import IO, Any, Self, cast
 
 import msgspec
 
 from flame_rank.errors import UserError
+from flame_rank.io import parquet
 from flame_rank.io.lines import BadLine
+from flame_rank.io.remote import is_url, put_file
 from flame_rank.io.writing import lock, release
 from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
 
@@ -55,9 +59,12 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         lines = []
         for rank, i in enumerate(ranking.order[:top], 1):
             fields: dict[str, Any] = dict(_OBJECT.decode(record.lines[i]))
-            if "rank" in fields:  # of an earlier run
+            again = "rank" in fields  # of an earlier run
+            if again:
                 fields.pop("decided", None)
-            fields |= {"rank": rank, "score": scores[i]} | ({} if ranking.decided else {"decided": False})
+            # A sampler's own score, such as verl's reward, stays.
+            name = "rank_score" if "rank_score" in fields or ("score" in fields and not again) else "score"
+            fields |= {"rank": rank, name: scores[i]} | ({} if ranking.decided else {"decided": False})
             lines.append(msgspec.json.encode(fields) + b"\n")
         return b"".join(lines)
     fields, candidates = _input(ranking.problem)
@@ -106,13 +113,24 @@ def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
     """The fields that state a problem, and its candidates in the form that they have there."""
     record = problem.record
     if isinstance(record, GroupedRecord):
-        return dict(record.fields), list(_RAWS.decode(record.fields[record.key]))
+        originals = _RAWS.decode(record.fields[record.key]) if record.originals is None else record.originals
+        return dict(record.fields), list(originals)
     if isinstance(record, FlatRecord):
         samples = [msgspec.Raw(line) for line in record.lines]
+        if record.texts is not None:
+            samples = [_with_text(line, text) for line, text in zip(samples, record.texts, strict=True)]
         return {record.group_by: record.group, "prompt": problem.prompt, "samples": samples}, list(samples)
     candidates = [c if isinstance(c, str) else _plain(c) for c in problem.candidates]
     name = {"task_id": problem.name} if problem.name else {}
     return {**name, "prompt": problem.prompt, "candidates": candidates}, list(candidates)
+
+
+def _with_text(line: msgspec.Raw, text: str) -> Any:
+    """Another tool's sample, with its text where this library reads it."""
+    fields = _OBJECT.decode(line)
+    key = next((key for key in TEXT_KEYS if key in fields), None)
+    own = key is not None and bytes(fields[key])[:1] == b'"'
+    return line if own else {"completion": text} | fields
 
 
 def _plain(candidate: Candidate) -> dict[str, Any]:
@@ -126,10 +144,11 @@ class Output:
 
     After an exception FILE is as it was, and FILE.part holds what was written. A FILE that exists and is no
     regular file (a pipe, /dev/null) is written to as it is. A file has one writer at a time. One whose name ends in
-    .gz is packed, each write so that it can be unpacked from FILE.part.
+    .gz is packed, each write so that it can be unpacked from FILE.part. Of one that ends in .parquet FILE.part holds
+    JSONL. What goes to an address is kept in a local file until it is complete.
 
     Args:
-      path: the file; None or "-" for standard output.
+      path: the file or its address; None or "-" for standard output.
 
     Raises:
       OSError: the file cannot be opened or written (the disk is full); it names the file.
@@ -137,6 +156,9 @@ class Output:
     """
 
     def __init__(self, path: str | Path | None):
+        self._address = str(path) if is_url(path) else None
+        if self._address is not None:
+            path = Path(mkdtemp(prefix="flame-rank-"), self._address.rsplit("/", 1)[-1])
         self._path = None if path is None or str(path) == "-" else Path(path)
         if self._path and self._path.suffix in (".xz", ".zst", ".bz2", ".zip"):
             raise UserError(f"{path}: written is plain text or .gz; name it so, and pack it afterwards")
@@ -191,7 +213,16 @@ class Output:
                 raise OSError(error.errno, error.strerror, self._name) from error
             if self._part is not None and self._lock is not None:
                 os.fsync(self._lock)  # else a crash could leave the name without the content
-                self._part.replace(self._path)
+                if self._path.suffix == ".parquet":
+                    packed = self._path.with_name(self._path.name + ".packed")
+                    parquet.write(self._part, packed)
+                    packed.replace(self._path)
+                    self._part.unlink()
+                else:
+                    self._part.replace(self._path)
+            if self._address is not None:
+                put_file(self._path, self._address)
+                shutil.rmtree(self._path.parent)
         finally:
             if self._lock is not None:
                 release(self._lock)

@@ -1,4 +1,5 @@
-"""Bytes of a file or of standard input, unpacked where their first bytes say that they are packed."""
+"""Bytes of a file, an address or standard input, unpacked if their first bytes say that they are packed; parquet, and
+rows in memory, as the lines of JSONL that they come to."""
 
 import errno
 import gzip
@@ -8,14 +9,18 @@ import os
 import select
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+import msgspec
+
 from flame_rank.errors import UserError
+from flame_rank.io.parquet import Damaged
+from flame_rank.io.remote import is_url, remote_file
 
 _CHUNK = 1 << 16
 
@@ -86,15 +91,66 @@ class _Zst(io.RawIOBase):
         return len(taken)
 
 
+class _Rows:
+    """Rows as lines of JSONL, encoded as they are asked for."""
+
+    def __init__(self, given: Iterable[Any]):
+        self._given = given
+
+    def __iter__(self) -> Iterator[bytes]:
+        encode = msgspec.json.Encoder(enc_hook=_plain).encode
+        for row in self._given:
+            yield encode(_fields(row)) + b"\n"
+
+    def seekable(self) -> bool:
+        return False
+
+
+def rows(given: Iterable[Any]) -> Stream:
+    """Rows, such as a data set's, as what an open file is.
+
+    Args:
+      given: mappings, or objects as vLLM's RequestOutput.
+    """
+    return Stream(lines=cast(IO[bytes], _Rows(given)), twice=False)
+
+
+def _fields(row: Any) -> Any:
+    """A row as a mapping; vLLM's RequestOutput is none by itself."""
+    if hasattr(row, "outputs") and hasattr(row, "prompt"):
+        from flame_rank.io.formats.vllm import fields_of
+
+        return fields_of(row)
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value: numpy's as numbers and lists, a mapping of a class of its own as an object."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a row holds a {type(value).__name__}, for which JSON has nothing; leave it out")
+
+
+def _parquet(stream: IO[bytes]) -> IO[bytes]:
+    from flame_rank.io.parquet import read_rows
+
+    if not stream.seekable():
+        raise UserError("parquet cannot be read from a pipe; name the file")
+    return cast(IO[bytes], _Rows(read_rows(stream)))
+
+
 _PACKED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {  # by the first bytes
     b"\x1f\x8b": _gzip,
     b"\xfd7zXZ\x00": _xz,
     b"\x28\xb5\x2f\xfd": _zst,
+    b"PAR1": _parquet,
 }
 
 
 # What reading a damaged one raises.
-DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGED = (Damaged, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 class _Live(io.RawIOBase):
@@ -129,6 +185,17 @@ def _ready(raw: _Live, stream: io.BufferedReader) -> bool:
         raw.waits = True
 
 
+def _head(stream: Any) -> bytes:
+    """The first bytes, which stay to be read."""
+    if hasattr(stream, "peek"):
+        return bytes(stream.peek(8)[:8])
+    if not stream.seekable():
+        return b""
+    head = bytes(stream.read(8))
+    stream.seek(0)
+    return head
+
+
 @contextmanager
 def opened(path: str | Path, name: str) -> Iterator[Stream]:
     """Opens a file, or standard input for "-".
@@ -143,17 +210,18 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
     given = str(path) == "-"
     if given and sys.stdin is None:
         raise OSError(errno.EBADF, "it is closed", name)
-    with nullcontext(sys.stdin.buffer) if given else Path(path).open("rb") as file:
+    remote = is_url(path)
+    with nullcontext(sys.stdin.buffer) if given else remote_file(path) if remote else Path(path).open("rb") as file:
         raw = None if file.seekable() else _Live(file.fileno())
         stream: Any = file if raw is None else io.BufferedReader(raw, _CHUNK)
         try:
-            head = stream.peek(8)[:8] if hasattr(stream, "peek") else b""
+            head = _head(stream)
         except OSError as error:  # a standard input that is open for writing only, say
             raise OSError(error.errno, error.strerror, name) from error
         unpack = next((how for magic, how in _PACKED.items() if head.startswith(magic)), None)
         if unpack is None:
             ready = None if raw is None else partial(_ready, raw, stream)
-            found = Stream(lines=stream, twice=stream.seekable(), ready=ready)
+            found = Stream(lines=stream, twice=stream.seekable() and not remote, ready=ready)
         else:
             try:
                 found = Stream(lines=unpack(stream), twice=False)

@@ -50,10 +50,10 @@ def test_lines_with_one_sample(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", LIST_KEYS)
 def test_every_name_of_a_list(tmp_path: Path, key: str) -> None:
-    given = [{name: text} for name, text in zip(TEXT_KEYS, "abcd", strict=True)]
-    path = write(tmp_path / "f", [{"task_id": "Made/one", key: [*given, "e"]}])
-    assert texts(read(path)) == {"Made/one": ["a", "b", "c", "d", "e"]}
-    assert [problem.texts for problem in read_problems(path, prompts=lambda _: "p")] == [("a", "b", "c", "d", "e")]
+    given = [{name: text} for name, text in zip(TEXT_KEYS, "abcdef", strict=True)]
+    path = write(tmp_path / "f", [{"task_id": "Made/one", key: [*given, "g"]}])
+    assert texts(read(path)) == {"Made/one": [*"abcdefg"]}
+    assert [problem.texts for problem in read_problems(path, prompts=lambda _: "p")] == [tuple("abcdefg")]
 
 
 @pytest.mark.parametrize("key", TEXT_KEYS)

@@ -314,8 +314,7 @@ def test_memory_holds_problems_not_the_file(tmp_path: Path, flat: bool) -> None:
         ('{\n "prompt": "p"\n}', "not JSON by itself; an object over several lines"),
         ("prompt,candidates\np,a\n", "not JSON, perhaps CSV"),
         ('{"messages": [{"role": "user", "content": "p"}]}', 'a conversation ("messages")'),
-        ('{"custom_id": "1", "response": {"body": {}}, "error": null}', "a line of an OpenAI batch"),
-        ('{"custom_id": "1", "method": "POST", "body": {"messages": []}}', "a line of an OpenAI batch"),
+        ('{"custom_id": "1", "method": "POST", "body": {"messages": []}}', "a request of a batch, without its answers"),
     ],
 )
 def test_other_formats_are_named(tmp_path: Path, content: str, said: str) -> None:

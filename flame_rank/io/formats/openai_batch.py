@@ -1,0 +1,117 @@
+"""Output of a batch: OpenAI's (batch/reference) and `vllm run-batch`'s, whose lines have the same fields.
+
+A line answers one request, found by its custom_id in the file of requests: `{"id", "custom_id", "response":
+{"status_code", "request_id", "body": {"choices": [...]}}, "error"}`. With n > 1 a line is a problem; with one choice a
+line, the lines whose requests ask the same are one.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flame_rank.io.formats.base import OBJECT, RAWS, Fields, Parsed, Raw, content, decoded, kind, needed, text
+from flame_rank.io.lines import read_objects
+
+_TOOL = "a batch's output"
+_REQUEST = '{"custom_id": ..., "body": {"messages": [...]}}'
+
+
+@dataclass(frozen=True)
+class OpenAIBatch:
+    """The format.
+
+    Attributes:
+      requests: the file that the batch was made of; None if it is not known.
+    """
+
+    requests: str | Path | None = None
+    name: str = "openai-batch"
+    _asked: dict[str, Raw] = field(default_factory=dict, repr=False)
+
+    def fits(self, fields: Fields) -> bool:
+        """A line answers a request by its custom_id."""
+        return "custom_id" in fields and "response" in fields
+
+    def flat(self, fields: Fields) -> bool:
+        """A line has a single choice."""
+        return len(_answers(self._body(fields))) == 1
+
+    def parse(self, fields: Fields) -> Parsed:
+        """Reads the choices, and what was asked."""
+        custom_id = decoded(needed(fields, "custom_id", _TOOL))
+        answers = _answers(self._body(fields))
+        asked = self._request(custom_id)
+        return Parsed(
+            prompt=text(asked, f"what {custom_id!r} asked"),
+            candidates=[said for said, _ in answers],
+            originals=[original for _, original in answers],
+            messages=asked if kind(asked) == "a list" else None,
+            name=custom_id,
+        )
+
+    def _body(self, fields: Fields) -> dict[str, Raw]:
+        error = fields.get("error")
+        response = needed(fields, "response", _TOOL)
+        if kind(response) != "an object":
+            raise ValueError(f"the request failed ({_reason(error)}); ask it again, or remove the line")
+        answer = OBJECT.decode(response)
+        status = decoded(answer["status_code"]) if "status_code" in answer else 200
+        body = answer.get("body")
+        if status != 200 or body is None or kind(body) != "an object":
+            raise ValueError(f"the request failed (status {status}: {_reason(body)}); ask it again, or remove the line")
+        return OBJECT.decode(body)
+
+    def _request(self, custom_id: str) -> Raw:
+        if self.requests is None:
+            raise ValueError(
+                "a batch's output does not say what was asked; name the file of its requests too (requests, --requests)"
+            )
+        if not self._asked:
+            for number, request in read_objects(self.requests, _REQUEST):
+                self._asked.update([_asked(request.raw, f"{self.requests}:{number}")])
+        if custom_id not in self._asked:
+            raise ValueError(f"no request {custom_id!r} in {self.requests}; name the file that this batch was made of")
+        return self._asked[custom_id]
+
+
+def _asked(request: Fields, where: str) -> tuple[str, Raw]:
+    """A request's custom_id, and its messages or prompt."""
+    from flame_rank.errors import UserError
+
+    try:
+        body = OBJECT.decode(request["body"])
+        asked = next(body[key] for key in ("messages", "prompt", "input") if key in body)
+        return str(decoded(request["custom_id"])), msgspec.Raw(bytes(asked))  # a copy: the line itself may go
+    except (KeyError, StopIteration, msgspec.DecodeError):
+        raise UserError(f"{where}: not a request of a batch; a line is {_REQUEST}") from None
+
+
+def _answers(body: dict[str, Raw]) -> list[tuple[str, Raw]]:
+    """Each choice's text, and the choice: of chat completions, of completions, or the output of a response."""
+    if "choices" in body and kind(body["choices"]) == "a list":
+        answers = [(_choice(decoded(choice), i), choice) for i, choice in enumerate(RAWS.decode(body["choices"]))]
+        if answers:
+            return answers
+        raise ValueError("it has no choices; ask it again, or remove the line")
+    if "output" in body and kind(body["output"]) == "a list":
+        parts: list[Any] = [item for item in decoded(body["output"]) if item.get("type") == "message"]
+        return [("".join(content(part, "the output") for part in parts), body["output"])]
+    raise ValueError('the body of the response has neither "choices" nor "output"; only texts can be ranked')
+
+
+def _choice(choice: Any, i: int) -> str:
+    if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
+        return content(choice["message"], f"choice {i}")
+    if isinstance(choice, dict) and isinstance(choice.get("text"), str):
+        return str(choice["text"])
+    raise ValueError(f'choice {i} has neither a "message" nor a "text"; mend or remove the line')
+
+
+def _reason(error: Raw | None) -> str:
+    """Why a request failed, in one line."""
+    said = decoded(error) if error is not None else None
+    while isinstance(said, dict):
+        said = said.get("error") or said.get("message") or " ".join(f"{k}={v}" for k, v in said.items())
+    return " ".join(str(said or "no reason given").split())[:200]

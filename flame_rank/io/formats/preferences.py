@@ -1,0 +1,86 @@
+"""Preferences: TRL's pairs, and the benchmarks RewardBench (pairs) and RewardBench 2 (best of four or more).
+
+`{"prompt", "chosen", "rejected"}`; texts, or lists of messages, whose prompt may be the start that both have in common
+(TRL's dataset formats). RewardBench 2 has lists of texts: the chosen ones are the first candidates.
+"""
+
+from dataclasses import dataclass
+
+from flame_rank.io.formats.base import (
+    RAWS,
+    Fields,
+    Parsed,
+    Raw,
+    decoded,
+    kind,
+    needed,
+    start_in_common,
+    strings,
+    text,
+)
+
+
+@dataclass(frozen=True)
+class Trl:
+    """Preferences, and with `--from trl` prompts with one completion a line, too."""
+
+    name: str = "trl"
+
+    def fits(self, fields: Fields) -> bool:
+        """A line has a chosen and a rejected answer."""
+        return {"chosen", "rejected"} <= fields.keys() and not RewardBench2().fits(fields)
+
+    def flat(self, fields: Fields) -> bool:
+        """A line has one completion."""
+        return "completion" in fields and "chosen" not in fields
+
+    def parse(self, fields: Fields) -> Parsed:
+        """Reads the chosen and the rejected answer, in this order."""
+        keys = ["completion"] if self.flat(fields) else ["chosen", "rejected"]
+        originals = [needed(fields, key, "TRL") for key in keys]
+        if "prompt" not in fields and len(originals) == 2:
+            chosen, rejected = originals
+            if kind(chosen) == kind(rejected) == "a list":
+                prompt, *candidates = start_in_common(chosen, rejected, '"chosen" and "rejected"')
+                return Parsed(prompt=prompt, candidates=candidates, originals=originals, implicit=True)
+            raise ValueError('no "prompt"; give the line one, a text or messages')
+        prompt_raw = needed(fields, "prompt", "TRL")
+        return Parsed(
+            prompt=text(prompt_raw, '"prompt"'),
+            candidates=[text(raw, f'"{key}"') for key, raw in zip(keys, originals, strict=True)],
+            originals=originals,
+            messages=prompt_raw if kind(prompt_raw) == "a list" else None,
+        )
+
+
+@dataclass(frozen=True)
+class RewardBench2:
+    """RewardBench 2: `{"id", "prompt", "chosen": [...], "rejected": [...], "num_correct", "subset", ...}`."""
+
+    name: str = "rewardbench2"
+
+    def fits(self, fields: Fields) -> bool:
+        """Both the chosen and the rejected are lists of texts."""
+        return "prompt" in fields and all(key in fields and _texts(fields[key]) for key in ("chosen", "rejected"))
+
+    def flat(self, fields: Fields) -> bool:
+        """A line is a whole problem."""
+        return False
+
+    def parse(self, fields: Fields) -> Parsed:
+        """Reads the chosen answers and then the rejected ones."""
+        lists = [needed(fields, key, "RewardBench 2") for key in ("chosen", "rejected")]
+        candidates = [
+            item for key, raw in zip(("chosen", "rejected"), lists, strict=True) for item in strings(raw, f'"{key}"')
+        ]
+        name = decoded(fields["id"]) if "id" in fields else None
+        return Parsed(
+            prompt=text(needed(fields, "prompt", "RewardBench 2"), '"prompt"'),
+            candidates=candidates,
+            originals=[original for raw in lists for original in RAWS.decode(raw)],
+            name=name if isinstance(name, str | int) else None,
+        )
+
+
+def _texts(raw: Raw) -> bool:
+    return kind(raw) == "a list" and all(kind(item) == "a string" for item in RAWS.decode(raw))

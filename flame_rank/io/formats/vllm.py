@@ -1,0 +1,28 @@
+"""vLLM's RequestOutput (vllm/outputs.py): the prompt and the completions of one request, as Python objects."""
+
+from typing import Any
+
+_KEPT = ("index", "cumulative_logprob", "finish_reason", "stop_reason")  # of a completion, beside its text
+
+
+def fields_of(output: Any) -> dict[str, Any]:
+    """A RequestOutput as a problem of this library's own: `{"task_id", "prompt", "candidates": [{"text", ...}]}`.
+
+    Args:
+      output: with `prompt` and `outputs`, each of which has a `text`; as `LLM.generate` and `LLM.chat` return them.
+
+    Raises:
+      ValueError: the request was made of token ids, so that its prompt is not known.
+    """
+    if not isinstance(output.prompt, str):
+        raise ValueError(
+            "a RequestOutput without its prompt's text (it was asked by token ids); give the two together: "
+            "flame_rank.Problem(prompt=..., candidates=[o.text for o in output.outputs])"
+        )
+    candidates = [
+        {"text": completion.text}
+        | {key: value for key in _KEPT if (value := getattr(completion, key, None)) is not None}
+        for completion in output.outputs
+    ]
+    name = {"task_id": str(output.request_id)} if getattr(output, "request_id", None) is not None else {}
+    return {**name, "prompt": output.prompt, "candidates": candidates}
