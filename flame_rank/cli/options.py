@@ -34,7 +34,7 @@ JUDGE = together(  # what a judge is made of
         default="default",
         show_default=True,
         metavar="JUDGE",
-        help="default, agreement, coder, DIR, FILE.gguf, MODULE:FUNCTION or FILE.py:FUNCTION.",
+        help="default, agreement, coder, DIR, FILE.gguf, openai:MODEL@URL, MODULE:FUNCTION or FILE.py:FUNCTION.",
     ),
     click.option(
         "--ask",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 SHIPPED = ("default", "agreement", "coder")
+SERVER = "openai:"
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 
 
@@ -28,8 +29,9 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         "agreement" (without a model), "coder" (as the default, for Qwen2.5-Coder-0.5B-Instruct, which reads programs
         better and takes four times as long); a directory that `flame-train default` wrote; a Hugging Face directory
         (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
-        quantised or not; the folder of a LoRA adapter for one of these, as PEFT writes it, whose base is found; or
-        MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
+        quantised or not; the folder of a LoRA adapter for one of these, as PEFT writes it, whose base is found;
+        openai:MODEL@URL#OPTIONS for a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones);
+        or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
         the installed packages, or FILE.py:FUNCTION.
       options: for a judge with a language model, None or left out for the default:
 
@@ -53,6 +55,8 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     from flame_rank.model.gguf.file import is_gguf
 
     given = {name: value for name, value in options.items() if value is not None}
+    if str(spec).startswith(SERVER):
+        return _server(str(spec), given)
     folder = Path(spec)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
@@ -73,9 +77,20 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
         raise UserError(
-            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, nor MODULE:FUNCTION"
+            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, openai:MODEL@URL, nor "
+            "MODULE:FUNCTION"
         )
     return _imported(module, function)
+
+
+def _server(spec: str, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges.server import judge
+
+    if options.pop("ask", "verdict") != "verdict":
+        raise UserError(f"--judge {SERVER}... takes no --ask likelihood: a server does not tell how likely a text is")
+    if useless := [name for name in ("dtype", "max_batch_tokens", "model_parallel", "attention") if name in options]:
+        raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
+    return judge.load(spec, **options)
 
 
 def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":

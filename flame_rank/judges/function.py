@@ -66,7 +66,7 @@ class FunctionJudge:
         texts = problem.texts
         try:
             answers = self._f(problem.prompt, [(texts[i], texts[j]) for i, j in pairs.tolist()])
-            log_odds = np.array(_awaited(answers), dtype=np.float64)
+            log_odds = np.array(awaited(answers), dtype=np.float64)
             if log_odds.shape != (len(pairs),):
                 raise ValueError(f"it returned shape {log_odds.shape} for {len(pairs)} pairs")
         except SystemExit as error:
@@ -90,7 +90,7 @@ def _begin_anew() -> None:
 os.register_at_fork(after_in_child=_begin_anew)
 
 
-def _awaited(answers: Any) -> Any:
+def awaited(answers: Any) -> Any:
     """The answers of a function, those of an asynchronous one once they are there."""
     global _loop
     if not inspect.isawaitable(answers):
@@ -134,7 +134,7 @@ def at_home(f: PairFunction, folder: Path) -> PairFunction:
     @wraps(f)
     def called(prompt: str, pairs: list[tuple[str, str]]) -> Answer:
         with importable(folder):
-            answers: Answer = _awaited(f(prompt, pairs))
+            answers: Answer = awaited(f(prompt, pairs))
             return answers
 
     return called
@@ -148,7 +148,7 @@ def from_probabilities(f: PairFunction) -> PairFunction:
     """
 
     def log_odds(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
-        return [_logit(float(p)) for p in _awaited(f(prompt, pairs))]
+        return [_logit(float(p)) for p in awaited(f(prompt, pairs))]
 
     log_odds.__qualname__ = getattr(f, "__qualname__", type(f).__name__)
     return log_odds

@@ -1,0 +1,222 @@
+"""What a server can do: it is asked once, and the best path that works is taken."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flame_rank.errors import UserError
+from flame_rank.judges.language_model import OnLong
+from flame_rank.judges.server import paths
+from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unanswered
+from flame_rank.judges.server.prompts import Comparison, TokenPrompts
+from flame_rank.judges.server.thinking import switches
+from flame_rank.judges.server.tokenizer import ServerTokenizer
+from flame_rank.prompts.format import Format, Instructions
+from flame_rank.records import Problem
+
+_PROBE = Problem(prompt="What is 2 + 2?", candidates=("2 + 2 is 4.", "2 + 2 is 5."))
+_SHORT = 512  # tokens of an answer that is a verdict and, of some hosted models, thoughts that are not shown
+_DRAWN = 8  # verdicts of a comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """How a server is asked from now on.
+
+    Attributes:
+      path: the best that works.
+      concurrency: requests at once.
+      form: the unified format in the server's tokens and template; None for a server that lends neither.
+      weights: what the server says of the model's weights, for the judge's identity.
+      fields: of a chat request, so that the server takes it.
+    """
+
+    path: paths.Path
+    concurrency: int
+    form: Format | None
+    weights: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be asked, as `flame_rank.load_judge` takes it."""
+
+    instructions: Instructions
+    max_length: int | None = None
+    on_long: OnLong = "cut"
+    template: str | None = None
+
+
+def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Capabilities:
+    """Asks a server what it can do.
+
+    Args:
+      wait: gives the result of an awaitable.
+
+    Raises:
+      UserError: it cannot be reached, or nothing works.
+    """
+    try:
+        model, weights = wait(_model(client))
+        client.address = model
+        options = client.options
+        concurrency = options.concurrency or wait(_slots(client)) or CONCURRENCY
+        drawn = options.think is not None or options.samples is not None
+        form, tokenizer = (None, None) if drawn else _form(client, wanted, wait)
+        refusals: list[str] = []
+        if form is not None and tokenizer is not None:
+            path = _token_path(client, wanted, form, tokenizer, wait, refusals)
+            if path is not None:
+                return Capabilities(path=path, concurrency=concurrency, form=form, weights=weights, fields={})
+        path, fields = wait(_chat_path(client, wanted, drawn, refusals))
+        return Capabilities(path=path, concurrency=concurrency, form=None, weights=weights, fields=fields)
+    except (Unanswered, Refused) as error:
+        raise UserError(f"--judge {client.address.name}: {error}") from None
+
+
+async def _model(client: Client) -> tuple[Any, str]:
+    """The address with the model's name, and what the server says of its weights."""
+    try:
+        listed = await client.get("/models")
+    except Refused:  # it has no list
+        listed = None
+    data = listed.get("data") if isinstance(listed, dict) else None
+    entries = [entry for entry in data or [] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    address = client.address
+    if not address.model:
+        if len(entries) != 1:
+            names = ", ".join(entry["id"] for entry in entries[:8])
+            has = f"it has {names}" if names else "it lists none"
+            raise UserError(f"--judge {address.name}: which model of the server? {has}; write openai:MODEL@URL")
+        address = replace(address, model=entries[0]["id"])
+    own = next((entry for entry in entries if entry["id"] == address.model), {})
+    stated = own.get("meta")
+    meta = stated if isinstance(stated, dict) else {}
+    return address, repr([own.get("root"), *(meta.get(name) for name in ("n_params", "size", "ftype"))])
+
+
+async def _slots(client: Client) -> int | None:
+    """How many requests llama.cpp's server works on at once, each with a cache of its own; None of other servers."""
+    try:
+        properties = await client.get("/props", own=True)
+    except (Refused, Unanswered):
+        return None
+    slots = properties.get("total_slots") if isinstance(properties, dict) else None
+    return slots if isinstance(slots, int) and slots > 0 else None
+
+
+def _form(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Any:
+    """The unified format in the server's tokens, and its tokenizer; two None for a server that lends none."""
+    tokenizer = ServerTokenizer(client, wait)
+    if not wait(tokenizer.open()):
+        return None, None
+    around = None if wanted.template == "plain" else wait(tokenizer.template())
+    if around is None and wanted.template != "plain":
+        return None, None  # the chat path has the template
+    return Format(tokenizer, chat=around), tokenizer
+
+
+def _token_path(
+    client: Client,
+    wanted: Wanted,
+    form: Format,
+    tokenizer: ServerTokenizer,
+    wait: Callable[[Awaitable[Any]], Any],
+    refusals: list[str],
+) -> paths.Path | None:
+    """The best path on token ids; None if none works."""
+    lengths = [length for length in (wanted.max_length, tokenizer.max_length or wait(_context(client))) if length]
+    length = min(lengths, default=None)
+    try:
+        tokens = TokenPrompts(form, wanted.instructions, max_length=length, on_long=wanted.on_long)
+    except ValueError as error:
+        refusals.append(str(error))
+        return None
+    tokens.prepare([_PROBE])
+    for kind in (paths.SglangScores, paths.VllmScores, paths.LabelLogProbs, paths.TopLogProbs):
+        path: Any = kind(client, tokens)
+        if wait(_works(path, refusals)):
+            return path  # type: ignore[no-any-return]
+    return None
+
+
+async def _context(client: Client) -> int | None:
+    """The length of llama.cpp's context; None of other servers. One token is left for the answer."""
+    try:
+        properties = await client.get("/props", own=True)
+        length = properties["default_generation_settings"]["n_ctx"]
+    except (Refused, Unanswered, LookupError, TypeError):
+        return None
+    return length - 1 if isinstance(length, int) and length > 1 else None
+
+
+async def _works(path: Any, refusals: list[str]) -> bool:
+    """Whether a path judges the probe; why it does not is noted."""
+    try:
+        if isinstance(path, paths.LabelLogProbs):
+            await path.open()
+        (judgement,) = await path.ask([Comparison(_PROBE, 0, 1)])
+    except (Refused, Unanswered) as error:
+        refusals.append(f"{path.name}: {error}")
+        return False
+    if judgement.reason:
+        refusals.append(f"{path.name}: {judgement.reason}")
+    return judgement.reason is None
+
+
+async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list[str]) -> Any:
+    """The best path through a chat endpoint, and the fields that it takes.
+
+    Raises:
+      UserError: none works.
+    """
+    options = client.options
+    if not drawn:
+        for width in (20, 5):
+            for fields in _fields(client, 1, 0.0):
+                path: Any = paths.ChatLogProbs(client, wanted.instructions, fields, width)
+                if await _works(path, refusals):
+                    return path, fields
+    thinks = options.think is not None
+    limit = (options.think or 0) + 32 if thinks else _SHORT
+    samples = options.samples or (1 if thinks else _DRAWN)
+    for fields in _fields(client, limit, options.temperature):
+        told = [{**fields, "logprobs": True, "top_logprobs": 20}, fields] if thinks else [fields]
+        for chosen in told:
+
+            def make(samples: int, fields: dict[str, Any] = chosen) -> paths.Drawn:
+                return paths.Drawn(client, wanted.instructions, fields, samples=samples, limit=limit, thinks=thinks)
+
+            if await _answers(make(1), refusals):
+                return make(samples), chosen
+    last = refusals[-1] if refusals else "nothing works"
+    more = "" if thinks else "; if it thinks before it answers, #think=4096 gives it tokens to do so"
+    raise UserError(f"--judge {client.address.name}: no path to a verdict works ({last}{more})")
+
+
+async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
+    """Whether a server takes the requests of drawn verdicts and one of three answers has one."""
+    for _ in range(3):
+        try:
+            (judgement,) = await path.ask([Comparison(_PROBE, 0, 1)])
+        except (Refused, Unanswered) as error:
+            refusals.append(f"{path.name}: {error}")
+            return False
+        if judgement.reason is None:
+            return True
+        refusals.append(f"{path.name}: {judgement.reason}")
+    return False
+
+
+def _fields(client: Client, limit: int, temperature: float) -> Sequence[dict[str, Any]]:
+    """Fields of a chat request, as different servers take them: what limits an answer, and what makes a model think."""
+    options = client.options
+    quiet = switches(client.address.url, think=options.think is not None, effort=options.effort)
+    warm = {"temperature": temperature}
+    limits: tuple[dict[str, Any], ...] = (
+        {"max_tokens": limit, **warm},
+        {"max_completion_tokens": limit, **warm},
+        {"max_completion_tokens": limit},
+    )
+    return [{**some, **switch} for some in limits for switch in quiet]

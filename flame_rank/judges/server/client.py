@@ -1,0 +1,160 @@
+"""Requests to a server: its deadline, its limits, what is sent again, and which failure is the user's to mend."""
+
+import asyncio
+import json
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from flame_rank.errors import UserError
+from flame_rank.judges.server.address import Address, ServerOptions
+from flame_rank.judges.server.usage import Usage
+
+T = TypeVar("T")
+CONCURRENCY = 32
+_PAUSE = 0.25  # seconds before a request whose answer could not be read is sent again; doubled each time
+
+
+class Unanswered(Exception):
+    """A request without an answer, or with one that cannot be read, however often it was sent."""
+
+
+class Refused(Exception):
+    """A request that the server does not take: it has no such path, or no such parameter."""
+
+
+class Unreadable(ValueError):
+    """An answer that is not what was asked for."""
+
+
+class Client:
+    """One server; its methods are for the event loop of `flame_rank.judges.function`.
+
+    Attributes:
+      usage: what has been answered.
+    """
+
+    def __init__(self, address: Address, options: ServerOptions):
+        """Raises:
+        UserError: the package openai is not installed.
+        """
+        try:
+            import openai
+        except ImportError as error:
+            raise UserError(
+                "--judge openai:... takes the package openai; pip install 'flame-rank[server]' brings it"
+            ) from error
+        self._openai: Any = openai
+        self.address, self.options, self.usage = address, options, Usage()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        weakref.finalize(self, _close, self._clients)
+        self._free = [0.0, 0.0]  # when the next request may be sent, by requests and by tokens a minute
+
+    async def post(
+        self, path: str, body: dict[str, Any], read: Callable[[Any], T], *, tokens: int = 0, own: bool = False
+    ) -> T:
+        """Sends a request until its answer can be read.
+
+        Args:
+          path: behind the address.
+          read: makes sense of the parsed answer, or raises Unreadable.
+          tokens: that the model is expected to read and write; 0 for a request that takes no model.
+          own: a path of the server's own, not under the OpenAI-compatible ones.
+
+        Raises:
+          Refused: the server does not take it.
+          Unanswered: there is no answer.
+          UserError: the server does not let this user in.
+        """
+        why = ""
+        for attempt in range(self.options.retries + 1):
+            if tokens:
+                await self._wait(tokens)
+            reply = await self._reply("post", path, own, body=body)
+            try:
+                answer = read(reply)
+            except (Unreadable, LookupError, TypeError, AttributeError) as error:  # any other shape than the one asked
+                why = f"an answer that cannot be read ({type(error).__name__}: {error})"
+            else:
+                if tokens:
+                    self.usage.add(reply, tokens)
+                return answer
+            await asyncio.sleep(min(8.0, _PAUSE * 2**attempt))
+        raise Unanswered(self.address.hide(why)[:300])
+
+    async def get(self, path: str, *, own: bool = False) -> Any:
+        """The parsed answer to a GET, None for one that is not JSON.
+
+        Raises:
+          Refused, Unanswered, UserError: as `post`.
+        """
+        reply = await self._reply("get", path, own)
+        return None if isinstance(reply, str) else reply
+
+    async def _reply(self, method: str, path: str, own: bool, **request: Any) -> Any:
+        """The parsed answer, or its text where it is no JSON."""
+        openai = self._openai
+        client = self._client()
+        url = f"{self.address.root if own else self.address.url}{path}"
+        whole = (self.options.deadline + 30) * (self.options.retries + 1)  # also of a server that sends byte by byte
+        try:
+            async with asyncio.timeout(whole):
+                return await getattr(client, method)(url, cast_to=object, **request)
+        except openai.APIStatusError as error:
+            status, said = error.status_code, self._said(error)
+            if status in (401, 403):
+                raise UserError(
+                    f"{self.address.name} lets nobody in without a key that it knows ({status}: {said}); set "
+                    "OPENAI_API_KEY"
+                ) from None
+            if status in (400, 404, 405, 410, 413, 415, 422, 501):
+                raise Refused(f"{status}: {said}") from None
+            raise Unanswered(f"{status}: {said}") from None
+        except openai.APIConnectionError as error:  # a timeout too
+            cause = error.__cause__
+            said = f" ({type(cause).__name__}: {cause})" if cause else ""
+            raise Unanswered(self.address.hide(f"{type(error).__name__}{said}")[:300]) from None
+        except TimeoutError:
+            raise Unanswered(f"no answer within {whole:.0f} s") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return f"no JSON ({error})"
+        except openai.OpenAIError as error:
+            raise Unanswered(self.address.hide(f"{type(error).__name__}: {error}")[:300]) from None
+
+    def _said(self, error: Any) -> str:
+        """The server's own words on a failure, in one line."""
+        body = error.body
+        message = body.get("message") or body.get("detail") if isinstance(body, dict) else None
+        return self.address.hide(" ".join(str(message or error.message).split()))[:200]
+
+    def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = self._openai.AsyncOpenAI(
+                api_key=self.address.key or "none",
+                base_url=self.address.url,
+                timeout=self.options.deadline,
+                max_retries=self.options.retries,
+            )
+        return self._clients[loop]
+
+    async def _wait(self, tokens: int) -> None:
+        """Waits for this request's turn: evenly spaced, so that no minute has more than it may."""
+        limits = (self.options.requests_per_minute, self.options.tokens_per_minute)
+        now, until = time.monotonic(), 0.0
+        for k, (limit, units) in enumerate(zip(limits, (1, tokens), strict=True)):
+            if limit is not None:
+                begin = max(now, self._free[k])
+                self._free[k] = begin + units * 60 / limit
+                until = max(until, begin)
+        if until > now:
+            await asyncio.sleep(until - now)
+
+
+def _close(clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any]) -> None:
+    """Has the connections closed, each in its loop, and waits for none."""
+    for loop, client in clients.items():
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(client.close(), loop)

@@ -1,0 +1,338 @@
+"""The ways in which a server can be asked for a verdict, the best first. Each is tried on one comparison, once."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from flame_rank.judges.server import prompts, verdicts
+from flame_rank.judges.server.client import Client, Refused, Unreadable
+from flame_rank.judges.server.prompts import Comparison, Cut, TokenPrompts
+from flame_rank.judges.server.verdicts import Judgement, TokenLogProb
+from flame_rank.prompts.format import Instructions
+from flame_rank.records import Problem
+
+WIDTHS = (1000, 100, 20, 5)  # of likeliest tokens: vLLM and OpenAI give 20, llama.cpp as many as it has
+_FIRST_WIDTH = 20  # asked for at first; more only if a label is not among them
+
+
+class Path(Protocol):
+    """One way to be asked.
+
+    Attributes:
+      name: what it is called in the judge's identity.
+      grouped: one request takes all comparisons that share prompt and first response.
+    """
+
+    name: str
+    grouped: bool
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        """Makes ready what is to be sent of problems; outside of the event loop."""
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        """Judges comparisons: of one (prompt, first response) if the path is grouped, and else a single one.
+
+        Raises:
+          Refused, Unanswered, UserError: as Client.post.
+        """
+
+
+class _TokenPath:
+    """What the paths on token ids share."""
+
+    grouped = False
+
+    def __init__(self, client: Client, tokens: TokenPrompts):
+        self._client, self._model = client, client.address.model
+        self.tokens = tokens
+        self.cut: dict[tuple[int, int], frozenset[int]] = {}
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        self.tokens.prepare(problems)
+
+    def _ids(self, group: Sequence[Comparison]) -> tuple[list[Cut], list[Judgement | None]]:
+        """Those that are asked, and for each of the group why it is not."""
+        cuts = [self.tokens.ids(asked) for asked in group]
+        return [cut for cut in cuts if cut.too_long is None], [
+            Judgement(reason=cut.too_long) if cut.too_long else None for cut in cuts
+        ]
+
+
+class _LabelScores(_TokenPath):
+    """One request for all second responses: the server reads prompt and first response once, and writes nothing."""
+
+    grouped = True
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        cuts, outcomes = self._ids(group)
+        by_prefix: dict[tuple[int, ...], list[Cut]] = {}
+        for cut in cuts:  # cutting may leave prefixes that differ
+            by_prefix.setdefault(cut.shared, []).append(cut)
+        scored: dict[int, Judgement] = {}
+        for shared, some in by_prefix.items():
+            for cut, judgement in zip(some, await self._score(shared, some), strict=True):
+                scored[id(cut)] = judgement
+        judged = (scored[id(cut)] for cut in cuts)
+        return [outcome or next(judged) for outcome in outcomes]
+
+    async def _score(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> list[Judgement]:
+        raise NotImplementedError
+
+    def _body(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> dict[str, Any]:
+        return {
+            "model": self._model,
+            "query": list(shared),
+            "items": [list(cut.rest) for cut in cuts],
+            "label_token_ids": list(self.tokens.verdict_ids),
+        }
+
+
+class SglangScores(_LabelScores):
+    """SGLang's POST /v1/score: P(A) and P(B) of each item."""
+
+    name = "label scores of SGLang"
+
+    async def _score(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> list[Judgement]:
+        def read(reply: Any) -> list[Judgement]:
+            scores = reply["scores"]
+            if len(scores) != len(cuts) or any(len(pair) != 2 for pair in scores):
+                raise Unreadable(f"{len(scores)} scores for {len(cuts)} items of two labels")
+            return [verdicts.from_probabilities(*pair) for pair in scores]
+
+        body = {**self._body(shared, cuts), "apply_softmax": False}
+        return await self._client.post("/v1/score", body, read, own=True, tokens=_tokens(shared, cuts))
+
+
+class VllmScores(_LabelScores):
+    """vLLM's POST /generative_scoring: P(A) of A and B."""
+
+    name = "label scores of vLLM"
+
+    async def _score(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> list[Judgement]:
+        def read(reply: Any) -> list[Judgement]:
+            data = sorted(reply["data"], key=lambda item: item["index"])
+            if [item["index"] for item in data] != list(range(len(cuts))):
+                raise Unreadable(f"{len(data)} scores for {len(cuts)} items")
+            return [verdicts.from_share(item["score"]) for item in data]
+
+        body = {**self._body(shared, cuts), "apply_softmax": True, "add_special_tokens": False}
+        return await self._client.post("/generative_scoring", body, read, own=True, tokens=_tokens(shared, cuts))
+
+
+def _tokens(shared: Sequence[int], cuts: Sequence[Cut]) -> int:
+    return sum(len(shared) + len(cut.rest) for cut in cuts)
+
+
+class LabelLogProbs(_TokenPath):
+    """The log-probabilities of exactly A and B, with vLLM's `logprob_token_ids`."""
+
+    name = "log-probabilities of the labels"
+
+    async def open(self) -> None:
+        """Finds whether the server gives the tokens that it is asked for.
+
+        Raises:
+          Refused: it does not.
+        """
+        unlikely = self.tokens.frame[0][0]  # what a chat begins with
+        told = await self._top(Cut(self.tokens.frame[0], ()), 2, logprob_token_ids=[unlikely])
+        if unlikely not in {token.id for token in told}:
+            raise Refused("the server ignores logprob_token_ids")
+
+    async def _top(self, cut: Cut, width: int, **fields: Any) -> list[TokenLogProb]:
+        ids = [*cut.shared, *cut.rest]
+        body = {"model": self._model, "prompt": ids, "max_tokens": 1, "temperature": 0, "logprobs": width}
+        return await self._client.post(
+            "/completions",
+            {**body, "return_tokens_as_token_ids": True, **fields},
+            verdicts.likeliest,
+            tokens=len(ids) + 1,
+        )
+
+    def _read(self, tokens: Sequence[TokenLogProb]) -> Judgement:
+        (a, b), (text_a, text_b) = self.tokens.verdict_ids, self.tokens.labels
+
+        def is_label(token: TokenLogProb, number: int, text: str) -> bool:
+            return token.id == number if token.id is not None else token.text.strip() == text
+
+        return verdicts.from_tokens(tokens, lambda t: is_label(t, a, text_a), lambda t: is_label(t, b, text_b))
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        cuts, outcomes = self._ids(group)
+        labels = list(self.tokens.verdict_ids)
+        return [outcome or self._read(await self._top(cuts[0], 2, logprob_token_ids=labels)) for outcome in outcomes]
+
+
+class TopLogProbs(LabelLogProbs):
+    """The log-probabilities of the likeliest first tokens, behind the exact ids of a comparison."""
+
+    def __init__(self, client: Client, tokens: TokenPrompts):
+        super().__init__(client, tokens)
+        self.width = _FIRST_WIDTH
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"log-probabilities of the likeliest {self.width} tokens"
+
+    async def open(self) -> None:
+        """Finds how many tokens the server tells at most.
+
+        Raises:
+          Refused: it tells of none.
+        """
+        few = Cut(self.tokens.frame[0], ())
+        for width in WIDTHS:
+            try:
+                self.width = len(await self._top(few, width))
+                return
+            except Refused:
+                if width == WIDTHS[-1]:
+                    raise
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        cuts, outcomes = self._ids(group)
+        if outcomes[0] is not None:
+            return [outcomes[0]]
+        width = min(_FIRST_WIDTH, self.width)
+        judgement = self._read(await self._top(cuts[0], width))
+        if width < self.width and (judgement.bound or judgement.reason):
+            judgement = self._read(await self._top(cuts[0], self.width))
+        return [judgement]
+
+
+def _is(letter: str) -> Any:
+    return lambda token: token.text.strip() == letter
+
+
+class ChatLogProbs:
+    """The log-probabilities of the likeliest first tokens of a chat's answer."""
+
+    grouped = False
+
+    def __init__(self, client: Client, instructions: Instructions, fields: dict[str, Any], width: int):
+        """Args:
+        fields: of each request, beside the messages.
+        width: likeliest tokens that the server tells.
+        """
+        self._client, self._instructions, self._fields, self._width = client, instructions, fields, width
+        self.name = f"log-probabilities of the likeliest {width} tokens of a chat's answer"
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        pass
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        (asked,) = group
+        messages = prompts.message(self._instructions, asked)
+        body = {"model": self._client.address.model, "messages": messages, "logprobs": True, **self._fields}
+        top = await self._client.post(
+            "/chat/completions",
+            {**body, "top_logprobs": self._width},
+            verdicts.likeliest,
+            tokens=estimate(messages) + 1,
+        )
+        return [verdicts.from_tokens(top, _is("A"), _is("B"))]
+
+
+class Drawn:
+    """Verdicts that a model writes, read strictly; with reasons before them if it is to think."""
+
+    grouped = False
+
+    def __init__(
+        self,
+        client: Client,
+        instructions: Instructions,
+        fields: dict[str, Any],
+        *,
+        samples: int,
+        limit: int,
+        thinks: bool,
+    ):
+        """Args:
+        fields: of each request, beside the messages.
+        samples: verdicts of one comparison.
+        limit: tokens of one answer at most.
+        thinks: whether reasons come before the verdict.
+        """
+        self._client, self._fields = client, fields
+        self._instructions = prompts.with_reasons_first(instructions) if thinks else instructions
+        self._samples, self._limit, self._thinks = samples, limit, thinks
+        verdict = "verdicts" if samples > 1 else "verdict"
+        self.name = f"{samples} {verdict} after up to {limit} tokens of reasons" if thinks else f"{samples} {verdict}"
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        pass
+
+    async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
+        (asked,) = group
+        drawn: list[_Sample] = []
+        while len(drawn) < self._samples:  # servers may give fewer choices than they are asked for
+            drawn += await self._draw(asked, self._samples - len(drawn))
+        return [self._outcome(drawn[: self._samples])]
+
+    async def _draw(self, asked: Comparison, count: int) -> "list[_Sample]":
+        messages = prompts.message(self._instructions, asked)
+        body = {"model": self._client.address.model, "messages": messages, **self._fields}
+        return await self._client.post(
+            "/chat/completions",
+            {**body, "n": count} if count > 1 else body,
+            lambda reply: [_Sample(choice, self._thinks) for choice in reply["choices"]] or _nothing(),
+            tokens=estimate(messages) + count * self._limit,
+        )
+
+    def _outcome(self, drawn: "Sequence[_Sample]") -> Judgement:
+        """Samples with log-probabilities are averaged in log-odds, others are votes."""
+        valid = [sample for sample in drawn if sample.verdict]
+        words = next((sample.words for sample in valid if sample.words), None)
+        if not valid:
+            return Judgement(reason=drawn[0].why(self._limit), words=words)
+        read = [sample.judgement for sample in valid if sample.judgement]
+        if len(read) == len(valid):
+            mean = sum(judgement.log_odds for judgement in read) / len(read)
+            return Judgement(log_odds=mean, bound=any(judgement.bound for judgement in read), words=words)
+        votes = [sample.verdict for sample in valid]
+        return Judgement(log_odds=verdicts.from_votes(votes.count("A"), votes.count("B")), words=words)
+
+
+def _nothing() -> Any:
+    raise Unreadable("it has no choices")
+
+
+class _Sample:
+    """One written answer.
+
+    Attributes:
+      verdict: "A" or "B"; None for an answer that is cut off or says something else.
+      judgement: from the log-probabilities of its verdict's token; None without them.
+      words: what the model thought.
+    """
+
+    def __init__(self, choice: Any, thinks: bool):
+        message = choice["message"]
+        content = message.get("content") or ""
+        if not isinstance(content, str):
+            raise Unreadable(f"the answer is a {type(content).__name__}, not a text")
+        self._unfinished = choice.get("finish_reason") == "length"
+        self._content = content
+        read = verdicts.verdict_behind_reasons if thinks else verdicts.verdict_alone
+        self.verdict = None if self._unfinished else read(content)
+        self.words = verdicts.reasoning(message) if thinks else None
+        self.judgement = self._from_log_probs(choice) if self.verdict else None
+
+    def _from_log_probs(self, choice: Any) -> Judgement | None:
+        tokens = (choice.get("logprobs") or {}).get("content") or []
+        for entry in reversed(tokens):
+            if entry["token"].strip() == self.verdict:
+                judgement = verdicts.from_tokens(verdicts.at_position(entry), _is("A"), _is("B"))
+                return None if judgement.reason else judgement
+        return None
+
+    def why(self, limit: int) -> str:
+        """Why there is no verdict."""
+        if self._unfinished:
+            return f"no verdict within {limit} tokens"
+        return f"an answer that is no verdict: {' '.join(self._content.split())[-60:]!r}"
+
+
+def estimate(messages: Sequence[dict[str, str]]) -> int:
+    """Tokens of a chat, roughly: the server's tokenizer is not here."""
+    return sum(len(message["content"]) for message in messages) // 4 + 16

@@ -1,0 +1,72 @@
+"""In which order requests are sent, so that a server finds in its prefix cache what it has read before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """Something to send.
+
+    Attributes:
+      content: what is sent.
+      prefixes: names of what it begins with, shorter ones first. The first request with a prefix warms the cache;
+        others with it are sent once that one has been answered.
+    """
+
+    content: T
+    prefixes: tuple[Hashable, ...]
+
+
+async def send_all(
+    requests: Sequence[Request[T]],
+    send: Callable[[T], Awaitable[None]],
+    concurrency: int,
+    warm: set[Hashable],
+) -> None:
+    """Sends requests, `concurrency` at once, the first ready one next.
+
+    Requests that share a prefix stand together, so that with one at a time, too, each finds the most in the cache.
+
+    Args:
+      warm: prefixes that the server has read; the new ones are added.
+
+    Raises:
+      what `send` raises; the other requests are given up then.
+    """
+    waiting, reading = list(requests), set[Hashable]()
+    answered = asyncio.Condition()
+
+    def take() -> Request[T] | None:
+        for at, request in enumerate(waiting):
+            if all(prefix in warm or prefix not in reading for prefix in request.prefixes):
+                del waiting[at]
+                reading.update(prefix for prefix in request.prefixes if prefix not in warm)
+                return request
+        return None
+
+    async def work() -> None:
+        while True:
+            async with answered:
+                while (request := take()) is None and waiting:
+                    await answered.wait()
+            if request is None:
+                return
+            try:
+                await send(request.content)
+            finally:
+                async with answered:
+                    warm.update(request.prefixes)
+                    reading.difference_update(request.prefixes)
+                    answered.notify_all()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(requests))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

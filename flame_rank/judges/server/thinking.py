@@ -1,0 +1,36 @@
+"""How servers are told to think, or not to: one table, for each field that some of them read."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+# field -> what it is when a model is to think, and when it is not. The first is read by the chat templates of Qwen 3,
+# GLM and Gemma (enable_thinking) and of DeepSeek and Granite (thinking), on vLLM, SGLang and llama.cpp alike.
+SWITCHES: dict[str, tuple[Any, Any]] = {
+    "chat_template_kwargs": (
+        {"enable_thinking": True, "thinking": True},
+        {"enable_thinking": False, "thinking": False},
+    ),
+    "reasoning_effort": ("medium", "none"),
+    "thinking": ({"type": "enabled"}, {"type": "disabled"}),
+    "enable_thinking": (True, False),
+}
+_HOSTED = {  # the end of a host's name -> what it reads; it may refuse the others
+    "openai.com": "reasoning_effort",
+    "deepseek.com": "thinking",
+    "z.ai": "thinking",
+    "bigmodel.cn": "thinking",
+    "aliyuncs.com": "enable_thinking",
+}
+
+
+def switches(url: str, *, think: bool, effort: str | None) -> list[dict[str, Any]]:
+    """Fields of a request, the likeliest to be understood first; the last asks for nothing.
+
+    Args:
+      effort: a reasoning effort that the user gave, sent with all of them.
+    """
+    host = urlsplit(url).hostname or ""
+    known = next((field for end, field in _HOSTED.items() if host == end or host.endswith(f".{end}")), None)
+    field = known or "chat_template_kwargs"
+    own = {"reasoning_effort": effort} if think and effort else {}
+    return [{field: SWITCHES[field][0 if think else 1], **own}, own]

@@ -1,0 +1,117 @@
+"""The tokenizer and the chat template of a server, as vLLM, SGLang and llama.cpp lend them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unanswered, Unreadable
+from flame_rank.judges.server.thinking import SWITCHES
+
+T = TypeVar("T")
+_MARKER = "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1"
+
+
+class ServerTokenizer:
+    """As flame_rank.model.text.TextTokenizer. vLLM and SGLang read special tokens in a text as such, as their chat
+    endpoints do; llama.cpp does not.
+
+    Attributes:
+      max_length: tokens that the model reads at most; None if the server does not say.
+    """
+
+    eos: frozenset[int] = frozenset()
+    size = 2**31
+
+    def __init__(self, client: Client, wait: Callable[[Awaitable[Any]], Any]):
+        """Args:
+        wait: gives the result of an awaitable.
+        """
+        self._client, self._wait = client, wait
+        self.bos: int | None = None
+        self.max_length: int | None = None
+
+    async def open(self) -> bool:
+        """Asks the server for what it lends; returns whether it does at all."""
+        try:
+            plain, whole = await self._ids("A word"), await self._ids("A word", begin=True)
+        except (Refused, Unanswered):
+            return False
+        if len(whole) > len(plain) and whole[-len(plain) :] == plain:
+            self.bos = whole[0]
+        return True
+
+    async def template(self) -> tuple[str, str] | None:
+        """What the chat template puts before and behind a user's message; None if the server does not lend it."""
+        try:
+            text = await self._render([{"role": "user", "content": _MARKER}])
+        except (Refused, Unanswered):
+            return None
+        before, *after = text.split(_MARKER)
+        return (before, after[0]) if len(after) == 1 else None
+
+    async def _render(self, messages: list[dict[str, str]]) -> str:
+        quiet = {"chat_template_kwargs": SWITCHES["chat_template_kwargs"][1]}
+        try:
+            text = await self._client.post(
+                "/apply-template", {"messages": messages, **quiet}, lambda reply: str(reply["prompt"]), own=True
+            )
+        except (Refused, Unanswered):
+            body = {"model": self._client.address.model, "messages": messages, "add_generation_prompt": True, **quiet}
+            return await self._text(await self._client.post("/tokenize", body, _read_ids, own=True))
+        if self.bos is None:
+            return text
+        start = await self._text([self.bos])  # llama.cpp puts it before the text that it renders
+        return text if text.startswith(start) else start + text
+
+    async def _text(self, ids: Sequence[int]) -> str:
+        body = {"model": self._client.address.model, "tokens": list(ids), "skip_special_tokens": False}
+        return await self._client.post("/detokenize", body, _read_text, own=True)
+
+    def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
+        """As TextTokenizer.encode."""
+
+        async def read_all() -> list[list[int]]:
+            room = asyncio.Semaphore(self._client.options.concurrency or CONCURRENCY)
+
+            async def read(text: str) -> list[int]:
+                async with room:
+                    return await self._ids(text, special=special) if text else []
+
+            return list(await asyncio.gather(*map(read, texts)))
+
+        ids: list[list[int]] = self._wait(read_all())
+        return ids
+
+    async def _ids(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        vllm = {"model": self._client.address.model, "prompt": text, "add_special_tokens": begin}
+        llama = {"content": text, "add_special": begin, "parse_special": special}
+
+        def read(reply: Any) -> list[int]:
+            length = reply.get("max_model_len")
+            if isinstance(length, int) and 0 < length < 10**8:
+                self.max_length = length
+            return _read_ids(reply)
+
+        return await self._client.post("/tokenize", {**vllm, **llama}, read, own=True)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.encode(texts)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._wait(self._text(ids))
+        return text
+
+
+def _read_ids(reply: Any) -> list[int]:
+    ids = reply["tokens"]
+    if not isinstance(ids, list) or not ids or not all(isinstance(number, int) for number in ids):
+        raise Unreadable(f"tokens are {ids!r:.80}")
+    return ids
+
+
+def _read_text(reply: Any) -> str:
+    for key in ("prompt", "text", "content"):  # vLLM, SGLang, llama.cpp
+        if isinstance(reply.get(key), str):
+            text: str = reply[key]
+            return text
+    raise Unreadable("it has no text")

@@ -1,0 +1,52 @@
+"""What a server was asked, and what that costs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flame_rank.judges.server.address import read_price
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """Counts of one judge, as its server reports them.
+
+    Attributes:
+      requests: that were answered.
+      prompt_tokens: read by the model, those from its cache included.
+      cached_tokens: of these, read from the server's cache; 0 for a server that does not say.
+      completion_tokens: written by the model.
+      bounds: judgements of which the server told one label only, so that the log-odds are a bound.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    bounds: int = 0
+
+    def add(self, reply: Any, prompt_tokens: int = 0) -> None:
+        """Counts an answer.
+
+        Args:
+          reply: the parsed answer.
+          prompt_tokens: how many were sent, for a server that does not count.
+        """
+        self.requests += 1
+        stated = reply.get("usage") if isinstance(reply, dict) else None
+        usage = stated if isinstance(stated, dict) else {}
+        details = usage.get("prompt_tokens_details")
+        self.prompt_tokens += _count(usage.get("prompt_tokens")) or prompt_tokens
+        self.cached_tokens += _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+        self.completion_tokens += _count(usage.get("completion_tokens"))
+
+    def cost(self, price: str | None) -> float | None:
+        """What this costs at a price such as "0.15/0.60/0.075"; None without one."""
+        if price is None:
+            return None
+        read, written, cached = read_price(price)
+        fresh = self.prompt_tokens - self.cached_tokens
+        return (fresh * read + self.cached_tokens * cached + self.completion_tokens * written) / 1e6
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,166 @@
+"""What a server's answers say of a comparison. What an answer does not say is a bound or invalid, never a score."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flame_rank.judges.server.client import Unreadable
+
+_IMPOSSIBLE = -1000.0  # servers write -9999 and the like for the logarithm of 0
+_LARGEST = -math.log(2.0**-53)  # log-odds of the probability next to 1 that a double can hold
+_ALONE = re.compile(r"(?:choice:)?\s*(?:\*\*)?([AB])(?:\*\*)?\.?", re.IGNORECASE)
+_LAST_LINE = re.compile(r"(?:\*\*)?choice:(?:\*\*)?\s*(?:\*\*)?([AB])(?:\*\*)?\.?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One comparison's outcome.
+
+    Attributes:
+      log_odds: in nats, that the first is the better one; NaN for an invalid judgement.
+      mass: P(A) + P(B); NaN if the server does not tell.
+      bound: whether the log-odds are the least, in size, that the answer allows.
+      words: the judge's reasoning.
+      reason: why it is invalid.
+    """
+
+    log_odds: float = math.nan
+    mass: float = math.nan
+    bound: bool = False
+    words: str | None = None
+    reason: str | None = None
+
+
+class TokenLogProb(NamedTuple):
+    """A token that may come next."""
+
+    id: int | None
+    text: str
+    log_prob: float
+
+
+def likeliest(reply: Any) -> list[TokenLogProb]:
+    """The tokens that an answer of one token could have begun with, as chat endpoints, completion endpoints, vLLM and
+    llama.cpp write them.
+
+    Raises:
+      Unreadable: it holds none.
+    """
+    logprobs = reply["choices"][0].get("logprobs")
+    if not isinstance(logprobs, dict):
+        raise Unreadable("it has no log-probabilities")
+    if logprobs.get("content"):
+        tokens = at_position(logprobs["content"][0])
+    else:
+        top = (logprobs.get("top_logprobs") or [None])[0]
+        if not isinstance(top, dict):
+            raise Unreadable("it has no log-probabilities")
+        tokens = [_token(text, log_prob) for text, log_prob in top.items()]
+    if not tokens:
+        raise Unreadable("it has no log-probabilities")
+    return tokens
+
+
+def at_position(entry: Any) -> list[TokenLogProb]:
+    """The tokens that could have stood at one place of an answer."""
+    return [_token(token["token"], token["logprob"], token.get("id")) for token in entry.get("top_logprobs") or [entry]]
+
+
+def _token(text: str, log_prob: Any, number: Any = None) -> TokenLogProb:
+    if isinstance(log_prob, bool) or not isinstance(log_prob, int | float) or not log_prob <= 1e-3:
+        raise Unreadable(f"a log-probability is {log_prob!r}")
+    if number is None and text.startswith("token_id:"):
+        number = int(text.removeprefix("token_id:"))
+    return TokenLogProb(number, text, min(float(log_prob), 0.0))
+
+
+def from_tokens(
+    tokens: Sequence[TokenLogProb], is_a: Callable[[TokenLogProb], bool], is_b: Callable[[TokenLogProb], bool]
+) -> Judgement:
+    """The judgement of the likeliest tokens: with both labels among them exact, with one a bound, else invalid."""
+    a, b = (_sum([token.log_prob for token in tokens if matches(token)]) for matches in (is_a, is_b))
+    if a is not None and b is not None:
+        return Judgement(log_odds=a - b, mass=min(1.0, math.exp(a) + math.exp(b)))
+    known = a if a is not None else b
+    if known is None:
+        seen = ", ".join(repr(token.text) for token in tokens[:3])
+        return Judgement(reason=f"neither A nor B is among the {len(tokens)} likeliest tokens ({seen}, ...)")
+    rest = 1 - math.fsum(math.exp(token.log_prob) for token in tokens)
+    least = min([token.log_prob for token in tokens] + ([math.log(rest)] if rest > 0 else []))
+    size = known - least
+    if size < 0:  # what is missing may be the likelier one
+        return Judgement(reason=f"only one of A and B is among the {len(tokens)} likeliest tokens, and it is unlikely")
+    return Judgement(log_odds=size if a is not None else -size, mass=math.exp(known), bound=True)
+
+
+def _sum(log_probs: list[float]) -> float | None:
+    """The logarithm of a sum of probabilities; None if all are 0."""
+    possible = [value for value in log_probs if value > _IMPOSSIBLE]
+    if not possible:
+        return None
+    top = max(possible)
+    return top + math.log(math.fsum(math.exp(value - top) for value in possible))
+
+
+def from_probabilities(a: Any, b: Any) -> Judgement:
+    """The judgement of P(A) and P(B) as a server scores labels."""
+    if not (_is_probability(a) and _is_probability(b)):
+        raise Unreadable(f"scores {a!r} and {b!r} are no probabilities")
+    if a == 0 and b == 0:
+        return Judgement(reason="neither A nor B has any probability")
+    if a == 0 or b == 0:
+        return Judgement(log_odds=math.copysign(_LARGEST, a - b), mass=a + b, bound=True)
+    return Judgement(log_odds=math.log(a) - math.log(b), mass=min(1.0, a + b))
+
+
+def from_share(a: Any) -> Judgement:
+    """The judgement of P(A) / (P(A) + P(B))."""
+    if not _is_probability(a):
+        raise Unreadable(f"a score is {a!r}, no probability")
+    if a in (0, 1):
+        return Judgement(log_odds=_LARGEST if a else -_LARGEST, bound=True)
+    return Judgement(log_odds=math.log(a) - math.log1p(-a))
+
+
+def _is_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def from_votes(a: int, b: int) -> float:
+    """The log-odds of two counts of verdicts, half a vote added to each so that no count is certain."""
+    return math.log(a + 0.5) - math.log(b + 0.5)
+
+
+def verdict_alone(text: str) -> str | None:
+    """The verdict of an answer that is nothing else; None for any other text."""
+    match = _ALONE.fullmatch(_spoken(text)[1].strip())
+    return match[1].upper() if match else None
+
+
+def verdict_behind_reasons(text: str) -> str | None:
+    """The verdict in the last line of an answer, which is that and nothing else; None for any other text."""
+    lines = _spoken(text)[1].strip().splitlines()
+    match = _LAST_LINE.fullmatch(lines[-1].strip()) if lines else None
+    return match[1].upper() if match else None
+
+
+def reasoning(message: Any) -> str:
+    """What a model thought before its verdict: the field that a server puts it in, and what stands in the answer."""
+    thought, spoken = _spoken(message.get("content") or "")
+    own = next((value for key in ("reasoning_content", "reasoning") if isinstance(value := message.get(key), str)), "")
+    lines = spoken.strip().splitlines()
+    if lines and _LAST_LINE.fullmatch(lines[-1].strip()):
+        lines = lines[:-1]
+    return "\n\n".join(filter(None, (own.strip(), thought, "\n".join(lines).strip())))
+
+
+def _spoken(text: str) -> tuple[str, str]:
+    """An answer's thoughts, in <think> if the server leaves them there, and what it says: nothing behind thoughts
+    without an end."""
+    before, end, behind = text.rpartition("</think>")
+    if end:
+        return before.replace("<think>", "").strip(), behind
+    before, begin, behind = text.partition("<think>")
+    return (behind.strip(), before) if begin else ("", text)
