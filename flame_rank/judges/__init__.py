@@ -31,8 +31,8 @@ def load(spec: str | Path, **options: Any) -> "Judge":
         (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
         quantised or not; the folder of a LoRA adapter for one of these, as PEFT writes it, whose base is found;
         openai:MODEL@URL#OPTIONS for a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones);
-        or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory or
-        the installed packages, or FILE.py:FUNCTION.
+        or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory
+        or the installed packages, or FILE.py:FUNCTION.
       options: for a judge with a language model, None or left out for the default:
 
         - ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
@@ -77,8 +77,8 @@ def load(spec: str | Path, **options: Any) -> "Judge":
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
         raise UserError(
-            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, openai:MODEL@URL, nor "
-            "MODULE:FUNCTION"
+            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, openai:MODEL@URL, "
+            "nor MODULE:FUNCTION"
         )
     return _imported(module, function)
 
