@@ -7,43 +7,39 @@ from typing import Any
 import click
 
 from flame_rank.cli.options import JUDGE, read_criteria
-from trainer.cli.options import NEEDED_DATA
+from trainer.cli.options import FILE, NEEDED_DATA
 
 
 @click.command()
 @JUDGE
 @NEEDED_DATA
-@click.option("--json", "record", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, too.")
+@click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to FILE, as JSON.")
 def evaluate(judge: str, criteria: str | None, data: Path, record: Path | None, **options: Any) -> None:
     """Measure a judge on pairs that people judged: HHH, Expert LFQA, RankGen, contrastive search, CoPoem and LLMBar.
 
-    Both orders of a pair are asked. Printed are the share of pairs on which the judge prefers what people preferred, in
-    %, its 95 % bootstrap interval, and what preferring the longer answer comes to; 50 is chance.
+    The judge is asked about both orders of every pair. The table has, in %, the share of pairs on which the judge
+    prefers what people preferred, with its 95 % bootstrap interval, then the same share for a judge that prefers the
+    longer answer, and FLAMe-RM's from the paper's Table 1. Chance is 50. Benchmarks that are not under --data are left
+    out.
     """
     from tqdm import tqdm
 
     from flame_rank import judges
-    from flame_rank.errors import UserError
-    from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
+    from flame_rank.io.writing import write_whole
+    from trainer.cli.tables import print_table
+    from trainer.measuring.human_pairs import FLAME_RM, measure, read_benchmarks
 
-    names = here(data)
-    if not names:
-        raise UserError(f"no benchmark of {', '.join(BENCHMARKS)} is under {data}")
+    benchmarks = read_benchmarks(data)
     loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
-    problems = {name: pairs(BENCHMARKS[name], data) for name in names}
-    figures = {}
-    with tqdm(total=sum(map(len, problems.values())), unit="pair", mininterval=1) as bar:
-        for name, found in problems.items():
-            figures[name] = measure(loaded, found, bar.update)
-    click.echo(f"{'':<20}{'n':>5}{judge[-20:]:>22}{'longer':>8}{'FLAMe-RM':>10}")
-    for name, one in figures.items():
-        mean, low, high = one.row()
+    with tqdm(total=sum(map(len, benchmarks.values())), unit="pair", mininterval=1) as bar:
+        agreements = {name: measure(loaded, problems, bar.update) for name, problems in benchmarks.items()}
+    rows = []
+    for name, agreement in agreements.items():
+        right, low, high = agreement.right_percent()
         paper = f"{FLAME_RM[name]:.1f}" if name in FLAME_RM else "-"
-        cells = f"{mean:8.1f} [{low:4.1f}, {high:4.1f}]{100 * one.longer.mean():>8.1f}{paper:>10}"
-        click.echo(f"{name:<20}{len(one.right):>5}{cells}" + (f"  {one.invalid} invalid" if one.invalid else ""))
+        share = f"{right:.1f} [{low:4.1f}, {high:4.1f}]"
+        rows.append((name, len(agreement.right), share, f"{agreement.longer_percent():.1f}", paper, agreement.invalid))
+    print_table(("benchmark", "n", judge[-20:], "longer", "FLAMe-RM", "invalid"), rows, texts=1)
     if record:
-        written = {
-            name: {"n": len(one.right), "right": one.row(), "longer": 100 * one.longer.mean()}
-            for name, one in figures.items()
-        }
-        record.write_text(json.dumps(written, indent=1) + "\n")
+        figures = {name: agreement.record() for name, agreement in agreements.items()}
+        write_whole(record, json.dumps(figures, indent=1) + "\n")

@@ -3,13 +3,14 @@
 import click
 
 from flame_rank.cli.exit import run
-from trainer.cli.collection import show, tasks
 from trainer.cli.default import default
 from trainer.cli.evaluate import evaluate
 from trainer.cli.fetch import data as data_command
 from trainer.cli.mixture import export, mixture
 from trainer.cli.run import run as run_command
+from trainer.cli.show import show
 from trainer.cli.tail_patch import tail_patch
+from trainer.cli.tasks import tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -36,7 +36,7 @@ from trainer.default_judge.combine import Judged, calibration, draw, group, lear
 from trainer.default_judge.corruptions import damages
 from trainer.default_judge.pools import pools_without_overlap, read_pools
 from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
-from trainer.measuring.human_pairs import BENCHMARKS, here, pairs
+from trainer.measuring.human_pairs import BENCHMARKS, available_benchmarks, read_pairs
 from trainer.measuring.intervals import Interval
 
 MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
@@ -135,10 +135,10 @@ def combine(
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     final = PoolJudge(settings, reader)
-    for name in here(data):
+    for name in available_benchmarks(data):
         if name in MEASURED:
             better = np.array([[0, 1]], np.int64)
-            compared = [Judged(problem=problem, pairs=better) for problem in pairs(BENCHMARKS[name], data)]
+            compared = [Judged(problem=problem, pairs=better) for problem in read_pairs(BENCHMARKS[name], data)]
             people = ablation.of_weights(compared, _read(final, compared, None, out, name, say), final.weights)
             figures[name] = people
             _say_table("people", {name: people}, say)

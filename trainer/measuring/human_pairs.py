@@ -1,12 +1,14 @@
-"""How often a judge prefers the answer that people preferred: pairwise evaluation tasks that no judge here learns from
+"""How often a judge prefers the answer that people preferred, on pairwise evaluation tasks that are never trained on
 (the paper's Table 1, and LLMBar)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -34,57 +36,92 @@ FLAME_RM = {  # in %, Table 1
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What a judge's answers to one benchmark came to.
+    """How a judge's answers to one benchmark agree with people's.
 
     Attributes:
-      right: [n] of each pair 1, 0, or 0.5 where the judge holds both to be equally good.
+      right: [n] for each pair 1 if the judge prefers what people preferred, 0 if not, 0.5 if it holds both to be
+        equally good.
       longer: [n] the same for a judge that prefers the longer answer.
-      invalid: pairs without a valid judgement, which are left out.
+      invalid: the number of pairs without a valid judgement, which are left out of both arrays.
     """
 
     right: FloatArray
     longer: FloatArray
     invalid: int
 
-    def row(self) -> Interval:
-        """The share that is right, in %, with its 95 % bootstrap interval over pairs."""
+    def right_percent(self) -> Interval:
+        """Computes the share of pairs that are right, in %, with its 95 % bootstrap interval over pairs."""
         return Interval(*(100 * share for share in mean_interval(self.right)))
 
+    def longer_percent(self) -> float:
+        """Computes the share of pairs whose longer answer people preferred, in %."""
+        return float(100 * self.longer.mean())
 
-def pairs(tasks: Sequence[str], data: Path) -> list[Problem]:
-    """The pairs of evaluation tasks as problems whose first candidate is the better one."""
-    found = []
+    def record(self) -> dict[str, Any]:
+        """Gives the figures as JSON values."""
+        return {"n": len(self.right), "right": self.right_percent(), "longer": self.longer_percent()}
+
+
+def read_pairs(tasks: Iterable[str], data: Path) -> list[Problem]:
+    """Reads the pairs of evaluation tasks as problems whose first candidate is the better one.
+
+    Args:
+      tasks: names of pairwise tasks.
+      data: the folder of data sets.
+
+    Raises:
+      UserError: a data set is missing or does not have the released form.
+    """
+    problems = []
     for name in tasks:
         for example in examples(by_name(name), data):
             *context, first, second = example.values
             better = (first, second) if example.label == "A" else (second, first)
-            found.append(Problem(prompt="\n\n".join(filter(None, context)), candidates=list(better)))
-    return found
+            problems.append(Problem(prompt="\n\n".join(filter(None, context)), candidates=list(better)))
+    return problems
 
 
-def here(data: Path) -> list[str]:
-    """The benchmarks of which all tasks are under `data`."""
+def read_benchmarks(data: Path) -> dict[str, list[Problem]]:
+    """Reads all benchmarks whose tasks are under `data`: their pairs by the benchmark's name.
+
+    Raises:
+      UserError: there is not a complete benchmark, or a file cannot be read.
+    """
+    names = available_benchmarks(data)
+    if not names:
+        raise UserError(
+            f"{data}: no benchmark of {', '.join(BENCHMARKS)} is complete there; get its tasks by `flame-train data "
+            "fetch`"
+        )
+    return {name: read_pairs(BENCHMARKS[name], data) for name in names}
+
+
+def available_benchmarks(data: Path) -> list[str]:
+    """Names the benchmarks whose tasks are all under `data`."""
     return [name for name, tasks in BENCHMARKS.items() if all(is_available(by_name(task), data) for task in tasks)]
 
 
-def measure(judge: Judge, problems: Sequence[Problem], say: Callable[[int], None] = lambda done: None) -> Agreement:
+def measure(judge: Judge, problems: Sequence[Problem], say: Callable[[int], object] = lambda done: None) -> Agreement:
     """Asks a judge about both orders of every pair.
 
     Args:
-      problems: of two candidates, the better one first.
-      say: told how many pairs are done.
+      problems: of two candidates each, the better one first.
+      say: receives the number of pairs of each batch that is done.
     """
-    nats: list[float] = []
+    log_odds: list[float] = []  # that the better one is better, mean of both orders
     for start in range(0, len(problems), BATCH):
-        some = problems[start : start + BATCH]
-        answers = judge.judge([(problem, _ORDERS) for problem in some])
-        nats += [float(answer[0] - answer[1]) / 2 for answer in answers]
-        say(len(some))
-    found = np.array(nats)
-    valid = np.isfinite(found)
-    longer = np.array([len(one.texts[0]) - len(one.texts[1]) for one in problems], np.float64)
-    return Agreement(right=_half(found[valid]), longer=_half(longer[valid]), invalid=int((~valid).sum()))
+        batch = problems[start : start + BATCH]
+        answers = judge.judge([(problem, _ORDERS) for problem in batch])
+        log_odds += [float(answer[0] - answer[1]) / 2 for answer in answers]
+        say(len(batch))
+    preferences = np.array(log_odds)
+    valid = np.isfinite(preferences)
+    longer = np.array([len(better) - len(worse) for better, worse in (problem.texts for problem in problems)], float)
+    return Agreement(
+        right=_share_right(preferences[valid]), longer=_share_right(longer[valid]), invalid=int((~valid).sum())
+    )
 
 
-def _half(difference: FloatArray) -> FloatArray:
-    return np.asarray((np.sign(difference) + 1) / 2, np.float64)
+def _share_right(differences: FloatArray) -> FloatArray:
+    """1 for a positive difference, 0 for a negative one, 0.5 for none."""
+    return np.asarray((np.sign(differences) + 1) / 2, np.float64)

@@ -14,7 +14,7 @@ from flame_rank.judges.function import FunctionJudge
 from flame_rank.records import Problem
 from trainer.cli.group import cli
 from trainer.collection.tasks import by_name
-from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, here, measure, pairs
+from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, available_benchmarks, measure, read_pairs
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -35,7 +35,7 @@ def test_the_first_candidate_is_the_better_one(data: Path) -> None:
     for tasks in BENCHMARKS.values():
         for name in tasks:
             assert by_name(name).split == "eval" and by_name(name).kind == "pairwise"
-    found = pairs(["hhh-helpful"], data)
+    found = read_pairs(["hhh-helpful"], data)
     assert found and all(len(problem.texts) == 2 for problem in found)
     released = json.loads((data / "hhh_alignment" / "helpful" / "task.json").read_text())["examples"]
     by_prompt = {one["input"].strip(): one["target_scores"] for one in released}
@@ -48,7 +48,7 @@ def test_the_first_candidate_is_the_better_one(data: Path) -> None:
 def test_a_preference_for_length_is_what_longer_says() -> None:
     found = measure(FunctionJudge(longer, name="longer"), PROBLEMS)
     assert found.right.tolist() == found.longer.tolist() == [0.5, 1.0] * 20
-    mean, low, high = found.row()
+    mean, low, high = found.right_percent()
     assert mean == 75.0 and low < mean < high
 
 
@@ -76,10 +76,14 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ran = CliRunner().invoke(cli, asked, catch_exceptions=False)
     assert ran.exit_code == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert list(figures) == here(data) and figures.keys() <= BENCHMARKS.keys() and FLAME_RM.keys() <= BENCHMARKS.keys()
+    assert (
+        list(figures) == available_benchmarks(data)
+        and figures.keys() <= BENCHMARKS.keys()
+        and FLAME_RM.keys() <= BENCHMARKS.keys()
+    )
     for name, figure in figures.items():
         assert figure["right"][0] == pytest.approx(figure["longer"])
-        assert figure["n"] == len(pairs(BENCHMARKS[name], data))
+        assert figure["n"] == len(read_pairs(BENCHMARKS[name], data))
         assert any(line.startswith(name) for line in ran.stdout.splitlines())
     with pytest.raises(UserError, match="mine:longer takes no max_length"):
         CliRunner().invoke(cli, [*asked, "--max-length", "512"], catch_exceptions=False)

@@ -1,0 +1,73 @@
+"""What there is to know about a task's examples before one trains on them: tokens, labels, and what length gives away."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flame_rank.errors import UserError
+from flame_rank.prompts.format import VERDICTS
+from trainer.collection.examples import Counts, Example
+
+
+@dataclass(kw_only=True)
+class LengthBias:
+    """How often the longer response of a pair is the better one: what a judge reaches that looks at nothing else.
+
+    Attributes:
+      longer: pairs whose longer response is the better one.
+      pairs: pairs with a better response and with responses of different lengths, in characters.
+    """
+
+    longer: int = 0
+    pairs: int = 0
+
+    def add(self, example: Example) -> None:
+        """Counts one example of a pairwise task; a tie is passed over."""
+        first, second = map(len, example.values[-2:])
+        if example.label in VERDICTS and first != second:
+            self.pairs += 1
+            self.longer += (first > second) == (example.label == VERDICTS[0])
+
+
+def describe(counts: Counts, bias: LengthBias) -> Iterator[str]:
+    """Yields the lines that sum up a task: its records and examples, its labels, and its bias of length, if any."""
+    omitted = [
+        (counts.unanswered, "records without an answer"),
+        (counts.ties, "ties"),
+        (counts.empty, "empty examples"),
+    ]
+    parts = [f"{counts.examples} examples of {counts.records} records", *(f"{n} {what}" for n, what in omitted if n)]
+    yield f"{'; '.join(parts)}; {counts.bad} bad{f' ({counts.first_bad})' if counts.bad else ''}"
+    if counts.labels:
+        shares = [f"{label} {times} ({times / counts.examples:.1%})" for label, times in sorted(counts.labels.items())]
+        yield f"labels: {', '.join(shares)}"
+    if bias.pairs:
+        yield f"the longer response is the better one: {bias.longer / bias.pairs:.1%} of {bias.pairs}"
+
+
+def token_counter(checkpoint: Path | None, say: Callable[[str], None]) -> Callable[[str], int]:
+    """Returns a function that counts the tokens of a text.
+
+    Args:
+      checkpoint: the folder whose tokenizer counts. None for that of the default judge's language model, if it is on
+        this machine; otherwise words are counted.
+      say: receives a line if words are counted.
+
+    Raises:
+      UserError: the tokenizer cannot be read.
+    """
+    from flame_rank.judges import found_model
+    from flame_rank.model.text import load
+
+    folder = checkpoint
+    if folder is None:
+        model = found_model.shipped()
+        folder, _ = found_model.find(model, download=False)
+        if folder is None:
+            say(f"{model.name} is not on this machine, so words are counted as tokens; name another by --tokenizer")
+            return lambda text: len(text.split())
+    try:
+        tokenizer = load(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{'--tokenizer ' if checkpoint else ''}{folder}: {error}") from error
+    return lambda text: tokenizer.count([text])[0]
