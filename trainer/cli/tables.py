@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Literal
+
+_SHORT = 24  # characters
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, texts: int) -> None:
@@ -23,17 +26,18 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, texts
         print("  ".join(aligned).rstrip())
 
 
-def _print_rich(heads: Sequence[str], cells: Iterable[Sequence[str]], texts: int) -> None:
+def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], texts: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, head in enumerate(heads):
-        name = number == 0  # a name is never shortened: people copy it
-        table.add_column(
-            Text(head), justify="left" if number < texts else "right", no_wrap=name or number >= texts, overflow="fold"
-        )
+    for number, (head, *column) in enumerate(zip(heads, *cells, strict=True)):
+        width = max(map(len, (head, *column)))
+        # A name is never shortened, because people copy it; neither is what is short. Long texts give way.
+        fixed = number == 0 or width <= _SHORT
+        justify: Literal["left", "right"] = "left" if number < texts else "right"
+        table.add_column(Text(head), justify=justify, no_wrap=fixed, min_width=width if fixed else _SHORT // 2)
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     Console().print(table)

@@ -1,4 +1,4 @@
-"""What there is to know about a task's examples before one trains on them: tokens, labels, and what length gives away."""
+"""What to know about a task's examples before training on them: tokens, labels, and what length gives away."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
