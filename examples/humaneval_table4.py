@@ -10,15 +10,14 @@ Beside it stands plain consensus (trainer/default_judge/consensus.py), and the p
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from flame_rank import judges
-from flame_rank.cli.options import JUDGE, read_criteria
+from flame_rank.cli.options import JUDGE, load_judge
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
+from flame_rank.judges.options import JudgeOptions
 from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -44,8 +43,8 @@ def by_consensus(pools: Sequence[samples.Pool], measured: table.Measurement) -> 
 @click.option("--slices", type=click.IntRange(min=1), default=1, show_default=True, help="Tens of samples to measure.")
 @JUDGE
 @click.option("--seed", default=0, show_default=True)
-def main(samples_file: Path, slices: int, judge: str, criteria: str | None, seed: int, **options: Any) -> None:
-    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
+def main(samples_file: Path, slices: int, judge: str, judge_options: JudgeOptions, seed: int) -> None:
+    loaded = load_judge(judge, judge_options)
     reranker = Reranker(judge=loaded, strategy="round-robin", seed=seed)
     pools = samples.read(samples_file, problems.load())
     measured = table.measure(pools, reranker.rank_many, slices=slices, generator="CodeGen-16B")

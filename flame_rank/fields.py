@@ -3,11 +3,14 @@
 The options of a command are made from the same fields (flame_rank/cli/fields.py), so that nothing is described twice.
 """
 
-from dataclasses import dataclass, field
-from typing import TypeVar
+import textwrap
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
 
 KEY = "described"  # of a field's metadata
 _Value = TypeVar("_Value")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,9 @@ class Description:
       automatic: in words, the value that is chosen if the field is None.
       unit: what a value is, in capitals: TOKENS, STEPS, FILE.
       option: the name of the command's option if it is not the field's own, with its dashes.
+      short: a short name of the option, with its dash.
+      choices: the values that the option takes, if the type of the field does not say so.
+      exists: whether the option's file must be there.
       least, most: limits of a number, both allowed.
       above, below: limits of a number, both excluded.
     """
@@ -27,34 +33,55 @@ class Description:
     automatic: str | None = None
     unit: str | None = None
     option: str | None = None
+    short: str | None = None
+    choices: tuple[str, ...] | None = None
+    exists: bool = False
     least: float | None = None
     most: float | None = None
     above: float | None = None
     below: float | None = None
 
 
-def described(
-    default: _Value,
-    help: str,
-    *,
-    automatic: str | None = None,
-    unit: str | None = None,
-    option: str | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> _Value:
-    """Makes a dataclass field with a default and a description; the arguments are those of `Description`."""
-    description = Description(
-        help=help,
-        automatic=automatic,
-        unit=unit,
-        option=option,
-        least=least,
-        most=most,
-        above=above,
-        below=below,
-    )
-    made: _Value = field(default=default, metadata={KEY: description})
+def described(default: _Value, help: str, **description: Any) -> _Value:
+    """Makes a dataclass field with a default, a help text and the other attributes of `Description`."""
+    made: _Value = field(default=default, metadata={KEY: Description(help=help, **description)})
     return made
+
+
+def given(options: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass of options that differ from their defaults, as keyword arguments."""
+    values = {f.name: (getattr(options, f.name), f.default) for f in fields(options)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def documented(kind: type[Any]) -> Callable[[_Function], _Function]:
+    """Writes the help of a dataclass's fields into a function's docstring, in place of the line `{options}`.
+
+    The function's keyword arguments are the fields, so that `help()` says the same as the command's --help.
+    """
+
+    def document(function: _Function) -> _Function:
+        before, line, after = (function.__doc__ or "").partition(
+            "{options}"
+        )  # without docstrings (-OO) nothing is done
+        if line:
+            indent = before[before.rindex("\n") + 1 :]
+            function.__doc__ = before + f"\n{indent}".join(map(_argument(indent), described_fields(kind))) + after
+        return function
+
+    return document
+
+
+def described_fields(kind: type[Any]) -> "list[Field[Any]]":
+    """Lists the fields of a dataclass that have a description, in their order."""
+    return [f for f in fields(kind) if KEY in f.metadata]
+
+
+def _argument(indent: str) -> "Callable[[Field[Any]], str]":
+    def argument(f: "Field[Any]") -> str:
+        description: Description = f.metadata[KEY]
+        default = description.automatic or "none" if f.default is None else f.default
+        text = f"{f.name}: {description.help} Default: {default}."
+        return textwrap.fill(text, 120 - len(indent), subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+    return argument

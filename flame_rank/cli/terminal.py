@@ -1,6 +1,7 @@
-"""Rankings for people: a row for each problem on a terminal, as soon as it is done."""
+"""Tables for people on a terminal: rankings, a row for each problem as soon as it is done, and plans."""
 
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,26 @@ from flame_rank.records import Ranking
 
 _NAME = 18  # characters of a problem's name
 _BAR = 10  # characters of a P(best) of 1
+
+
+def is_terminal() -> bool:
+    """Returns whether a person reads standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def print_table(columns: Sequence[Sequence[str]], console: Console | None = None) -> None:
+    """Prints a table whose first column is text, and whose other columns are numbers.
+
+    Args:
+      columns: the cells of each column, its header first.
+      console: where the table goes; None for standard output.
+    """
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for k, (header, *_) in enumerate(columns):
+        table.add_column(header, justify="right" if k else "left", style=None if k else "cyan")
+    for row in zip(*(cells[1:] for cells in columns), strict=True):
+        table.add_row(*row)
+    (console or Console()).print(table)
 
 
 class Rows:
@@ -45,10 +66,10 @@ class Rows:
         asked = str(ranking.comparisons)
         if not ranking.decided:
             table.add_row(_name(ranking.problem.name), Text("undecided", style="yellow"), "", asked)
-        for rank, place in enumerate(ranking.order[: self._top] if ranking.decided else []):
+        for rank, index in enumerate(ranking.order[: self._top] if ranking.decided else []):
             first = (_name(ranking.problem.name), _margin(ranking), asked) if rank == 0 else ("", "", "")
-            bar = _bar(float(ranking.p_best[place]), sure=not ranking.unsure)
-            table.add_row(first[0], bar, *first[1:], _line(ranking.problem.texts[place]))
+            bar = _bar(float(ranking.p_best[index]), sure=not ranking.unsure)
+            table.add_row(first[0], bar, *first[1:], _line(ranking.problem.texts[index]))
         if ranking.explanation:
             table.add_row("", "", "", "", Text(_line(ranking.explanation).plain, style="dim"))
         self._header = False
@@ -57,7 +78,7 @@ class Rows:
 
 
 def _name(name: str) -> Text:
-    """A problem's name; of a long one its end, where FILE:LINE differs from problem to problem."""
+    """Shortens a problem's name to its end, in which FILE:LINE differs from problem to problem."""
     short = name if len(name) <= _NAME else name.rsplit("/", 1)[-1]
     return _line(short if len(short) <= _NAME else "…" + short[1 - _NAME :])
 
@@ -67,7 +88,7 @@ def _bar(p: float, *, sure: bool) -> Text:
 
 
 def _margin(ranking: Ranking) -> str:
-    """By how many nats the best candidate leads the best one of another option; empty if there is no other."""
+    """Writes by how many nats the best candidate leads the best one of another option; nothing if there is no other."""
     first, *others = ranking.order
     option = ranking.options
     second = next((i for i in others if option[i] != option[first]), None)
@@ -75,6 +96,6 @@ def _margin(ranking: Ranking) -> str:
 
 
 def _line(text: str) -> Text:
-    """A text's first line that is not blank, without what would control the terminal."""
+    """Returns a text's first line that is not blank, without characters that would control the terminal."""
     line = next((line for line in text[:10_000].splitlines() if line.strip()), "")
     return Text("".join(c if c.isprintable() else " " for c in line.strip()))

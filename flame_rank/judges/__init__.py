@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flame_rank.errors import UserError
+from flame_rank.fields import documented, given
+from flame_rank.judges.options import Ask, Attention, Dtype, JudgeOptions, OnLong, Template
 
 if TYPE_CHECKING:
     from flame_rank.judges.base import Judge
@@ -21,59 +23,71 @@ def load_default() -> "Judge":
     return _shipped("default", {})
 
 
-def load(spec: str | Path, **options: Any) -> "Judge":
-    """The judge that `--judge` names.
+@documented(JudgeOptions)
+def load(
+    spec: str | Path,
+    *,
+    ask: Ask | None = None,
+    criteria: str | None = None,
+    max_length: int | None = None,
+    on_long: OnLong | None = None,
+    dtype: Dtype | None = None,
+    max_batch_tokens: int | None = None,
+    template: Template | None = None,
+    model_parallel: int | None = None,
+    attention: Attention | None = None,
+) -> "Judge":
+    """Loads the judge that `--judge` names.
 
     Args:
-      spec: one that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
-        "agreement" (without a model), "coder" (as the default, for Qwen2.5-Coder-0.5B-Instruct, which reads programs
-        better and takes four times as long); a directory that `flame-train default` wrote; a Hugging Face directory
-        (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of one of these families but T5,
-        quantised or not; the folder of a LoRA adapter for one of these, as PEFT writes it, whose base is found;
-        openai:MODEL@URL#OPTIONS for a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones);
-        or MODULE:FUNCTION for a function f(prompt, pairs) -> log-odds that can be imported from the current directory
-        or the installed packages, or FILE.py:FUNCTION.
-      options: for a judge with a language model, None or left out for the default:
-
-        - ask: of a directory or GGUF file, "verdict" (default): which of two responses is better; or "likelihood": how
-            likely a candidate is behind its prompt, and how much likelier than by itself.
-        - criteria: text: what makes a response the better one, instead of the instructions that ship.
-        - max_length: tokens of a judgement; 2048, the paper's input length, or what the model reads at most.
-        - on_long: "cut" (default), "skip" or "fail": what becomes of a comparison that is longer. Cut responses keep
-            their head and tail, and are counted.
-        - dtype: "float32" (default on a CPU) or "bfloat16" (elsewhere); quantised weights are computed with in it too.
-        - max_batch_tokens: tokens of a batch, padding included; by default what fits (flame_rank/model/memory.py).
-        - template: "chat" (default where the checkpoint has a chat template) or "plain".
-        - model_parallel: devices over which one copy of the weights is split; by default as few as hold them, and
-            batches are split over the rest.
-        - attention: "cudnn" for NVIDIA's kernel (bfloat16 on a GPU), "xla" or "rows"; by default what suits the device.
+      spec: a judge that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
+        "agreement" (without a model) or "coder" (like the default, with Qwen2.5-Coder-0.5B-Instruct, which reads
+        programs better and takes four times as long). Or a directory that `flame-train default` wrote; a Hugging Face
+        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of such a family except
+        T5, quantised or not; the folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked
+        for. Or openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted
+        ones). Or MODULE:FUNCTION or FILE.py:FUNCTION, a function f(prompt, pairs) -> log-odds; a module is imported
+        from the current directory or the installed packages.
+      {options}
 
     Raises:
-      UserError: it names none, or its files cannot be read, or it takes no such option.
+      UserError: `spec` names no judge, its files cannot be read, or it does not take one of these options.
     """
     from flame_rank.model.adapter_config import is_adapter
     from flame_rank.model.gguf.file import is_gguf
 
-    given = {name: value for name, value in options.items() if value is not None}
+    options = given(
+        JudgeOptions(
+            ask=ask,
+            criteria=criteria,
+            max_length=max_length,
+            on_long=on_long,
+            dtype=dtype,
+            max_batch_tokens=max_batch_tokens,
+            template=template,
+            model_parallel=model_parallel,
+            attention=attention,
+        )
+    )
     if str(spec).startswith(SERVER):
-        return _server(str(spec), given)
+        return _server(str(spec), options)
     folder = Path(spec)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
     if checkpoint and str(spec) not in SHIPPED:
-        return _checkpoint(folder, given)
-    if unknown := [name for name in given if name not in _READING]:
+        return _checkpoint(folder, options)
+    if unknown := [name for name in options if name not in _READING]:
         raise UserError(
             f"--judge {spec} takes no {', '.join(unknown)}: only a Hugging Face directory or a GGUF file does"
         )
     if str(spec) in SHIPPED:
-        return _shipped(str(spec), given)
+        return _shipped(str(spec), options)
     if folder.is_dir():
         if not (folder / "judge.json").exists():
             raise UserError(f"the judge in {folder}: neither config.json (Hugging Face) nor judge.json is there")
-        return _with_model(folder, given, needed=True)
-    if given:
-        raise UserError(f"--judge {spec} takes no {', '.join(given)}: a function has no model")
+        return _with_model(folder, options, needed=True)
+    if options:
+        raise UserError(f"--judge {spec} takes no {', '.join(options)}: a function has no model")
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
         raise UserError(

@@ -7,7 +7,7 @@ import logging
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.judges.default.pool import ModelFile
 from flame_rank.judges.found_model import base_of, located
-from flame_rank.judges.language_model import LocalJudge, OnLong, Scorer
+from flame_rank.judges.language_model import LocalJudge, Scorer
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
+from flame_rank.judges.options import Dtype, OnLong, Template
 from flame_rank.model import config, forks, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.adapter import AdaptedWeights
 from flame_rank.model.adapter_config import is_adapter
@@ -33,9 +34,6 @@ from flame_rank.model.kernel import Kernel
 from flame_rank.model.t5_kernel import T5Kernel
 from flame_rank.prompts import format as prompts
 from flame_rank.prompts.format import Format
-
-Dtype: TypeAlias = Literal["float32", "bfloat16"]
-Template: TypeAlias = Literal["chat", "plain"]
 
 MAX_LENGTH = 2048  # tokens, the paper's input length (section 3.5)
 # Tensors that files of some families hold beside those that count.

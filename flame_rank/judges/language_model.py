@@ -3,20 +3,20 @@ the log-probabilities of A and B where the answer is due.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
+from flame_rank.judges.options import OnLong
 from flame_rank.model import forks
 from flame_rank.prompts import format as prompts
 from flame_rank.prompts.format import Format, Ids, Instructions, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
-OnLong: TypeAlias = Literal["cut", "skip", "fail"]
 SHARE = 8  # however long the prompt is, each response may keep this part of the maximum length
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import strategies
 from flame_rank.candidates.answers import Extract, pattern
 from flame_rank.errors import UserError
+from flame_rank.fields import documented
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger.store import Ledger
@@ -22,6 +23,7 @@ from flame_rank.ranking.admission import has_room
 from flame_rank.ranking.async_batcher import AsyncBatcher, stream
 from flame_rank.ranking.dedupe import How, distinct, options
 from flame_rank.ranking.judge_runner import JudgeRunner
+from flame_rank.ranking.options import RankingOptions
 from flame_rank.ranking.tournament import ScheduleFunction, Tournament
 from flame_rank.records import Candidate, Problem, Ranking
 from strategies.base import Order, Strategy, TooMany
@@ -35,6 +37,7 @@ Given: TypeAlias = Problem | Mapping[str, Any]
 class Reranker:
     """Ranks problems with one judge and one strategy."""
 
+    @documented(RankingOptions)
     def __init__(
         self,
         judge: Judge | PairFunction | str | Path | None = None,
@@ -54,31 +57,16 @@ class Reranker:
         extract: str | Extract | None = None,
     ):
         """Args:
-          judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the judge that
-            ships inside.
-          strategy: a name, a strategy, or a generator function (n, rng); None for what suits the judge. A pointwise
-            judge is asked once for each candidate whatever strategy is named: more would repeat what it said.
-          order: "both" orders of a pair, a "random" one, or the "fixed" one of the candidates' positions; as the
-            strategy has it where it is None, and so for the next three.
-          budget: comparisons of a problem at most.
-          top: how many of the best are wanted.
-          confidence: stop a problem when the best is the best with this probability; of the strategy "active", which
-            it chooses where none is named.
-          dedupe: "exact": equal texts are judged once; "ast": so are programs equal up to formatting.
-          ledger: a file that keeps every judgement: what it knows is not asked again, in this run or a later one.
-          retry_invalid: ask again what the ledger knows as a failure of an earlier run.
-          ordered: yield rankings in input order; otherwise as soon as they are there.
-          seed: of the strategy's coins.
-          batch: comparisons that are collected from open problems for one call of the judge; a function is called
-            for each problem as it comes.
-          explain: have the judge say why the best of each problem is better than the next.
-          extract: the final answer of a candidate: a function of its text, or a regular expression whose last match
-            has it (its first group, if it has one); None for the marks that most worked solutions have
-            (judges/answers.py). Candidates with equal answers are one option, and the default judge has them vote.
+          judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the default judge.
+          {options}
+
+        In Python, `strategy` may also be a strategy object or a generator function (n, rng); a judge that gives each
+        candidate a score of its own is asked once for each candidate, whatever strategy is named: more would repeat
+        what it said. `extract` may also be a function from a text to its final answer, None if it has none.
 
         Raises:
           ValueError: no strategy has this name, or `extract` is not a regular expression.
-          TypeError: judge or strategy is nothing of the kind, or the strategy has no such option.
+          TypeError: `judge` or `strategy` is of another type, or the strategy does not take one of the options.
           UserError: the judge has no words to explain with, or no name for a ledger, or the ledger cannot be used.
         """
         self.judge = _judge(judge)

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from flame_rank.cli.options import JUDGE, read_criteria
+from flame_rank.cli.options import JUDGE, load_judge
+from flame_rank.judges.options import JudgeOptions
 from trainer.cli.options import FILE, NEEDED_DATA
 
 
@@ -14,7 +14,7 @@ from trainer.cli.options import FILE, NEEDED_DATA
 @JUDGE
 @NEEDED_DATA
 @click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to FILE, as JSON.")
-def evaluate(judge: str, criteria: str | None, data: Path, record: Path | None, **options: Any) -> None:
+def evaluate(judge: str, judge_options: JudgeOptions, data: Path, record: Path | None) -> None:
     """Measure a judge on pairs that people judged: HHH, Expert LFQA, RankGen, contrastive search, CoPoem and LLMBar.
 
     The judge is asked about both orders of every pair. The table has, in %, the share of pairs on which the judge
@@ -24,13 +24,12 @@ def evaluate(judge: str, criteria: str | None, data: Path, record: Path | None, 
     """
     from tqdm import tqdm
 
-    from flame_rank import judges
     from flame_rank.io.writing import write_whole
     from trainer.cli.tables import print_table
     from trainer.measuring.human_pairs import FLAME_RM, measure, read_benchmarks
 
     benchmarks = read_benchmarks(data)
-    loaded = judges.load(judge, criteria=read_criteria(criteria), **options)
+    loaded = load_judge(judge, judge_options)
     with tqdm(total=sum(map(len, benchmarks.values())), unit="pair", mininterval=1) as bar:
         agreements = {name: measure(loaded, problems, bar.update) for name, problems in benchmarks.items()}
     rows = []

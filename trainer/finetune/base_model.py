@@ -12,7 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
-from flame_rank.judges.checkpoint import Template, open_weights, read_config, read_decoder
+from flame_rank.judges.checkpoint import open_weights, read_config, read_decoder
+from flame_rank.judges.options import Template
 from flame_rank.model import config, sharding, t5, t5_config, text, weight_files, weights
 from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.chat import chat_template

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flame_rank.errors import UserError
-from flame_rank.judges.language_model import OnLong
+from flame_rank.judges.options import OnLong
 from flame_rank.judges.server import paths
 from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unanswered
 from flame_rank.judges.server.prompts import Comparison, TokenPrompts

@@ -11,7 +11,7 @@ import numpy as np
 
 from flame_rank.judges.base import Notes
 from flame_rank.judges.function import awaited
-from flame_rank.judges.language_model import OnLong
+from flame_rank.judges.options import OnLong
 from flame_rank.judges.server import address, capabilities, prompts
 from flame_rank.judges.server.client import Client, Refused, Unanswered
 from flame_rank.judges.server.paths import Drawn, estimate

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from flame_rank.errors import UserError
-from flame_rank.judges.language_model import SHARE, OnLong, fitted
+from flame_rank.judges.language_model import SHARE, fitted
+from flame_rank.judges.options import OnLong
 from flame_rank.prompts import format as unified
 from flame_rank.prompts.format import Format, Ids, Instructions
 from flame_rank.records import Problem

@@ -1,0 +1,72 @@
+"""The options of a judge that is loaded by name: keywords of `flame_rank.load_judge`, and options of the commands."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from flame_rank.fields import described
+
+Ask: TypeAlias = Literal["verdict", "likelihood"]
+OnLong: TypeAlias = Literal["cut", "skip", "fail"]
+Dtype: TypeAlias = Literal["float32", "bfloat16"]
+Template: TypeAlias = Literal["chat", "plain"]
+Attention: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """How a language model judges; a judge without one takes none of these."""
+
+    ask: Ask | None = described(
+        None,
+        "Ask the model which of two candidates is better (verdict), or read how likely it finds each one behind the "
+        "prompt (likelihood). For a directory or a GGUF file.",
+        automatic="verdict",
+    )
+    criteria: str | None = described(
+        None,
+        "Say in your own words what makes a response the better one.",
+        automatic="the instructions that ship",
+        unit="FILE|TEXT",
+    )
+    max_length: int | None = described(
+        None,
+        "Read at most this many tokens for one judgement.",
+        automatic="2048, or fewer if the model reads fewer",
+        unit="TOKENS",
+        least=1,
+    )
+    on_long: OnLong | None = described(
+        None,
+        "If a judgement is longer than that, cut the middle out of its responses and count it (cut), leave the "
+        "judgement out (skip), or stop (fail).",
+        automatic="cut",
+    )
+    dtype: Dtype | None = described(
+        None,
+        "Compute in this type of number, also if the weights are quantised.",
+        automatic="float32 on a CPU, bfloat16 elsewhere",
+    )
+    max_batch_tokens: int | None = described(
+        None,
+        "Put at most this many tokens into one batch, padding included.",
+        automatic="as many as fit into the memory",
+        unit="TOKENS",
+        least=1,
+    )
+    template: Template | None = described(
+        None,
+        "Write the prompt as the checkpoint's chat template does (chat), or without it (plain).",
+        automatic="chat if the checkpoint has a chat template",
+    )
+    model_parallel: int | None = described(
+        None,
+        "Split one copy of the weights over this many devices; batches are split over the rest.",
+        automatic="as few as hold the weights",
+        unit="DEVICES",
+        least=1,
+    )
+    attention: Attention | None = described(
+        None,
+        "Compute attention by this kernel: cudnn is NVIDIA's, for bfloat16 on a GPU.",
+        automatic="what suits the device",
+    )

@@ -1,0 +1,84 @@
+"""The options of a ranking: keywords of `flame_rank.Reranker`, and options of the commands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import strategies
+from flame_rank.fields import described
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingOptions:
+    """Which comparisons a problem takes, and what becomes of the judgements."""
+
+    strategy: str | Any = described(
+        None,
+        "Choose which pairs of candidates the judge is asked about.",
+        automatic="active, or pointwise for a judge that gives each candidate a score of its own",
+        choices=strategies.NAMES,
+    )
+    order: Literal["both", "random", "fixed"] | None = described(
+        None,
+        "Ask about a pair in both orders, in a random order, or in the fixed order of the input.",
+        automatic="both",
+    )
+    budget: int | None = described(
+        None,
+        "Ask at most this many comparisons about one problem.",
+        automatic="as many as the strategy takes",
+        unit="COMPARISONS",
+        least=1,
+    )
+    top: int | None = described(
+        None,
+        "Look for the best K candidates instead of the best one. The commands write them out, too; of flat input they "
+        "write only them.",
+        automatic="look for the best one",
+        unit="K",
+        least=1,
+    )
+    confidence: float | None = described(
+        None,
+        "Stop asking about a problem once its best candidate is the best with this probability (strategy active only).",
+        automatic="ask as many comparisons as the budget allows",
+        unit="P",
+        above=0,
+        below=1,
+    )
+    dedupe: Literal["exact", "ast"] = described(
+        "exact",
+        "Judge equal candidates once: equal texts (exact), or also programs that differ only in formatting (ast).",
+    )
+    ledger: str | Path | None = described(
+        None,
+        "Keep every judgement in this file, and never ask again for one that it holds.",
+        automatic="keep none",
+        unit="FILE",
+    )
+    retry_invalid: bool = described(
+        False, "Ask again for judgements that the ledger holds as failures of an earlier run."
+    )
+    ordered: bool = described(
+        True, "Yield rankings in the order of the input; if False, as soon as each problem is done."
+    )
+    seed: int = described(0, "Seed of the strategy's random choices.")
+    batch: int = described(
+        128,
+        "Collect this many comparisons from open problems for one call of the judge. A function is called for each "
+        "problem by itself.",
+        unit="COMPARISONS",
+        least=1,
+    )
+    explain: bool = described(
+        False, "Add the judge's words on why the best candidate is better than the next (language models only)."
+    )
+    extract: str | Callable[[str], str | None] | None = described(
+        None,
+        "Find a candidate's final answer by this regular expression: its last match, or the first group of that. "
+        "Candidates with equal answers count as one option.",
+        automatic="the usual marks, such as #### and boxed answers",
+        unit="PATTERN",
+        option="--answer",
+    )
