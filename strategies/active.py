@@ -1,4 +1,5 @@
-"""Asks the pairs that say most about who is the best, as the answers come in, and may stop when that is clear."""
+"""Chooses, as answers come in, the pairs that tell most about which candidate is the best; may stop when it is
+clear."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,29 +12,30 @@ from strategies.base import FloatArray, IntArray, Options, Schedule, every_pair,
 from strategies.observations import observe
 from strategies.posterior import Posterior, posterior, shrunk_standing, standing
 
-SPENDS = 4  # comparisons a candidate, where neither budget nor confidence is given: close to all pairs (README)
-LEADERS = 64  # candidates among whom pairs are weighed: the others have slim chances, and there may be thousands
-AGREE = 2  # rounds in a row that have to be sure before it stops
-WIDE = 8  # comparisons a round at least; a quarter of the candidates where that is more
-AGAIN = 4.0  # the other order of a pair tells so many times less: most of what was misjudged is misjudged again
+SPENDS = 4  # comparisons per candidate without a budget or a confidence: close to all pairs (docs/strategies.md)
+LEADERS = 64  # candidates whose pairs are weighed; the others have little chance, and there may be thousands
+AGREE = 2  # consecutive rounds that have to be sure before the schedule stops
+WIDE = 8  # least comparisons per round; a quarter of the candidates if that is more
+AGAIN = 4.0  # the other order of a pair tells this many times less, because most errors are made again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Active(Options):
-    """A posterior over the qualities says what each comparison would tell; see strategies/posterior.py.
+    """A posterior over the qualities predicts what each comparison would tell; see strategies/posterior.py.
 
-    Where everything may be asked, it is, in one round. Otherwise first a ring, in which everyone is once first and once
-    second. Then rounds are chosen one by one: the comparison that most lessens the variances of the differences between
-    candidates, weighted by their probabilities of being the best. What an answer does to the variances does not depend
-    on the answer, so a round can be chosen without one.
+    If every comparison may be asked, all are asked in one round. Otherwise the first round is a ring, in which every
+    candidate is first once and second once. Each later comparison is the one that most reduces the variances of the
+    differences between candidates, weighted by their probabilities of being the best. The reduction does not depend on
+    the answer, so a whole round can be chosen before any answer arrives.
 
     Attributes:
-      order: under "both" either order of a pair may be asked, and the bias for a place is fitted: to ask every pair
-        twice would buy half as many opponents. Under "random" and "fixed" a pair is asked once; under "fixed" the
-        lower index is always the first one.
-      confidence: stop when the best is the best with this probability, or with `top` the first K are the best K, in
-        AGREE rounds in a row and not before SPENDS comparisons a candidate: from fewer, the judge's noise is a guess,
-        and who looks often finds the lucky moments. Without a budget, everything may be asked until then.
+      order: under "both" either order of a pair may be asked, and the bias for a position is fitted, because asking
+        every pair twice would afford half as many opponents. Under "random" and "fixed" a pair is asked once; under
+        "fixed" the lower index is always first.
+      confidence: stop if the leader is the best with this probability (with `top`: if the first K are the best K) in
+        AGREE consecutive rounds, after SPENDS comparisons per candidate or more. With fewer comparisons the judge's
+        noise is a guess, and repeated looks find a moment that is sure by luck. Without a budget, everything may be
+        asked until then.
     """
 
     name: ClassVar[str] = "active"
@@ -42,30 +44,31 @@ class Active(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.confidence is not None and not 0 < self.confidence < 1:
-            raise ValueError(f"confidence is {self.confidence!r}; it is between 0 and 1")
+            raise ValueError(f"confidence is {self.confidence!r}; it must be between 0 and 1")
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
         everything = self._everything(n)
         usual = everything if self.confidence else SPENDS * n
         most = min(self.budget or usual, everything)
         return (min(SPENDS * n, most) if self.confidence else most), most
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """A ring, then rounds of WIDE comparisons or more; rng throws the ring and the first order of each pair."""
+        """Asks a ring, then rounds of WIDE comparisons or more; rng draws the ring and the first order of each pair."""
         self.check_size(n)
         least, most = self.comparisons(n)
         if most == self._everything(n) and not self.confidence:
             everything = ordered(every_pair(n), self.order, rng)
-            heard = (yield everything) if most else np.empty(0)  # few candidates: nothing is left to choose
+            heard = (yield everything) if most else np.empty(0)  # few candidates: all comparisons are asked
             return standing(everything, heard, n, self.top)
         if self.order == "random":
-            for i in range(n):  # the coins of all pairs, thrown though few are asked: a seed asks what it always did
+            # draws for all pairs although few are asked, so that a seed asks the same as in earlier versions
+            for i in range(n):
                 rng.integers(2, size=i)
         asked, heard = np.empty((0, 2), np.int64), np.empty(0)
         observed = observe(asked, heard, n)
         known = posterior(observed)
-        sure = 0  # rounds in a row
+        sure = 0  # consecutive rounds
         while len(asked) < most and sure < AGREE:
             if len(asked):
                 pairs = self._pick(known, asked, min(most - len(asked), max(WIDE, n // 4)), rng)
@@ -88,7 +91,7 @@ class Active(Options):
         return known.p_top(first, self.top) >= (self.confidence or 1.0)
 
     def _stakes(self, known: Posterior) -> FloatArray:
-        """How much depends on each candidate [n]: the probability of being the best; with `top`, how open it is
+        """Computes the weight of each candidate [n]: its probability of being the best; with `top`, how uncertain it is
         whether it is among the best."""
         if self.top == 1 or self.top >= len(known.mean):
             return known.p_best()
@@ -98,7 +101,7 @@ class Active(Options):
         return np.asarray(np.maximum(inside * (1 - inside), 1e-12))
 
     def _pick(self, known: Posterior, asked: IntArray, wide: int, rng: np.random.Generator) -> IntArray:
-        """Up to `wide` comparisons of those that are not among the asked [M, 2]; at least one."""
+        """Picks up to `wide` comparisons, at least one, that are not among the asked [M, 2]."""
         stakes = self._stakes(known)
         lead = np.argsort(-stakes, kind="stable")[:LEADERS]
         weight = stakes[lead] / stakes[lead].sum()
@@ -127,7 +130,7 @@ class Active(Options):
         return np.array(picked, np.int64) if picked else self._next(done, len(stakes), wide)
 
     def _free(self, lead: IntArray, done: IntArray, n: int) -> npt.NDArray[np.bool_]:
-        """Which comparisons of the leaders [L] may be asked: [L, L], not those that are done [M, 2]."""
+        """Returns which comparisons of the leaders [L] may still be asked: [L, L]; those done [M, 2] may not."""
         free = lead[:, None] < lead if self.order == "fixed" else ~np.eye(len(lead), dtype=bool)
         place = np.full(n, -1)
         place[lead] = np.arange(len(lead))
@@ -137,7 +140,8 @@ class Active(Options):
         return free
 
     def _next(self, done: IntArray, n: int, wide: int) -> IntArray:
-        """The first comparisons that are not done [M, 2], by position: [wide, 2], or as many as there are."""
+        """Returns the first comparisons by position that are not done [M, 2]: [wide, 2], or fewer if there are
+        fewer."""
         cells = min(n * n, 2 * (len(done) + wide + n))  # of [n, n]: half of them may be below the diagonal
         first, second = np.divmod(np.arange(cells), n)
         free = first < second if self.order == "fixed" else first != second

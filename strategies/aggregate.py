@@ -1,16 +1,17 @@
-"""From a matrix of log-odds, or from counted wins, to a score for each candidate.
+"""Computes a score for each candidate from a matrix of log-odds, or from counted wins.
 
 Three views of the same judgements, and the scores that are computed from each:
 
-- log_odds [n, n]: what judges answer: entry [i, j] = nats that i is the better one when i stood first, NaN = not asked
-  or invalid, the diagonal ignored -> copeland, borda, win_rate
+- log_odds [n, n]: a judge's answers: entry [i, j] = nats that i is better if i was first, NaN = not asked or invalid,
+  the diagonal is ignored -> copeland, borda, win_rate
 - wins [n, n]: entry [i, j] >= 0 = how often i won against j, a tie being half a win for each; may be fractions; NaN =
   not played, the diagonal ignored -> bradley_terry, pagerank, rank_centrality
 - asked, outcomes [M]: comparisons one after the other -> elo
 
-`wins_of`, `verdicts_of` and `comparisons_of` lead from the first to the others, `count_wins` from the third to the
-second. What numpy makes an array of (lists, data frames) is taken, too; what has another shape, or is no number, is a
-ValueError that names the argument. All scores: the higher the better, and finite whatever is missing, tied or infinite.
+`wins_of`, `verdicts_of` and `comparisons_of` convert the first view to the others, `count_wins` the third to the
+second. Anything that numpy converts to an array (lists, data frames) is accepted; another shape, or an entry that is
+not a number, raises a ValueError that names the argument. In all scores higher is better, and they are finite whatever
+is missing, tied or infinite.
 """
 
 import math
@@ -24,23 +25,23 @@ from scipy.special import expit, logsumexp
 from strategies.base import FloatArray, IntArray
 from strategies.laplacian import centred, differences, solve
 
-CERTAIN: Final = 1e6  # nats: what an infinite log-odds counts as
-DIGITS: Final = 9  # margins are rounded to so many decimals: what is below comes from the order of a sum
-NEWTON_STEPS: Final = 1000  # 10 are usual; each goes one nat at most where a score lies far out
+CERTAIN: Final = 1e6  # nats: the value used for infinite log-odds
+DIGITS: Final = 9  # decimals that margins are rounded to; later digits depend on the order of summation
+NEWTON_STEPS: Final = 1000  # 10 are usual; a step moves a distant score by one nat at most
 UNBOUNDED: Final = "their scores have no bound, or none that float64 can find; give a prior above 0"
 ELO_START: Final = 1000.0
 ELO_SCALE: Final = 400 / math.log(10)  # Elo points a nat: 400 points are odds of 10 to 1
 
 
 def margins(log_odds: FloatArray) -> FloatArray:
-    """By how much each candidate is better than each other: the two orders of a pair as one observation.
+    """Computes by how much each candidate is better than each other, the two orders of a pair combined.
 
     Args:
-      log_odds: [n, n] float64, nats that i is the better one when i stood first, NaN = not asked or invalid.
+      log_odds: [n, n] float64, nats that i is better if i was first, NaN = not asked or invalid.
 
     Returns:
-      [n, n] float64, antisymmetric: (l_ij - l_ji) / 2, or the one of them that is valid, in nats, rounded to DIGITS
-      decimals; 0 = a tie. NaN where neither is valid, and on the diagonal.
+      [n, n] float64, antisymmetric: (l_ij - l_ji) / 2, or the valid one of the two, in nats, rounded to DIGITS
+      decimals; 0 = a tie. NaN if neither is valid, and on the diagonal.
     """
     clipped = np.clip(_square(log_odds, "log_odds"), -CERTAIN, CERTAIN)
     np.fill_diagonal(clipped, np.nan)  # np.clip made a copy
@@ -51,9 +52,9 @@ def margins(log_odds: FloatArray) -> FloatArray:
 
 
 def wins_of(log_odds: FloatArray) -> FloatArray:
-    """Wins as probabilities: of a compared pair with margin m one has sigmoid(m) of a win, the other the rest.
+    """Counts wins as probabilities: in a compared pair with margin m, one has sigmoid(m) of a win, the other the rest.
 
-    A pair counts once, whether one or both of its orders are known.
+    A pair counts once, even if both of its orders are known.
 
     Args:
       log_odds: [n, n] float64, as in `margins`.
@@ -67,13 +68,14 @@ def wins_of(log_odds: FloatArray) -> FloatArray:
 
 
 def verdicts_of(log_odds: FloatArray) -> FloatArray:
-    """Wins as verdicts: 1 for the better one of a compared pair, 1/2 for each of a tied one. As `wins_of` otherwise."""
+    """Counts wins as verdicts: 1 for the better candidate of a compared pair, 1/2 for each of a tied pair. Otherwise as
+    `wins_of`."""
     margin = margins(log_odds)
     return np.where(np.isnan(margin), 0.0, (1 + np.sign(margin)) / 2)
 
 
 def comparisons_of(log_odds: FloatArray) -> tuple[IntArray, FloatArray]:
-    """The compared pairs as a sequence, in order of position, each with the probability that its first one wins.
+    """Lists the compared pairs in order of position, each with the probability that its first candidate wins.
 
     Args:
       log_odds: [n, n] float64, as in `margins`.
@@ -88,7 +90,7 @@ def comparisons_of(log_odds: FloatArray) -> tuple[IntArray, FloatArray]:
 
 
 def count_wins(asked: IntArray, outcomes: FloatArray, n: int) -> FloatArray:
-    """Counts comparisons.
+    """Counts the wins in a sequence of comparisons.
 
     Args:
       asked: [M, 2] int64, the comparisons (first, second).
@@ -107,26 +109,26 @@ def count_wins(asked: IntArray, outcomes: FloatArray, n: int) -> FloatArray:
 
 
 def copeland(log_odds: FloatArray) -> FloatArray:
-    """Pairs won minus pairs lost, by the sign of the margin (Copeland 1951).
+    """Computes pairs won minus pairs lost, by the sign of the margin (Copeland 1951).
 
     Args:
       log_odds: [n, n] float64, as in `margins`.
 
     Returns:
-      [n] float64. A tie, and a pair not compared, changes nothing for either: half a win and half a loss.
+      [n] float64. A tied pair, and a pair not compared, changes neither score: half a win and half a loss.
     """
     score: FloatArray = np.nansum(np.sign(margins(log_odds)), axis=1)
     return score
 
 
 def borda(log_odds: FloatArray) -> FloatArray:
-    """The mean margin over the opponents that a candidate was compared with: Borda's count (1781), in log-odds.
+    """Computes the mean margin over the opponents of each candidate: Borda's count (1781), in log-odds.
 
     Args:
       log_odds: [n, n] float64, as in `margins`.
 
     Returns:
-      [n] float64, nats; 0 for a candidate that was compared with none.
+      [n] float64, nats; 0 for a candidate without an opponent.
     """
     margin = margins(log_odds)
     opponents = (~np.isnan(margin)).sum(axis=1)
@@ -135,13 +137,13 @@ def borda(log_odds: FloatArray) -> FloatArray:
 
 
 def win_rate(log_odds: FloatArray) -> FloatArray:
-    """The share of its compared opponents that a candidate beats, a tie being half.
+    """Computes the share of its opponents that each candidate beats; a tie counts half.
 
     Args:
       log_odds: [n, n] float64, as in `margins`.
 
     Returns:
-      [n] float64 in [0, 1]; 1/2 for a candidate that was compared with none.
+      [n] float64 in [0, 1]; 1/2 for a candidate without an opponent.
     """
     wins = verdicts_of(log_odds)
     won, lost = wins.sum(axis=1), wins.sum(axis=0)
@@ -150,11 +152,11 @@ def win_rate(log_odds: FloatArray) -> FloatArray:
 
 
 def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
-    """Scores under which i beats j with probability sigmoid(score_i - score_j), given how often it did.
+    """Fits scores such that i beats j with probability sigmoid(score_i - score_j), given the counted wins.
 
     Bradley, Terry: Rank analysis of incomplete block designs, Biometrika 39, 1952. The maximum of the posterior, by
-    Newton's method. Without a prior, differences beyond some 30 nats come out too small: the wins against them are
-    lost in rounding.
+    Newton's method. Without a prior, differences above about 30 nats come out too small, because the wins against
+    them are lost in rounding.
 
     Args:
       wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
@@ -173,17 +175,17 @@ def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
     (winner, loser), count = graph.tocoo().coords, graph.data  # [E] each, the ordered pairs with wins
     difference = differences(np.stack([winner, loser], axis=1), len(wins))  # [E, n]
     won, lost = graph.sum(axis=1), graph.sum(axis=0)  # [n]
-    scores = centred(np.log((won + 1) / (lost + 1)), part)  # near the maximum where everyone met many others
+    scores = centred(np.log((won + 1) / (lost + 1)), part)  # near the maximum if each candidate met many others
     noise = np.finfo(float).eps * np.linalg.norm(won + lost)
     for _ in range(NEWTON_STEPS):
         ahead = difference @ scores  # [E], nats
-        surprise = count * expit(-ahead)  # [E], how many of the wins were not to be expected
+        surprise = count * expit(-ahead)  # [E], how many of the wins were unexpected
         gradient = difference.T @ surprise - prior * scores
         weight = surprise * expit(ahead)  # [E], the information in the wins
         step = solve(difference, weight, prior, gradient, rtol=1e-4, atol=noise)
-        # No line search: the third derivative along a step is at most r times the second, r being its longest edge, and
-        # for such functions Newton's step times log(1 + r) / r climbs from everywhere and still converges quadratically
-        # (Sun, Tran-Dinh: Generalized self-concordant functions, 2019).
+        # A line search is not needed: the third derivative along a step is at most r times the second, r being its
+        # longest edge, and for such functions Newton's step times log(1 + r) / r ascends from any point and converges
+        # quadratically (Sun, Tran-Dinh: Generalized self-concordant functions, 2019).
         longest = np.abs(difference @ step).max(initial=0.0)
         scores = scores + step * (math.log1p(longest) / longest if longest > 0 else 1.0)
         if longest < 1e-8:
@@ -192,17 +194,17 @@ def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
 
 
 def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> FloatArray:
-    """Ratings that move with each comparison, in the order given.
+    """Computes Elo ratings, which change with each comparison in the given order.
 
-    Elo: The rating of chessplayers, past and present, 1978. Candidates do not improve from one comparison to the next
-    as players do, so a small k, under which the order of the comparisons matters less, is right for them.
+    Elo: The rating of chessplayers, past and present, 1978. Candidates, unlike players, do not change from one
+    comparison to the next, so a small k is right for them: the order of the comparisons matters less.
 
     Args:
       asked: [M, 2] int64, the comparisons (first, second), first != second; from a matrix of log-odds both of
         `comparisons_of(log_odds)`, repeated (np.tile) as often as the ratings need to settle.
       outcomes: [M] float64, as in `count_wins`.
       n: number of candidates.
-      k: points that a sure winner gets who was expected to lose.
+      k: points that a winner gets who was certain to lose.
 
     Returns:
       [n] float64, Elo points around ELO_START.
@@ -219,16 +221,17 @@ def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> Flo
 
 
 def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
-    """Where a walk spends its time that goes from a candidate to one that beat it, in proportion to the wins.
+    """Computes the share of time at each candidate of a walk that goes from a candidate to those that beat it, in
+    proportion to the wins.
 
     Page, Brin, Motwani, Winograd: The PageRank citation ranking, 1999; solved exactly. Only the shares of a candidate's
-    losses count, not how many they are: where wins are fractions and everyone has lost something to everyone, the order
-    can come out wrong, and of two candidates both score 1/2. It is a method for verdicts.
+    losses count, not their number: if wins are fractions and every candidate has lost something to every other, the
+    order can be wrong, and two candidates both score 1/2. Use it with verdicts.
 
     Args:
       wins: [n, n] float64; from a matrix of log-odds `verdicts_of(log_odds)`.
-      damping: in [0, 1), the probability of going on rather than to start anew anywhere; a candidate without a loss
-        is left for anywhere.
+      damping: in [0, 1), the probability of going on instead of restarting at a random candidate; from a candidate
+        without a loss the walk always restarts.
 
     Returns:
       [n] float64, sums to 1.
@@ -237,32 +240,33 @@ def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
       ValueError: damping is not in [0, 1).
     """
     if not 0 <= damping < 1:
-        raise ValueError(f"damping is {damping}; it is at least 0 and below 1")
+        raise ValueError(f"damping is {damping}; it must be at least 0 and below 1")
     wins = _off_diagonal(wins)
     n = len(wins)
     lost = wins.sum(axis=0)
     step = wins / np.where(lost > 0, lost, 1.0)  # [to, from], columns sum to 1, or to 0 where there is no loss
-    # What a column of zeros loses is given to all alike, as a new start would, by making the shares sum to 1.
+    # What a column of zeros loses is spread equally, like a restart, by normalising the shares to sum to 1.
     time = np.linalg.solve(np.eye(n) - damping * step, np.ones(n))
     share: FloatArray = time / time.sum()
     return share
 
 
 def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
-    """The log of where a walk spends its time that goes from i to j at the rate of the share of their games j won.
+    """Computes the log of the share of time at each candidate of a walk that goes from i to j at a rate equal to the
+    share of their games that j won.
 
     Negahban, Oh, Shah: Rank centrality: ranking from pairwise comparisons, Operations Research 65, 2017. On exact
     Bradley-Terry probabilities and without a prior these are the Bradley-Terry scores.
 
     Args:
       wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
-      prior: wins that are added to both sides of every compared pair. 0 = none.
+      prior: wins added to both sides of every compared pair. 0 = none.
 
     Returns:
       [n] float64, nats; each part of the graph that comparisons connect is centred on 0.
 
     Raises:
-      ValueError: without a prior some score is infinite.
+      ValueError: there is no prior, and some score is infinite.
     """
     wins = _off_diagonal(wins)
     part = _parts(csr_array(wins), finite=prior > 0)
@@ -276,18 +280,19 @@ def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
 
 
 def _square(values: FloatArray, name: str) -> FloatArray:
-    """An argument [n, n] as float64."""
+    """Converts an argument [n, n] to float64."""
     try:
         matrix = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no matrix of numbers: {error}") from error
+        raise ValueError(f"{name} is not a matrix of numbers: {error}") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"{name} has shape {list(matrix.shape)}; it is [n, n], a row and a column for each candidate")
+        raise
+        ValueError(f"{name} has shape {list(matrix.shape)}; it must be [n, n], a row and a column for each candidate")
     return matrix
 
 
 def _off_diagonal(wins: FloatArray) -> FloatArray:
-    """A copy [n, n] of wins with zeros on the diagonal, and where nobody played."""
+    """Copies wins [n, n] with zeros on the diagonal and for pairs not played."""
     wins = _square(wins, "wins")
     wins = np.where(np.isnan(wins), 0.0, wins)
     np.fill_diagonal(wins, 0.0)
@@ -297,29 +302,32 @@ def _off_diagonal(wins: FloatArray) -> FloatArray:
 
 
 def _sequence(asked: IntArray, outcomes: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
-    """Arguments [M, 2] and [M] as int64 and float64."""
+    """Converts arguments [M, 2] and [M] to int64 and float64."""
     try:
         pairs, won = np.asarray(asked), np.asarray(outcomes, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"asked or outcomes is no array of numbers: {error}") from error
+        raise ValueError(f"asked or outcomes is not an array of numbers: {error}") from error
     if not pairs.size:
         pairs = np.zeros((0, 2), np.int64)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
-        raise ValueError(f"asked has shape {list(pairs.shape)} and type {pairs.dtype}; it is [M, 2] integers")
+        raise ValueError(f"asked has shape {list(pairs.shape)} and type {pairs.dtype}; it must be [M, 2] integers")
     if ((pairs < 0) | (pairs >= n)).any() or (pairs[:, 0] == pairs[:, 1]).any():
         raise ValueError(f"asked has a pair that is not two different candidates of 0 to {n - 1}")
     if won.shape != (len(pairs),):
-        raise ValueError(f"outcomes has shape {list(won.shape)}; it is [{len(pairs)}], one of each pair in asked")
+        raise ValueError(f"outcomes has shape {list(won.shape)}; it must be [{len(pairs)}], one for each pair in asked")
     if ((won < 0) | (won > 1)).any():
         raise ValueError("outcomes has an entry outside 0 to 1")
     return pairs.astype(np.int64, copy=False), won
 
 
 def _parts(graph: csr_array, *, finite: bool) -> IntArray:
-    """Labels [n], from 0, of the parts of the graph that comparisons connect.
+    """Labels [n] the parts of the graph that comparisons connect, from 0.
+
+    Args:
+      finite: a prior keeps the scores finite.
 
     Raises:
-      ValueError: not `finite` from elsewhere, and in some part there is a group that never lost to the rest of it.
+      ValueError: not `finite`, and in some part there is a group that never lost to the rest of it.
     """
     count, part = connected_components(graph, connection="weak")
     if not finite and connected_components(graph, connection="strong", return_labels=False) > count:
@@ -329,10 +337,11 @@ def _parts(graph: csr_array, *, finite: bool) -> IntArray:
 
 
 def _log_stationary(rates: FloatArray) -> FloatArray:
-    """The log of the stationary distribution, up to a constant, of a chain in which each state leads to each other.
+    """Computes the log of the stationary distribution, up to a constant, of a chain in which each state reaches each
+    other.
 
-    Grassmann, Taksar, Heyman: Regenerative analysis and steady state distributions for Markov chains, 1985. It takes
-    out one state after the other without a subtraction, so that the rarest state is as exact as the most frequent.
+    Grassmann, Taksar, Heyman: Regenerative analysis and steady state distributions for Markov chains, 1985. The method
+    removes one state after the other without a subtraction, so the rarest state is as exact as the most frequent.
 
     Args:
       rates: [n, n] float64, from i to j; the diagonal is 0.

@@ -1,4 +1,4 @@
-"""Which of several uncertain qualities may be the highest: probabilities of being the best, and of being the best K."""
+"""Probabilities that an uncertain quality is the highest of several, and that a set of K qualities is the highest K."""
 
 from functools import cache
 
@@ -7,15 +7,15 @@ from scipy.special import chdtri, log_ndtr, logsumexp
 
 from strategies.base import FloatArray, IntArray
 
-_POINTS = 160  # of the integral over the best one's quality
-_REACH = 6.0  # standard deviations to either side
-_BLOCK = 4096  # candidates whose integrands are in memory together
-_RARE = -30.0  # nats
+_POINTS = 160  # grid points of the integral over the highest quality
+_REACH = 6.0  # standard deviations that the grid extends to either side
+_BLOCK = 4096  # candidates whose integrands are in memory at the same time
+_RARE = -30.0  # nats; below, a probability is replaced by its first-order value
 
 
 @cache
 def scales(degrees: float) -> tuple[float, ...]:
-    """Standard deviations of equally probable parts of a Student distribution, as a mixture of normal ones."""
+    """Approximates a Student distribution by a mixture of equally probable normal ones; returns their deviations."""
     if degrees > 200:
         return (1.0,)
     tail = (np.arange(4) + 0.5) / 4
@@ -23,7 +23,7 @@ def scales(degrees: float) -> tuple[float, ...]:
 
 
 def p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    """[n], the probability of being the highest for independent normal qualities."""
+    """Computes the probability of each of some independent normal qualities to be the highest: [n]."""
     low = (mean - _REACH * deviation).max()
     high = (mean + _REACH * deviation).max()
     able = _blocks(np.flatnonzero(mean + _REACH * deviation > low))
@@ -32,14 +32,15 @@ def p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
     below = [log_ndtr(_standard(x, mean, deviation, some)) for some in able]  # each [B, G]
     total = sum(block.sum(axis=0) for block in below)
     for some, block in zip(able, below, strict=True):
-        # The density of the highest one's quality, split by who it is: all others below x, this one at x.
+        # The density that this candidate has quality x and all others are below x.
         z = _standard(x, mean, deviation, some)
         p[some] = np.exp(total - block - z**2 / 2).sum(axis=1) / deviation[some]
     return np.asarray(p / p.sum())
 
 
 def p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: IntArray) -> float:
-    """The probability that the lowest of some independent normal qualities is above the highest of the others."""
+    """Computes the probability that the lowest of the qualities inside exceeds the highest of those outside; all are
+    independent and normal."""
     low = (mean - _REACH * deviation)[inside].min()
     high = (mean + _REACH * deviation)[inside].max()
     x, step = _grid(low, high)
@@ -64,16 +65,17 @@ def _blocks(candidates: IntArray) -> list[IntArray]:
 
 
 def _standard(x: FloatArray, mean: FloatArray, deviation: FloatArray, some: IntArray) -> FloatArray:
-    """How many standard deviations the points x [G] are above the qualities of some candidates: [B, G]."""
+    """Returns how many standard deviations the points x [G] lie above the qualities of some candidates: [B, G]."""
     z: FloatArray = (x - mean[some, None]) / deviation[some, None]
     return z
 
 
 def softmax_top(scores: FloatArray, inside: IntArray) -> float:
-    """The probability that the first k drawn by softmax without replacement are this set, in any order.
+    """Computes the probability that the first k candidates drawn by softmax without replacement are this set, in any
+    order.
 
-    Draws are a race of exponential times with these rates (Yellott 1977): all inside have come before the first one
-    outside does, which is at time -log(u) / (the rates outside) for a uniform u.
+    The draws are equivalent to a race of exponential times with these rates (Yellott 1977): all inside arrive before
+    the first one outside, which arrives at time -log(u) / (sum of the rates outside) for a uniform u.
     """
     outside = np.delete(scores, inside)
     if not len(outside):
@@ -84,7 +86,7 @@ def softmax_top(scores: FloatArray, inside: IntArray) -> float:
 
     def came(some: IntArray) -> FloatArray:
         ahead = (scores[some] - total)[:, None]  # [B, 1], the log of a rate in that unit
-        # Of a rate so low that the probability of having come is the rate times the time, its log is all that is left.
+        # For a very low rate the probability of having arrived is rate times time, computed as a log.
         rare, usual = ahead + np.log(waits), -np.expm1(-np.exp(np.clip(ahead, _RARE, -_RARE)) * waits)
         return np.asarray(np.where(ahead < _RARE, rare, np.log(usual)).sum(axis=0))
 

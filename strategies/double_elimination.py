@@ -1,4 +1,4 @@
-"""A knockout in which everyone may lose once: twice the comparisons, and one bad judgement ends nobody's run."""
+"""A knockout in which every candidate may lose once: twice the comparisons, and one bad judgement eliminates nobody."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,20 +11,20 @@ from strategies.evidence import Evidence
 
 @dataclass(frozen=True, kw_only=True)
 class DoubleElimination(Options):
-    """In each round the unbeaten meet the unbeaten and those with one loss each other; two losses are the end.
+    """In each round the unbeaten candidates meet each other, and so do those with one loss; two losses eliminate.
 
-    The last unbeaten one meets the last of the others; if it loses, the judgement that there is decides, since asking
-    again would say the same.
+    At the end the last unbeaten candidate meets the last of the others. If it loses, it is eliminated at once, because
+    asking the same pair again would give the same answer.
     """
 
     name: ClassVar[str] = "double-elimination"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates; pairs that meet again are not asked again."""
+        """Returns the fewest and the most comparisons for n candidates; pairs that meet again are not asked again."""
         return self._bounds(n - 1, min(max(2 * n - 2, 0), n * (n - 1) // 2))
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """The rounds of one tournament of n candidates; rng throws the coins of order "random"."""
+        """Plays the rounds of one tournament of n candidates; rng makes the choices of order "random"."""
         evidence = Evidence(n, self, rng)
         losses = np.zeros(n, np.int64)
         while (losses < 2).sum() > 1:
@@ -35,11 +35,12 @@ class DoubleElimination(Options):
             leads = yield from evidence.ask(matches)
             losers = np.where(evidence.first_wins(matches, leads), matches[:, 1], matches[:, 0])
             losses[losers] += 2 if final else 1
-        return evidence.standing()  # all judgements together: better than who is left (README)
+        return evidence.standing()  # by all judgements: better than naming the last one left (docs/strategies.md)
 
 
 def _halves(group: IntArray, evidence: Evidence) -> list[tuple[int, int]]:
-    """Pairs of a group: the strongest so far meets the weakest; an odd one, the strongest, sits out."""
+    """Pairs the members of a group, the strongest so far with the weakest; if their number is odd, the strongest
+    rests."""
     ranked = group[np.argsort(-evidence.total[group], kind="stable")][len(group) % 2 :]
     half = len(ranked) // 2
     return list(zip(ranked[:half].tolist(), ranked[::-1][:half].tolist(), strict=True))

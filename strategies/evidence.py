@@ -1,4 +1,4 @@
-"""What a schedule has asked and heard so far: the one place where the order policy and the budget are applied."""
+"""Keeps what a schedule has asked and the answers to it, and applies the order policy and the budget."""
 
 import math
 from collections.abc import Generator
@@ -16,7 +16,7 @@ class Evidence:
     """The judgements of one problem, by pair.
 
     Attributes:
-      total: [n] float64, nats, the sum of what each candidate's matches said for it.
+      total: [n] float64, nats, the sum of each candidate's log-odds in its matches.
 
     Raises:
       TooMany: the strategy of these options may ask more of n candidates than memory holds.
@@ -33,24 +33,24 @@ class Evidence:
         self.total = np.zeros(n)
 
     def knows(self, i: int, j: int) -> bool:
-        """Whether this pair was asked."""
+        """Returns whether this pair was asked."""
         return (min(i, j), max(i, j)) in self._leads
 
     @property
     def room(self) -> float:
-        """How many more pairs the budget affords."""
+        """The number of pairs that the budget still allows."""
         return math.inf if self._left is None else self._left // self._each
 
     def ask(self, pairs: IntArray, repeats: int = 1) -> Generator[IntArray, FloatArray, FloatArray]:
-        """Yields the comparisons of pairs that were not asked before, as far as the budget goes.
+        """Yields the comparisons of those pairs that were not asked before, as far as the budget allows.
 
         Args:
           pairs: [P, 2] int64, no pair twice.
-          repeats: ask each pair so often, for judges whose answers vary.
+          repeats: how often each pair is asked, for judges whose answers vary.
 
         Returns:
-          [P] float64, the mean log-odds of each pair's valid judgements that its first is the better one; 0 where
-          there is none.
+          [P] float64, the mean log-odds of each pair's valid judgements that its first is better; 0 if it has
+          none.
         """
         new = np.array([not self.knows(i, j) for i, j in pairs.tolist()], bool)
         fresh = pairs[new]
@@ -75,14 +75,14 @@ class Evidence:
         return np.array([self._lead(i, j) for i, j in pairs.tolist()])
 
     def first_wins(self, pairs: IntArray, leads: FloatArray) -> npt.NDArray[np.bool_]:
-        """Whether the first of each pair [P, 2] goes on: by its lead, then by evidence, then by position."""
+        """Returns whether the first of each pair [P, 2] wins: by its lead, then by evidence, then by position."""
         first, second = pairs.T
         evidence = self.total[first] - self.total[second]
         level = np.where(np.abs(evidence) > 1e-12, evidence > 0, first < second)
         return np.where(leads == 0, level, leads > 0)
 
     def standing(self) -> Standing:
-        """The standing that all judgements give."""
+        """Computes the standing from all judgements."""
         observed = observe(np.concatenate(self._asked), np.concatenate(self._heard), self._n)
         return shrunk_standing(observed, posterior(observed), self._options.top)
 
@@ -92,6 +92,6 @@ class Evidence:
 
 
 def led_by(champion: IntArray, result: Standing) -> Standing:
-    """A standing with the champion [1] of an elimination at its head."""
+    """Moves the champion [1] of an elimination to the head of a standing."""
     others = result.order[result.order != champion[0]]
     return replace(result, order=np.concatenate([champion, others]))

@@ -1,4 +1,4 @@
-"""Who beats whom: the graph of majority victories, its cycles, and exact orders, from a matrix of log-odds.
+"""The graph of majority victories of a matrix of log-odds, its cycles, and exact orders.
 
 A log-odds matrix [n, n] and its margins are those of `strategies.aggregate`: a margin is the mean, over the valid
 orders of a pair, of the log-odds that i is better than j; NaN = not compared.
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from strategies.aggregate import DIGITS, margins
 from strategies.base import FloatArray, IntArray
 
-KEMENY_MOST: Final = 16  # candidates in one tier: time and memory double with each further one
-UNIT: Final = 10.0**DIGITS  # margins are whole numbers of 1 / UNIT nats: their sums are exact, and fit int64
+KEMENY_MOST: Final = 16  # candidates in one tier; each further candidate doubles time and memory
+UNIT: Final = 10.0**DIGITS  # margins are whole multiples of 1 / UNIT nats, so that their sums are exact and fit int64
 
 
 def beats(log_odds: FloatArray) -> nx.DiGraph:
-    """The majority victories: nodes 0 to n - 1, an edge i -> j where i is the better one.
+    """Builds the graph of majority victories: nodes 0 to n - 1, an edge i -> j if i is better.
 
     Args:
-      log_odds: [n, n] float64, nats that i is the better one when i stood first, NaN = not asked or invalid.
+      log_odds: [n, n] float64, nats that i is better if i was first, NaN = not asked or invalid.
 
     Returns:
       A graph whose edges carry the margin, above 0, as `weight`; a tie or a pair not compared gives no edge.
@@ -36,15 +36,15 @@ def beats(log_odds: FloatArray) -> nx.DiGraph:
 
 
 def cycles(log_odds: FloatArray, *, limit: int = 100) -> list[list[int]]:
-    """Elementary cycles of `beats`, the shortest first: each candidate beats the next one, the last one the first.
+    """Lists elementary cycles of `beats`, the shortest first: each candidate beats the next, and the last the first.
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
-      limit: stop at so many, since there may be exponentially many.
+      limit: most cycles that are returned, because there may be exponentially many.
 
     Returns:
-      At most `limit` cycles, each from its lowest index on; those of one length in lexicographic order, of the last
-      length perhaps not all.
+      At most `limit` cycles, each starting at its lowest index; cycles of the same length in lexicographic order. Of
+      the last length some may be missing.
     """
     graph = beats(log_odds)
     shortest: list[list[int]] = []
@@ -55,14 +55,14 @@ def cycles(log_odds: FloatArray, *, limit: int = 100) -> list[list[int]]:
 
 
 def components(log_odds: FloatArray) -> list[list[int]]:
-    """The strongly connected components of `beats`, in order: no component comes after one that it beats.
+    """Lists the strongly connected components of `beats`, in order: no component comes after one that it beats.
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
 
     Returns:
-      Ascending indices in each component; of components of which either could come first, that with the lowest index
-      does. A component of more than one candidate is full of cycles.
+      Ascending indices in each component; if either of two components could come first, the one with the lowest index
+      does. Every candidate of a component with several candidates is on a cycle.
     """
     condensed = nx.condensation(beats(log_odds))
     members = [sorted(condensed.nodes[c]["members"]) for c in range(len(condensed))]
@@ -70,9 +70,9 @@ def components(log_odds: FloatArray) -> list[list[int]]:
 
 
 def top_cycle(log_odds: FloatArray) -> IntArray:
-    """The Smith set: the fewest candidates of whom each beats everyone outside.
+    """Computes the Smith set: the smallest set of candidates each of which beats every candidate outside.
 
-    A tie or a pair not compared is no victory: who is not known to be beaten by the set belongs to it.
+    A tie or a pair not compared is not a victory: a candidate that the set is not known to beat belongs to it.
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
@@ -84,10 +84,10 @@ def top_cycle(log_odds: FloatArray) -> IntArray:
 
 
 def ranked_pairs(log_odds: FloatArray) -> IntArray:
-    """Tideman's order: victories are accepted from the clearest to the closest, unless they close a cycle.
+    """Computes Tideman's order: victories are accepted from the clearest to the closest, unless they close a cycle.
 
-    Tideman: Independence of clones as a criterion for voting rules, 1987. Victories with the same margin go by the
-    position of the winner, then of the loser; candidates that no accepted victory orders, by position.
+    Tideman: Independence of clones as a criterion for voting rules, 1987. Victories with the same margin are
+    ordered by the position of the winner, then of the loser; candidates that no accepted victory orders, by position.
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
@@ -107,10 +107,11 @@ def ranked_pairs(log_odds: FloatArray) -> IntArray:
 
 
 def kemeny(log_odds: FloatArray) -> IntArray:
-    """The order with the least sum of margins against it, of several such the lexicographically first.
+    """Computes the order with the least sum of margins against it; of several such, the lexicographically first.
 
     Kemeny: Mathematics without numbers, 1959. Exact: by dynamic programming over the sets of candidates (Held, Karp
-    1962), one tier after the other, for who beats everyone in a later tier comes before them in every best order.
+    1962), one tier after the other, because a candidate that beats all of a later tier precedes them in every best
+    order.
 
     Args:
       log_odds: [n, n] float64, as in `beats`; pairs not compared cost nothing in either order.
@@ -125,16 +126,16 @@ def kemeny(log_odds: FloatArray) -> IntArray:
     largest = max(map(len, tiers))
     if largest > KEMENY_MOST:
         raise ValueError(
-            f"{largest} candidates hang together by cycles, ties or missing pairs, and the exact order is found for "
+            f"{largest} candidates are connected by cycles, ties or missing pairs, and the exact order is found for "
             f"{KEMENY_MOST} at most; ranked_pairs orders any number"
         )
-    against = np.maximum(np.nan_to_num(margins(log_odds).T), 0.0)  # [n, n], what it costs to put i before j
+    against = np.maximum(np.nan_to_num(margins(log_odds).T), 0.0)  # [n, n], the cost of placing i before j
     cost = np.rint(against * UNIT).astype(np.int64)
     return np.concatenate([tier[_cheapest_order(cost[np.ix_(tier, tier)])] for tier in tiers])
 
 
 def _of_length(graph: nx.DiGraph, length: int) -> Iterator[list[int]]:
-    """The elementary cycles of this length, each from its lowest index on."""
+    """Yields the elementary cycles of this length, each starting at its lowest index."""
     for cycle in nx.simple_cycles(graph, length_bound=length):
         if len(cycle) == length:
             start = cycle.index(min(cycle))
@@ -142,7 +143,7 @@ def _of_length(graph: nx.DiGraph, length: int) -> Iterator[list[int]]:
 
 
 def _tiers(log_odds: FloatArray) -> list[IntArray]:
-    """The finest division of the candidates, best first, in which everyone beats everyone in all later tiers.
+    """Divides the candidates into as many tiers as possible, best first, such that each beats all in later tiers.
 
     Of any two candidates at least one is not beaten by the other, so the components of "not beaten by" form a chain.
     """
@@ -153,7 +154,8 @@ def _tiers(log_odds: FloatArray) -> list[IntArray]:
 
 
 def _cheapest_order(cost: IntArray) -> IntArray:
-    """The order [n] with the least sum of cost[i, j] over all i before j; of several the lexicographically first."""
+    """Finds the order [n] with the least sum of cost[i, j] over all i before j; of several, the lexicographically
+    first."""
     n = len(cost)
     ahead = np.array([_subset_sums(row) for row in cost])  # [n, 2^n], the cost of i before all of a set
     sets = np.arange(1 << n)
@@ -178,7 +180,7 @@ def _cheapest_order(cost: IntArray) -> IntArray:
 
 
 def _subset_sums(values: IntArray) -> IntArray:
-    """The sum of each subset of values [n]: [2^n], the subset's members being the bits of the index."""
+    """Sums each subset of values [n]: [2^n]; the bits of an index are the members of its subset."""
     sums: npt.NDArray[np.int64] = np.zeros(1, np.int64)
     for value in values:
         sums = np.concatenate([sums, sums + value])

@@ -1,4 +1,4 @@
-"""A heap: the best K of n candidates, for a few comparisons more than the best one takes."""
+"""A heap: finds the best K of n candidates with few more comparisons than finding the best takes."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,21 +14,22 @@ _Duels = Generator[tuple[int, int], bool, None]  # yields a pair to compare, is 
 
 @dataclass(frozen=True, kw_only=True)
 class Heap(Options):
-    """Every parent is better than its two children; the root is taken off `top` times, and the heap mended.
+    """Every parent is better than its two children; the root is removed `top` times, and the heap is repaired each
+    time.
 
-    The heap is built level by level from below, all parents of a level at once.
+    The heap is built level by level from the bottom, all parents of a level at once.
     """
 
     name: ClassVar[str] = "heap"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
         build = sum(2 * _height(i, n) for i in range(n // 2))
         taken = sum(2 * max(size.bit_length() - 1, 0) for size in range(n - 1, max(n - self.top, 0), -1))
         return self._bounds(max(n - 1, 0), min(build + taken, n * (n - 1) // 2))
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """The building of one heap, then the taking of its roots; rng throws the coins of order "random"."""
+        """Builds one heap, then removes its roots; rng makes the choices of order "random"."""
         evidence = Evidence(n, self, rng)
         heap = list(range(n))
         for depth in range((n // 2).bit_length() - 1, -1, -1):
@@ -42,7 +43,7 @@ class Heap(Options):
 
 
 def _height(at: int, n: int) -> int:
-    """How far a parent may sink."""
+    """Returns how many levels a parent may sink."""
     height = 0
     while (at := 2 * at + 1) < n:
         height += 1
@@ -50,7 +51,7 @@ def _height(at: int, n: int) -> int:
 
 
 def _sift(heap: list[int], at: int) -> _Duels:
-    """Lets the one at this place sink until it is better than its children."""
+    """Lets the candidate at this place sink until it is better than its children."""
     while (child := 2 * at + 1) < len(heap):
         if child + 1 < len(heap) and not (yield heap[child], heap[child + 1]):
             child += 1
@@ -61,7 +62,7 @@ def _sift(heap: list[int], at: int) -> _Duels:
 
 
 def _at_once(siftings: list[_Duels], evidence: Evidence) -> Generator[IntArray, FloatArray, None]:
-    """Runs siftings of separate parts of the heap side by side, a round a step."""
+    """Runs the siftings of separate parts of the heap side by side, one round per step."""
     sent: list[bool | None] = [None] * len(siftings)
     while siftings:
         going, duels = [], []

@@ -1,4 +1,5 @@
-"""The Laplacian of a graph of comparisons, never written out: memory is that of its edges, not of all pairs."""
+"""Solves with the Laplacian of a graph of comparisons without building it: memory grows with the edges, not the
+pairs."""
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -8,14 +9,15 @@ from strategies.base import FloatArray, IntArray
 
 
 def differences(pairs: IntArray, n: int) -> csr_array:
-    """The matrix [E, n] that takes scores to the first's less the second's, for each of the pairs [E, 2]."""
+    """Builds the matrix [E, n] that maps scores to the first's score minus the second's, for each of the pairs [E,
+    2]."""
     entries = np.tile([1.0, -1.0], len(pairs))
-    columns = pairs.flatten()  # a copy, for scipy sorts them in place
+    columns = pairs.flatten()  # a copy, because scipy sorts them in place
     return csr_array((entries, columns, np.arange(len(pairs) + 1) * 2), shape=(len(pairs), n))
 
 
 def centred(scores: FloatArray, part: IntArray) -> FloatArray:
-    """The scores [n] less the mean of each part; part: [n] labels, 0 or more."""
+    """Subtracts from the scores [n] the mean of their part; part: [n] labels, 0 or more."""
     mean = np.bincount(part, scores) / np.maximum(np.bincount(part), 1)
     result: FloatArray = scores - mean[part]
     return result
@@ -30,15 +32,15 @@ def solve(
     rtol: float,
     atol: float = 0.0,
 ) -> FloatArray:
-    """x [n] with (D^T diag(weight) D + prior) x = right, by conjugate gradients.
+    """Solves (D^T diag(weight) D + prior) x = right for x [n] by conjugate gradients.
 
     Args:
       difference: D [E, n].
       weight: [E] float64.
-      prior: added to the diagonal, [n] or the same for all.
-      right: [n] float64; without a prior it sums to 0 over each part, as does x.
-      rtol: the norm of what is left of `right` at the end, as a share of it.
-      atol: the same as it is; the norm of what rounding has made of `right`.
+      prior: added to the diagonal; [n], or one number for all.
+      right: [n] float64; without a prior it sums to 0 over each part, and so does x.
+      rtol: norm of the final residual, relative to the norm of `right`.
+      atol: norm of the final residual, absolute; the rounding error in `right`.
     """
     diagonal = abs(difference).T @ weight + prior
     scale = 1 / np.where(diagonal > 0, diagonal, 1.0)

@@ -1,4 +1,4 @@
-"""Merge sort: a full order from about n log2(n) pairs, the fewest that do if the judge makes no mistakes."""
+"""Merge sort: finds a full order from about n log2(n) pairs, the fewest that suffice if the judge makes no mistakes."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from strategies.evidence import Evidence
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Options):
-    """Sorted lists are merged two by two, all merges of a level at once: a round is as wide as there are merges.
+    """Sorted lists are merged two by two, all merges of a level at once: a round has one pair for each merge.
 
-    The order is that of all judgements together, not of the sort alone: it differs where they contradict it.
+    The final order comes from all judgements together, so it differs from the sorted order if they contradict it.
     """
 
     name: ClassVar[str] = "merge"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
         sizes, least, most = [1] * n, 0, 0
         while len(sizes) > 1:
             for a, b in zip(sizes[::2], sizes[1::2], strict=False):
@@ -29,7 +29,7 @@ class Merge(Options):
         return self._bounds(least, most)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """The levels of one sort of n candidates; rng throws the coins of order "random"."""
+        """Sorts n candidates level by level; rng makes the choices of order "random"."""
         evidence = Evidence(n, self, rng)
         lists = [[i] for i in range(n)]
         while len(lists) > 1 and evidence.room:
@@ -44,7 +44,7 @@ class Merge(Options):
 
 
 class _Merging:
-    """Two sorted lists, best first, on their way into one."""
+    """Two sorted lists, best first, that are being merged into one."""
 
     def __init__(self, a: list[int], b: list[int]):
         self.a, self.b = deque(a), deque(b)

@@ -1,4 +1,4 @@
-"""Judgements as observations of differences of quality, and the scores that fit them."""
+"""Turns judgements into observations of differences of quality, and fits scores to them."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from scipy.sparse.csgraph import breadth_first_order
 from strategies.base import FloatArray, IntArray
 from strategies.laplacian import centred, differences, solve
 
-CERTAIN = 1e6  # nats: what an infinite log-odds counts as, so that one such answer does not make scores NaN
-LARGE = 400  # candidates; above, nothing of [n, n] is made: memory is that of the comparisons
+CERTAIN = 1e6  # nats: the value used for infinite log-odds, so that such an answer does not make scores NaN
+LARGE = 400  # candidates; for more, no [n, n] array is made, so that memory grows with the comparisons only
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observations:
-    """Judgements with the two orders of a pair as one.
+    """Judgements with the two orders of a pair combined.
 
     Attributes:
       pairs: [P, 2] int64, (first, second); for a pair with both orders the lower index first.
       log_odds: [P] float64, nats that the first is the better one: (l_ij - l_ji) / 2, or the one valid order.
-      single: [P] bool, only one order is known, so that a bias for the first place is in it.
+      single: [P] bool, only one order is known, so that the log-odds include a bias for the first position.
       n: number of candidates.
     """
 
@@ -39,8 +39,8 @@ class Observations:
 
 
 def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
-    """Judgements [M, 2], [M] as observations: NaN is left out, a comparison asked again is averaged, an infinite
-    log-odds, which a judge should have clipped, counts as +-CERTAIN."""
+    """Turns judgements [M, 2], [M] into observations. NaN is left out, repeated comparisons are averaged, and infinite
+    log-odds, which a judge should have clipped, count as +-CERTAIN."""
     valid = ~np.isnan(log_odds)
     first, second = asked[valid].T
     low, high = np.minimum(first, second), np.maximum(first, second)
@@ -60,16 +60,16 @@ def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
 
 
 def clipped(log_odds: FloatArray) -> FloatArray:
-    """Log-odds [M] without infinities; NaN stays."""
+    """Replaces infinite log-odds [M] by +-CERTAIN; NaN stays."""
     return np.clip(log_odds, -CERTAIN, CERTAIN)
 
 
 def least_squares(observed: Observations) -> FloatArray:
-    """The scores whose differences fit the log-odds best, of all such the ones of least norm.
+    """Computes the scores of least norm whose differences fit the log-odds best.
 
     HodgeRank (Jiang, Lim, Yao, Ye: Statistical ranking and combinatorial Hodge theory, 2011). On complete data this is
     the mean of a candidate's row of log-odds. Each part of the graph that valid judgements connect is centred on 0; a
-    candidate without any has score 0.
+    candidate without any judgement has score 0.
 
     Returns:
       [n] float64, nats.
@@ -87,14 +87,14 @@ def least_squares(observed: Observations) -> FloatArray:
 
 
 def flow_of(observed: Observations) -> FloatArray:
-    """[n], the sum of what the judgements say for a candidate."""
+    """Sums the log-odds in favour of each candidate: [n]."""
     n, y = observed.n, observed.log_odds
     first, second = observed.pairs.T
     return np.asarray(np.bincount(first, y, n) - np.bincount(second, y, n), np.float64)
 
 
 def laplacian_of(observed: Observations) -> FloatArray:
-    """[n, n] of the graph of pairs."""
+    """Builds the Laplacian [n, n] of the graph of pairs."""
     n = observed.n
     laplacian = np.zeros((n, n))
     first, second = observed.pairs.T
@@ -104,7 +104,7 @@ def laplacian_of(observed: Observations) -> FloatArray:
 
 
 def _parts(pairs: IntArray, n: int) -> IntArray:
-    """For each candidate the lowest one that pairs [P, 2] connect it to: [n]."""
+    """Returns for each candidate the lowest candidate that pairs [P, 2] connect it to: [n]."""
     part = np.arange(n)
     while True:
         low = part.copy()
@@ -112,14 +112,14 @@ def _parts(pairs: IntArray, n: int) -> IntArray:
         for side in pairs.T:
             np.minimum.at(low, side, lowest)
             np.minimum.at(low, part[side], lowest)
-        low = low[low]  # also halves the way along a chain
+        low = low[low]  # also halves the distance along a chain
         if np.array_equal(low, part):
             return part
         part = low
 
 
 def _by_descent(observed: Observations, start: FloatArray) -> FloatArray:
-    """The scores [n] that fit best, from some that may do already."""
+    """Computes the scores [n] that fit best, from a first guess that may be exact already."""
     design, y = differences(observed.pairs, observed.n), observed.log_odds
     size = abs(design)
     noise = np.finfo(float).eps * np.linalg.norm(size.T @ (abs(y) + size @ abs(start)))
@@ -127,18 +127,18 @@ def _by_descent(observed: Observations, start: FloatArray) -> FloatArray:
 
 
 def along_a_tree(observed: Observations) -> FloatArray:
-    """Scores [n] that fit the log-odds along a spanning tree of each part, and so all of them if they contradict one
-    another nowhere."""
+    """Computes scores [n] that fit the log-odds along a spanning tree of each part exactly, and so fit all log-odds if
+    they do not contradict each other."""
     n = observed.n
     low, high = np.sort(observed.pairs, axis=1).T  # in ascending order, as `observe` leaves them
     roots = np.flatnonzero(_parts(observed.pairs, n) == np.arange(n))
-    rows, columns = np.append(low, np.full(len(roots), n)), np.append(high, roots)  # n: what all roots hang on
+    rows, columns = np.append(low, np.full(len(roots), n)), np.append(high, roots)  # n: a node above all roots
     graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1))
     visited, before = breadth_first_order(graph, n, directed=False)
     node = visited[1:].astype(np.int64)
     parent = before[node].astype(np.int64)
     at = np.searchsorted(low * n + high, np.minimum(node, parent) * n + np.maximum(node, parent))
-    at = np.where(parent < n, at, len(low))  # the pair of each step down the tree; none for that to a root
+    at = np.where(parent < n, at, len(low))  # the pair of each step down the tree; none for the step to a root
     nats, first = np.append(observed.log_odds, 0.0)[at], np.append(observed.pairs[:, 0], n)[at]
     steps = np.where(first == node, nats, -nats)
     scores = [0.0] * (n + 1)

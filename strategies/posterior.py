@@ -1,9 +1,9 @@
-"""What judgements say of the candidates' qualities: how far each is from the others, and which may be the best.
+"""Infers the candidates' qualities from judgements: how far they are apart, and which may be the best.
 
 The model: a candidate has a quality s, and a judgement of (first, second) is s_first - s_second plus a noise of the
-pair, plus a bias for the first place where only one order of the pair was asked. Qualities and noise are normal, their
-variances unknown, and integrated out: their ratio over a grid, the noise by its conjugate prior, so that what is left
-is a Student distribution. Bradley-Terry's model with log-odds in the place of verdicts.
+pair, plus a bias for the first position if only one order of the pair was asked. Qualities and noise are normal with
+unknown variances, which are integrated out: their ratio over a grid, the noise by its conjugate prior. The result is a
+Student distribution. This is Bradley-Terry's model with log-odds instead of verdicts.
 """
 
 from dataclasses import dataclass, replace
@@ -20,19 +20,19 @@ from strategies.observations import LARGE, Observations, along_a_tree, flow_of, 
 # under which log-odds l mean that the first is the better one with probability sigmoid(l).
 NOISE, WORTH = np.pi**2 / 3, 1.0
 RATIOS = 2.0 ** np.arange(-14, 6)  # variance of the noise over that of the qualities
-# Under 1e-6 of what judgements say, their disagreement is rounding: such a judge has a quality for each candidate, and
-# that it agrees with itself does not make it right.
+# A disagreement of less than 1e-6 of the judgements is rounding: such a judge has a quality for each candidate, and its
+# agreement with itself is no evidence that it is right.
 ROUNDING = 1e-6
-# The candidates' qualities are no sample of a normal distribution: some are right and some are wrong, and to draw the
-# best towards the mean as its fit says would be too much. Half as much is calibrated (benchmark_strategies.py).
+# The candidates' qualities are not a sample of a normal distribution: some are right and some are wrong, and the fitted
+# normal would draw the best too far towards the mean. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
-SURE = 2.0  # a priori the logarithm of such a ratio is 0, give or take this
+SURE = 2.0  # a priori the logarithm of such a ratio is 0, with this standard deviation
 BIAS = 0.25  # the precision a priori of the bias for the first place: it is as wide as twice the noise
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """What is known of the qualities: a Student distribution around `mean`.
+    """A posterior of the qualities: a Student distribution around `mean`.
 
     Attributes:
       mean: [n] float64, nats; drawn towards 0 where little is known.
@@ -42,7 +42,7 @@ class Posterior:
       degrees: of freedom.
       noise: nats^2, the variance of an observation of both orders.
       spare: observations beyond those that the qualities alone could fit.
-      consistent: the judgements contradict one another nowhere.
+      consistent: no judgements contradict each other.
     """
 
     mean: FloatArray
@@ -55,13 +55,14 @@ class Posterior:
 
     @property
     def transitive(self) -> bool:
-        """The judgements agree though they need not have: the judge has a quality for each candidate."""
+        """Whether the judgements agree although they could contradict each other: the judge has a quality per
+        candidate."""
         return self.consistent and self.spare > 0
 
     def p_best(self) -> FloatArray:
         """[n] float64, the probability that a candidate's quality is the highest; sums to 1.
 
-        Of two candidates and of a transitive judge it is what log-odds say by their definition: the softmax.
+        For two candidates, and for a transitive judge, it follows from the definition of log-odds: the softmax.
         """
         if self.transitive or len(self.mean) < 3:
             weights = np.exp(self.mean - self.mean.max())
@@ -72,7 +73,7 @@ class Posterior:
         return np.asarray(p / p.sum())
 
     def p_top(self, order: IntArray, k: int) -> float:
-        """The probability that the first k of `order` are the k of the highest qualities."""
+        """Computes the probability that the first k of `order` have the k highest qualities."""
         if k >= len(order):
             return 1.0
         if k == 1:
@@ -86,7 +87,7 @@ class Posterior:
 
 
 def posterior(observed: Observations) -> Posterior:
-    """What observations say of the qualities; see the module's docstring for the model."""
+    """Computes the posterior of the qualities; the module's docstring has the model."""
     n, y, single = observed.n, observed.log_odds, observed.single
     if n < 3:
         mean = least_squares(observed)
@@ -135,8 +136,8 @@ def posterior(observed: Observations) -> Posterior:
 
 
 def _large(observed: Observations) -> Posterior:
-    """As `posterior`, for so many candidates that each one's own variance is all there is room and time for; the ratio
-    is taken to be 1."""
+    """Computes the posterior of many candidates, with their own variances only, because there is no room for
+    covariances; the ratio of the variances is taken to be 1."""
     n, y, single = observed.n, observed.log_odds, observed.single
     design = hstack([differences(observed.pairs, n), csr_array(single[:, None].astype(float))], format="csr")
     prior = np.append(np.full(n, DRAWN), BIAS)  # of the candidates, and of the bias
@@ -149,7 +150,7 @@ def _large(observed: Observations) -> Posterior:
 
     count, spare = len(y), len(y) - (n - 1) - bool(single.any())
     rounding = ROUNDING**2 * float(y @ y)
-    # What the best fit leaves unexplained adds up around the circles that a tree is short of: at most n times for each.
+    # The residual of the tree's scores adds up around each cycle that an extra pair closes: at most n times per pair.
     consistent = spare <= 0 or (
         unexplained(along_a_tree(observed)) <= spare * n * rounding and unexplained(least_squares(observed)) <= rounding
     )
@@ -168,23 +169,23 @@ def _large(observed: Observations) -> Posterior:
 
 
 def standing(asked: IntArray, log_odds: FloatArray, n: int, top: int = 1) -> Standing:
-    """The standing that judgements give.
+    """Computes the standing from judgements.
 
-    Order is by least-squares score to 9 decimals, ties by position; p_best by the posterior, for two candidates with
-    mean log-odds l exactly sigmoid(l); decided means that the valid judgements connect all candidates.
+    The order is by least-squares score to 9 decimals, ties by position. p_best comes from the posterior; for two
+    candidates with mean log-odds l it is exactly sigmoid(l). decided: the valid judgements connect all candidates.
 
     Args:
       asked: [M, 2] int64, the comparisons (first, second).
-      log_odds: [M] float64, nats that the first is the better one; NaN = invalid and left out.
+      log_odds: [M] float64, nats that the first is better; NaN = invalid and left out.
       n: number of candidates.
-      top: of how many first places `p_top` speaks.
+      top: number of first places that `p_top` is about.
     """
     observed = observe(asked, log_odds, n)
     return _standing(observed, least_squares(observed), posterior(observed), top)
 
 
 def pointwise_standing(asked: IntArray, log_odds: FloatArray, n: int, top: int = 1) -> Standing:
-    """As `standing`, of a judge that answers by the difference of its qualities: p_best is their softmax."""
+    """Computes the standing for a judge that answers by a difference of qualities: p_best is their softmax."""
     observed = observe(asked, log_odds, n)
     scores = least_squares(observed)
     known = replace(posterior(observed), mean=scores, spare=1, consistent=True)
@@ -192,8 +193,8 @@ def pointwise_standing(asked: IntArray, log_odds: FloatArray, n: int, top: int =
 
 
 def shrunk_standing(observed: Observations, known: Posterior, top: int = 1) -> Standing:
-    """As `standing`, by the posterior's mean: for designs in which some candidates are hardly compared, and a lucky
-    one must not come first. Where judgements contradict one another nowhere there is nothing to shrink."""
+    """Computes the standing by the posterior's mean, for designs in which some candidates are hardly compared and a
+    lucky one must not come first. If no judgements contradict each other, least squares is used, as in `standing`."""
     return _standing(observed, least_squares(observed) if known.consistent else known.mean, known, top)
 
 
@@ -209,7 +210,7 @@ def _standing(observed: Observations, scores: FloatArray, known: Posterior, top:
 
 
 def _variances(covariance: FloatArray) -> FloatArray:
-    """The v [n] with v_i + v_j closest to the variance of s_i - s_j over all pairs, by least squares; n > 2."""
+    """Fits v [n] so that v_i + v_j is closest to the variance of s_i - s_j over all pairs, by least squares; n > 2."""
     n = len(covariance)
     own = np.diag(covariance)
     rows = n * own + own.sum() - 2 * covariance.sum(axis=1)  # the variances of a candidate's differences, summed

@@ -1,4 +1,4 @@
-"""Every pair is asked, in one round: the most that a judge can say about n candidates."""
+"""Asks every pair in one round: all that a judge can tell about n candidates."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,24 +11,25 @@ from strategies.posterior import standing
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRobin(Options):
-    """All n (n - 1) / 2 pairs, or with a budget so many of them as it has room for, everyone as often as anyone.
+    """All n (n - 1) / 2 pairs; with a budget, as many as it allows, each candidate equally often.
 
-    `order` "both" asks n (n - 1) comparisons and cancels a judge's bias for a position, the others ask half as many
-    and keep it.
+    `order` "both" asks n (n - 1) comparisons and cancels a judge's bias for a position; the other policies ask half as
+    many and keep the bias.
     """
 
     name: ClassVar[str] = "round-robin"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
         pairs = n * (n - 1) // 2
         return self._bounds(pairs, pairs)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """One round of n candidates; rng throws the coins of order "random", and who is left out for the budget."""
+        """Asks one round of n candidates; rng makes the choices of order "random" and of the pairs that fit the
+        budget."""
         self.check_size(n)
         room = self.comparisons(n)[0] // (2 if self.order == "both" else 1)
-        if room < n * (n - 1) // 2:  # rings over a shuffled circle, of neighbours, of next but one, ...
+        if room < n * (n - 1) // 2:  # rings over a shuffled circle: of neighbours, of next neighbours, ...
             circle, step = rng.permutation(n), np.arange(1, -(-room // n) + 1)[:, None]
             at = np.arange(n)
             rings = np.sort(np.stack([circle[at + 0 * step], circle[(at + step) % n]], axis=-1).reshape(-1, 2), axis=1)

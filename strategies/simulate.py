@@ -1,4 +1,4 @@
-"""Judges whose skill and faults are known, to measure strategies on: which candidate they pick, and at what cost."""
+"""Simulates judges of known skill and faults, to measure which candidate a strategy picks and at what cost."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -7,18 +7,18 @@ import numpy as np
 
 from strategies.base import FloatArray, IntArray, Standing, Strategy
 
-BETWEEN = 0.35  # standard deviation of quality among right candidates, and among wrong ones, who are 1 below
+BETWEEN = 0.35  # standard deviation of quality among right candidates, and among wrong ones, whose mean is 1 lower
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedJudge:
-    """Answers with skill x the difference of two qualities + noise. It is deterministic: asked twice, it says the same.
+    """Answers with skill x the difference of two qualities + noise. It is deterministic: it repeats its answers.
 
     Attributes:
-      skill: nats for a quality higher by 1, which is what divides right candidates from wrong ones.
-      pair_noise: nats, standard deviation of what it misjudges about a pair in either order.
-      order_noise: nats, standard deviation of what it misjudges in one order only.
-      bias: nats that it adds for the first place.
+      skill: nats per unit of quality; right candidates are 1 unit above wrong ones.
+      pair_noise: nats, standard deviation of the error about a pair that both orders share.
+      order_noise: nats, standard deviation of the error of one order alone.
+      bias: nats that are added for the first position.
       tails: "normal" or "heavy" (Student with 3 degrees of freedom, scaled to the same standard deviation) pair noise.
     """
 
@@ -29,7 +29,7 @@ class SimulatedJudge:
     tails: Literal["normal", "heavy"] = "normal"
 
     def table(self, quality: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """All its answers about candidates of these qualities [n]: [n, n] nats, the diagonal 0."""
+        """Returns all answers about candidates of these qualities [n]: [n, n] nats, the diagonal 0."""
         n = len(quality)
         draws = rng.standard_t(3, (n, n)) / np.sqrt(3) if self.tails == "heavy" else rng.standard_normal((n, n))
         pair = np.triu(draws, 1) * self.pair_noise
@@ -46,11 +46,11 @@ JUDGES = {"strong": STRONG, "weak": WEAK, "heavy": replace(WEAK, tails="heavy")}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulatedProblem:
-    """A problem of n candidates and what a judge says of it.
+    """A problem of n candidates and a judge's answers.
 
     Attributes:
       quality: [n] float64.
-      right: [n] bool; 1 to n / 2 - 1 of them, in any place (1 where n < 4).
+      right: [n] bool; 1 to n / 2 - 1 of them are True, at random positions (1 if n < 4).
       table: [n, n] float64, the judge's log-odds.
     """
 
@@ -60,7 +60,7 @@ class SimulatedProblem:
 
     @classmethod
     def draw(cls, n: int, judge: SimulatedJudge, seed: int) -> "SimulatedProblem":
-        """The problem of a seed: the same qualities for every judge."""
+        """Draws the problem of a seed; every judge gets the same qualities."""
         rng = np.random.default_rng([n, seed])
         right = np.zeros(n, bool)
         right[rng.permutation(n)[: rng.integers(1, max(2, n // 2))]] = True
@@ -69,7 +69,7 @@ class SimulatedProblem:
 
 
 def play(strategy: Strategy, table: FloatArray, rng: np.random.Generator) -> tuple[Standing, IntArray]:
-    """Runs a schedule on the answers in table [n, n]; returns its standing and all it asked, [M, 2]."""
+    """Runs a schedule on the answers in table [n, n]; returns its standing and all comparisons, [M, 2]."""
     schedule = strategy.schedule(len(table), rng)
     rounds = [np.empty((0, 2), np.int64)]
     try:

@@ -1,4 +1,4 @@
-"""A Swiss tournament: nobody is out, and everyone meets opponents of like score."""
+"""A Swiss tournament: no candidate is eliminated, and each meets opponents of similar score."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from strategies.evidence import Evidence
 
 @dataclass(frozen=True, kw_only=True)
 class Swiss(Options):
-    """In each round neighbours by score meet who have not met before; an odd one sits out, in turn.
+    """In each round, neighbours by score meet if they have not met before; if n is odd, the candidates rest in turn.
 
     Attributes:
-      rounds: None = log2(n), rounded up: as many as a knockout has.
+      rounds: number of rounds; None = log2(n), rounded up, as many as a knockout has.
     """
 
     name: ClassVar[str] = "swiss"
@@ -24,15 +24,16 @@ class Swiss(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rounds is not None and self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds}; it is 1 or more")
+            raise ValueError(f"rounds is {self.rounds}; it must be 1 or more")
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates; fewer where the last rounds find no new opponents."""
+        """Returns the fewest and the most comparisons for n candidates; fewer if the last rounds find no new
+        opponents."""
         most = min(self._rounds(n) * (n // 2), n * (n - 1) // 2)
         return self._bounds(n // 2, most)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """Rounds of n / 2 matches; rng throws the first round's pairs and the coins of order "random"."""
+        """Plays rounds of n / 2 matches; rng draws the first round's pairs and makes the choices of order "random"."""
         evidence = Evidence(n, self, rng)
         rested = np.zeros(n, np.int64)
         ranked = rng.permutation(n)
@@ -52,8 +53,9 @@ class Swiss(Options):
 
 
 def _neighbours(ranked: IntArray, evidence: Evidence) -> IntArray:
-    """Pairs [P, 2] from the top down: each with the next one that it has not met."""
-    waiting = OrderedDict.fromkeys(ranked.tolist())  # whose first one is taken, and any other, in no time
+    """Pairs candidates [P, 2] from the top down: each with the next one that it has not met."""
+    # a dict, from which the first and any other are removed in constant time
+    waiting = OrderedDict.fromkeys(ranked.tolist())
     pairs = []
     while waiting:
         first, _ = waiting.popitem(last=False)

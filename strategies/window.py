@@ -1,4 +1,4 @@
-"""A sliding window: candidates rise from the end of the list to its head, as bubbles do."""
+"""A sliding window: good candidates rise from the end of the list to its head, as in bubble sort."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,27 +11,27 @@ from strategies.evidence import Evidence
 
 @dataclass(frozen=True, kw_only=True)
 class Window(Options):
-    """`top` passes over neighbours, from the last to the first, swapping where the later one is better (PRP-sliding-K;
-    Qin et al.: Large language models are effective text rankers with pairwise ranking prompting, 2023).
+    """Makes `top` passes over neighbours, from the last to the first, and swaps them if the later one is better
+    (PRP-sliding-K; Qin et al.: Large language models are effective text rankers with pairwise ranking prompting, 2023).
 
-    A pass starts two places behind the one before it, so that up to `top` pairs are asked in a round. Pairs that meet
-    again are not asked again. For candidates that come in a good order, such as a retriever's.
+    A pass starts two steps after the one before it, so that up to `top` pairs are asked in a round. Pairs that meet
+    again are not asked again. Suited to candidates in a good initial order, such as a retriever's.
     """
 
     name: ClassVar[str] = "window"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
         most = sum(n - 1 - done for done in range(min(self.top, n)))
         return self._bounds(max(n - 1, 0), most)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """The passes over n candidates; rng throws the coins of order "random"."""
+        """Makes the passes over n candidates; rng makes the choices of order "random"."""
         evidence = Evidence(n, self, rng)
         row = list(range(n))
         passes = min(self.top, n)
         for step in range(n - 1 + 2 * (passes - 1)):
-            # Of pass p: it compares place `at` with the one before it, down to the place that it fills.
+            # Pass p compares place `at` with the place before it, down to the place that the pass fills.
             places = [at for p in range(passes) if p < (at := n - 1 - (step - 2 * p)) < n]
             if places:
                 pairs = np.array([(row[at - 1], row[at]) for at in places], np.int64)

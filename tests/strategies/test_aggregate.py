@@ -326,7 +326,7 @@ BAD: list[Any] = [
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(np.shape(bad)) if isinstance(bad, np.ndarray) else str(bad))
 @pytest.mark.parametrize(("name", "f"), [(name, f) for name, fs in MATRIX.items() for f in fs])
 def test_what_is_no_matrix_is_said(name: str, f: Any, bad: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{name} (is no matrix of numbers|has shape)"):
+    with pytest.raises(ValueError, match=rf"^{name} (is not a matrix of numbers|has shape)"):
         f(bad)
 
 
