@@ -5,6 +5,7 @@ import click
 from flame_rank.cli.exit import Group, run
 from flame_rank.cli.humaneval import humaneval
 from flame_rank.cli.ledger import ledger
+from flame_rank.cli.merge import merge
 from flame_rank.cli.plan import plan
 from flame_rank.cli.replay import replay
 from flame_rank.cli.rerank import rerank
@@ -16,7 +17,7 @@ def cli() -> None:
     """Pick the best of N candidates with a pairwise judge."""
 
 
-for command in (rerank, plan, replay, ledger, humaneval):
+for command in (rerank, merge, plan, replay, ledger, humaneval):
     cli.add_command(command)
 
 

@@ -83,6 +83,30 @@ def vacuum(file: Path, invalid: bool, judge: str | None) -> None:
     click.echo(f"{file}: {said}{late}", err=True)
 
 
+@ledger.command("merge")
+@click.argument("into", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument(
+    "files", metavar="LEDGER...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def merge_ledgers(into: Path, files: tuple[Path, ...]) -> None:
+    """Add the judgements of every LEDGER to OUT, which is made if it is not there.
+
+    A comparison that several have is kept once: the first valid judgement of it.
+    """
+    from flame_rank.io.paths import refuse_same, with_log
+    from flame_rank.ledger.merge import merge
+
+    refuse_same({f"ledger {k}": file for k, file in enumerate(files, 1)}, with_log(into))
+    merged = merge(into, files)
+    new = merged.judgements - merged.repeated
+    parts = [f"{merged.judgements:,} judgements read", f"{new:,} new"]
+    parts += [f"{merged.repeated:,} known already"] if merged.repeated else []
+    parts += [f"{merged.replaced:,} of them failures that are valid now"] if merged.replaced else []
+    if merged.conflicts:
+        parts.append(f"{merged.conflicts:,} differ, by {merged.largest:.2g} nats at most: the first ones are kept")
+    click.echo(f"{into}: {'; '.join(parts)}", err=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeCount:
     """The judgements of one judge.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +39,7 @@ def read_problems(
     *,
     from_: str | None = None,
     requests: str | Path | None = None,
+    shard: tuple[int, int] = (1, 1),
     group_by: str = "task_id",
     prompts: Callable[[str], str | None] | None = None,
     on_bad_line: Callable[[BadLine, bytes], None] | None = None,
@@ -53,6 +54,7 @@ def read_problems(
         or parquet. Or the rows themselves: mappings, as of a `datasets.Dataset`, or vLLM's RequestOutputs.
       from_: the tool that wrote it, one of flame_rank.io.formats.NAMES; None = recognise it.
       requests: the file of requests that a batch's output answers.
+      shard: (I, N), the I-th of N parts: of N problems that follow each other, the I-th, counted from 1.
       group_by: the field, of string or integer values, that the lines of a problem share in a flat file; in a
         grouped file the problem's name, where a line has it.
       prompts: gives the prompt for such a value, None where it knows none; asked for lines without a prompt.
@@ -63,23 +65,26 @@ def read_problems(
         file those all of whose lines stand before it).
       EmptyInput: the file has no good line.
       OSError: the file cannot be read.
-      ValueError: no format is called so.
+      ValueError: no format is called so, or there is no such part.
     """
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise ValueError(f"shard {part}/{parts}: it is I/N with I from 1 to N")
     known = formats.all_formats(requests)
     named = None if from_ in (None, "jsonl") else formats.by_name(from_, known)
     tried = () if from_ is not None else known
-    if isinstance(path, str | Path):
-        return Reading(
-            _Source(name_of(path), group_by, prompts, on_bad_line, named, tried), opened(path, name_of(path))
-        )
-    return Reading(_Source("row", group_by, prompts, on_bad_line, named, tried), nullcontext(rows(path)))
+    file = name_of(path) if isinstance(path, str | Path) else "row"
+    source = _Source(file, group_by, prompts, on_bad_line, named, tried)
+    opening = opened(path, file) if isinstance(path, str | Path) else nullcontext(rows(path))
+    return Reading(source, opening, shard)
 
 
 class Reading(Iterator[Problem]):
     """The problems of a file under reading."""
 
-    def __init__(self, source: "_Source", opening: AbstractContextManager[Stream]):
-        self._source, self._problems = source, self._read(source, opening)
+    def __init__(self, source: "_Source", opening: AbstractContextManager[Stream], shard: tuple[int, int]):
+        self._source = source
+        self._problems = islice(self._read(source, opening), shard[0] - 1, None, shard[1])
         self._ready: Callable[[], bool] | None = None
 
     def __next__(self) -> Problem:

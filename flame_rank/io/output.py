@@ -96,7 +96,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields["explanation"] = ranking.explanation
     if top is not None:
         fields["top"] = [candidates[i] for i in order[:top]]
-    return _ENCODER.encode(fields) + b"\n"
+    return ENCODER.encode(fields) + b"\n"
 
 
 def _plain_number(value: Any) -> Any:
@@ -106,7 +106,7 @@ def _plain_number(value: Any) -> Any:
     raise TypeError(f"a field of a candidate is {type(value).__name__}, which JSON has nothing for")
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)
+ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)  # of records
 
 
 def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
@@ -120,7 +120,7 @@ def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
         if record.texts is not None:
             samples = [_with_text(line, text) for line, text in zip(samples, record.texts, strict=True)]
         return {record.group_by: record.group, "prompt": problem.prompt, "samples": samples}, list(samples)
-    candidates = [c if isinstance(c, str) else _plain(c) for c in problem.candidates]
+    candidates = [c if isinstance(c, str) else candidate_fields(c) for c in problem.candidates]
     name = {"task_id": problem.name} if problem.name else {}
     return {**name, "prompt": problem.prompt, "candidates": candidates}, list(candidates)
 
@@ -133,7 +133,8 @@ def _with_text(line: msgspec.Raw, text: str) -> Any:
     return line if own else {"completion": text} | fields
 
 
-def _plain(candidate: Candidate) -> dict[str, Any]:
+def candidate_fields(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as an object of JSON."""
     fields = candidate.fields.raw if isinstance(candidate.fields, RawFields) else candidate.fields
     before = TEXT_KEYS[: TEXT_KEYS.index(candidate.key) + 1]  # of which a reader would take the first
     return {candidate.key: candidate.text} | {name: fields[name] for name in fields if name not in before}

@@ -11,6 +11,7 @@ from flame_rank.errors import UserError
 from flame_rank.io.output import Output, to_lines
 
 arrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 ROWS = [
     {"prompt": "2 + 2?", "samples": ["It is 4.", "It is 5."], "n": 2**60 + 1, "deep": {"a": [1, 2]}},
@@ -23,7 +24,7 @@ def first(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
 
 
 def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
-    arrow.parquet.write_table(arrow.Table.from_pylist(rows), path)
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
     return path
 
 
@@ -55,7 +56,7 @@ def test_rankings_go_to_parquet_and_come_back(tmp_path: Path) -> None:
         for ranking in rankings:
             output.write(to_lines(ranking))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.parquet"]
-    rows = arrow.parquet.read_table(out).to_pylist()
+    rows = parquet.read_table(out).to_pylist()
     assert [row["ranking"] for row in rows] == [ranking.order for ranking in rankings]
     assert [row["n"] for row in rows] == [row["n"] for row in ROWS]
     again = list(Reranker(first).rank_many(read_problems(out)))

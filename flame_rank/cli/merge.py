@@ -1,0 +1,25 @@
+"""`flame-rank merge`: the outputs of shards in one file, in the order of the input."""
+
+import click
+
+
+@click.command()
+@click.argument("files", metavar="SHARD...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+def merge(files: tuple[str, ...], output: str | None) -> None:
+    """Put the outputs of `rerank --shard 1/N` to `--shard N/N` together, in the order of the input.
+
+    Give all N, in the order of their numbers. They have a line a problem, as --format ranked writes them; what has
+    another number of lines a problem (--format best and pairs, --top of flat input) needs no order: use cat.
+    """
+    from flame_rank.io.output import Output
+    from flame_rank.io.paths import parts, refuse_same
+    from flame_rank.io.shards import interleaved
+
+    refuse_same({f"shard {k}": file for k, file in enumerate(files, 1)}, parts(output))
+    count = 0
+    with Output(output) as out:
+        for line in interleaved(files):
+            out.write(line)
+            count += 1
+    click.echo(f"{count:,} lines of {len(files)} shards", err=True)
