@@ -10,6 +10,7 @@ import click
 import strategies
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge
+from flame_rank.cli.tables import print_table
 from flame_rank.errors import UserError
 from flame_rank.fields import given
 from flame_rank.judges.options import JudgeOptions
@@ -135,17 +136,10 @@ def _records(plans: "Plans") -> list[dict[str, Any]]:
 
 def _print(plans: "Plans") -> None:
     """Prints a row for each strategy, with tokens and programs only if they are known."""
-    from flame_rank.cli.terminal import is_terminal, print_table
-
-    rows = [("strategy", "comparisons", "tokens", "programs", "seconds"), *map(_row, plans.plans)]
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    if is_terminal():
-        print_table(columns)
-        return
-    widths = [max(map(len, column)) for column in columns]
-    for row in zip(*columns, strict=True):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        click.echo("  ".join(cells).rstrip())
+    rows = [_row(plan) for plan in plans.plans]
+    known = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    heads = ("strategy", "comparisons", "tokens", "programs", "seconds")
+    print_table([heads[k] for k in known], [[row[k] for k in known] for row in rows], texts=1)
 
 
 def _row(plan: "Plan") -> tuple[str, str, str, str, str]:

@@ -54,9 +54,7 @@ class OutputOptions:
             raise UserError("--format table is for people, on standard output; -o FILE keeps JSONL")
         if self.file is not None or self.format is not None:
             return self.format == "table"
-        from flame_rank.cli.terminal import is_terminal
-
-        return is_terminal()
+        return sys.stdout is not None and sys.stdout.isatty()
 
 
 @click.command()

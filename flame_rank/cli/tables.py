@@ -16,7 +16,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, texts
       texts: the number of columns, from the left, that hold text; the others hold numbers and are aligned at the right.
     """
     cells = [["-" if value is None else str(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():  # None if the caller has closed it
         _print_rich(heads, cells, texts)
         return
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]

@@ -1,7 +1,6 @@
-"""Tables for people on a terminal: rankings, a row for each problem as soon as it is done, and plans."""
+"""Rankings for people on a terminal: a row for each problem as soon as it is done."""
 
 import sys
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,26 +13,6 @@ from flame_rank.records import Ranking
 
 _NAME = 18  # characters of a problem's name
 _BAR = 10  # characters of a P(best) of 1
-
-
-def is_terminal() -> bool:
-    """Returns whether a person reads standard output."""
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def print_table(columns: Sequence[Sequence[str]], console: Console | None = None) -> None:
-    """Prints a table whose first column is text, and whose other columns are numbers.
-
-    Args:
-      columns: the cells of each column, its header first.
-      console: where the table goes; None for standard output.
-    """
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for k, (header, *_) in enumerate(columns):
-        table.add_column(header, justify="right" if k else "left", style=None if k else "cyan")
-    for row in zip(*(cells[1:] for cells in columns), strict=True):
-        table.add_row(*row)
-    (console or Console()).print(table)
 
 
 class Rows:

@@ -24,8 +24,8 @@ def evaluate(judge: str, judge_options: JudgeOptions, data: Path, record: Path |
     """
     from tqdm import tqdm
 
+    from flame_rank.cli.tables import print_table
     from flame_rank.io.writing import write_whole
-    from trainer.cli.tables import print_table
     from trainer.measuring.human_pairs import FLAME_RM, measure, read_benchmarks
 
     benchmarks = read_benchmarks(data)

@@ -20,7 +20,7 @@ def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
     The column "found" has the number of examples under --data, the column "full" that of the full release. Without
     --data no file is read, and "found" is left empty.
     """
-    from trainer.cli.tables import print_table
+    from flame_rank.cli.tables import print_table
     from trainer.collection.catalogue import list_tasks
     from trainer.collection.counting import count_examples
     from trainer.collection.tasks import TASKS

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from trainer.cli.tables import print_table
+from flame_rank.cli.tables import print_table
 
 HEADS = ("name", "kind", "source", "found")
 LONG = "github:" + "x" * 300
