@@ -20,9 +20,9 @@ AGREE = 1e-3  # nats, summed over a candidate
 
 
 def of_kernel(model: Path, prompt: list[int], candidates: list[list[int]]) -> tuple[Callable[[], Any], Any]:
-    from flame_rank.judges.checkpoint import load_scorer
+    from flame_rank.model.scorer import ComputeOptions, load_scorer
 
-    kernel = load_scorer(model, max_length=2048)
+    kernel = load_scorer(model, ComputeOptions(max_length=2048))
 
     def run() -> list[float]:
         kernel.forget()  # type: ignore[attr-defined]

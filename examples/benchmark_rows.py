@@ -69,14 +69,14 @@ def whole(path: list[list[int]]) -> list[int]:
 
 def kernel_row(spec: Spec, *, share: bool) -> Row:
     """The tree of shared prefixes, or with `share` False every path as one piece."""
-    from flame_rank.judges.checkpoint import load_scorer
+    from flame_rank.model.scorer import ComputeOptions, load_scorer
 
     device = jax_device(spec)
 
     def memory(key: str) -> int | None:  # None on a CPU
         return (device.memory_stats() or {}).get(key)
 
-    kernel: Any = load_scorer(Path(spec["folder"]), max_length=spec["max_length"], dtype=spec["dtype"])
+    kernel: Any = load_scorer(Path(spec["folder"]), ComputeOptions(max_length=spec["max_length"], dtype=spec["dtype"]))
     yield {"bytes": memory("bytes_in_use")}
     paths = [tuple(map(tuple, path)) if share else (tuple(whole(path)),) for path in spec["paths"]]
     kernel.log_probs(paths, spec["verdicts"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flame_rank.judges.base import Notes as Notes
     from flame_rank.judges.function import FunctionJudge as FunctionJudge
     from flame_rank.judges.function import from_probabilities as from_probabilities
-    from flame_rank.prompts.format import Instructions as Instructions
+    from flame_rank.prompts.instructions import Instructions as Instructions
     from flame_rank.ranking.reranker import Reranker as Reranker
     from flame_rank.ranking.reranker import rerank as rerank
     from flame_rank.records import Candidate as Candidate
@@ -37,7 +37,7 @@ if getattr(strategies, "OWNER", None) != "flame_rank":
 _MODULES = {  # name handed on -> where it lives, and what it is called there
     "Candidate": "flame_rank.records:Candidate",
     "FunctionJudge": "flame_rank.judges.function:FunctionJudge",
-    "Instructions": "flame_rank.prompts.format:Instructions",
+    "Instructions": "flame_rank.prompts.instructions:Instructions",
     "Judge": "flame_rank.judges.base:Judge",
     "Knockout": "strategies:Knockout",
     "Notes": "flame_rank.judges.base:Notes",

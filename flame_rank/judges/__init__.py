@@ -7,7 +7,8 @@ import click
 
 from flame_rank.errors import UserError
 from flame_rank.fields import documented, given
-from flame_rank.judges.options import Ask, Attention, Dtype, JudgeOptions, OnLong, Template
+from flame_rank.judges.options import Ask, JudgeOptions, OnLong
+from flame_rank.model.choices import Attend, Dtype, Template
 
 if TYPE_CHECKING:
     from flame_rank.judges.base import Judge
@@ -35,7 +36,7 @@ def load(
     max_batch_tokens: int | None = None,
     template: Template | None = None,
     model_parallel: int | None = None,
-    attention: Attention | None = None,
+    attention: Attend | None = None,
 ) -> "Judge":
     """Loads the judge that `--judge` names.
 
@@ -134,17 +135,17 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 
 def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
     """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
-    from flame_rank.judges import found_model
+    from flame_rank.judges import model_location
     from flame_rank.judges.default.pool import PoolJudge, read_judge_settings
 
     settings = read_judge_settings(folder)
     if settings.model is None:
         return PoolJudge(settings, None)
-    path, why = found_model.find(settings.model)
+    path, why = model_location.find(settings.model)
     if path is None and needed:
         raise UserError(
             f"the judge in {folder} reads with {settings.model.name}, and {why}; name a file "
-            f"or a folder of it in {found_model.VARIABLE}"
+            f"or a folder of it in {model_location.VARIABLE}"
         )
     if path is None:
         click.echo(

@@ -2,8 +2,7 @@
 the log-probabilities of A and B where the answer is due.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,26 +11,12 @@ from flame_rank.errors import UserError
 from flame_rank.judges.base import Notes
 from flame_rank.judges.options import OnLong
 from flame_rank.model import forks
-from flame_rank.prompts import format as prompts
-from flame_rank.prompts.format import Format, Ids, Instructions, middle_cut
+from flame_rank.model.scorer import Scorer
+from flame_rank.prompts.format import Format, Ids
+from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT, VERDICTS, Instructions, with_words
+from flame_rank.prompts.truncation import SHARE, truncate_pair
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
-
-SHARE = 8  # however long the prompt is, each response may keep this part of the maximum length
-
-
-class Scorer(Protocol):
-    """What a model says after texts in pieces: model/kernel.py for decoders, model/t5_kernel.py for T5."""
-
-    max_length: int
-    dtype: str
-    vocab_size: int
-    parameters: int
-
-    def log_probs(self, paths: Sequence[Sequence[Ids]], targets: Sequence[int]) -> FloatArray: ...
-    def log_likelihoods(self, paths: Sequence[Sequence[Ids]], labels: Sequence[Ids]) -> FloatArray: ...
-    def token_log_probs(self, paths: Sequence[Sequence[Ids]], labels: Sequence[Ids]) -> list[FloatArray]: ...
-    def generate(self, paths: Sequence[Sequence[Ids]], *, limit: int, eos: Iterable[int]) -> list[list[int]]: ...
 
 
 class _Heard:
@@ -44,7 +29,7 @@ class _Heard:
         self.mass: dict[tuple[int, int], float] = {}  # P(A) + P(B) of each comparison
 
 
-class LocalJudge:
+class LanguageModelJudge:
     """Asks a model which of two responses is better, and reads the log-odds of A against B.
 
     Attributes:
@@ -65,7 +50,7 @@ class LocalJudge:
         form: Format,
         *,
         name: str,
-        instructions: Instructions = prompts.PAIRWISE,
+        instructions: Instructions = PAIRWISE,
         on_long: OnLong = "cut",
     ):
         """Args:
@@ -80,8 +65,8 @@ class LocalJudge:
         """
         self.kernel, self.name, self.on_long = kernel, name, on_long
         self.form, self._instructions = form, instructions
-        shared, (a, b) = form.labels(instructions, prompts.VERDICTS)
-        *start, cue = form.frame(instructions, prompts.PAIRWISE_CONTEXT)
+        shared, (a, b) = form.labels(instructions, VERDICTS)
+        *start, cue = form.frame(instructions, PAIRWISE_CONTEXT)
         self.frame = [*start, cue + shared]
         if len(a) != 1 or len(b) != 1:
             raise ValueError("A and B are several tokens each in this tokenizer: no verdict can be read")
@@ -178,8 +163,8 @@ class LocalJudge:
         Returns:
           a text for each, None where the comparison was too long.
         """
-        answered = [(self._instructions.output_fields[0], prompts.VERDICTS[0])]
-        around = self.form.frame(prompts.with_words(self._instructions), prompts.PAIRWISE_CONTEXT, answered)
+        answered = [(self._instructions.output_fields[0], VERDICTS[0])]
+        around = self.form.frame(with_words(self._instructions), PAIRWISE_CONTEXT, answered)
         extra = sum(map(len, around)) - sum(map(len, self.frame)) + limit
         paths = [self._path(*one, around=around, room=self.room - extra) for one in asked]
         written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self.form.eos)
@@ -214,7 +199,7 @@ class LocalJudge:
                     raise UserError(f"{message}; raise it, or cut or skip what is too long")
                 heard.failures[message] = None
                 return None
-            prompt, a_cut, b_cut = fitted(prompt, a, b, room)
+            prompt, a_cut, b_cut = truncate_pair(prompt, a, b, room)
             heard.cut |= {i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)}
             if len(prompt) < len(heard.prompt):
                 heard.cut |= {first, second}
@@ -230,18 +215,3 @@ def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
 def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
     """A path: the instructions, which all paths of a run begin with, and each value with the text behind it."""
     return [around[0], *(value + behind for value, behind in zip(values, around[1:], strict=True))]
-
-
-def fitted(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
-    """The three cut to `room` tokens. What each keeps depends on these three texts alone, not on other candidates."""
-    of_prompt, of_a, of_b = kept(np.array(len(prompt)), np.array(len(a)), np.array(len(b)), room)
-    return middle_cut(prompt, int(of_prompt)), middle_cut(a, int(of_a)), middle_cut(b, int(of_b))
-
-
-def kept(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
-    """How many tokens prompt and responses, each [M], keep in comparisons that are cut to `room` tokens."""
-    share = room // SHARE
-    prompt = np.minimum(prompt, room - np.minimum(a, share) - np.minimum(b, share))
-    left = room - prompt
-    a = np.minimum(a, np.maximum(left // 2, left - b))  # the shorter one is cut only where both have more than half
-    return prompt, a, np.minimum(b, left - a)

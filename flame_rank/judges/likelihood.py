@@ -14,9 +14,10 @@ import numpy.typing as npt
 from flame_rank.candidates.code_views import is_continuation
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.judges.base import Notes
-from flame_rank.judges.language_model import Scorer
 from flame_rank.model import forks
-from flame_rank.prompts.format import Format, Ids, middle_cut
+from flame_rank.model.scorer import Scorer
+from flame_rank.prompts.format import Format, Ids
+from flame_rank.prompts.truncation import middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 

@@ -2,16 +2,15 @@
 
 import importlib.util
 import os
-import re
 from pathlib import Path
+
+import msgspec
 
 from flame_rank.errors import UserError
 from flame_rank.judges.default.pool import ModelFile
-from flame_rank.model.adapter_config import CONFIG, AdapterConfig, is_adapter
+from flame_rank.model import hub
 
 VARIABLE = "FLAME_RANK_MODEL"
-_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model")
-_ON_HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tuple[Path | None, str]:
@@ -36,7 +35,7 @@ def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tup
         return path, ""
     if model.path and Path(model.path).exists():
         return Path(model.path), ""
-    return _on_hub(model.hub, download) if model.hub else (None, f"{model.path or model.name} is not there")
+    return hub.fetch(model.hub, download=download) if model.hub else (None, f"{model.path or model.name} is not there")
 
 
 def shipped() -> ModelFile:
@@ -48,7 +47,7 @@ def shipped() -> ModelFile:
     return model
 
 
-def located(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
+def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
     """The model that an option names, without its identity, and where it lies: FILE.gguf, a checkpoint directory, or
     hf:ORG/NAME; without a name, the default judge's. Nothing of the model is read.
 
@@ -73,29 +72,19 @@ def located(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]
     return stated, path
 
 
-def base_of(adapter: Path) -> Path:
-    """Where the model lies that an adapter was trained on: a path, from the adapter's folder or the current one, or a
-    model of the Hugging Face cache or hub.
+def identify(spec: str | None) -> tuple[ModelFile, Path]:
+    """The model that `--model` names, with its identity, and where it lies; as `locate`.
 
     Raises:
-      OSError, ValueError: it cannot be found, or the adapter's configuration cannot be read.
+      UserError: it is not there, or cannot be read.
     """
-    config = AdapterConfig.read(adapter)
-    name = config.base_model_name_or_path
-    why = "there is no such file or folder"
-    for path in (adapter / name, Path(name)):
-        if path.exists() and is_adapter(path):
-            raise ValueError(f"{adapter / CONFIG}: its base {path} is an adapter; merge that one into its base first")
-        if path.exists():
-            return path
-    if _ON_HUB.fullmatch(name):
-        found, why = _on_hub(name, True, config.revision)
-        if found:
-            return found
-    raise ValueError(
-        f"{adapter / CONFIG}: base_model_name_or_path is {name!r}, and {why}; write there the path of the base, "
-        "a checkpoint directory or a GGUF file"
-    )
+    from flame_rank.model.checkpoint_files import identity
+
+    stated, path = locate(spec)
+    try:
+        return msgspec.structs.replace(stated, identity=identity(path)), path
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {path}: {error}") from error
 
 
 def _in_package(place: str) -> Path | None:
@@ -109,25 +98,3 @@ def _in_package(place: str) -> Path | None:
         if (path := Path(folder) / file).is_file():
             return path
     return None
-
-
-def _on_hub(hub: str, download: bool, revision: str | None = None) -> tuple[Path | None, str]:
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    owner, name, *file = hub.split("/")
-    repository, why = f"{owner}/{name}", f"{hub} is not in the Hugging Face cache"
-    for local in (True, False) if download else (True,):
-        try:
-            if file:
-                return Path(hf_hub_download(repository, "/".join(file), local_files_only=local)), ""
-            folder = Path(
-                snapshot_download(repository, allow_patterns=[*_FILES], revision=revision, local_files_only=local)
-            )
-            if any(folder.glob("*.safetensors")):
-                return folder, ""
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-            if not local:
-                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                why = f"{hub} cannot be fetched ({first[:160]})"
-    return None, why

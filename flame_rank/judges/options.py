@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from flame_rank.fields import described
+from flame_rank.model.choices import Attend, Dtype, Template
 
 Ask: TypeAlias = Literal["verdict", "likelihood"]
 OnLong: TypeAlias = Literal["cut", "skip", "fail"]
-Dtype: TypeAlias = Literal["float32", "bfloat16"]
-Template: TypeAlias = Literal["chat", "plain"]
-Attention: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,7 @@ class JudgeOptions:
         unit="DEVICES",
         least=1,
     )
-    attention: Attention | None = described(
+    attention: Attend | None = described(
         None,
         "Compute attention by this kernel: cudnn is NVIDIA's, for bfloat16 on a GPU.",
         automatic="what suits the device",

@@ -10,7 +10,7 @@ is to a cache.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from flax import nnx
 
+from flame_rank.model.choices import Attend
 from flame_rank.model.config import DecoderConfig, Rope
 from flame_rank.model.layers import Drop, Embedding, Linear, RMSNorm, keep
 
-# Our own are rows, a row's key heads one by one: on a CPU the scores of one stay in its cache; and blocks of queries,
-# for training on a CPU: few scores of later tokens are computed and kept. The rest: jax.nn.dot_product_attention.
-Attend: TypeAlias = Literal["rows", "blocks", "xla", "cudnn"]
 KeyValue: TypeAlias = tuple[jax.Array, jax.Array]  # [B, S, K, H] each
 
 _BLOCK = 256  # queries of a block

@@ -24,7 +24,8 @@ import numpy.typing as npt
 from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding
-from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.choices import Attend
+from flame_rank.model.decoder import Decoder
 from flame_rank.model.programs import Cache, Programs
 from strategies.base import FloatArray
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from flax import nnx
 from jax.sharding import NamedSharding
 
-from flame_rank.model.decoder import Attend, Decoder, KeyValue, Layer, View, views
+from flame_rank.model.choices import Attend
+from flame_rank.model.decoder import Decoder, KeyValue, Layer, View, views
 
 Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
 CHUNK = 512  # places whose words are scored at once

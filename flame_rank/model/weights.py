@@ -116,6 +116,11 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def text_tensors(files: Weights) -> list[str]:
+    """The tensors on disk that a text model may read, sorted: not those of images, nor tables of integers."""
+    return sorted(name for name in canonical(files).values() if files[name].dtype in files.readable)
+
+
 def own_head(files: Weights) -> bool:
     """Whether a checkpoint holds an output matrix that is not its embeddings.
 

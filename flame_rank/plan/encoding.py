@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flame_rank.judges.language_model import LocalJudge
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.model import buckets, sharding
 from flame_rank.model.t5_kernel import T5Kernel
 from flame_rank.plan.lengths import Comparisons
@@ -25,7 +25,7 @@ class Encoding:
       shapes: (level, prefix bucket, own bucket, rows) of a program -> batches that it had.
     """
 
-    def __init__(self, judge: LocalJudge):
+    def __init__(self, judge: LanguageModelJudge):
         kernel: Any = judge.kernel
         self.tokens = 0
         self.shapes: Counter[Shape] = Counter()

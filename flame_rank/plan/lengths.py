@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flame_rank.judges.language_model import LocalJudge, kept
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.plan.rounds import Rounds
+from flame_rank.prompts.truncation import truncated_lengths
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -33,7 +34,7 @@ class Lengths:
         return int(above.sum() - (ascending > left).sum())  # not a candidate with itself
 
 
-def count_tokens(judge: LocalJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
+def count_tokens(judge: LanguageModelJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
     """Counts the tokens of problems, each distinct text once; places: [d] which candidates, for each problem."""
     texts = [
         [problem.prompt, *(problem.texts[i] for i in place)] for problem, place in zip(problems, places, strict=True)
@@ -66,7 +67,7 @@ class Comparisons:
     b: IntArray
 
 
-def compare(judge: LocalJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
+def compare(judge: LanguageModelJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
     """The comparisons of problems, without those that the judge skips; asked: what is asked of n candidates."""
     pairs = [asked(len(lengths.candidates)).pairs for lengths in problems]
     sizes = [len(each) for rounds in pairs for each in rounds]
@@ -80,7 +81,7 @@ def compare(judge: LocalJudge, problems: Sequence[Lengths], asked: Callable[[int
     prompt = np.array([lengths.prompt for lengths in problems])[problem]
     a, b = candidates[first], candidates[places[:, 1]]
     if judge.on_long == "cut":
-        prompt, a, b = kept(prompt, a, b, judge.room)
+        prompt, a, b = truncated_lengths(prompt, a, b, judge.room)
     else:
         fits = prompt + a + b <= judge.room
         problem, round, first, prompt, a, b = (column[fits] for column in (problem, round, first, prompt, a, b))

@@ -15,7 +15,7 @@ from flame_rank.records import Problem
 from strategies.base import IntArray
 
 if TYPE_CHECKING:  # they import jax, which a function as the judge does without
-    from flame_rank.judges.language_model import LocalJudge
+    from flame_rank.judges.language_model import LanguageModelJudge
     from flame_rank.plan.runs import Encoded
 
 TOGETHER = 256  # problems that are tokenised at once
@@ -164,10 +164,10 @@ def _plan(
     )
 
 
-def _local(judge: Judge) -> "LocalJudge | None":
+def _local(judge: Judge) -> "LanguageModelJudge | None":
     """The judge where it has a model of which tokens and programs are known."""
     if not hasattr(judge, "kernel"):
         return None
-    from flame_rank.judges.language_model import LocalJudge
+    from flame_rank.judges.language_model import LanguageModelJudge
 
-    return judge if isinstance(judge, LocalJudge) else None
+    return judge if isinstance(judge, LanguageModelJudge) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flame_rank.judges.language_model import LocalJudge
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.plan.encoding import Encoding
 from flame_rank.plan.lengths import Lengths, compare, count_tokens
 from flame_rank.plan.rounds import Rounds, calls
@@ -34,7 +34,7 @@ class Runs:
       long: comparisons so far, of all pairs in both orders, that are longer than the judge's maximum length.
     """
 
-    def __init__(self, judge: LocalJudge, asked: Sequence[Callable[[int], Rounds]], batch: int):
+    def __init__(self, judge: LanguageModelJudge, asked: Sequence[Callable[[int], Rounds]], batch: int):
         """Args:
         asked: what each strategy asks of n candidates.
         batch: comparisons that are collected for one call of the judge.
@@ -79,7 +79,7 @@ class _Run:
       waiting: problems that have not filled a call yet.
     """
 
-    judge: LocalJudge
+    judge: LanguageModelJudge
     asked: Callable[[int], Rounds]
     batch: int
     certain: bool = True

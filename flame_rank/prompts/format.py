@@ -18,51 +18,19 @@ texts that begin alike share their first pieces.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from pathlib import Path
+from typing import TypeAlias
 
+from flame_rank.model import text
+from flame_rank.model.chat import chat_template
+from flame_rank.model.choices import Template
+from flame_rank.model.families import Architecture
+from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.text import TextTokenizer
+from flame_rank.prompts.instructions import Instructions
 
 Ids: TypeAlias = tuple[int, ...]
-T = TypeVar("T", str, Ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instructions:
-    """The first block: what is asked of the judge.
-
-    Attributes:
-      title: the task's, one line.
-      description: task definition and evaluation instructions.
-      output_fields: what the judge answers, in this order.
-    """
-
-    title: str
-    description: str
-    output_fields: tuple[str, ...] = ("choice",)
-
-
-_LETTERS = "Answer with A if response_a is the better one, with B if response_b is."
-PAIRWISE = Instructions(
-    title="Which response is better?",
-    description=(
-        "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not "
-        f"let their length or their order sway you. {_LETTERS}"
-    ),
-)
-PAIRWISE_CONTEXT = ("prompt", "response_a", "response_b")
-VERDICTS = ("A", "B")  # targets of the field `choice`
-
-
-def with_criteria(criteria: str) -> Instructions:
-    """The instructions of a pairwise judgement by the user's own criteria."""
-    return replace(PAIRWISE, description=f"{criteria.strip()}\n{_LETTERS}")
-
-
-def with_words(instructions: Instructions) -> Instructions:
-    """The same instructions with an explanation asked for behind the verdict, which can be read before the words."""
-    return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))
 
 
 def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
@@ -200,18 +168,34 @@ class Format:
         special = self.chat is not None
         (head,) = self._tokenizer.encode([cue], special=special)
         found = []
-        for text, ids in zip(
-            texts, self._tokenizer.encode([f"{cue}{gap}{text}" for text in texts], special=special), strict=True
+        for answer, ids in zip(
+            texts, self._tokenizer.encode([f"{cue}{gap}{answer}" for answer in texts], special=special), strict=True
         ):
             if ids[: len(head)] != head or len(ids) == len(head):
-                raise ValueError(f"the tokenizer merges the label {text[:80]!r} with the text before it")
+                raise ValueError(f"the tokenizer merges the label {answer[:80]!r} with the text before it")
             found.append(tuple(ids[len(head) :]))
         return found
 
 
-def middle_cut(sequence: T, length: int) -> T:
-    """A text or its ids without the middle, `length` long, or as it is if it fits."""
-    if len(sequence) <= length:
-        return sequence
-    tail = length // 2
-    return sequence[: length - tail] + sequence[len(sequence) - tail :]
+def load_format(
+    checkpoint: Path, architecture: Architecture, *, template: Template | None = None, model: Path | None = None
+) -> Format:
+    """The unified format in the tokens and the chat template of a checkpoint: the same for judge and trainer.
+
+    Args:
+      architecture: of the model, whose vocabulary limits the ids.
+      template: "chat" goes through the chat template, "plain" does not; None = "chat" if there is a chat template.
+      model: where the model lies, if its tokenizer is elsewhere.
+
+    Raises:
+      OSError: a file is unreadable.
+      ValueError: there is no tokenizer, or not the chat template that is asked for, or one of them is broken.
+    """
+    tokenizer = text.load(checkpoint, model)
+    chat = None if template == "plain" else chat_template(checkpoint)
+    if template == "chat" and chat is None:
+        places = "tokenizer.chat_template" if is_gguf(checkpoint) else "chat_template.jinja or tokenizer_config.json"
+        raise ValueError(f"it has no chat template ({places})")
+    tokenizer = text.within(tokenizer, architecture.vocab_size)
+    end = architecture.input_end(tokenizer)
+    return Format(tokenizer, chat=chat.around() if chat else None, lead=chat.lead() if chat else "", end=end)

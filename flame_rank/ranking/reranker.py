@@ -241,7 +241,7 @@ class _Kept(threading.local):
     judge: Judge
 
     def named(self, name: str | Path | None) -> Judge:
-        from flame_rank.judges.found_model import VARIABLE
+        from flame_rank.judges.model_location import VARIABLE
 
         wanted = (name or "default", os.environ.get(VARIABLE))
         if self.name != wanted:

@@ -39,9 +39,9 @@ def default(data: Path, model: str | None, out: Path, seed: int, without_reverse
     except ImportError as error:
         raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
     from flame_rank.io.writing import claimed
-    from flame_rank.judges import checkpoint
+    from flame_rank.judges.model_location import identify
 
-    stated, path = checkpoint.named(model)
+    stated, path = identify(model)
     without = ("reverse",) if without_reverse else ()
     with claimed(out):
         build(data, stated, path, out, seed=seed, without=without, say=report)

@@ -154,12 +154,12 @@ def run(
 
     if distributed or coordinator:
         hosts.initialize(coordinator, processes, process)
-    from flame_rank.judges.found_model import located
+    from flame_rank.judges.model_location import locate
     from trainer.collection.tasks import by_name
 
     stated = Stated.read(mixture, ratings, licence=licence, extra=extra)
     measures = [by_name(name) for name in evaluated]
-    _, path = located(base, "--base")
+    _, path = locate(base, "--base")
     model, recipe, mesh = prepared(path, template, steps, model_parallel, numbers, mixture)
     from flame_rank.io.writing import claimed
     from trainer.finetune.loop import CheckpointPolicy, Training, train

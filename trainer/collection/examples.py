@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flame_rank.errors import UserError
-from flame_rank.prompts.format import VERDICTS, frame
+from flame_rank.prompts.format import frame
+from flame_rank.prompts.instructions import VERDICTS
 from trainer.collection.release_files import BadRecord, Folder, Row
 from trainer.collection.tasks.base import TIE, Answer, Pair, Release, Task
 

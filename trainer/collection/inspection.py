@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flame_rank.errors import UserError
-from flame_rank.prompts.format import VERDICTS
+from flame_rank.prompts.instructions import VERDICTS
 from trainer.collection.examples import Counts, Example
 
 
@@ -56,13 +56,13 @@ def token_counter(checkpoint: Path | None, say: Callable[[str], None]) -> Callab
     Raises:
       UserError: the tokenizer cannot be read.
     """
-    from flame_rank.judges import found_model
+    from flame_rank.judges import model_location
     from flame_rank.model.text import load
 
     folder = checkpoint
     if folder is None:
-        model = found_model.shipped()
-        folder, _ = found_model.find(model, download=False)
+        model = model_location.shipped()
+        folder, _ = model_location.find(model, download=False)
         if folder is None:
             say(f"{model.name} is not on this machine, so words are counted as tokens; name another by --tokenizer")
             return lambda text: len(text.split())

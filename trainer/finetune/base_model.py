@@ -12,19 +12,19 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.errors import UserError
-from flame_rank.judges.checkpoint import open_weights, read_config, read_decoder
-from flame_rank.judges.options import Template
-from flame_rank.model import config, sharding, t5, t5_config, text, weight_files, weights
+from flame_rank.model import weight_files, weights
 from flame_rank.model.adapter_config import is_adapter
-from flame_rank.model.chat import chat_template
-from flame_rank.model.decoder import Decoder
+from flame_rank.model.checkpoint_files import open_weights
+from flame_rank.model.choices import Template
+from flame_rank.model.families import Architecture, read_architecture
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
-from flame_rank.prompts.format import Format
+from flame_rank.prompts.format import Format, load_format
 
 Params = Any  # nnx.State, whose type parameters change from release to release
 
-# All files of a directory that are no weights go along: tokenizer, templates, configuration.
+_ANY_LENGTH = 1 << 30  # tokens: more than any row has
+# All files of a directory that are not weights go along: tokenizer, templates, configuration.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".gguf")
 
 
@@ -35,30 +35,33 @@ class Base:
     Attributes:
       path: the directory or GGUF file that it was read from; its tokenizer goes along.
       stated: its config.json.
+      architecture: of its family.
       graph, params: of the model, float32, each parameter on its devices.
-      joined: it reads input and target in one row (a decoder), not each for itself (T5).
       form: the unified format in its tokens.
-      longest: tokens that it can read in one row.
-      layers: how many it has, of a T5 in its encoder.
+      layers: how many it has, a T5 in its encoder.
     """
 
     path: Path
     stated: dict[str, Any]
+    architecture: Architecture
     graph: Any
     params: Params
-    joined: bool
     form: Format
-    longest: int
     layers: int
-    head_dim: int
-    ignored: tuple[str, ...]
+
+    @property
+    def joined(self) -> bool:
+        """Whether it reads input and target in one row (a decoder), not each by itself (T5)."""
+        return not self.architecture.reads_and_writes
+
+    @property
+    def longest(self) -> int:
+        """Tokens that it can read in one row."""
+        return self.architecture.positions or _ANY_LENGTH
 
     def read(self, folder: Path, mesh: Mesh) -> Params:
         """The parameters of the base itself, or those that `save` wrote, float32."""
-        shapes = nnx.split(nnx.eval_shape(lambda: nnx.merge(self.graph, self.params)))[1]
-        places = sharding.shardings(shapes, mesh, self.head_dim, fully=True)
-        files = open_weights(folder)
-        return weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=self.ignored)
+        return self.architecture.load(open_weights(folder), mesh, jnp.float32, fully=True)[1]
 
     def save(self, params: Params, folder: Path) -> None:
         """Writes a directory that judge, transformers and vLLM read, float32; `folder` is not there yet."""
@@ -85,8 +88,8 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
     """Reads a checkpoint directory or a GGUF file to train it.
 
     Args:
-      template: whether the unified format goes through the checkpoint's chat template; without it, where it has one: as
-        the judge reads it afterwards.
+      template: whether the unified format goes through the checkpoint's chat template; None = if there is one. The
+        judge that is made reads it in the same way.
 
     Raises:
       UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
@@ -94,58 +97,29 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
     try:
         if is_adapter(path):
             raise ValueError("it is an adapter; merge it into its base (peft: merge_and_unload) and train that")
-        stated = read_config(path)
-        files = open_weights(path)
-        tokenizer = text.load(path)
-        chat = None if template == "plain" else chat_template(path)
-        if template == "chat" and chat is None:
-            raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
+        architecture = read_architecture(path)
+        stated = dict(architecture.stated)
+        form = load_format(path, architecture, template=template)
         if gguf_file.is_gguf(path):
-            stated |= _for_others(stated["model_type"], gguf_file.read(path))
-        joined = stated.get("model_type") != "t5"
-        ignored: tuple[str, ...]
-        if joined:
-            shape, ignored = read_decoder(stated, files)
-            if shape != config.read(stated):  # what is saved has to be read as this was
-                stated["tie_word_embeddings"] = shape.tie_word_embeddings
-
-            def make() -> nnx.Module:
-                return Decoder(shape, nnx.Rngs(0))
-
-            head_dim, longest = shape.head_dim, shape.max_position_embeddings
-            vocabulary = shape.vocab_size
-        else:
-            wanted = t5_config.T5Config.read(stated, head=t5_config.HEAD in files)
-
-            def make() -> nnx.Module:
-                return t5.T5(wanted, nnx.Rngs(0))
-
-            head_dim, longest, ignored = wanted.d_kv, 1 << 30, tuple(t5_config.IGNORED_TENSORS)
-            vocabulary = wanted.vocab_size
-        graph, shapes = nnx.split(nnx.eval_shape(make))
-        tokenizer = text.within(tokenizer, vocabulary)
-        places = sharding.shardings(shapes, mesh, head_dim, fully=True)
-        params = weights.fill(shapes, files, dtype=jnp.float32, shardings=places, ignore=ignored)
+            stated |= _for_others(architecture.family, gguf_file.read(path))
+        files = open_weights(path)
+        graph, params = architecture.load(files, mesh, jnp.float32, fully=True)
     except (OSError, ValueError) as error:
         raise UserError(f"the model in {path} cannot be read: {error}") from error
-    end = () if joined else tuple(sorted(tokenizer.eos))[:1]
     return Base(
         path=path,
         stated=stated,
+        architecture=architecture,
         graph=graph,
         params=params,
-        joined=joined,
-        form=Format(tokenizer, chat=chat.around() if chat else None, lead=chat.lead() if chat else "", end=end),
-        longest=longest,
+        form=form,
         layers=weights.layers(files),
-        head_dim=head_dim,
-        ignored=ignored,
     )
 
 
 def _for_others(model_type: str, header: gguf_file.Header) -> dict[str, Any]:
     """What config.json says beyond the model's shape: what ends a text, and the class that vLLM looks for."""
-    said = gguf_tokenizer.settings(header)
+    ends = gguf_tokenizer.settings(header).eos
     family = model_type.removesuffix("_text").capitalize()
-    found: dict[str, Any] = {"architectures": [f"{family}ForCausalLM"]}
-    return found | ({"eos_token_id": said.eos if len(said.eos) > 1 else said.eos[0]} if said.eos else {})
+    stated: dict[str, Any] = {"architectures": [f"{family}ForCausalLM"]}
+    return stated | ({"eos_token_id": ends if len(ends) > 1 else ends[0]} if ends else {})

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flame_rank.model import checkpoint, sharding
+from flame_rank.model import arrays_file, sharding
 
 _ONE, _MANY = "training.safetensors", "training"  # written by one process, by many
 
@@ -19,7 +19,7 @@ def save(state: Any, step: int, folder: Path) -> None:
     arrays = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state))}
     stated = {"step": np.array(step)}
     if jax.process_count() == 1:
-        checkpoint.save({name: np.asarray(leaf) for name, leaf in arrays.items()} | stated, folder / _ONE)
+        arrays_file.save({name: np.asarray(leaf) for name, leaf in arrays.items()} | stated, folder / _ONE)
         return
     import orbax.checkpoint as ocp  # takes a second
 
@@ -36,7 +36,7 @@ def restore(like: Any, folder: Path) -> tuple[Any, int]:
     """
     leaves, structure = jax.tree.flatten(like)
     if (folder / _ONE).exists():
-        kept: Any = checkpoint.load(folder / _ONE)
+        kept: Any = arrays_file.load(folder / _ONE)
         # A file keeps a number as an array of one.
         found = [
             sharding.put_global(kept[str(i)].astype(leaf.dtype).reshape(leaf.shape), leaf.sharding)

@@ -56,7 +56,7 @@ def token(base: Base, recipe: Recipe, longest: int) -> int:
             layer = path[: [isinstance(part, int) for part in path].index(True) + 1]
             kept[layer] += _BETWEEN * sum(leaf.shape)
             if _QUERIES.search(name):
-                kept[layer] += _SCORES * leaf.shape[0] // base.head_dim * longest
+                kept[layer] += _SCORES * leaf.shape[0] // base.architecture.head_dim * longest
     # XLA computes nothing twice on a CPU, whatever it is told.
     some = recipe.recompute and jax.default_backend() != "cpu"
     return int(max(kept.values()) if some else sum(kept.values())) * jnp.dtype(recipe.dtype).itemsize

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from flame_rank.model.decoder import Attend, Decoder
+from flame_rank.model.choices import Attend
+from flame_rank.model.decoder import Decoder
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.t5 import T5
 

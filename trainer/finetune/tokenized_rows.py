@@ -1,7 +1,7 @@
 """A mixture's examples as token ids on disk, to be read in any order: a file of ids and an index for each task.
 
-What does not fit the input's length is left out, or cut as the judge cuts it (judges/local.py): a pairwise task's
-responses first, of other tasks the longest values.
+What does not fit the input's length is left out, or cut as the judge cuts it (flame_rank/prompts/truncation.py): a
+pairwise task's responses first, of other tasks the longest values.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
-from flame_rank.judges.language_model import fitted
 from flame_rank.model.gguf import file as gguf_file
-from flame_rank.prompts.format import Format, Ids, middle_cut
+from flame_rank.prompts.format import Format, Ids
+from flame_rank.prompts.truncation import middle_cut, truncate_pair
 from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
 from trainer.collection.tasks.base import Task
@@ -88,7 +88,7 @@ def encode(
         long = sum(map(len, own)) > room
         if long:
             own = (
-                list(fitted(own[0], own[1], own[2], room))
+                list(truncate_pair(own[0], own[1], own[2], room))
                 if width == 3 and task.kind == "pairwise"
                 else _level(own, room)
             )

@@ -11,7 +11,8 @@ from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unansw
 from flame_rank.judges.server.prompts import Comparison, TokenPrompts
 from flame_rank.judges.server.thinking import switches
 from flame_rank.judges.server.tokenizer import ServerTokenizer
-from flame_rank.prompts.format import Format, Instructions
+from flame_rank.prompts.format import Format
+from flame_rank.prompts.instructions import Instructions
 from flame_rank.records import Problem
 
 _PROBE = Problem(prompt="What is 2 + 2?", candidates=("2 + 2 is 4.", "2 + 2 is 5."))

@@ -19,7 +19,7 @@ from flame_rank.judges.server.prompts import Comparison
 from flame_rank.judges.server.schedule import Request, send_all
 from flame_rank.judges.server.usage import Usage
 from flame_rank.judges.server.verdicts import Judgement, reasoning
-from flame_rank.prompts import format as unified
+from flame_rank.prompts.instructions import PAIRWISE, with_criteria, with_words
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -162,7 +162,7 @@ class ServerJudge:
         return words.get((better, other)) or words.get((other, better))
 
     async def _write(self, asked: Comparison) -> str | None:
-        messages = prompts.message(unified.with_words(self._instructions), asked)
+        messages = prompts.message(with_words(self._instructions), asked)
         question = "response_a is the better one. Say why, in a few sentences and without another verdict."
         messages[0]["content"] = messages[0]["content"].rpartition("\n\nEVALUATION:")[0] + f"\n\n{question}"
         limits = ("max_completion_tokens", "max_tokens")
@@ -202,6 +202,6 @@ def load(
       UserError: it names none, or the server cannot be reached or cannot give verdicts.
     """
     place, asked = address.parse(spec, options)
-    instructions = unified.with_criteria(criteria) if criteria else unified.PAIRWISE
+    instructions = with_criteria(criteria) if criteria else PAIRWISE
     wanted = capabilities.Wanted(instructions=instructions, max_length=max_length, on_long=on_long, template=template)
     return ServerJudge(Client(place, asked), wanted)

@@ -7,7 +7,7 @@ from flame_rank.judges.server import prompts, verdicts
 from flame_rank.judges.server.client import Client, Refused, Unreadable
 from flame_rank.judges.server.prompts import Comparison, Cut, TokenPrompts
 from flame_rank.judges.server.verdicts import Judgement, TokenLogProb
-from flame_rank.prompts.format import Instructions
+from flame_rank.prompts.instructions import Instructions
 from flame_rank.records import Problem
 
 WIDTHS = (1000, 100, 20, 5)  # of likeliest tokens: vLLM and OpenAI give 20, llama.cpp as many as it has

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from flame_rank.errors import UserError
-from flame_rank.judges.language_model import SHARE, fitted
 from flame_rank.judges.options import OnLong
-from flame_rank.prompts import format as unified
-from flame_rank.prompts.format import Format, Ids, Instructions
+from flame_rank.prompts.format import Format, Ids, frame
+from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, VERDICTS, Instructions
+from flame_rank.prompts.truncation import SHARE, truncate_pair
 from flame_rank.records import Problem
 
 
@@ -58,10 +58,10 @@ class TokenPrompts:
         """Raises:
         ValueError: A and B are no single, distinct tokens, or the instructions leave no room for responses.
         """
-        shared, (a, b) = form.labels(instructions, unified.VERDICTS)
+        shared, (a, b) = form.labels(instructions, VERDICTS)
         if len(a) != 1 or len(b) != 1:
             raise ValueError("A and B are several tokens each in this tokenizer")
-        *start, cue = form.frame(instructions, unified.PAIRWISE_CONTEXT)
+        *start, cue = form.frame(instructions, PAIRWISE_CONTEXT)
         self.frame = [*start, cue + shared]
         self.verdict_ids = a[0], b[0]
         self.labels = form.text(a), form.text(b)
@@ -97,7 +97,7 @@ class TokenPrompts:
                     raise UserError(f"{message}; cut or skip what is too long")
                 return Cut((), (), too_long=message)
             before = (len(a), len(b))
-            prompt, a, b = fitted(prompt, a, b, self._room)
+            prompt, a, b = truncate_pair(prompt, a, b, self._room)
             cut = frozenset(
                 i for i, was, text in zip((asked.first, asked.second), before, (a, b), strict=True) if len(text) < was
             )
@@ -108,7 +108,7 @@ class TokenPrompts:
 def message(instructions: Instructions, asked: Comparison) -> list[dict[str, str]]:
     """A comparison as a chat."""
     texts = asked.problem.texts
-    start, between, behind_a, cue = unified.frame(instructions, unified.PAIRWISE_CONTEXT)
+    start, between, behind_a, cue = frame(instructions, PAIRWISE_CONTEXT)
     values = asked.problem.prompt, texts[asked.first], texts[asked.second]
     content = start + values[0] + between + values[1] + behind_a + values[2] + cue
     return [{"role": "user", "content": content}]

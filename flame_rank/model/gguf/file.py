@@ -96,7 +96,7 @@ def read(path: Path) -> Header:
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path}: no regular file")
+        raise ValueError(f"{path}: not a regular file")
     return _read(path, found.st_size, found.st_mtime_ns)
 
 

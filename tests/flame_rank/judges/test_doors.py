@@ -18,8 +18,8 @@ from tokenizers_tiny import CHATML, write_byte_bpe
 
 import flame_rank
 from flame_rank import UserError
-from flame_rank.judges.checkpoint import read_config
 from flame_rank.model import config as configs
+from flame_rank.model.checkpoint_files import read_config
 from flame_rank.model.weight_files import WeightFiles
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -73,8 +73,8 @@ FAULTS: dict[str, tuple[Change, str]] = {
         template("{% for i in range(9999) %}{{ 'x' * 9999 }}{% endfor %}{{ messages[0].content }}"),
         "it writes more than",
     ),
-    "a pipe as weights": (fifo("model.safetensors"), "model.safetensors: no regular file"),
-    "a pipe as configuration": (fifo("config.json"), "config.json: no regular file"),
+    "a pipe as weights": (fifo("model.safetensors"), "model.safetensors: not a regular file"),
+    "a pipe as configuration": (fifo("config.json"), "config.json: not a regular file"),
     "PyTorch": (instead("model.safetensors", "pytorch_model.bin"), "pytorch_model.bin is a PyTorch file"),
     "TensorFlow": (instead("model.safetensors", "tf_model.h5"), "tf_model.h5 is a TensorFlow file"),
     "Flax": (instead("model.safetensors", "flax_model.msgpack"), "flax_model.msgpack is a Flax file"),
@@ -115,7 +115,7 @@ def test_a_fault_is_one_line(fault: str, whole: Path, tmp_path: Path) -> None:
 
 def test_a_pipe_is_no_gguf_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.gguf")
-    with pytest.raises(UserError, match=r"m\.gguf: no regular file"):
+    with pytest.raises(UserError, match=r"m\.gguf: not a regular file"):
         flame_rank.load_judge(tmp_path / "m.gguf")
 
 

@@ -20,9 +20,10 @@ from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 import flame_rank
 from flame_rank import Problem, UserError
 from flame_rank.cli.group import cli
-from flame_rank.judges.language_model import LocalJudge, expected, fitted
+from flame_rank.judges.language_model import LanguageModelJudge, expected
 from flame_rank.model.kernel import Kernel
-from flame_rank.prompts import format as prompts
+from flame_rank.prompts.instructions import Instructions
+from flame_rank.prompts.truncation import truncate_pair
 
 SAMPLES = ROOT / "examples" / "samples.jsonl"
 PROBLEM = Problem(prompt="What is 2 + 2?", candidates=["4", "It is 5.", "Four, I think."], name="sum")
@@ -59,9 +60,9 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge(qwen: Path) -> LocalJudge:
+def judge(qwen: Path) -> LanguageModelJudge:
     loaded = flame_rank.load_judge(qwen)
-    assert isinstance(loaded, LocalJudge)
+    assert isinstance(loaded, LanguageModelJudge)
     return loaded
 
 
@@ -69,7 +70,7 @@ def copy(source: Path, folder: Path) -> Path:
     return Path(shutil.copytree(source, folder / "copy"))
 
 
-def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LocalJudge) -> None:
+def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LanguageModelJudge) -> None:
     (answers,) = judge.judge([(PROBLEM, ALL)])
     assert isinstance(judge.kernel, Kernel)
     for (first, second), log_odds in zip(ALL, answers, strict=True):
@@ -82,7 +83,7 @@ def test_log_odds_are_those_of_the_verdicts_behind_the_tokens(judge: LocalJudge)
     assert np.isnan(judge.verdict_mass(Problem(prompt="not judged", candidates=["a", "b"]), ALL[:1])).all()
 
 
-def test_the_instructions_are_encoded_once_a_run(judge: LocalJudge) -> None:
+def test_the_instructions_are_encoded_once_a_run(judge: LanguageModelJudge) -> None:
     kernel = judge.kernel
     assert isinstance(kernel, Kernel)
     kernel.forget()
@@ -100,20 +101,20 @@ def test_the_instructions_are_encoded_once_a_run(judge: LocalJudge) -> None:
         assert judge.tokens(problem, 0, 1) == [*joined]
 
 
-def test_in_bfloat16(qwen: Path, judge: LocalJudge) -> None:
+def test_in_bfloat16(qwen: Path, judge: LanguageModelJudge) -> None:
     coarse = flame_rank.load_judge(qwen, dtype="bfloat16")
     (found,), (exact,) = coarse.judge([(PROBLEM, ALL)]), judge.judge([(PROBLEM, ALL)])
     assert np.isfinite(found).all() and 0 < np.abs(found - exact).max() < 0.5
 
 
-def test_the_api_ranks_with_it(judge: LocalJudge) -> None:
+def test_the_api_ranks_with_it(judge: LanguageModelJudge) -> None:
     ranking = flame_rank.Reranker(judge).rank(PROBLEM)
     assert sorted(ranking.order) == [0, 1, 2] and ranking.comparisons == 6
     assert ranking.judge == judge.name and judge.name.startswith("qwen2:")
     assert ranking.verdict_mass == pytest.approx(judge.verdict_mass(PROBLEM, ALL).mean())
 
 
-def test_the_name_is_the_identity(qwen: Path, judge: LocalJudge, tmp_path: Path) -> None:
+def test_the_name_is_the_identity(qwen: Path, judge: LanguageModelJudge, tmp_path: Path) -> None:
     moved = copy(qwen, tmp_path)
     names = {
         judge.name: flame_rank.load_judge(moved).name,
@@ -137,7 +138,7 @@ def test_cutting_keeps_heads_and_tails_and_fills_the_room(prompt: int, a: int, b
     texts = [tuple(range(k, k + n)) for k, n in ((0, prompt), (1000, a), (2000, b))]
     if sum(map(len, texts)) <= room:
         return
-    cut = fitted(texts[0], texts[1], texts[2], room)
+    cut = truncate_pair(texts[0], texts[1], texts[2], room)
     assert sum(map(len, cut)) == room
     for before, after in zip(texts, cut, strict=True):
         head = len(after) - len(after) // 2
@@ -153,7 +154,7 @@ LONG = Problem(prompt="p", candidates=["short", "long " * 300, "longer " * 300],
 
 def test_what_is_too_long_is_cut_and_counted(qwen: Path) -> None:
     judge = flame_rank.load_judge(qwen, max_length=700)
-    assert isinstance(judge, LocalJudge)
+    assert isinstance(judge, LanguageModelJudge)
     ranking = flame_rank.Reranker(judge).rank(LONG)
     assert ranking.truncated == 2 and ranking.decided and ranking.invalid == 0
     assert len(judge.tokens(LONG, 1, 2)) == 700
@@ -172,8 +173,8 @@ def test_what_is_too_long_ends_the_run(qwen: Path) -> None:
         flame_rank.Reranker(judge).rank(LONG)
 
 
-def test_choices_and_scales(judge: LocalJudge) -> None:
-    scale = prompts.Instructions(title="How good?", description="From 1 to 5.", output_fields=("rating",))
+def test_choices_and_scales(judge: LanguageModelJudge) -> None:
+    scale = Instructions(title="How good?", description="From 1 to 5.", output_fields=("rating",))
     contexts = [{"prompt": "2 + 2?", "response": text} for text in ("4", "5, certainly", "")]
     found = judge.score_choices(scale, contexts, ["1", "2", "3", "4", "5"])
     assert found.shape == (3, 5) and np.allclose(found.sum(1), 1) and np.ptp(found[:, 0]) > 0
@@ -188,7 +189,7 @@ def test_choices_and_scales(judge: LocalJudge) -> None:
         judge.score_choices(scale, [{"a": "1"}, {"b": "1"}], ["1", "2"])
 
 
-def test_explanations(judge: LocalJudge) -> None:
+def test_explanations(judge: LanguageModelJudge) -> None:
     problems = [PROBLEM, Problem(prompt="one", candidates=["alone"]), Problem(prompt="same", candidates=["a", "a"])]
     first, *others = flame_rank.Reranker(judge, explain=True).rank_many(problems)
     assert isinstance(first.explanation, str)
@@ -309,11 +310,11 @@ def test_any_text_is_judged(texts: list[str]) -> None:
     assert np.isfinite(answers).all()
 
 
-LOADED: dict[str, LocalJudge] = {}
+LOADED: dict[str, LanguageModelJudge] = {}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _loaded(judge: LocalJudge) -> None:
+def _loaded(judge: LanguageModelJudge) -> None:
     LOADED["judge"] = judge
 
 

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges import found_model
-from flame_rank.judges.checkpoint import identity, named
+from flame_rank.judges import model_location
 from flame_rank.judges.default.pool import ModelFile, PoolJudge
-from flame_rank.judges.found_model import VARIABLE, find
+from flame_rank.judges.model_location import VARIABLE, find, identify
+from flame_rank.model.checkpoint_files import identity
 
 PACKAGE = "some_small_model"
 HUB = "some/model"
-SHIPPED = found_model.shipped()
+SHIPPED = model_location.shipped()
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_the_order(everywhere: tuple[ModelFile, dict[str, Path]], monkeypatch: p
 
 @pytest.mark.parametrize("package", [f"{PACKAGE}/other.gguf", "no_such_package/model.gguf", f"{PACKAGE}/weights"])
 def test_a_package_without_it(package: str, everywhere: tuple[ModelFile, dict[str, Path]]) -> None:
-    assert found_model._in_package(package) is None
-    assert found_model._in_package(f"{PACKAGE}/weights/model.gguf") == everywhere[1]["package"]
+    assert model_location._in_package(package) is None
+    assert model_location._in_package(f"{PACKAGE}/weights/model.gguf") == everywhere[1]["package"]
 
 
 def test_one_file_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +123,12 @@ def test_a_variable_that_names_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_named_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stated, path = named(str(tiny_model))
+    stated, path = identify(str(tiny_model))
     assert path == tiny_model.absolute()
     assert stated == ModelFile(name=tiny_model.stem, identity=identity(tiny_model), path=str(path))
     assert len(stated.identity) == 12
     monkeypatch.setenv(VARIABLE, str(tiny_model))
-    assert named(None) == (replace(SHIPPED, identity=stated.identity), tiny_model)
+    assert identify(None) == (replace(SHIPPED, identity=stated.identity), tiny_model)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_had(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^{said}") as caught:
-        named(spec)
+        identify(spec)
     assert "\n" not in str(caught.value)
 
 
@@ -155,7 +155,7 @@ def test_a_named_model_is_not_the_one_of_the_variable(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert named(str(tiny_model))[1] == tiny_model
+    assert identify(str(tiny_model))[1] == tiny_model
 
 
 def test_the_coder_needs_its_model(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,11 @@ from tokenizers_tiny import CHATML, write_byte_bpe
 from flame_rank import Problem, UserError
 from flame_rank.cli.group import cli
 from flame_rank.judges import checkpoint
-from flame_rank.judges.found_model import base_of
 from flame_rank.model.adapter import AdaptedWeights
 from flame_rank.model.adapter_config import is_adapter
+from flame_rank.model.checkpoint_files import base_of
 from flame_rank.model.gguf.weights import GgufWeights
+from flame_rank.model.scorer import load_scorer
 from flame_rank.model.weight_files import WeightFiles
 from flame_rank.model.weights import canonical
 
@@ -319,7 +320,7 @@ def test_keys_that_change_nothing(place: Path, tmp_path: Path) -> None:
     # Where other keys choose the modules, the tensors alone say which they are.
     held(lambda t: (t.pop(f"{Q}B.weight"), t.pop(f"{Q}A.weight")))(tmp_path / "adapter")
     stated(exclude_modules=["q_proj"])(tmp_path / "adapter")
-    checkpoint.load_scorer(tmp_path / "adapter")
+    load_scorer(tmp_path / "adapter")
 
 
 def test_a_folder_with_a_model_is_that_model(place: Path, tmp_path: Path) -> None:
@@ -341,6 +342,6 @@ def test_any_byte_may_be_wrong(
     at %= len(data)
     (folder / "adapter" / name).write_bytes(data[:at] + put + (b"" if cut else data[at + len(put) :]))
     try:
-        checkpoint.load_scorer(folder / "adapter")
+        load_scorer(folder / "adapter")
     except (OSError, ValueError) as error:
         assert "\n" not in str(error)

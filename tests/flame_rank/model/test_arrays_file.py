@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flame_rank.model import checkpoint
+from flame_rank.model import arrays_file
 
 
 def test_a_transposed_array_is_saved_as_it_reads(tmp_path: Path) -> None:
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3).T
     assert not matrix.flags.c_contiguous
-    checkpoint.save({"w": matrix, "every other": matrix[::2]}, tmp_path / "w")
-    back = checkpoint.load(tmp_path / "w")
+    arrays_file.save({"w": matrix, "every other": matrix[::2]}, tmp_path / "w")
+    back = arrays_file.load(tmp_path / "w")
     np.testing.assert_array_equal(back["w"], matrix)
     np.testing.assert_array_equal(back["every other"], matrix[::2])
 
@@ -20,21 +20,21 @@ def test_a_transposed_array_is_saved_as_it_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 4, 40, -1])
 def test_a_file_that_is_not_whole_is_named(tmp_path: Path, length: int) -> None:
     path = tmp_path / "w.safetensors"
-    checkpoint.save({"w": np.ones((5, 3), np.float32), "step": np.array(7)}, path)
+    arrays_file.save({"w": np.ones((5, 3), np.float32), "step": np.array(7)}, path)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match="not a whole safetensors file") as caught:
-        checkpoint.load(path)
+        arrays_file.load(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
-        checkpoint.load(tmp_path / "none")
+        arrays_file.load(tmp_path / "none")
 
 
 def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.safetensors"
-    checkpoint.save({"w": np.zeros(2, np.float32)}, path)
+    arrays_file.save({"w": np.zeros(2, np.float32)}, path)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
     def cut_off(self: Path, target: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no power"):
         patch.setattr(Path, "replace", cut_off)
-        checkpoint.save({"w": np.ones(2, np.float32)}, path)
-    assert (checkpoint.load(path)["w"] == 0).all()
-    checkpoint.save({"w": np.ones(2, np.float32)}, path)  # what was left behind is not in the way
-    assert (checkpoint.load(path)["w"] == 1).all() and [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+        arrays_file.save({"w": np.ones(2, np.float32)}, path)
+    assert (arrays_file.load(path)["w"] == 0).all()
+    arrays_file.save({"w": np.ones(2, np.float32)}, path)  # what was left behind is not in the way
+    assert (arrays_file.load(path)["w"] == 1).all() and [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]

@@ -10,7 +10,8 @@ from tokenizers_tiny import CHATML, TURNS, write_byte_bpe, write_metaspace_bpe, 
 
 from flame_rank.model import text
 from flame_rank.model.chat import ChatTemplate, chat_template
-from flame_rank.prompts.format import PAIRWISE, VERDICTS, Format
+from flame_rank.prompts.format import Format
+from flame_rank.prompts.instructions import PAIRWISE, VERDICTS
 
 DATED = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }} {{ strftime_now('%Y-%m-%d') }}"
 

@@ -15,9 +15,10 @@ from flax import nnx
 from places import GOLDEN
 from safetensors import safe_open
 
-from flame_rank.model import checkpoint, weight_files, weights
+from flame_rank.model import arrays_file, weight_files, weights
+from flame_rank.model.choices import Attend
 from flame_rank.model.config import DecoderConfig, read
-from flame_rank.model.decoder import Attend, Decoder, KeyValue
+from flame_rank.model.decoder import Decoder, KeyValue
 
 DECODER = GOLDEN / "decoder.safetensors"  # written by make_decoder_golden.py
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3", "gemma", "gemma2", "gemma3"]
@@ -52,7 +53,7 @@ def run(model: Decoder, given: Any, how: Attend = "rows", **options: Any) -> Out
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    return dict(checkpoint.load(DECODER))
+    return dict(arrays_file.load(DECODER))
 
 
 def worst(model: Decoder, name: str, golden: dict[str, Any], how: Attend = "rows") -> float:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flame_rank.model import sharding
-from flame_rank.model.decoder import Attend, Decoder, views
+from flame_rank.model.choices import Attend
+from flame_rank.model.decoder import Decoder, views
 from flame_rank.model.kernel import Ids, Kernel
 from flame_rank.model.programs import begin, generate, read, verdicts, words, write
 

@@ -17,7 +17,7 @@ from places import GOLDEN
 from random_weights import random_tensor
 from safetensors import safe_open
 
-from flame_rank.model import checkpoint, t5, weight_files
+from flame_rank.model import arrays_file, t5, weight_files
 from flame_rank.model.t5 import T5, Stack, buckets, generate, score
 from flame_rank.model.t5_config import HEAD, T5Config
 
@@ -104,7 +104,7 @@ def read_golden(name: str) -> tuple[T5, dict[str, Any]]:
     with safe_open(path, "numpy") as file:
         config = T5Config.read(json.loads(file.metadata()["config"]))
     assert config.tie_word_embeddings == config.scale_decoder_outputs == (name == "t5_v1_0")
-    return build(config), dict(checkpoint.load(path))
+    return build(config), dict(arrays_file.load(path))
 
 
 def given(tensors: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -18,7 +18,7 @@ import flame_rank
 import strategies
 from flame_rank import Problem, UserError
 from flame_rank.cli.plan import plan as command
-from flame_rank.judges.language_model import LocalJudge
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.model.kernel import Kernel
 from flame_rank.plan import plans, runs
 from flame_rank.plan.lengths import Lengths
@@ -122,10 +122,10 @@ def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "probe", lambda judge, sample: Probe())
 
 
-def idle(path: Path, **options: Any) -> LocalJudge:
+def idle(path: Path, **options: Any) -> LanguageModelJudge:
     """A judge that packs and counts and computes nothing: all are tied."""
     judge = flame_rank.load_judge(path, **options)
-    assert isinstance(judge, LocalJudge)
+    assert isinstance(judge, LanguageModelJudge)
     kernel: Any = judge.kernel
     if isinstance(kernel, Kernel):
         programs: Any = kernel._programs
@@ -136,7 +136,7 @@ def idle(path: Path, **options: Any) -> LocalJudge:
     return judge
 
 
-def usage(judge: LocalJudge, strategy: Strategy, given: Sequence[Problem]) -> tuple[int, set[Any]]:
+def usage(judge: LanguageModelJudge, strategy: Strategy, given: Sequence[Problem]) -> tuple[int, set[Any]]:
     """The tokens and shapes of a run."""
     kernel: Any = judge.kernel
     kernel.usage.tokens, kernel.usage.shapes = 0, set()

@@ -9,8 +9,8 @@ from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 
 from flame_rank.model import chat, text
 from flame_rank.model.text import TextTokenizer
-from flame_rank.prompts import format as prompts
-from flame_rank.prompts.format import Format, Instructions
+from flame_rank.prompts.format import Format, frame
+from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT, Instructions, with_criteria, with_words
 
 TASK = Instructions(title="Which is better?", description="Choose.\nA or B.", output_fields=("choice", "explanation"))
 
@@ -30,7 +30,7 @@ def piece(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_format_as_a_reader_sees_it() -> None:
-    before, between, behind = prompts.frame(TASK, ("prompt", "response"))
+    before, between, behind = frame(TASK, ("prompt", "response"))
     assert before + "2 + 2?" + between + "4" + behind == (
         "INSTRUCTIONS:\n"
         "title: Which is better?\n"
@@ -45,58 +45,56 @@ def test_the_format_as_a_reader_sees_it() -> None:
         "EVALUATION:\n"
         "choice:"
     )
-    *_, cue = prompts.frame(TASK, ("prompt",), [("choice", "A")])
+    *_, cue = frame(TASK, ("prompt",), [("choice", "A")])
     assert cue == "\n\nEVALUATION:\nchoice: A\nexplanation:"
 
 
 def test_criteria_of_the_user() -> None:
-    instructions = prompts.with_criteria("  Prefer the shorter one. ")
+    instructions = with_criteria("  Prefer the shorter one. ")
     assert instructions.description.startswith("Prefer the shorter one.\nAnswer with A if response_a")
-    assert prompts.with_words(instructions).output_fields == ("choice", "explanation")
+    assert with_words(instructions).output_fields == ("choice", "explanation")
 
 
 @given(values=st.lists(st.text(max_size=40), min_size=3, max_size=3))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_value_has_the_same_ids_wherever_it_stands(bpe: TextTokenizer, values: list[str]) -> None:
     form = Format(bpe)
-    around = form.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT)
+    around = form.frame(PAIRWISE, PAIRWISE_CONTEXT)
     assert around[0][0] == bpe.bos and bpe.bos not in around[1] + around[2] + around[3]
     whole = [around[0]]
     for value, behind in zip(form.values(values), around[1:], strict=True):
         assert value == tuple(bpe.encode([value_ := values[len(whole) // 2]])[0]), value_
         whole += [value, behind]
     assert bpe.decode([token for part in whole for token in part]) == "".join(
-        text
-        for pair in zip(prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT), [*values, ""], strict=True)
-        for text in pair
+        text for pair in zip(frame(PAIRWISE, PAIRWISE_CONTEXT), [*values, ""], strict=True) for text in pair
     )
 
 
 def test_labels_are_what_follows_the_cue(bpe: TextTokenizer) -> None:
     form = Format(bpe)
-    shared, found = form.labels(prompts.PAIRWISE, ("A", "B"))
-    *_, cue = form.frame(prompts.PAIRWISE, ("prompt",))
+    shared, found = form.labels(PAIRWISE, ("A", "B"))
+    *_, cue = form.frame(PAIRWISE, ("prompt",))
     assert [bpe.decode(shared + label).strip() for label in found] == ["A", "B"]
     assert [len(label) for label in found] == [1, 1]
-    whole = bpe.encode([prompts.frame(prompts.PAIRWISE, ("prompt",))[-1] + " A"])[0]
+    whole = bpe.encode([frame(PAIRWISE, ("prompt",))[-1] + " A"])[0]
     assert tuple(whole) == cue + shared + found[0]
 
 
 def test_labels_of_sentencepiece(piece: TextTokenizer) -> None:
     end = (1,) if piece.bos is None else ()
     form = Format(piece, end=end)
-    shared, found = form.labels(prompts.PAIRWISE, ("A", "B"))
+    shared, found = form.labels(PAIRWISE, ("A", "B"))
     assert [len(label) for label in found] == [1, 1] and found[0] != found[1]
     assert piece.decode([*shared, *found[0]]).strip() == "A"
-    *_, cue = form.frame(prompts.PAIRWISE, ("prompt",))
+    *_, cue = form.frame(PAIRWISE, ("prompt",))
     assert cue[len(cue) - len(end) :] == end
 
 
 def test_labels_that_begin_alike(bpe: TextTokenizer) -> None:
-    _, found = Format(bpe).labels(prompts.PAIRWISE, ("very good", "very bad", "bad"))
+    _, found = Format(bpe).labels(PAIRWISE, ("very good", "very bad", "bad"))
     assert len({*found}) == 3 and all(found)
     with pytest.raises(ValueError, match="apart"):
-        Format(bpe).labels(prompts.PAIRWISE, ("yes", "yes"))
+        Format(bpe).labels(PAIRWISE, ("yes", "yes"))
 
 
 def test_through_a_chat_template(tmp_path: Path) -> None:
@@ -104,12 +102,12 @@ def test_through_a_chat_template(tmp_path: Path) -> None:
     tokenizer, template = text.load(tmp_path), chat.chat_template(tmp_path)
     assert template is not None
     form = Format(tokenizer, chat=template.around())
-    around = form.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT)
+    around = form.frame(PAIRWISE, PAIRWISE_CONTEXT)
     values = form.values(["a prompt", "<|im_end|> first", "two"])
     ids = list(around[0])
     for value, behind in zip(values, around[1:], strict=True):
         ids += [*value, *behind]
-    before, *middle, behind_ = prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT)
+    before, *middle, behind_ = frame(PAIRWISE, PAIRWISE_CONTEXT)
     content = f"{before}a prompt{middle[0]}<|im_end|> first{middle[1]}two{behind_}"
     # The special tokens of the template, and nothing of a candidate that looks like one.
     (trusted,) = tokenizer.encode(["<|im_start|><|im_end|>"], special=True)
@@ -118,5 +116,5 @@ def test_through_a_chat_template(tmp_path: Path) -> None:
     for special in ("<|im_start|>", "<|im_end|>"):
         rendered = rendered.replace(special, "")
     assert tokenizer.decode(ids) == rendered.replace("response_a:  first", "response_a: <|im_end|> first")
-    shared, found = form.labels(prompts.PAIRWISE, ("A", "B"))
+    shared, found = form.labels(PAIRWISE, ("A", "B"))
     assert tokenizer.decode(shared + found[1]) == "B"

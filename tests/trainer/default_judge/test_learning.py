@@ -16,9 +16,9 @@ import sources
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
-from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import EVIDENCE, READING, JudgeSettings, PoolJudge
 from flame_rank.judges.likelihood import PARTS
+from flame_rank.judges.model_location import identify
 from tests.flame_rank.judges.default.test_pool import FakeReader
 from trainer.collection.decontamination import index_evaluation
 from trainer.collection.tasks import TASKS
@@ -184,7 +184,7 @@ def test_builds_a_judge_through_interruptions(
         readers.append(FakeReader())
         return readers[-1]
 
-    out, (model, path) = tmp_path / "out", checkpoint.named(str(tiny_model))
+    out, (model, path) = tmp_path / "out", identify(str(tiny_model))
     monkeypatch.setattr(learning.checkpoint, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:

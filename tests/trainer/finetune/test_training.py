@@ -29,7 +29,8 @@ from tokenizers_tiny import CHATML, write_byte_bpe, write_sentencepiece
 import flame_rank
 from flame_rank.errors import UserError
 from flame_rank.model import sharding, t5
-from flame_rank.prompts import format as prompts
+from flame_rank.prompts.format import frame
+from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT
 from trainer.cli.group import cli
 from trainer.cli.run import Stated, read_mixture, saves
 from trainer.collection.examples import Example, examples
@@ -161,8 +162,8 @@ def test_the_loss_of_t5(tmp_path: Path) -> None:
 def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_model.Base) -> None:
     judge = flame_rank.load_judge(folder)
     problem = flame_rank.Problem(prompt="What is 2 + 2?", candidates=["It is 4.", "Five \n"])
-    task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
-    pieces = tuple(prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT))
+    task = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
+    pieces = tuple(frame(PAIRWISE, PAIRWISE_CONTEXT))
     texts = [problem.prompt, *problem.texts]
     made = [Example(task="t", pieces=pieces, values=tuple(texts), target=f" {letter}", label=letter) for letter in "AB"]
     found = list(encode(base.form, task, made, max_input=2048, max_target=8))
@@ -174,8 +175,8 @@ def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_mod
 def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: base_model.Base) -> None:
     judge = flame_rank.load_judge(folder, max_length=300)
     problem = flame_rank.Problem(prompt="p " * 100, candidates=["a b " * 200, "short"])
-    task = replace(TASK, title=prompts.PAIRWISE.title, description=prompts.PAIRWISE.description)
-    pieces = tuple(prompts.frame(prompts.PAIRWISE, prompts.PAIRWISE_CONTEXT))
+    task = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
+    pieces = tuple(frame(PAIRWISE, PAIRWISE_CONTEXT))
     made = Example(task="t", pieces=pieces, values=(problem.prompt, *problem.texts), target=" A", label="A")
     ((of_input, _, cut),) = encode(base.form, task, [made], max_input=300, max_target=8)
     assert list(of_input) == judge.tokens(problem, 0, 1) and cut and len(of_input) <= 300

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
-from flame_rank.prompts.format import VERDICTS, Instructions
+from flame_rank.prompts.instructions import VERDICTS, Instructions
 from trainer.collection.release_files import Folder, Row
 
 Split: TypeAlias = Literal["train", "eval", "extra"]

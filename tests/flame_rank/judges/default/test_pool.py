@@ -17,7 +17,7 @@ from flame_rank import judges
 from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.repetition import repeated
 from flame_rank.errors import UserError
-from flame_rank.judges import found_model
+from flame_rank.judges import model_location
 from flame_rank.judges.base import Judge
 from flame_rank.judges.default.agreement import overlap
 from flame_rank.judges.default.endings import unfinished
@@ -419,15 +419,15 @@ def test_without_a_model_it_is_agreement_and_says_so_once(capsys: pytest.Capture
 def test_the_model_may_be_named(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(found_model.VARIABLE, str(tiny_model))
+    monkeypatch.setenv(model_location.VARIABLE, str(tiny_model))
     judge = judges.load_default()
     assert isinstance(judge, PoolJudge) and judge.reader is not None and ":llama:" in judge.name
     assert judge.reader.kernel.max_length == judge.settings.max_length
     assert capsys.readouterr().err == ""
-    monkeypatch.setenv(found_model.VARIABLE, str(tmp_path / "none"))
+    monkeypatch.setenv(model_location.VARIABLE, str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"FLAME_RANK_MODEL=.*none: there is no such file or folder$"):
         judges.load_default()
-    monkeypatch.setenv(found_model.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(model_location.VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"the model in .* cannot be read") as caught:
         judges.load_default()
     assert "\n" not in str(caught.value)
@@ -503,7 +503,7 @@ def test_a_judge_by_name_is_loaded_once(tiny_model: Path, monkeypatch: pytest.Mo
         return load_reader(path, **options)
 
     monkeypatch.setattr("flame_rank.judges.checkpoint.load_reader", counted)
-    monkeypatch.setenv(found_model.VARIABLE, str(tiny_model))
+    monkeypatch.setenv(model_location.VARIABLE, str(tiny_model))
     for _ in range(3):
         flame_rank.rerank("Name a city.", ["Rome", "a city"])
     assert loaded == [tiny_model]

@@ -25,13 +25,13 @@ from tokenizers_tiny import CHATML, SENTENCES, TURNS, write_byte_bpe, write_conf
 
 import flame_rank
 from flame_rank.errors import UserError
-from flame_rank.judges import checkpoint
 from flame_rank.model import chat, config, text
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
 from flame_rank.model.gguf.config import read as read_config
 from flame_rank.model.gguf.weights import READABLE, GgufWeights
+from flame_rank.model.scorer import load_scorer
 from flame_rank.model.weight_files import WeightFiles
 from flame_rank.model.weights import Weights, fill
 
@@ -503,7 +503,7 @@ def test_metadata_that_is_harmless(bpe: Path, tmp_path: Path) -> None:
 )
 def test_tensors_that_are_refused(name: str, changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", FAMILIES[name], tensors=changed)
-    refused(path, message, checkpoint.load_scorer)
+    refused(path, message, load_scorer)
 
 
 @pytest.mark.parametrize(

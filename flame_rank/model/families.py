@@ -1,0 +1,165 @@
+"""The families of models that are computed here, and what judge and trainer need to know of each. The only place that
+asks which family a checkpoint is of: to add one is an entry in `FAMILIES`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import numpy.typing as npt
+from flax import nnx
+from jax.sharding import Mesh
+
+from flame_rank.model import config, sharding, t5, t5_config, weights
+from flame_rank.model.checkpoint_files import open_weights, read_config
+from flame_rank.model.choices import Attend
+from flame_rank.model.config import DecoderConfig
+from flame_rank.model.decoder import Decoder
+from flame_rank.model.kernel import Kernel
+from flame_rank.model.t5_config import T5Config
+from flame_rank.model.t5_kernel import T5Kernel
+from flame_rank.model.text import TextTokenizer
+
+Params = Any  # nnx.State, whose type parameters change from release to release
+
+# Tensors that files of some decoders hold beside those that count.
+_IGNORED = ("*.rotary_emb.inv_freq", "*.masked_bias", "*.attn.bias", "*.attention.bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How the model of a checkpoint is computed.
+
+    Attributes:
+      stated: config.json, corrected where the weights decide otherwise: what is saved with it is read as this was.
+      config: of the module.
+      module: what is made of it.
+      kernel: what scores texts with the module: kernel(module, mesh=, max_length=, max_batch_tokens=, how=).
+      head_dim: dimensions of an attention head; heads are never split between devices.
+      positions: tokens that the model can read in one row; None = any number.
+      ignored: patterns of the names of tensors that the files may hold and the module lacks.
+      reads_and_writes: an encoder reads the input and a decoder writes the target, each a text of its own (T5); False
+        for a decoder that has both in one row.
+    """
+
+    stated: Mapping[str, Any]
+    config: DecoderConfig | T5Config
+    module: Callable[[Any, Any], nnx.Module]
+    kernel: "Callable[..., Kernel | T5Kernel]"
+    head_dim: int
+    positions: int | None
+    ignored: tuple[str, ...]
+    reads_and_writes: bool = False
+
+    @property
+    def family(self) -> str:
+        return str(self.stated["model_type"])
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def input_end(self, tokenizer: TextTokenizer) -> tuple[int, ...]:
+        """The id that ends an input, if the input is a text of its own."""
+        return tuple(sorted(tokenizer.eos))[:1] if self.reads_and_writes else ()
+
+    def load(self, files: weights.Weights, mesh: Mesh, dtype: npt.DTypeLike, *, fully: bool = False) -> Any:
+        """Reads the weights, each tensor straight to the devices that compute with it.
+
+        Args:
+          dtype: of the parameters.
+          fully: as in `sharding.spec`.
+
+        Returns:
+          the module's graph and its parameters, as `nnx.split` gives them.
+
+        Raises:
+          OSError, ValueError: as `weights.fill`.
+        """
+        graph, params = nnx.split(nnx.eval_shape(lambda: self.module(self.config, _OneKey())))
+        places = sharding.shardings(params, mesh, self.head_dim, fully=fully)
+        return graph, weights.fill(params, files, dtype=dtype, shardings=places, ignore=self.ignored)
+
+
+class _OneKey:
+    """Stands for `nnx.Rngs` while only shapes are made: to trace its counter takes seconds for 30 layers."""
+
+    def __init__(self) -> None:
+        self._key = jax.random.key(0)
+
+    def params(self) -> jax.Array:
+        return self._key
+
+
+def read_architecture(checkpoint: Path) -> Architecture:
+    """The architecture of a checkpoint, from its configuration and from the names and shapes of its tensors.
+
+    Raises:
+      OSError: a file is unreadable.
+      ValueError: it is of a family, or asks for a computation, that is not known here.
+    """
+    stated = read_config(checkpoint)
+    family = stated.get("model_type")
+    reader = FAMILIES.get(family, _decoder) if isinstance(family, str) else _decoder  # which refuses other families
+    return reader(stated, open_weights(checkpoint))
+
+
+def _decoder(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
+    shape = config.read(stated)
+    _check_sizes(shape.num_hidden_layers, shape.vocab_size, "model.embed_tokens.weight", files)
+    ignored: tuple[str, ...] = _IGNORED
+    if shape.tie_word_embeddings and weights.own_head(files):  # the files' matrix counts, as in transformers 5
+        logging.getLogger("flame_rank").warning(
+            "flame-rank: %s: tie_word_embeddings is true, but lm_head.weight is another matrix than the embeddings; it "
+            "is used, as transformers does",
+            files.folder,
+        )
+        shape, stated = replace(shape, tie_word_embeddings=False), {**stated, "tie_word_embeddings": False}
+    elif shape.tie_word_embeddings:
+        ignored = (*_IGNORED, "lm_head.weight")
+    return Architecture(
+        stated=stated,
+        config=shape,
+        module=Decoder,
+        kernel=Kernel,
+        head_dim=shape.head_dim,
+        positions=shape.max_position_embeddings,
+        ignored=ignored,
+    )
+
+
+def _t5(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
+    shape = T5Config.read(stated, head=t5_config.HEAD in files)
+    _check_sizes(shape.num_layers, shape.vocab_size, "shared.weight", files)
+
+    def kernel(module: t5.T5, *, how: Attend | None, **options: Any) -> T5Kernel:
+        return T5Kernel(module, **options)  # whose attention has one form
+
+    return Architecture(
+        stated=stated,
+        config=shape,
+        module=t5.T5,
+        kernel=kernel,
+        head_dim=shape.d_kv,
+        positions=None,
+        ignored=t5_config.IGNORED_TENSORS,
+        reads_and_writes=True,
+    )
+
+
+def _check_sizes(layers: int, vocabulary: int, embeddings: str, files: weights.Weights) -> None:
+    """Refuses a wrong number of layers before that many are made, and of words before a tokenizer is held to it."""
+    by = files.described_by
+    if layers != (stored := weights.layers(files)):
+        raise ValueError(f"{files.folder}: {by} states {layers} layers, and the weights have {stored}")
+    name = weights.canonical(files).get(embeddings)
+    if name is not None and files[name].shape[:1] != (vocabulary,):
+        raise ValueError(f"{files[name].file}: {name} has shape {files[name].shape}, {by} states {vocabulary} words")
+
+
+Reader: TypeAlias = Callable[[Mapping[str, Any], weights.Weights], Architecture]
+# By the `model_type` of config.json.
+FAMILIES: dict[str, Reader] = {**dict.fromkeys((*config.DEFAULTS, "gemma3"), _decoder), "t5": _t5}

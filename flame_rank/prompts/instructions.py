@@ -1,0 +1,40 @@
+"""What a judge is asked, in words: the first block of the paper's unified format (section 3.3)."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions:
+    """The first block: what is asked of the judge.
+
+    Attributes:
+      title: the task's, one line.
+      description: task definition and evaluation instructions.
+      output_fields: what the judge answers, in this order.
+    """
+
+    title: str
+    description: str
+    output_fields: tuple[str, ...] = ("choice",)
+
+
+_LETTERS = "Answer with A if response_a is the better one, with B if response_b is."
+PAIRWISE = Instructions(
+    title="Which response is better?",
+    description=(
+        "Two responses to the same prompt are given. Compare how correct, helpful and complete they are, and do not "
+        f"let their length or their order sway you. {_LETTERS}"
+    ),
+)
+PAIRWISE_CONTEXT = ("prompt", "response_a", "response_b")
+VERDICTS = ("A", "B")  # targets of the field `choice`
+
+
+def with_criteria(criteria: str) -> Instructions:
+    """The instructions of a pairwise judgement by the user's own criteria."""
+    return replace(PAIRWISE, description=f"{criteria.strip()}\n{_LETTERS}")
+
+
+def with_words(instructions: Instructions) -> Instructions:
+    """The same instructions with an explanation asked for behind the verdict, which can be read before the words."""
+    return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))
