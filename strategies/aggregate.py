@@ -286,8 +286,8 @@ def _square(values: FloatArray, name: str) -> FloatArray:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a matrix of numbers: {error}") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise
-        ValueError(f"{name} has shape {list(matrix.shape)}; it must be [n, n], a row and a column for each candidate")
+        shape = list(matrix.shape)
+        raise ValueError(f"{name} has shape {shape}; it must be [n, n], a row and a column for each candidate")
     return matrix
 
 
