@@ -1,1 +1,1 @@
-"""What ranking a file takes with each strategy, before anything is spent: comparisons, tokens, programs, seconds."""
+"""Predicts what ranking a file takes with each strategy: comparisons, tokens, programs, seconds."""

@@ -1,5 +1,5 @@
-"""What a kernel encodes of comparisons, and in which shapes: must agree with flame_rank/model/kernel.py and
-t5_kernel.py. Only lengths are looked at, no text is.
+"""Counts what a kernel encodes for comparisons, and in which shapes, from lengths alone, without text. Must agree with
+flame_rank/model/kernel.py and t5_kernel.py.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ Shape = tuple[str, int, int, int]
 
 
 class Encoding:
-    """A kernel at work on lengths.
+    """Simulates a kernel on lengths.
 
     Attributes:
-      tokens: encoded so far.
-      shapes: (level, prefix bucket, own bucket, rows) of a program -> batches that it had.
+      tokens: number of tokens encoded so far.
+      shapes: (level, prefix bucket, own bucket, rows) of a program -> number of its batches.
     """
 
     def __init__(self, judge: LanguageModelJudge):
@@ -31,14 +31,14 @@ class Encoding:
         self.shapes: Counter[Shape] = Counter()
         self._most, self._multiple = kernel.max_batch_tokens, sharding.data_parallel_size(kernel.mesh)
         self._instructions = len(judge.frame[0])
-        self._begun: int | None = None  # tokens that a T5's decoder begins with, not its encoder
+        self._begun: int | None = None  # tokens that a T5's decoder, not its encoder, begins with
         if isinstance(kernel, T5Kernel):
             self._begun = len(kernel.parted(tuple(token for piece in judge.frame for token in piece))[1])
         else:
             self._capacity, self._used, self._has_instructions = kernel.capacity, 0, False
 
     def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
-        """Encodes comparisons; calls: the rounds that each call of the judge has."""
+        """Encodes comparisons; calls: the rounds in each call of the judge."""
         if self._begun is None:
             self._shared(asked, calls)
             return
@@ -49,16 +49,19 @@ class Encoding:
             self._batch("next", some, np.zeros_like(some))
 
     def _shared(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
-        """Encodes what comparisons share once, as long as the cache has room for it.
+        """Encodes once what comparisons share, as long as the cache has room for it.
 
-        A node is a prefix (instructions, prompt, A) that a round asks for: the comparisons that share it are its
-        leaves. The instructions are the same for all.
+        A node is a prefix (instructions, prompt, A) that a round needs; the comparisons that share it are its leaves.
+        All comparisons share the instructions.
         """
-        prompt_id = _ids(asked.problem, asked.prompt)  # what is cut depends on the pair: a prompt may be several
+        # truncation depends on the pair, so a prompt may have several lengths
+        prompt_id = _ids(asked.problem, asked.prompt)
         prefix_id = _ids(asked.first, asked.prompt, asked.a)
         _, at, node = np.unique(_code(asked.round, prefix_id), return_index=True, return_inverse=True)
         leaves_of = np.bincount(node, minlength=len(at))[np.argsort(at)]
-        order = np.argsort(at[node], kind="stable")  # [M] comparisons, node by node as they are asked for
+        order = np.argsort(
+            at[node], kind="stable"
+        )  # [M] comparisons, node by node in the order in which they are asked
         behind, b = (self._instructions + asked.prompt + asked.a)[order], asked.b[order]
         at.sort()
         round, prompt_id, prefix_id = asked.round[at], prompt_id[at], prefix_id[at]  # [nodes], as all that follow
@@ -72,7 +75,7 @@ class Encoding:
             while len(nodes):
                 new = ~has_prefix[prefix_id[nodes]]
                 prompts, first = np.unique(prompt_id[nodes], return_index=True)
-                opens = np.zeros(len(nodes), bool)  # the node is the first of a new prompt
+                opens = np.zeros(len(nodes), bool)  # the node is the first with a new prompt
                 opens[first] = ~has_prompt[prompts]
                 cells = np.cumsum(opens * to_prompt[nodes] + new * (to_prompt + a)[nodes])
                 cells += 0 if self._has_instructions else self._instructions
@@ -92,19 +95,19 @@ class Encoding:
                     self._used, self._has_instructions, has_prompt[:], has_prefix[:] = 0, False, False, False
 
     def _batch(self, level: str, lengths: IntArray, prefixes: IntArray) -> None:
-        """Packs a level's pieces: tokens [M] of each, and of what stands before it."""
+        """Packs the pieces of a level: the tokens [M] of each piece, and of its prefix."""
         self.tokens += int(lengths.sum())
         for taken, rows, T in buckets.pack(lengths.tolist(), self._most, multiple=self._multiple):
             self.shapes[level, buckets.length(int(prefixes[taken].max())), T, rows] += 1
 
 
 def _members(start: IntArray, groups: Sequence[int]) -> IntArray:
-    """The members of groups, each of which has those from its start up to the next one's."""
+    """Returns the members of groups; a group has the members from its start to the start of the next group."""
     return np.concatenate([np.arange(start[g], start[g + 1]) for g in groups])
 
 
 def _code(*columns: IntArray) -> IntArray:
-    """A number for each row, equal for equal rows."""
+    """Computes a number for each row, equal for equal rows."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         code = code * (1 + column.max(initial=0)) + column
@@ -112,5 +115,5 @@ def _code(*columns: IntArray) -> IntArray:
 
 
 def _ids(*columns: IntArray) -> IntArray:
-    """Numbers of rows from 0 on, equal for equal rows."""
+    """Numbers the distinct rows from 0; equal rows get equal numbers."""
     return np.asarray(np.unique(_code(*columns), return_inverse=True)[1])

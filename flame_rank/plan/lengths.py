@@ -1,4 +1,4 @@
-"""Texts and comparisons as a local judge has them, in tokens; must agree with flame_rank/judges/language_model.py."""
+"""Lengths of texts and comparisons in a local judge's tokens; must agree with flame_rank/judges/language_model.py."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from strategies.base import IntArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lengths:
-    """Tokens of a problem's texts: of its prompt, and of each distinct candidate [d]."""
+    """Lengths of a problem's texts in tokens: of its prompt, and of each distinct candidate [d]."""
 
     prompt: int
     candidates: IntArray
 
     @property
     def total(self) -> int:
-        """Tokens of all texts together; 0 where there is but one candidate."""
+        """Tokens of all texts together; 0 if there is only one candidate."""
         return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
 
     def long(self, room: int) -> int:
-        """Number of comparisons, of all pairs in both orders, of more than `room` tokens."""
+        """Counts the comparisons, of all pairs in both orders, that are longer than `room` tokens."""
         ascending = np.sort(self.candidates)
         if len(ascending) < 2 or self.prompt + ascending[-2:].sum() <= room:
             return 0
         left = room - self.prompt - ascending
         above = len(ascending) - np.searchsorted(ascending, left, side="right")
-        return int(above.sum() - (ascending > left).sum())  # not a candidate with itself
+        return int(above.sum() - (ascending > left).sum())  # without the pairs of a candidate with itself
 
 
 def count_tokens(judge: LanguageModelJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
@@ -49,13 +49,13 @@ def count_tokens(judge: LanguageModelJudge, problems: Sequence[Problem], places:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparisons:
-    """Comparisons [M] of many problems, one problem after the other, in their rounds' order.
+    """Comparisons [M] of many problems, ordered by problem, then by round.
 
     Attributes:
-      problem, round: [M] numbers, ascending; those of rounds go on from problem to problem.
-      rounds: how many there are.
-      first: [M] the candidate that comes first, numbered through all problems.
-      prompt, a, b: [M] tokens of the three pieces of each that stand behind the instructions.
+      problem, round: [M] ascending numbers; rounds are numbered through all problems.
+      rounds: number of rounds.
+      first: [M] the first candidate, numbered through all problems.
+      prompt, a, b: [M] tokens of the three pieces that follow the instructions.
     """
 
     problem: IntArray
@@ -68,7 +68,7 @@ class Comparisons:
 
 
 def compare(judge: LanguageModelJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
-    """The comparisons of problems, without those that the judge skips; asked: what is asked of n candidates."""
+    """Builds the comparisons of problems, without those that the judge skips; asked: the rounds for n candidates."""
     pairs = [asked(len(lengths.candidates)).pairs for lengths in problems]
     sizes = [len(each) for rounds in pairs for each in rounds]
     problem = np.repeat(np.arange(len(pairs)), [sum(map(len, rounds)) for rounds in pairs])

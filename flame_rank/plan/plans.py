@@ -1,4 +1,4 @@
-"""The plans of a file: what ranking it with each strategy takes."""
+"""Plans the ranking of a file: what it takes with each strategy."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,15 +27,15 @@ class Plan:
     """What ranking all problems with one strategy takes.
 
     Attributes:
-      strategy: its name.
-      least, most: comparisons; equal where the number does not depend on what the judge says.
-      tokens: to encode, each distinct piece once, and again where the kernel's cache was emptied in between; of a T5
-        whole texts. None for judges that are no local model.
-      programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled for.
-      estimated: which pairs are asked depends on answers or coins: tokens, programs and seconds are those of a run
-        over candidates of random qualities.
-      sampled: problems of that run, where it was not over all.
-      seconds: by the probe, compiling included; None where there is none.
+      strategy: name of the strategy.
+      least, most: comparisons; equal if the number does not depend on the judge's answers.
+      tokens: tokens to encode: each distinct piece once, and again if the kernel's cache was emptied in between; for a
+        T5, whole texts. None if the judge is not a local model.
+      programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled.
+      estimated: the pairs that are asked depend on answers or on random choices; tokens, programs and seconds are
+        those of a simulated run over candidates of random qualities.
+      sampled: number of problems in that run; None if it covered all.
+      seconds: predicted from the probe, compiling included; None if there is no probe.
     """
 
     strategy: str
@@ -50,15 +50,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """The plans of a file, and what they hold for.
+    """The plans of a file, and the judge and problems that they are for.
 
     Attributes:
-      judge: its name.
-      pointwise: it is asked the same whatever the strategy.
-      problems, candidates: in the file.
-      distinct: candidates without their repetitions.
-      long: comparisons, of all that there may be, that are longer than max_length tokens.
-      on_long: what becomes of these.
+      judge: name of the judge.
+      pointwise: the judge is asked the same comparisons whatever the strategy.
+      problems, candidates: their numbers in the file.
+      distinct: number of candidates without repetitions.
+      long: number of comparisons, of all possible ones, that are longer than max_length tokens.
+      on_long: how the judge treats these.
     """
 
     judge: str
@@ -81,11 +81,11 @@ def plan(
     dedupe: How = "exact",
     batch: int = 128,
 ) -> Plans:
-    """Plans the ranking of problems; reads them as a stream.
+    """Plans the ranking of problems, which are read as a stream.
 
     Args:
-      strategies: to plan for; of a pointwise judge they do not matter.
-      dedupe: which candidates are the same.
+      strategies: the strategies to plan for; for a pointwise judge they make no difference.
+      dedupe: which candidates count as the same.
       batch: comparisons that are collected for one call of the judge, as in Reranker.
 
     Raises:
@@ -140,7 +140,7 @@ def _plan(
     sizes: Counter[int],
     timed: Probe,
 ) -> Plan:
-    """The plan for one strategy; sizes: number of distinct candidates -> problems."""
+    """Makes the plan for one strategy; sizes: number of distinct candidates -> number of problems."""
     bounds = {n: strategy.comparisons(n) for n in sizes}
     least, most = (sum(count * bounds[n][end] for n, count in sizes.items()) for end in (0, 1))
     if encoded is not None:
@@ -165,7 +165,7 @@ def _plan(
 
 
 def _local(judge: Judge) -> "LanguageModelJudge | None":
-    """The judge where it has a model of which tokens and programs are known."""
+    """Returns the judge if it has a local model, whose tokens and programs can be counted; otherwise None."""
     if not hasattr(judge, "kernel"):
         return None
     from flame_rank.judges.language_model import LanguageModelJudge

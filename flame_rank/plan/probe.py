@@ -1,4 +1,4 @@
-"""What a judge takes for a few comparisons, by the clock."""
+"""Times a judge on a few comparisons."""
 
 import time
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from flame_rank.judges.base import Judge
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
-FEW, MANY = 8, 128  # comparisons; as many as the reranker collects for one call, where that is a matter of seconds
-WORK = 2**31  # weights x comparisons that a CPU is asked; an accelerator has to be kept busy to show what it can do
+FEW, MANY = 8, 128  # comparisons; MANY, the reranker's batch, is used if it takes a few seconds at most
+WORK = 2**31  # limit of weights x comparisons on a CPU; an accelerator always gets MANY, so that it is busy
 
 Asked = list[tuple[Problem, IntArray]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A few comparisons that were judged and timed.
+    """The result of timing a judge on a few comparisons.
 
     Attributes:
-      comparisons: that the judge was asked, those of the warm-up included.
-      seconds: for one unit of work (a token, a candidate of a judge that looks at the pool, or a comparison); None
-        where the judge answered nothing.
-      compiling: seconds for what is compiled for one shape (level, prefix bucket, own bucket, rows).
-      problem: why there is no number.
+      comparisons: number of comparisons that the judge was asked, including the warm-up.
+      seconds: per unit of work (a token; a candidate, if the judge looks at the pool; or a comparison); None if the
+        judge gave no answer.
+      compiling: seconds to compile for one shape (level, prefix bucket, own bucket, rows).
+      problem: the reason why there are no seconds.
     """
 
     comparisons: int = 0
@@ -37,10 +37,10 @@ class Probe:
 
 
 def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
-    """Asks the judge a few comparisons, once to warm it up and once by the clock.
+    """Asks the judge a few comparisons, first to warm it up and then to time it.
 
     Args:
-      sample: problems, and the first candidate [d] of each of their two or more distinct texts.
+      sample: problems, each with the first candidate [d] of each of its distinct texts, two or more.
 
     Raises:
       UserError: a comparison is too long and `on_long` is "fail".
@@ -49,7 +49,7 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
         return Probe()
     kernel = _kernel(judge)
     asked = _rings(sample) if judge.pool_aware else _pairs(sample, _count(kernel))
-    # A function may cost money by the call; nothing is compiled for it.
+    # A function may cost money per call, and nothing is compiled for it: one comparison warms it up.
     warm = asked if kernel or judge.pool_aware else [(asked[0][0], asked[0][1][:1])]
     try:
         shapes = len(kernel.usage.shapes) if kernel else 0
@@ -76,13 +76,13 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
 
 
 def _kernel(judge: Judge) -> Any:
-    """The kernel of a judge that counts what it encodes; None for others."""
+    """Returns the judge's kernel if it counts what it encodes; otherwise None."""
     kernel = getattr(judge, "kernel", None)
     return kernel if hasattr(kernel, "usage") else None
 
 
 def _count(kernel: Any) -> int:
-    """How many comparisons are asked."""
+    """Returns how many comparisons are asked."""
     if kernel is None:
         return FEW
     on_cpu = kernel.mesh.devices.flat[0].platform == "cpu"
@@ -90,14 +90,15 @@ def _count(kernel: Any) -> int:
 
 
 def _rings(sample: Sequence[tuple[Problem, IntArray]]) -> Asked:
-    """A comparison for each candidate but the first, with the first."""
+    """Pairs each candidate except the first with the first."""
     return [(problem, np.stack([place[1:], np.full(len(place) - 1, place[0])], axis=1)) for problem, place in sample]
 
 
 def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
-    """All comparisons of as many problems as have at most `count`; or else the first ones of the first problem.
+    """Returns all comparisons of the first problems, as long as there are at most `count`; if the first problem alone
+    has more, its first `count` comparisons.
 
-    The number of problems is a power of two: it takes fewer programs.
+    The number of problems is a power of two, so that fewer programs are compiled.
     """
     asked: Asked = []
     for problem, place in sample:
@@ -111,7 +112,7 @@ def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
 
 
 def _first(place: IntArray, count: int) -> IntArray:
-    """The first comparisons of distinct texts [d], by position: [count, 2], or all where there are fewer."""
+    """Returns the first comparisons of distinct texts [d] by position: [count, 2], or all if there are fewer."""
     n = len(place)
     first, second = np.divmod(np.arange(min(n * n, 2 * count + 2)), n)  # of [d, d]: half may be on the diagonal
     pairs: IntArray = place[np.stack([first, second], axis=1)[first != second][:count]]
@@ -119,12 +120,13 @@ def _first(place: IntArray, count: int) -> IntArray:
 
 
 def _timed(judge: Judge, asked: Asked) -> tuple[float, int, bool]:
-    """Seconds that the judge takes to answer, the tokens that it encodes, and whether it answers at all."""
+    """Returns the seconds that the judge takes, the tokens that it encodes, and whether it answers at all."""
     kernel = _kernel(judge)
     before = kernel.usage.tokens if kernel else 0
     if hasattr(kernel, "forget"):
         kernel.forget()
-    fresh = [(replace(problem), pairs) for problem, pairs in asked]  # a judge remembers the problems that it has seen
+    # copies, because a judge remembers the problems that it has seen
+    fresh = [(replace(problem), pairs) for problem, pairs in asked]
     start = time.perf_counter()
     answers = judge.judge(fresh)
     seconds = time.perf_counter() - start

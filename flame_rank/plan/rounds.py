@@ -1,4 +1,4 @@
-"""What a strategy asks of n candidates, and which rounds go into one call of the judge: as in reranker.py."""
+"""The rounds of a strategy for n candidates, and how rounds are grouped into calls of the judge, as in reranker.py."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from strategies.base import IntArray, Strategy
 
 
 class Counted(Strategy, Protocol):
-    """A strategy that knows what it may ask, as all named ones do."""
+    """A strategy that knows how many comparisons it may ask, as all named strategies do."""
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """The fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,8 +23,9 @@ class Rounds:
     """The rounds of one problem.
 
     Attributes:
-      pairs: [M, 2] candidate indices, for each round.
-      certain: every problem with so many candidates has these; otherwise they depend on answers or coins.
+      pairs: [M, 2] candidate indices for each round.
+      certain: every problem with as many candidates has these rounds; False if they depend on answers or on random
+        choices.
     """
 
     pairs: list[IntArray]
@@ -32,7 +33,7 @@ class Rounds:
 
 
 def rounds(strategy: Strategy, n: int) -> Rounds:
-    """The rounds of n candidates, whose qualities are drawn at random where answers matter."""
+    """Plays a strategy on n candidates of random qualities, and returns its rounds."""
     pairs, again = (_played(strategy, n, seed) for seed in (0, 1))
     same = len(pairs) == len(again) and all(map(np.array_equal, pairs, again))
     coins = n > 1 and getattr(strategy, "order", "") == "random"
@@ -40,7 +41,8 @@ def rounds(strategy: Strategy, n: int) -> Rounds:
 
 
 def _played(strategy: Strategy, n: int, seed: int) -> list[IntArray]:
-    """The rounds [M, 2] of a schedule that is told differences of random qualities: small ones, none is ever sure."""
+    """Plays a schedule whose answers are differences of random qualities, small ones, so that it is never sure of the
+    best; returns its rounds [M, 2]."""
     rng = np.random.default_rng(seed)
     quality = rng.normal(scale=0.1, size=n)
     schedule = strategy.schedule(n, rng)
@@ -55,7 +57,7 @@ def _played(strategy: Strategy, n: int, seed: int) -> list[IntArray]:
 
 
 def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[list[list[int]], int]:
-    """Which rounds the judge is asked together.
+    """Groups rounds into calls of the judge.
 
     Args:
       sizes: the comparisons of each round, for each problem.
