@@ -68,7 +68,7 @@ class MeasurementOptions:
     "ranking_options",
     without=tuple(name for name in RankingOptions.__dataclass_fields__ if name not in _RANKING),
 )
-@options(InputOptions, "input_options", without=("problems",))
+@options(InputOptions, "input_options", without=("problems", "from_format", "requests", "shard"))
 @options(MeasurementOptions, "wanted")
 def humaneval(
     samples_files: tuple[Path, ...],

@@ -2,9 +2,11 @@
 
 import click
 
+from flame_rank.cli.options import INPUT_FILE
+
 
 @click.command()
-@click.argument("files", metavar="SHARD...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("files", metavar="SHARD...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 def merge(files: tuple[str, ...], output: str | None) -> None:
     """Put the outputs of `rerank --shard 1/N` to `--shard N/N` together, in the order of the input.

@@ -1,6 +1,7 @@
 """Options that several commands have, and what they make of them: a judge, prompts by task, bad lines."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 from flame_rank.cli.fields import options
 from flame_rank.errors import UserError
 from flame_rank.fields import described, given
+from flame_rank.io import formats
+from flame_rank.io.remote import is_url
 from flame_rank.judges.options import JudgeOptions
 
 if TYPE_CHECKING:
@@ -47,10 +50,41 @@ JUDGE = together(  # passes `judge`, its name, and `judge_options`
 )
 
 
+class _InputFile(click.Path):
+    """A file that is there, "-", or an address, which is looked for when it is opened."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
+INPUT_FILE = _InputFile(exists=True, dir_okay=False, allow_dash=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """How problems are read from a file."""
 
+    from_format: str | None = described(
+        None,
+        "Name the tool that wrote FILE.",
+        automatic="recognise it by its first line",
+        option="--from",
+        choices=formats.NAMES,
+    )
+    requests: Path | None = described(
+        None,
+        "Take what was asked from this file of requests, for the output of a batch (OpenAI's, or vllm run-batch's).",
+        automatic="none",
+        unit="FILE",
+        exists=True,
+    )
+    shard: str | None = described(
+        None,
+        "Rank only the I-th of N parts of the problems, such as 1/8: every N-th problem from the I-th. `flame-rank "
+        "merge` puts the outputs together.",
+        automatic="1/1",
+        unit="I/N",
+    )
     group_by: str = described(
         "task_id",
         "Name the field that the lines of one problem share in flat input; it also names a problem.",
@@ -73,7 +107,27 @@ class InputOptions:
         """Reads the problems of a file; `bad` is what `bad_lines` has made of `on_bad_line`."""
         from flame_rank.io.jsonl import read_problems
 
-        return read_problems(file, group_by=self.group_by, prompts=Prompts(self.problems), on_bad_line=bad)
+        return read_problems(
+            file,
+            from_format=self.from_format,
+            requests=self.requests,
+            shard=self.part,
+            group_by=self.group_by,
+            prompts=Prompts(self.problems),
+            on_bad_line=bad,
+        )
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """The shard as its number and how many there are.
+
+        Raises:
+          UserError: it is not I/N with I from 1 to N.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", self.shard or "1/1")
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"--shard {self.shard}: it is I/N with I from 1 to N, such as 1/8")
+        return int(match[1]), int(match[2])
 
 
 def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":

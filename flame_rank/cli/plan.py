@@ -9,7 +9,7 @@ import click
 
 import strategies
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge
+from flame_rank.cli.options import INPUT_FILE, JUDGE, InputOptions, bad_lines, load_judge
 from flame_rank.cli.tables import print_table
 from flame_rank.errors import UserError
 from flame_rank.fields import given
@@ -24,7 +24,7 @@ _RANKING = ("order", "budget", "confidence", "dedupe", "top")  # of the ranking'
 
 
 @click.command()
-@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", default="-", type=INPUT_FILE)
 @JUDGE
 @click.option(
     "--strategy",

@@ -9,7 +9,7 @@ import click
 
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import read_pattern, say_failed_before
+from flame_rank.cli.options import INPUT_FILE, read_pattern, say_failed_before
 from flame_rank.errors import UserError
 from flame_rank.fields import given
 from flame_rank.ranking.options import RankingOptions
@@ -69,7 +69,7 @@ class ReplayJudge:
 
 
 @click.command()
-@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", default="-", type=INPUT_FILE)
 @click.option(
     "--ledger",
     "path",

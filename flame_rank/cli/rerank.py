@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,10 +12,19 @@ import click
 
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, read_pattern, say_failed_before
+from flame_rank.cli.options import (
+    INPUT_FILE,
+    JUDGE,
+    InputOptions,
+    bad_lines,
+    load_judge,
+    read_pattern,
+    say_failed_before,
+)
 from flame_rank.cli.summary import Summary
 from flame_rank.errors import UserError
 from flame_rank.fields import described, given
+from flame_rank.io.remote import is_url
 from flame_rank.judges.options import JudgeOptions
 from flame_rank.ranking.options import RankingOptions
 
@@ -27,10 +37,27 @@ class OutputOptions:
     """What is written, and where."""
 
     output: str | None = described(
-        None, "Write the rankings to this file as JSONL.", automatic="standard output", unit="FILE", short="-o"
+        None,
+        "Write to this file or address as JSONL; to FILE.gz packed, to FILE.parquet as parquet.",
+        automatic="standard output",
+        unit="FILE",
+        short="-o",
     )
-    format: Literal["table", "jsonl"] | None = described(
-        None, "Write a table for people, or JSONL.", automatic="table on a terminal, jsonl elsewhere"
+    format: Literal["table", "ranked", "jsonl", "best", "pairs"] | None = described(
+        None,
+        "Write a table for people; every record with its ranking (ranked, or jsonl); the best candidate's record "
+        "(best); or pairs of prompt, chosen and rejected, as TRL takes them (pairs).",
+        automatic="table on a terminal, ranked elsewhere",
+    )
+    pairs: Literal["best-worst", "all", "random"] | None = described(
+        None, "Choose which pairs of a problem --format pairs writes.", automatic="best-worst"
+    )
+    margin: float | None = described(
+        None,
+        "Leave out pairs whose scores differ by less: the log-odds, in nats, that the chosen one is better.",
+        automatic="0",
+        unit="NATS",
+        least=0,
     )
     unordered: bool = described(False, "Write each problem as soon as it is done, not in the order of the input.")
     quiet: bool = described(False, "Show neither progress nor the summary; warnings and errors remain.", short="-q")
@@ -42,6 +69,23 @@ class OutputOptions:
     def file(self) -> str | None:
         """The file that the rankings go to, None for standard output."""
         return None if self.output == "-" else self.output
+
+    def writer(self, top: int | None, seed: int) -> "Callable[[Ranking], bytes]":
+        """Returns what makes lines of a ranking, in this format.
+
+        Raises:
+          UserError: an option of another format is given.
+        """
+        if self.format != "pairs" and (self.pairs is not None or self.margin is not None):
+            raise UserError("--pairs and --margin are for --format pairs; add it, or leave them out")
+        if self.format in ("best", "pairs") and top is not None:
+            raise UserError(f"--top is for --format ranked, not {self.format}; leave one of the two out")
+        from flame_rank.io.output import to_lines
+        from flame_rank.io.selection import Pairs, best_line
+
+        if self.format == "pairs":
+            return Pairs(which=self.pairs or "best-worst", margin=self.margin or 0.0, seed=seed).lines
+        return best_line if self.format == "best" else partial(to_lines, top=top)
 
     @property
     def table(self) -> bool:
@@ -58,7 +102,7 @@ class OutputOptions:
 
 
 @click.command()
-@click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", default="-", type=INPUT_FILE)
 @options(OutputOptions, "output")
 @JUDGE
 @options(RankingOptions, "ranking_options", without=("ordered", "batch"))
@@ -73,9 +117,10 @@ def rerank(
 ) -> int:
     """Rank the candidates of every problem in FILE, best first.
 
-    FILE is JSONL. Each line is either a problem with "prompt" and "candidates" (a list), or a single sample with
-    "task_id" and "completion". Without FILE, or with "-", standard input is read. Each problem is written with its
-    ranking as soon as it is done: as JSONL, or on a terminal as a row of a table.
+    FILE is JSONL or parquet, a path or an address (s3://, gs://, hf://). Each line is either a problem with "prompt"
+    and "candidates" (a list), or a single sample with "task_id" and "completion", or what another tool has written (see
+    --from). Without FILE, or with "-", standard input is read. Each problem is written with its ranking as soon as it
+    is done: as JSONL, or on a terminal as a row of a table.
 
     JUDGE is a judge that ships, a directory or GGUF file of weights, the directory of a LoRA adapter (PEFT), or a
     function. The options from --ask to --template are for a judge that has a language model.
@@ -87,17 +132,22 @@ def rerank(
 
     from flame_rank.cli.terminal import Rows
     from flame_rank.io.lines import BadLine
-    from flame_rank.io.output import Output, to_lines
+    from flame_rank.io.output import Output
     from flame_rank.io.paths import parts, refuse_same, with_log
     from flame_rank.ranking.reranker import Reranker
 
     table = output.table
+    to_lines = output.writer(ranking_options.top, ranking_options.seed)
     for path in (output.file, output.json_summary):
-        if path and not Path(path).absolute().parent.is_dir():
+        if path and not is_url(path) and not Path(path).absolute().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create {Path(path).absolute().parent}")
     bad = bad_lines(input_options.on_bad_line, file, output.file)
     refuse_same(
-        {"the input": file, "the file of problems": input_options.problems},
+        {
+            "the input": file,
+            "the file of problems": input_options.problems,
+            "the file of requests": input_options.requests,
+        },
         {
             **parts(output.file),
             "the file of bad lines": bad.path if bad else None,
@@ -122,7 +172,7 @@ def rerank(
                 if isinstance(out, Rows):
                     out.write(ranking)
                 else:
-                    out.write(to_lines(ranking, top))
+                    out.write(to_lines(ranking))
                 summary.add(ranking)
     except BadLine as error:
         kept = f"; the {summary.problems} before it are in {output.file}.part" if output.file else ""

@@ -37,7 +37,7 @@ _BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raise
 def read_problems(
     path: str | Path | Iterable[Any],
     *,
-    from_: str | None = None,
+    from_format: str | None = None,
     requests: str | Path | None = None,
     shard: tuple[int, int] = (1, 1),
     group_by: str = "task_id",
@@ -52,7 +52,7 @@ def read_problems(
     Args:
       path: a file or an address (s3://, gs://, hf://), or "-" for standard input; JSONL, packed (gz, xz, zst) or not,
         or parquet. Or the rows themselves: mappings, as of a `datasets.Dataset`, or vLLM's RequestOutputs.
-      from_: the tool that wrote it, one of flame_rank.io.formats.NAMES; None = recognise it.
+      from_format: the tool that wrote it, one of flame_rank.io.formats.NAMES; None = recognise it.
       requests: the file of requests that a batch's output answers.
       shard: (I, N), the I-th of N parts: of N problems that follow each other, the I-th, counted from 1.
       group_by: the field, of string or integer values, that the lines of a problem share in a flat file; in a
@@ -71,8 +71,8 @@ def read_problems(
     if not 1 <= part <= parts:
         raise ValueError(f"shard {part}/{parts}: it is I/N with I from 1 to N")
     known = formats.all_formats(requests)
-    named = None if from_ in (None, "jsonl") else formats.by_name(from_, known)
-    tried = () if from_ is not None else known
+    named = None if from_format in (None, "jsonl") else formats.by_name(from_format, known)
+    tried = () if from_format is not None else known
     file = name_of(path) if isinstance(path, str | Path) else "row"
     source = _Source(file, group_by, prompts, on_bad_line, named, tried)
     opening = opened(path, file) if isinstance(path, str | Path) else nullcontext(rows(path))

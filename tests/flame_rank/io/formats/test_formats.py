@@ -126,7 +126,7 @@ def read(path: Path, **options: Any) -> list[Problem]:
 def test_is_recognised_and_read(case: str, write: Callable[[list[Any]], Path]) -> None:
     name, lines, prompt, candidates = GOOD[case]
     for named in (None, name):
-        [problem] = read(write(lines), from_=named)
+        [problem] = read(write(lines), from_format=named)
         assert problem.prompt == prompt
         assert list(problem.texts) == candidates
 
@@ -232,14 +232,14 @@ def test_prompts_with_one_completion_a_line_are_gathered_if_named(write: Callabl
     path = write(
         [{"prompt": "p", "completion": "a"}, {"prompt": "q", "completion": "c"}, {"prompt": "p", "completion": "b"}]
     )
-    assert [problem.texts for problem in read(path, from_="trl")] == [("a", "b"), ("c",)]
+    assert [problem.texts for problem in read(path, from_format="trl")] == [("a", "b"), ("c",)]
     with pytest.raises(BadLine, match="group-by"):
         read(path)
 
 
 def test_an_unknown_name_is_refused(write: Callable[[list[Any]], Path]) -> None:
     with pytest.raises(ValueError, match="no format is called 'verll'"):
-        read(write([TRL]), from_="verll")
+        read(write([TRL]), from_format="verll")
     for name in formats.NAMES[1:]:
         assert formats.by_name(name, formats.all_formats()).name in formats.NAMES
 
