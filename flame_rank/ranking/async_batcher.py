@@ -12,7 +12,7 @@ from flame_rank.records import Problem, Ranking
 
 
 class AsyncBatcher:
-    """Steps all open problems together, in a thread, for as long as there are some."""
+    """Advances all open problems together, in a thread, until none is open."""
 
     def __init__(
         self,
@@ -23,9 +23,9 @@ class AsyncBatcher:
     ):
         """Args:
         start: opens a problem.
-        ask: has the rounds of all open ones answered.
-        finish: makes the rankings of those that have ended.
-        batch: comparisons, and problems, that are open at once; the others wait their turn.
+        ask: has the rounds of all open problems answered.
+        finish: makes the rankings of the problems that have ended.
+        batch: comparisons, and problems, that are open at once; the other problems wait.
         """
         self._start, self._ask, self._finish, self._batch = start, ask, finish, batch
         self._waiting: deque[tuple[Problem, asyncio.Future[Ranking]]] = deque()
@@ -33,7 +33,7 @@ class AsyncBatcher:
         self._running: asyncio.Task[None] | None = None
 
     async def rank(self, problem: Problem) -> Ranking:
-        """Ranks a problem together with the others that wait now; cancelled, it is asked nothing more about."""
+        """Ranks a problem together with those that wait now; once cancelled, no more is asked about it."""
         future: asyncio.Future[Ranking] = asyncio.get_running_loop().create_future()
         self._waiting.append((problem, future))
         if self._running is None:
@@ -43,34 +43,35 @@ class AsyncBatcher:
     async def _run(self) -> None:
         try:
             while self._waiting or self._open:
-                self._open = [(one, future) for one, future in self._open if not future.done()]
+                self._open = [(tournament, future) for tournament, future in self._open if not future.done()]
                 self._admit()
                 opened = list(self._open)
-                ended = await asyncio.to_thread(self._step, [one for one, _ in opened])
-                self._open = [(one, future) for one, future in opened if one not in ended]
-                for one, future in opened:
-                    if one in ended and not future.done():
-                        future.set_result(ended[one])
+                rankings = await asyncio.to_thread(self._step, [tournament for tournament, _ in opened])
+                self._open = [(tournament, future) for tournament, future in opened if tournament not in rankings]
+                for tournament, future in opened:
+                    if tournament in rankings and not future.done():
+                        future.set_result(rankings[tournament])
         except Exception as error:
             self._drop(error)
         finally:
-            self._drop()  # where the loop ends and takes this task with it
+            self._drop()  # if the loop ends and takes this task with it
             self._running = None
 
     def _admit(self) -> None:
-        """Opens problems that wait, as far as there is room."""
-        while self._waiting and has_room(len(self._open), sum(one.pending for one, _ in self._open), self._batch):
+        """Opens problems that wait, as long as there is room."""
+        while self._waiting and has_room(len(self._open), sum(t.pending for t, _ in self._open), self._batch):
             problem, future = self._waiting.popleft()
             if future.done():
                 continue
             try:
                 self._open.append((self._start(problem), future))
-            except Exception as error:  # of a strategy of the user's: the others need not know
+            except Exception as error:  # raised by a user's strategy, say: it concerns this problem only
                 future.set_exception(error)
 
     def _step(self, opened: list[Tournament]) -> dict[Tournament, Ranking]:
+        """Has one round of each tournament answered, and returns the rankings of those that have ended."""
         self._ask(opened)
-        ended = [one for one in opened if one.round is None]
+        ended = [tournament for tournament in opened if tournament.round is None]
         return dict(zip(ended, self._finish(ended), strict=True))
 
     def _drop(self, error: Exception | None = None) -> None:
@@ -92,9 +93,13 @@ async def stream(
     *,
     ordered: bool,
 ) -> AsyncIterator[Ranking]:
-    """Rankings of problems that come one by one, as soon as they are there, with `window` of them open at most.
+    """Yields the rankings of problems that arrive one by one, each as soon as it is done.
 
-    What `problems` raises is raised here, after the problems before it have been yielded.
+    Args:
+      problems: an error that this raises is raised here, after the rankings of the problems before it.
+      rank: ranks a problem.
+      window: problems that are open at once, at most.
+      ordered: whether rankings come in the order of the problems.
     """
     source, live = aiter(problems), True
     coming: asyncio.Task[Any] | None = None
@@ -104,11 +109,11 @@ async def stream(
         while live or opened:
             if live and coming is None and len(opened) < window:
                 coming = asyncio.create_task(_next(source))
-            heads = opened[:1] if ordered else opened
-            await asyncio.wait([*heads, *([coming] if coming else [])], return_when=asyncio.FIRST_COMPLETED)
-            for one in [one for one in heads if one.done()]:
-                opened.remove(one)
-                yield one.result()
+            next_out = opened[:1] if ordered else opened
+            await asyncio.wait([*next_out, *([coming] if coming else [])], return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in next_out if task.done()]:
+                opened.remove(task)
+                yield task.result()
             if coming is not None and coming.done():
                 try:
                     opened.append(asyncio.create_task(rank(coming.result())))
@@ -120,10 +125,10 @@ async def stream(
         if failure is not None:
             raise failure
     finally:
-        for left in [*opened, *([coming] if coming else [])]:
-            left.cancel()
+        for task in [*opened, *([coming] if coming else [])]:
+            task.cancel()
             with suppress(asyncio.CancelledError, Exception):
-                await left
+                await task
 
 
 async def _next(source: AsyncIterator[Any]) -> Any:

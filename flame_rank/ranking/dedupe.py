@@ -1,5 +1,5 @@
-"""Which candidates of a problem are the same: text for text, as programs that differ in their formatting only, or to
-whoever asked a question and takes an answer."""
+"""Which candidates of a problem are the same: equal texts, programs that differ only in formatting, or texts with the
+same final answer."""
 
 import ast
 from collections.abc import Callable, Hashable
@@ -13,25 +13,26 @@ from strategies.base import IntArray
 
 How: TypeAlias = Literal["exact", "ast"]
 
-# With a definition or an import, what makes a text a program: prose may parse too ("yes", "Answer: 5").
+# A text that parses is a program if it has one of these, a definition or an import: prose may parse, too ("yes").
 _STATEMENTS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
 
 def distinct(problem: Problem, how: How = "exact") -> IntArray:
-    """Which of the distinct texts each candidate has; the first candidate of a kind stands for it.
+    """Numbers the distinct texts, and says which of them each candidate has.
 
     Args:
-      how: "exact": two candidates are the same when their texts are. "ast": also when both are Python with the same
+      problem: the problem.
+      how: "exact": two candidates are the same if their texts are equal. "ast": also if both are Python with the same
         syntax tree: comments, white space, quotes and parentheses do not count; names, constants and docstrings do.
-        A continuation of the prompt's function is read behind the prompt. A program in a fence, with nothing around
-        the fence, is the program. All other texts (prose, what does not parse, what is longer than
-        code_views.LONGEST) are equal to themselves only.
+        A continuation of the prompt's function is parsed with the prompt before it. A program in a fence, with nothing
+        around the fence, is the program. Every other text (prose, text that does not parse or is longer than
+        code_views.LONGEST) is equal only to itself.
 
     Returns:
       [n] int64, numbered from 0 in the order in which the distinct texts appear.
 
     Raises:
-      ValueError: there is no such way.
+      ValueError: `how` is not one of these.
     """
     if how not in _KEYS:
         raise ValueError(f"dedupe is {how!r}; it is one of {', '.join(_KEYS)}")
@@ -51,22 +52,24 @@ def representatives(cluster: IntArray) -> IntArray:
 
 
 def options(problem: Problem, cluster: IntArray) -> IntArray:
-    """Which candidates are one choice to whoever asked: the same text, or the same final answer if a pool votes on it.
+    """Numbers the options, and says which of them each candidate is: equal texts, or equal final answers in a pool
+    whose candidates vote.
 
     Args:
+      problem: the problem, with its answers if they are not read from the texts.
       cluster: [n], the distinct texts, as `distinct` has them.
 
     Returns:
       [n] int64, numbered from 0.
     """
-    found = answers.problem_answers(problem)
-    if not answers.shared(found):
+    stated = answers.problem_answers(problem)
+    if not answers.shared(stated):
         return cluster
     if problem.answers is None:
         programs = sum(code_views.read_candidate(problem.prompt, text).code for text in problem.texts)
         if 2 * programs >= len(cluster):
             return cluster
-    keys = [answer or own for answer, own in zip(found, cluster.tolist(), strict=True)]
+    keys = [answer or own for answer, own in zip(stated, cluster.tolist(), strict=True)]
     number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys], np.int64)
 
@@ -76,7 +79,7 @@ def _exact(prompt: str, text: str) -> Hashable:
 
 
 def _ast(prompt: str, text: str) -> Hashable:
-    """A program's kind and syntax tree; of any other text the text."""
+    """Returns a program's kind and syntax tree, or any other text itself."""
     if len(text) > code_views.LONGEST:
         return text
     fenced = code_views.FENCE.fullmatch(text.strip())

@@ -1,33 +1,33 @@
-"""How many comparisons a judge of the user's own is asked at once where its answers are to be kept: what is lost when a
-run is killed shall not be more than what one call of the judge costs.
+"""How many comparisons a user's own judge is asked at once if its answers go into a ledger: a run that is killed shall
+lose no more than one call of the judge costs.
 """
 
 QUICK = 1.0  # seconds of judging that may be lost
-PAYS = 0.75  # of the seconds for one comparison: in a call of twice as many it takes less, or the call is not worth it
+PAYS = 0.75  # a call of twice as many comparisons pays if it takes less than this share of the seconds for each
 
 
 class Pace:
-    """Finds how many comparisons a call may have: more than one if they are quick, or cheaper together."""
+    """Finds how many comparisons a call may have: several if they are quick, or cheaper together."""
 
     def __init__(self, most: int):
         """Args:
-        most: comparisons of a call, a power of two.
+        most: comparisons of a call at most, a power of two.
         """
         self._most = most
-        self._each: dict[int, float] = {}  # seconds for one comparison, in the last call of 1, 2, 4, ... of them
+        self._each: dict[int, float] = {}  # seconds a comparison, in the last call of 1, 2, 4, ... comparisons
 
     @property
     def size(self) -> int:
-        """Comparisons of the next call at most."""
+        """How many comparisons the next call may have."""
         size = 1
-        while size < self._most and (one := self._each.get(size)) is not None:
-            twice = self._each.get(2 * size)
-            if one * size >= QUICK and twice is not None and twice > PAYS * one:
+        while size < self._most and (each := self._each.get(size)) is not None:
+            each_of_twice = self._each.get(2 * size)
+            if each * size >= QUICK and each_of_twice is not None and each_of_twice > PAYS * each:
                 break
             size *= 2
         return size
 
     def took(self, comparisons: int, seconds: float) -> None:
-        """Notes what a call took; of the rest of a round, which has fewer than it may, nothing follows."""
+        """Notes how long a call took, unless it had the rest of a round: fewer comparisons than it might have had."""
         if comparisons.bit_count() == 1:
             self._each[comparisons] = seconds / comparisons

@@ -1,5 +1,5 @@
-"""Runs the tournaments of many problems at once: asks each schedule for its round, packs the rounds of all open
-problems into one call of the judge, and hands the answers back.
+"""Ranks many problems at once: asks each schedule for its round, packs the rounds of all open problems into one call of
+the judge, and sends the answers back to the schedules.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from flame_rank.ranking.tournament import ScheduleFunction, Tournament
 from flame_rank.records import Candidate, Problem, Ranking
 from strategies.base import Order, Strategy, TooMany
 
-_PAIRWISE = "active"  # of round-robin's picks all but 1 to 3 in a hundred, for a quarter of its comparisons (README)
+_PAIRWISE = "active"  # all but 1 to 3 in 100 of round-robin's right picks, for a quarter of its comparisons (README)
 
 
 Given: TypeAlias = Problem | Mapping[str, Any]
@@ -78,10 +78,10 @@ class Reranker:
         options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
         given = {name: value for name, value in options.items() if value is not None}
         self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise, given)
-        # A judge that makes a call of each problem gains nothing by more, and what it said would be lost with them.
+        # A judge that is called once for each problem gains nothing from more of them, and a kill would lose more.
         self.batch = 1 if getattr(self.judge, "one_by_one", False) else batch
         self.seed, self.ordered = seed, ordered
-        distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises where there is no such way
+        distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises for an unknown value
         self.dedupe: How = dedupe
         self._extract = pattern(extract) if isinstance(extract, str) else extract
         if retry_invalid and ledger is None:
@@ -90,38 +90,40 @@ class Reranker:
             raise UserError(
                 f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
             )
-        kept = Ledger(Path(ledger), self.judge, retry_invalid=retry_invalid) if ledger is not None else None
-        if kept is not None:
-            weakref.finalize(self, kept.close)
-        self._runner = JudgeRunner(self.judge, kept)
+        opened = Ledger(Path(ledger), self.judge, retry_invalid=retry_invalid) if ledger is not None else None
+        if opened is not None:
+            weakref.finalize(self, opened.close)
+        self._runner = JudgeRunner(self.judge, opened)
         self._batchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBatcher] = weakref.WeakKeyDictionary()
 
     def rank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
 
         Raises:
-          UserError: there is something to mend: the judge fails at every call, say.
+          UserError: the user has a mistake to correct: the judge fails at every call, for example.
         """
         ranking = next(self.rank_many([_problem(prompt, candidates)]))
         self._runner.check()
         return ranking
 
     def rank_many(self, problems: Iterable[Given]) -> Iterator[Ranking]:
-        """Yields rankings in input order, as soon as they are there; holds the open problems, never all.
+        """Yields the rankings of problems, each as soon as it is done; memory holds only the problems that are open.
 
-        A problem may be a mapping with "prompt" and "candidates", too.
+        Args:
+          problems: problems, or mappings with "prompt" and "candidates". An error that this raises is raised here,
+            after the rankings of the problems before it.
 
-        What `problems` raises is raised here, after the problems before it have been yielded; and a UserError of a
-        problem that has too many candidates for the strategy, and by a judge that has failed at every call.
+        Raises:
+          UserError: a problem has too many candidates for the strategy, or the judge has failed at every call.
         """
         source, failure = iter(problems), None
-        ready: Any = getattr(problems, "ready", None)  # of what comes live
+        ready: Any = getattr(problems, "ready", None)  # of problems that come through a pipe
         live, opened = True, deque[Tournament]()
         while live or opened:
-            pending = sum(one.pending for one in opened)
+            pending = sum(tournament.pending for tournament in opened)
             while live and has_room(len(opened), pending, self.batch):
                 if opened and ready is not None and not ready():
-                    break  # what is there is judged, not kept waiting for what may come
+                    break  # the problems that are here are judged now, without waiting for others
                 try:
                     opened.append(self._start(next(source)))
                     pending += opened[-1].pending
@@ -135,29 +137,33 @@ class Reranker:
                 while opened and opened[0].round is None:
                     done.append(opened.popleft())
             else:
-                done = [one for one in opened if one.round is None]
-                opened = deque(one for one in opened if one.round is not None)
+                done = [tournament for tournament in opened if tournament.round is None]
+                opened = deque(tournament for tournament in opened if tournament.round is not None)
             yield from self._rankings(done)
         if failure is not None:
             raise failure
         self._runner.check()
 
     async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
-        """As `rank`, for asyncio: calls of one event loop that wait at the same time share the judge's batches, in a
-        thread beside."""
-        if self._runner.inside:  # a call of the judge, for which the others wait
+        """Ranks one problem as `rank` does, for asyncio.
+
+        Calls of one event loop that wait at the same time share the judge's batches, in a thread of their own.
+        """
+        if self._runner.inside:  # a call of the judge, for which the other problems wait
             batcher = self._batcher()
-        else:  # futures belong to their loop: another loop, in another thread, would not be woken
+        else:  # one for each loop: a future does not wake a loop in another thread
             batcher = self._batchers.setdefault(asyncio.get_running_loop(), self._batcher())
         ranking = await batcher.rank(_problem(prompt, candidates))
         self._runner.check()
         return ranking
 
     async def arank_many(self, problems: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Ranking]:
-        """As `rank_many`, for asyncio.
+        """Yields the rankings of problems as `rank_many` does, for asyncio.
 
-        A plain iterable is read and judged in a thread, one step at a time, as rankings are asked for. Problems of an
-        asynchronous one are judged as they come, together with those that wait, with `batch` of them open at most.
+        Args:
+          problems: a plain iterable is read and judged in a thread, one step at a time, as rankings are asked for. The
+            problems of an asynchronous one are judged as they come, together with those that wait; at most `batch` of
+            them are open.
         """
         if isinstance(problems, AsyncIterable):
             async for ranking in stream(problems, self.arank, self.batch, ordered=self.ordered):
@@ -182,38 +188,38 @@ class Reranker:
 
     @property
     def remembered(self) -> int:
-        """Number of comparisons that the ledger has answered."""
+        """The number of comparisons that the ledger has answered."""
         return self._runner.remembered
 
     @property
     def failed_before(self) -> int:
-        """Number of these that are failures of earlier runs, which `retry_invalid` asks again."""
+        """How many of these are failures of earlier runs, which `retry_invalid` asks again."""
         return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
-        """The results of problems, with the judge's words where they are asked for."""
-        rankings = [self._ranking(one) for one in done]
+        """Makes the rankings of problems that are done, with the judge's words if they are asked for."""
+        rankings = [self._ranking(tournament) for tournament in done]
         if self.explain:
-            say: Any = self.judge
-            asked = {k: pair for k, r in enumerate(rankings) if r.decided and (pair := _best_two(r))}
-            words = say.explain([(rankings[k].problem, *pair) for k, pair in asked.items()])
-            for k, text in zip(asked, words, strict=True):
-                rankings[k] = replace(rankings[k], explanation=text)
+            judge: Any = self.judge
+            pairs = {k: pair for k, ranking in enumerate(rankings) if ranking.decided and (pair := _best_two(ranking))}
+            explanations = judge.explain([(rankings[k].problem, *pair) for k, pair in pairs.items()])
+            for k, explanation in zip(pairs, explanations, strict=True):
+                rankings[k] = replace(rankings[k], explanation=explanation)
         return rankings
 
-    def _ranking(self, one: Tournament) -> Ranking:
-        said = notes(self.judge, one.problem)
+    def _ranking(self, tournament: Tournament) -> Ranking:
+        noted = notes(self.judge, tournament.problem)
         return Ranking(
-            problem=one.given,
-            standing=one.result,
-            comparisons=one.comparisons,
+            problem=tournament.given,
+            standing=tournament.result,
+            comparisons=tournament.comparisons,
             strategy=self.strategy,
             judge=self.judge.name,
-            invalid=one.invalid,
-            reasons=self._runner.reasons(one, said.failures),
-            truncated=said.truncated,
-            verdict_mass=one.verdict_mass,
-            option=options(one.problem, one.cluster),
+            invalid=tournament.invalid,
+            reasons=self._runner.reasons(tournament, noted.failures),
+            truncated=noted.truncated,
+            verdict_mass=tournament.verdict_mass,
+            option=options(tournament.problem, tournament.cluster),
         )
 
 
@@ -225,9 +231,15 @@ def rerank(
     strategy: str | Strategy | ScheduleFunction | None = None,
     **options: Any,
 ) -> Ranking:
-    """Ranks the candidates for a prompt, best first; arguments and options as in Reranker.
+    """Ranks the candidates for a prompt, best first.
 
-    A judge by name is loaded at the first call of a thread, and kept until the thread names another.
+    A judge that is given by its name is loaded at the first call in a thread, and kept until the thread names another.
+
+    Args:
+      prompt: what the candidates answer.
+      candidates: texts, or Candidates.
+      judge, strategy: as in `Reranker`.
+      options: the other keywords of `Reranker`.
     """
     if judge is None or isinstance(judge, str | Path):
         judge = _KEPT.named(judge)
@@ -235,9 +247,9 @@ def rerank(
 
 
 class _Kept(threading.local):
-    """The judge by name that a thread used last: none is made for several threads at once."""
+    """Keeps the judge that a thread named last: a judge is not made for several threads at once."""
 
-    name: tuple[str | Path, str | None] | None = None  # of the judge, and the model that the environment gave it
+    name: tuple[str | Path, str | None] | None = None  # the judge's, and that of the model in the environment
     judge: Judge
 
     def named(self, name: str | Path | None) -> Judge:
@@ -275,7 +287,7 @@ def _judge(judge: Judge | PairFunction | str | Path | None) -> Judge:
 def _strategy(
     strategy: str | Strategy | ScheduleFunction | None, pointwise: bool, options: dict[str, Any]
 ) -> tuple[str, ScheduleFunction]:
-    """A strategy's name and its schedules."""
+    """Returns a strategy's name and the function that makes its schedules."""
     if strategy is None or isinstance(strategy, str):
         name = strategy or ("active" if "confidence" in options else _PAIRWISE)
         if "confidence" in options and name != "active":
@@ -295,7 +307,7 @@ def _strategy(
 
 
 def _best_two(ranking: Ranking) -> tuple[int, int] | None:
-    """The best candidate and the best one of another text, None where all are the same."""
+    """Returns the best candidate and the best one with another text; None if all texts are equal."""
     best, *others = ranking.order
     texts = ranking.problem.texts
     second = next((i for i in others if texts[i] != texts[best]), None)

@@ -1,4 +1,4 @@
-"""A problem at work: its distinct texts, the strategy's schedule over them, and what came of it."""
+"""A problem while it is ranked: its distinct texts, the strategy's schedule over them, and the answers so far."""
 
 import zlib
 from collections.abc import Callable
@@ -20,17 +20,17 @@ class Tournament:
     """A schedule over the distinct texts of a problem.
 
     Attributes:
-      given: the problem as its maker gave it.
-      problem: as it is judged: with the answers that were taken out of its candidates.
-      representative: [d] the first candidate of each distinct text; the schedule knows these d only.
+      given: the problem as the user gave it.
+      problem: the problem as it is judged, with the final answers that were read from its candidates.
+      representative: [d] the first candidate of each distinct text; the schedule sees only these d.
       cluster: [n] which of the distinct texts each candidate has.
-      round: [M, 2] what the schedule wants to know now, in candidate indices; None once it has ended.
-      standing: of the distinct texts, once it has ended.
-      comparisons: how many the schedule has asked for.
-      invalid: how many of them could not be had.
-      reasons: why they could not, each reason once.
-      mass: P(A) + P(B) of a language model, summed over the judgements of which it is known.
-      weighed: how many these are.
+      round: [M, 2] the comparisons that the schedule asks for now, as candidate indices; None once it has ended.
+      standing: how the distinct texts stand, once the schedule has ended.
+      comparisons: the number that the schedule has asked for.
+      invalid: the number of judgements that failed.
+      reasons: why they failed, each reason once.
+      mass: P(A) + P(B) of a language model, summed over the judgements for which it is known.
+      weighed: the number of these judgements.
     """
 
     given: Problem
@@ -50,26 +50,30 @@ class Tournament:
     def start(
         cls, given: Problem, schedule: ScheduleFunction, dedupe: How, seed: int, extract: Extract | None = None
     ) -> Self:
-        """Opens a problem: up to its first round, or its end where one candidate is all there is.
+        """Opens a problem: up to its first round, or to its end if it has only one distinct text.
 
         Args:
-          extract: a candidate's final answer, for a problem that does not have its answers.
+          given: the problem.
+          schedule: makes the schedule of n texts.
+          dedupe: which texts are equal.
+          seed: seed of the schedule's random choices.
+          extract: reads a candidate's final answer, for a problem that does not state its answers.
         """
         problem = given
         if extract is not None and given.answers is None:
             problem = replace(given, answers=[extract(text) for text in given.texts])
         cluster = distinct(problem, dedupe)
         representative = representatives(cluster)
-        # The coins belong to the problem, not to its place in a file.
+        # Random choices depend on the problem, not on its place in a file.
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
-        opened = cls(given, problem, representative, cluster, schedule(len(representative), rng))
-        opened.advance(None)
-        return opened
+        tournament = cls(given, problem, representative, cluster, schedule(len(representative), rng))
+        tournament.advance(None)
+        return tournament
 
     @property
     def pending(self) -> int:
-        """Number of comparisons in the round that waits to be judged."""
+        """The number of comparisons in the round that waits to be judged."""
         return 0 if self.round is None else len(self.round)
 
     def advance(self, log_odds: FloatArray | None) -> None:
@@ -84,13 +88,16 @@ class Tournament:
 
     @property
     def verdict_mass(self) -> float | None:
-        """P(A) + P(B) on average; None where it is not known."""
+        """P(A) + P(B) on average; None if it is not known of any judgement."""
         return self.mass / self.weighed if self.weighed else None
 
     @property
     def result(self) -> Standing:
-        """The standing of all n candidates once the schedule has ended: equal texts stand together, in input order,
-        and share their text's probability of being the best evenly; p_top is that of the distinct texts."""
+        """The standing of all n candidates once the schedule has ended.
+
+        Equal texts stand together, in input order, and share the probability that their text is the best evenly;
+        p_top is that of the distinct texts.
+        """
         standing = cast(Standing, self.standing)
         if len(self.cluster) == len(standing.order):
             return standing
