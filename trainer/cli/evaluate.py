@@ -1,44 +1,101 @@
-"""`flame-train evaluate`: how often a judge agrees with people."""
+"""`flame-train evaluate`: a judge's report card."""
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from flame_rank.cli.options import JUDGE, load_judge
 from flame_rank.judges.options import JudgeOptions
-from trainer.cli.options import FILE, NEEDED_DATA
+from trainer.cli.options import FILE, NEEDED_DATA, NEW_FOLDER
+
+SUITES = {  # name: which benchmarks of the paper
+    "flame": None,
+    "rewardbench": ("RewardBench",),
+    "aggrefact": ("LLM-AggreFact",),
+    "pairs": ("AlpacaFarm", "RankGen", "Contrastive search", "LitMT", "HHH", "CoPoem", "Expert LFQA"),
+    "pointwise": ("HelpSteer", "Dipper", "Summary feedback"),
+}
 
 
 @click.command()
 @JUDGE
 @NEEDED_DATA
+@click.option(
+    "--suite",
+    type=click.Choice(list(SUITES)),
+    default="flame",
+    show_default=True,
+    help="Which of the paper's evaluation tasks to ask: all 53, or those of some benchmarks.",
+)
+@click.option("--task", "names", multiple=True, metavar="TASK", help="Ask this task instead of a suite; repeat it.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Ask N examples of each task; without it, all of them."
+)
+@click.option("--against", metavar="JUDGE", help="Measure the paired difference to this judge, too.")
+@click.option(
+    "--out",
+    type=NEW_FOLDER,
+    metavar="DIR",
+    help="Keep the answers in DIR, so that a run that was stopped goes on, and write card.md and card.json there.",
+)
 @click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to FILE, as JSON.")
-def evaluate(judge: str, judge_options: JudgeOptions, data: Path, record: Path | None) -> None:
-    """Measure a judge on pairs that people judged: HHH, Expert LFQA, RankGen, contrastive search, CoPoem and LLMBar.
+def evaluate(
+    judge: str,
+    judge_options: JudgeOptions,
+    data: Path,
+    suite: str,
+    names: tuple[str, ...],
+    limit: int | None,
+    against: str | None,
+    out: Path | None,
+    record: Path | None,
+) -> None:
+    """Print a judge's report card: how often it agrees with people on the paper's evaluation tasks.
 
-    The judge is asked about both orders of every pair. The table has, in %, the share of pairs on which the judge
-    prefers what people preferred, with its 95 % bootstrap interval, then the same share for a judge that prefers the
-    longer answer, and FLAMe-RM's from the paper's Table 1. Chance is 50. Benchmarks that are not under --data are left
-    out.
+    A language model is asked each task in the task's own words, pairs in both orders. A judge that only compares is
+    asked the pairs. Beside each figure stand its 95 % interval, chance, the first response, the most frequent label,
+    the longer response, and the paper's figures if all tasks of the benchmark are at hand.
     """
+    import msgspec
     from tqdm import tqdm
 
-    from flame_rank.cli.tables import print_table
+    from flame_rank.errors import UserError
     from flame_rank.io.writing import write_whole
-    from trainer.measuring.human_pairs import FLAME_RM, measure, read_benchmarks
+    from trainer.collection.examples import is_available
+    from trainer.collection.tasks import by_name
+    from trainer.measuring.asking import can_answer
+    from trainer.measuring.benchmarks import BENCHMARKS, tasks_of
+    from trainer.measuring.card import card
+    from trainer.measuring.rendering import markdown
+    from trainer.measuring.suite import AnswerFile, Asked, read_examples, run
 
-    benchmarks = read_benchmarks(data)
-    loaded = load_judge(judge, judge_options)
-    with tqdm(total=sum(map(len, benchmarks.values())), unit="pair", mininterval=1) as bar:
-        agreements = {name: measure(loaded, problems, bar.update) for name, problems in benchmarks.items()}
-    rows = []
-    for name, agreement in agreements.items():
-        right, low, high = agreement.right_percent()
-        paper = f"{FLAME_RM[name]:.1f}" if name in FLAME_RM else "-"
-        share = f"{right:.1f} [{low:4.1f}, {high:4.1f}]"
-        rows.append((name, len(agreement.right), share, f"{agreement.longer_percent():.1f}", paper, agreement.invalid))
-    print_table(("benchmark", "n", judge[-20:], "longer", "FLAMe-RM", "invalid"), rows, texts=1)
-    if record:
-        figures = {name: agreement.record() for name, agreement in agreements.items()}
-        write_whole(record, json.dumps(figures, indent=1) + "\n")
+    chosen = names or [name for part in SUITES[suite] or BENCHMARKS for name in tasks_of(BENCHMARKS[part])]
+    tasks = [by_name(name) for name in dict.fromkeys(chosen)]
+    here = [task for task in tasks if is_available(task, data)]
+    if not here:
+        raise UserError(f"none of {len(tasks)} tasks is under {data}; `flame-train data fetch` gets them")
+    loaded = [load_judge(spec, judge_options) for spec in (judge, against) if spec is not None]
+    able = [task for task in here if all(can_answer(each, task) for each in loaded)]
+    given = {task.name: read_examples(task, data, limit) for task in able}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    kept = AnswerFile(path=out / "answers.jsonl" if out is not None else None)
+    asked: list[dict[str, Asked]] = []
+    with tqdm(total=len(loaded) * sum(map(len, given.values())), unit=" examples", disable=None) as bar:
+        for each in loaded:
+            asked.append({task.name: run(each, task, given[task.name], kept, done=bar.update) for task in able})
+    result = card(
+        loaded[0].name,
+        asked[0],
+        against=loaded[1].name if against else "",
+        other=asked[1] if against else None,
+        not_applicable=[task.name for task in here if task not in able],
+        missing=[task.name for task in tasks if task not in here],
+    )
+    text = markdown(result)
+    click.echo(text, nl=False)
+    if out is not None:
+        write_whole(out / "card.md", text.encode())
+    for file in filter(None, (record, out and out / "card.json")):
+        write_whole(file, msgspec.json.format(msgspec.json.encode(asdict(result))) + b"\n")

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from releases import make
 
-from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
 from flame_rank.records import Problem
-from trainer.cli.group import cli
 from trainer.collection.tasks import by_name
-from trainer.measuring.human_pairs import BENCHMARKS, FLAME_RM, available_benchmarks, measure, read_pairs
+from trainer.measuring.human_pairs import BENCHMARKS, measure, read_pairs
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -67,26 +64,6 @@ def test_what_was_not_judged_is_left_out_and_counted() -> None:
     found = measure(FunctionJudge(some, name="some"), PROBLEMS, done.append)
     assert found.invalid == 1 and len(found.right) == 39 and set(found.right) == {0.0}
     assert sum(done) == 40 and len(found.longer) == 39
-
-
-def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text("def longer(prompt, pairs):\n    return [len(a) - len(b) for a, b in pairs]\n")
-    monkeypatch.chdir(tmp_path)
-    asked = ["evaluate", "--judge", "mine:longer", "--data", str(data), "--json", "figures.json"]
-    ran = CliRunner().invoke(cli, asked, catch_exceptions=False)
-    assert ran.exit_code == 0
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (
-        list(figures) == available_benchmarks(data)
-        and figures.keys() <= BENCHMARKS.keys()
-        and FLAME_RM.keys() <= BENCHMARKS.keys()
-    )
-    for name, figure in figures.items():
-        assert figure["right"][0] == pytest.approx(figure["longer"])
-        assert figure["n"] == len(read_pairs(BENCHMARKS[name], data))
-        assert any(line.startswith(name) for line in ran.stdout.splitlines())
-    with pytest.raises(UserError, match="mine:longer takes no max_length"):
-        CliRunner().invoke(cli, [*asked, "--max-length", "512"], catch_exceptions=False)
 
 
 def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:

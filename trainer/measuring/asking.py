@@ -1,0 +1,126 @@
+"""Asks a judge the examples of a task.
+
+A language model is asked in the task's own title, description and fields, and answers by the likelihood of the task's
+labels; a judge that only compares gets the pair of a pairwise task as a problem. Both are asked a pair in both orders.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+import msgspec
+import numpy as np
+
+from flame_rank.judges.base import Judge
+from flame_rank.judges.language_model import LocalJudge
+from flame_rank.prompts.format import Ids
+from flame_rank.records import Problem
+from strategies.base import FloatArray
+from trainer.collection.examples import Example, in_both_orders
+from trainer.collection.tasks.base import Task
+from trainer.finetune.tokenized_rows import encode
+
+BATCH = 32  # examples that a judge is given at once
+_ORDERS = np.array([[0, 1], [1, 0]])
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a judge answered to one example.
+
+    Attributes:
+      task: the task's name.
+      example: identity of the example among the task's.
+      p: [C] the probability of each of the task's labels (of A and B for a pair, both orders put together); empty if
+        the judge gave no valid answer.
+      mass: what the model gives to all labels together, the lower of a pair's two orders; None if it is not known.
+      flipped: for a pair, whether the judge prefers the same place in both orders.
+    """
+
+    task: str
+    example: str
+    p: tuple[float, ...]
+    mass: float | None = None
+    flipped: bool | None = None
+
+
+def identity(example: Example) -> str:
+    """Twelve digits over an example's texts."""
+    return hashlib.sha256("\0".join(example.values).encode(errors="replace")).hexdigest()[:12]
+
+
+def can_answer(judge: Judge, task: Task) -> bool:
+    """Whether a judge can be asked a task: a language model anything that has labels, another judge pairs only."""
+    return bool(task.labels) and (task.kind == "pairwise" or isinstance(judge, LocalJudge))
+
+
+def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
+    """Yields the judge's answers, in the order of the examples.
+
+    Raises:
+      ValueError: the judge cannot be asked this task.
+    """
+    if not can_answer(judge, task):
+        raise ValueError(f"{judge.name} compares two responses, and {task.name} does not ask that")
+    for start in range(0, len(examples), BATCH):
+        group = examples[start : start + BATCH]
+        if isinstance(judge, LocalJudge):
+            yield from _by_labels(judge, task, group)
+        else:
+            yield from _by_comparison(judge, task, group)
+
+
+def _by_comparison(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
+    problems = [
+        Problem(prompt="\n\n".join(filter(None, example.values[:-2])), candidates=list(example.values[-2:]))
+        for example in examples
+    ]
+    judgements = judge.judge([(problem, _ORDERS) for problem in problems])
+    for example, log_odds in zip(examples, judgements, strict=True):
+        yield _pair_answer(task, example, log_odds[0], log_odds[1])
+
+
+def _by_labels(judge: LocalJudge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
+    """By the likelihood of each label behind the example; examples that are too long are cut as in training."""
+    pairwise = task.kind == "pairwise"
+    turned = list(in_both_orders(examples, task)) if pairwise else list(examples)
+    shared, targets = judge.form.labels(task.instructions, task.labels)
+    head = len(judge.form.frame(task.instructions, task.context)[0])
+    room = judge.kernel.max_length - len(shared) - max(map(len, targets))
+    rows = encode(judge.form, task, turned, max_input=room, max_target=1)
+    inputs = [ids for ids, _, _ in rows]
+    width = 2 if pairwise else 1
+    paths = [  # two orders of a pair share what stands before the responses
+        path
+        for start in range(0, len(inputs), width)
+        for path in _in_pieces(inputs[start : start + width], head, shared)
+    ]
+    scores = judge.kernel.log_likelihoods(paths, targets).reshape(len(examples), width, -1)  # [R, orders, C]
+    for example, orders in zip(examples, scores, strict=True):
+        mass = float(np.exp(orders).sum(-1).min())
+        if pairwise:
+            yield _pair_answer(task, example, orders[0, 0] - orders[0, 1], orders[1, 0] - orders[1, 1], mass)
+        else:
+            p = np.exp(orders[0] - np.logaddexp.reduce(orders[0]))
+            yield Answer(task=task.name, example=identity(example), p=tuple(p.tolist()), mass=mass)
+
+
+def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:
+    """The ids of inputs, cut where they stop being alike, so that what is alike is encoded once."""
+    alike = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*group, strict=False)))
+    alike = max(min(alike, *(len(ids) - 1 for ids in group)), head)
+    for ids in group:
+        yield [piece for piece in (ids[:head], ids[head:alike], ids[alike:] + shared) if piece]
+
+
+def _pair_answer(task: Task, example: Example, first: float, second: float, mass: float | None = None) -> Answer:
+    """An answer from the log-odds of the first place in both orders."""
+    log_odds = (first - second) / 2
+    if not np.isfinite(log_odds):
+        return Answer(task=task.name, example=identity(example), p=(), mass=mass)
+    p_a = float(_sigmoid(np.float64(log_odds)))
+    flipped = bool(first * second > 0)
+    return Answer(task=task.name, example=identity(example), p=(p_a, 1 - p_a), mass=mass, flipped=flipped)
+
+
+def _sigmoid(x: np.float64) -> FloatArray:
+    return np.asarray(np.exp(-np.logaddexp(0, -x)))

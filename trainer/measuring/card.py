@@ -1,0 +1,218 @@
+"""A judge's report card: the paper's benchmarks and every task, each figure with its size, its interval and what needs
+no judge beside it (Tables 1 and 2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from trainer.collection.tasks.base import Task
+from trainer.measuring.baselines import BASELINES, chance
+from trainer.measuring.benchmarks import BENCHMARKS, REWARDBENCH, TABLE_1, TABLE_2, Figure, Mean, Metric, Pool, tasks_of
+from trainer.measuring.suite import Asked
+from trainer.measuring.tally import Tally, interval, of_task, tally, value
+
+PRINTED = ("PaLM-2-24B", "FLAMe-24B", "FLAMe-RM-24B")  # the paper's rows that stand beside each figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One figure of a card; shares are in %.
+
+    Attributes:
+      name: of the benchmark, section or task.
+      metric: how it is computed.
+      tasks: names of the tasks that were asked, and how many there are in all.
+      n: examples, or single judgements, that were counted.
+      invalid: examples without a valid answer, which are not counted.
+      share: the figure with its 95 % bootstrap interval over prompts.
+      difference: to the other judge, paired, with its interval.
+      baselines: what needs no judge; a name is missing if it has no answer to these tasks.
+      paper: what the paper prints for the whole benchmark.
+      flipped: % of pairs in which the judge prefers the same place in both orders.
+      mass: P(all labels) of the model, on average.
+      scale: of a task whose labels are numbers: Pearson's and Spearman's correlation of the expected label with the
+        annotators', and the mean absolute error.
+    """
+
+    name: str
+    metric: str
+    tasks: tuple[str, ...]
+    of: int
+    n: int
+    invalid: int
+    share: tuple[float, float, float]
+    difference: tuple[float, float, float] | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    paper: Mapping[str, float] = field(default_factory=dict)
+    flipped: float | None = None
+    mass: float | None = None
+    scale: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """All figures of a judge.
+
+    Attributes:
+      judge: its identity.
+      against: that of the judge to which differences are measured; empty without one.
+      benchmarks: of the paper, and RewardBench's sections.
+      tasks: each by itself.
+      not_applicable: names of tasks that this judge cannot be asked.
+      missing: names of tasks whose data is not at hand.
+    """
+
+    judge: str
+    against: str
+    benchmarks: tuple[Line, ...]
+    tasks: tuple[Line, ...]
+    not_applicable: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def card(
+    judge: str,
+    asked: Mapping[str, Asked],
+    *,
+    against: str = "",
+    other: Mapping[str, Asked] | None = None,
+    not_applicable: Sequence[str] = (),
+    missing: Sequence[str] = (),
+) -> Card:
+    """Makes a card of what a judge, and perhaps another one, answered to tasks by name."""
+    figures: dict[str, Figure] = dict(BENCHMARKS)
+    for name, benchmark in BENCHMARKS.items():
+        if isinstance(benchmark, Pool) and benchmark.metric == "single judgements":
+            figures[f"{name}, by majority"] = Pool(benchmark.tasks)
+    for section, part in REWARDBENCH.parts.items():
+        figures[f"RewardBench {section}"] = part
+    lines = [
+        _line(name, figure, asked, other)
+        for name, figure in figures.items()
+        if any(task in asked for task in tasks_of(figure))
+    ]
+    by_task = [_line(name, of_task(one.task), asked, other) for name, one in asked.items()]
+    return Card(
+        judge=judge,
+        against=against,
+        benchmarks=tuple(line for line in lines if line is not None),
+        tasks=tuple(line for line in by_task if line is not None),
+        not_applicable=tuple(not_applicable),
+        missing=tuple(missing),
+    )
+
+
+def _line(name: str, figure: Figure, asked: Mapping[str, Asked], other: Mapping[str, Asked] | None) -> Line | None:
+    """A figure's line; None if no example of it has a valid answer."""
+    given = [asked[task] for task in tasks_of(figure) if task in asked]
+    metrics = dict(_metrics(figure))
+    tallies = _tallies(metrics, given)
+    if not tallies:
+        return None
+    answered = [one for one in given if one.task.name in tallies]
+    share = interval(figure, tallies)
+    difference = None
+    if other is not None and all(one.task.name in other for one in answered):
+        both = {one.task.name: _shared(one, other[one.task.name]) for one in answered}
+        ours, theirs = (_tallies(metrics, [pair[k] for pair in both.values()]) for k in (0, 1))
+        difference = (
+            _percent(interval(figure, ours, theirs)) if ours.keys() == theirs.keys() == tallies.keys() else None
+        )
+    flips = [one.flipped for one in answered if one.flipped is not None]
+    masses = [one.mass for one in answered if one.mass is not None]
+    return Line(
+        name=name,
+        metric="mean of its parts" if isinstance(figure, Mean) else figure.metric,
+        tasks=tuple(tallies),
+        of=len(list(tasks_of(figure))),
+        n=sum(one.n for one in tallies.values()),
+        invalid=sum(one.invalid for one in given),
+        share=_percent(share),
+        difference=difference,
+        baselines=_baselines(figure, metrics, answered),
+        paper=_paper(name) if len(tallies) == len(list(tasks_of(figure))) else {},
+        flipped=100 * sum(flips) / len(flips) if flips else None,
+        mass=sum(masses) / len(masses) if masses else None,
+        scale=_scale(answered[0]) if len(answered) == 1 else None,
+    )
+
+
+def _scale(asked: Asked) -> tuple[float, float, float] | None:
+    """Correlations and mean absolute error of a task whose labels are numbers; None of another task, or if the
+    annotators' labels are all the same."""
+    if not all(label.lstrip("-").isdecimal() for label in asked.task.labels):
+        return None
+    steps = np.array([float(label) for label in asked.task.labels])
+    valid = [(p, float(example.label)) for p, example in zip(asked.p, asked.examples, strict=True) if p]
+    expected, labels = np.array([p for p, _ in valid]) @ steps, np.array([label for _, label in valid])
+    if len({*labels.tolist()}) < 2 or np.ptp(expected) == 0:
+        return None
+    pearson, spearman = (float(f(expected, labels).statistic) for f in (stats.pearsonr, stats.spearmanr))
+    return pearson, spearman, float(np.abs(expected - labels).mean())
+
+
+def _metrics(figure: Figure) -> list[tuple[str, Metric]]:
+    """The metric of each task under a figure."""
+    if isinstance(figure, Pool):
+        return [(task, figure.metric) for task in figure.tasks]
+    return [pair for part in figure.parts.values() for pair in _metrics(part)]
+
+
+def _tallies(metrics: Mapping[str, Metric], given: Sequence[Asked]) -> dict[str, Tally]:
+    counted = {one.task.name: tally(one.task, one.examples, one.p, metrics[one.task.name]) for one in given}
+    return {name: counts for name, counts in counted.items() if counts is not None}
+
+
+def _shared(ours: Asked, theirs: Asked) -> tuple[Asked, Asked]:
+    """The examples that both judges gave a valid answer to."""
+    both = [bool(a.p and b.p) for a, b in zip(ours.answers, theirs.answers, strict=True)]
+    picked = [
+        Asked(
+            task=one.task,
+            examples=[example for example, valid in zip(one.examples, both, strict=True) if valid],
+            answers=[answer for answer, valid in zip(one.answers, both, strict=True) if valid],
+        )
+        for one in (ours, theirs)
+    ]
+    return picked[0], picked[1]
+
+
+def _baselines(figure: Figure, metrics: Mapping[str, Metric], answered: Sequence[Asked]) -> dict[str, float]:
+    """What needs no judge comes to on the same examples, in %."""
+    shares = {"chance": 100 * _mean_chance(figure, {one.task.name: one.task for one in answered})}
+    for name, answer in BASELINES.items():
+        counted = {
+            one.task.name: tally(one.task, one.examples, answer(one.task, one.examples), metrics[one.task.name])
+            for one in answered
+        }
+        sums = {task: counts.counts.sum(0) for task, counts in counted.items() if counts is not None}
+        if len(sums) == len(answered):
+            shares[name] = 100 * value(figure, sums)
+    return shares
+
+
+def _mean_chance(figure: Figure, tasks: Mapping[str, Task]) -> float:
+    if isinstance(figure, Mean):
+        parts = [part for part in figure.parts.values() if any(task in tasks for task in tasks_of(part))]
+        return sum(_mean_chance(part, tasks) for part in parts) / len(parts)
+    shares = [chance(tasks[name]) for name in figure.tasks if name in tasks]
+    return sum(shares) / len(shares)
+
+
+def _paper(name: str) -> dict[str, float]:
+    """The paper's figures of a benchmark or of a section of RewardBench."""
+    if name in BENCHMARKS:
+        column = list(BENCHMARKS).index(name)
+        return {row: TABLE_1[row][column] for row in PRINTED}
+    section = name.removeprefix("RewardBench ")
+    if section in REWARDBENCH.parts:
+        column = 1 + list(REWARDBENCH.parts).index(section)
+        return {row: TABLE_2[row][column] for row in PRINTED}
+    return {}
+
+
+def _percent(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    middle, low, high = shares
+    return 100 * middle, 100 * low, 100 * high

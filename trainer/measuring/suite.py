@@ -1,0 +1,130 @@
+"""Runs a judge over tasks and keeps its answers in a file, so that a run that was stopped goes on where it was."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from flame_rank.errors import UserError
+from flame_rank.judges.base import Judge
+from trainer.collection.examples import Example, examples
+from trainer.collection.tasks.base import Task
+from trainer.measuring.asking import Answer, ask, identity
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the file: which judge gave the answer."""
+
+    judge: str
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A task's examples, with a judge's answer to each."""
+
+    task: Task
+    examples: Sequence[Example]
+    answers: Sequence[Answer]
+
+    @property
+    def p(self) -> list[tuple[float, ...]]:
+        """The probabilities of the labels, of each example; empty if there is no valid answer."""
+        return [answer.p for answer in self.answers]
+
+    @property
+    def invalid(self) -> int:
+        """Examples without a valid answer."""
+        return sum(not answer.p for answer in self.answers)
+
+    @property
+    def mass(self) -> float | None:
+        """What the model gives to all labels together, on average; None if that is not known."""
+        masses = [answer.mass for answer in self.answers if answer.mass is not None]
+        return sum(masses) / len(masses) if masses else None
+
+    @property
+    def flipped(self) -> float | None:
+        """The share of pairs in which the judge prefers the same place in both orders; None without pairs."""
+        flips = [answer.flipped for answer in self.answers if answer.flipped is not None]
+        return sum(flips) / len(flips) if flips else None
+
+
+@dataclass(kw_only=True)
+class AnswerFile:
+    """Answers on disk, one JSON object a line; with no path they live in memory only.
+
+    Attributes:
+      path: of the file.
+      known: the answers by judge, task and example.
+    """
+
+    path: Path | None = None
+    known: dict[tuple[str, str, str], Answer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        raw = self.path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]  # a run that was killed leaves half a line
+        if len(whole) < len(raw):
+            self.path.write_bytes(whole)
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                read = msgspec.json.decode(line, type=_Line)
+            except msgspec.DecodeError as error:
+                raise UserError(f"{self.path}:{number}: not an answer ({error}); remove the line") from error
+            self.known[read.judge, read.answer.task, read.answer.example] = read.answer
+
+    def add(self, judge: str, answers: Sequence[Answer]) -> None:
+        """Keeps answers, on disk at once."""
+        for answer in answers:
+            self.known[judge, answer.task, answer.example] = answer
+        if self.path is not None:
+            with self.path.open("ab") as file:
+                file.writelines(msgspec.json.encode(_Line(judge=judge, answer=answer)) + b"\n" for answer in answers)
+
+
+def read_examples(task: Task, data: Path, limit: int | None = None) -> list[Example]:
+    """A task's examples, tied pairs included; `limit` of them by the order of their identities, so that the same ones
+    are taken whatever else is asked."""
+    every = list(examples(task, data, ties=task.kind == "pairwise"))
+    return every if limit is None else sorted(every, key=identity)[:limit]
+
+
+def run(
+    judge: Judge,
+    task: Task,
+    given: Sequence[Example],
+    kept: AnswerFile,
+    *,
+    done: Callable[[int], object] = lambda count: None,
+) -> Asked:
+    """Asks a judge a task's examples, those aside to which `kept` has its answer.
+
+    Args:
+      done: is called with the number of examples that were answered since the last call.
+
+    Raises:
+      UserError: the model cannot be asked this task.
+    """
+    names = [identity(example) for example in given]
+    new = [
+        example for name, example in zip(names, given, strict=True) if (judge.name, task.name, name) not in kept.known
+    ]
+    done(len(given) - len(new))
+    batch: list[Answer] = []
+    try:
+        for answer in ask(judge, task, new):
+            batch.append(answer)
+            if len(batch) == 32:
+                kept.add(judge.name, batch)
+                done(len(batch))
+                batch = []
+    except ValueError as error:
+        raise UserError(f"{task.name}: {error}") from error
+    finally:
+        kept.add(judge.name, batch)
+    done(len(batch))
+    return Asked(task=task, examples=given, answers=[kept.known[judge.name, task.name, name] for name in names])

@@ -1,0 +1,136 @@
+"""Counts of a judge's answers to a task, prompt by prompt, from which every figure and its interval is computed.
+
+A tally is a matrix [G, K] of K counts for each of G prompts. Sums over prompts give a metric; sums over prompts drawn
+with replacement give its bootstrap distribution, since examples with one prompt are not independent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from strategies.base import FloatArray
+from trainer.collection.examples import Example
+from trainer.collection.tasks.base import Task
+from trainer.measuring.benchmarks import Figure, Mean, Metric, Pool, tasks_of
+
+RESAMPLES = 2000
+LEVEL = 95  # % of an interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The counts of one task.
+
+    Attributes:
+      counts: [G, K] float64: for accuracy, exact match and single judgements right ones and all (K = 2); for balanced
+        accuracy the right ones under each label, then all under each label (K = 2C).
+      n: examples, or single judgements.
+    """
+
+    counts: FloatArray
+    n: int
+
+
+def tally(task: Task, examples: Sequence[Example], p: Sequence[Sequence[float]], metric: Metric) -> Tally | None:
+    """Counts the answers to examples.
+
+    Args:
+      examples: the task's.
+      p: of each example the probabilities of the task's labels, or none if there is no valid answer; for a pair those
+        of A and B, where equal ones are half an answer for either.
+      metric: what is counted.
+
+    Returns:
+      None if no example has a valid answer.
+    """
+    rows: dict[str, FloatArray] = {}
+    n = 0
+    for example, probabilities in zip(examples, p, strict=True):
+        row = _row(task, example, probabilities, metric) if len(probabilities) else None
+        if row is None:
+            continue
+        prompt = "\0".join(example.values[:-2] if task.kind == "pairwise" else example.values[:1])
+        rows[prompt] = rows.get(prompt, 0) + row
+        n += int(row[len(row) // 2 :].sum())
+    return Tally(counts=np.stack(list(rows.values())), n=n) if rows else None
+
+
+def _row(task: Task, example: Example, p: Sequence[float], metric: Metric) -> FloatArray | None:
+    """The counts [K] of one example; None if the metric does not count it."""
+    if task.kind == "pairwise":
+        for_a = 0.5 if p[0] == p[1] else float(p[0] > p[1])
+        if metric == "single judgements":
+            a, b = example.votes
+            return np.array([a * for_a + b * (1 - for_a), a + b], np.float64) if a + b else None
+        if example.label not in ("A", "B"):
+            return None
+        return np.array([for_a if example.label == "A" else 1 - for_a, 1.0])
+    label, answer = task.labels.index(example.label), int(np.argmax(p))
+    if metric != "balanced accuracy":
+        return np.array([float(answer == label), 1.0])
+    row = np.zeros(2 * len(task.labels))
+    row[label], row[len(task.labels) + label] = float(answer == label), 1.0
+    return row
+
+
+def value(figure: Figure, sums: Mapping[str, FloatArray]) -> float:
+    """A figure, in 0 to 1, from the summed counts [K] of its tasks; parts without a task in `sums` are left out.
+
+    Raises:
+      KeyError: none of its tasks is there.
+    """
+    if isinstance(figure, Mean):
+        parts = [part for part in figure.parts.values() if any(task in sums for task in tasks_of(part))]
+        return float(np.mean([value(part, sums) for part in parts]))
+    pooled = sum(sums[task] for task in figure.tasks if task in sums)
+    if isinstance(pooled, int):
+        raise KeyError(f"none of {', '.join(figure.tasks)}")
+    right, counts = np.split(pooled, 2)
+    shares = right[counts > 0] / counts[counts > 0]
+    return float(shares.mean())
+
+
+def interval(
+    figure: Figure, tallies: Mapping[str, Tally], against: Mapping[str, Tally] | None = None, *, seed: int = 0
+) -> tuple[float, float, float]:
+    """A figure with its percentile bootstrap interval over prompts, all in 0 to 1.
+
+    Args:
+      tallies: of tasks by name.
+      against: of another judge, from the same examples: the paired difference to it is measured.
+
+    Raises:
+      ValueError: the two were not counted over the same prompts.
+    """
+    rng = np.random.default_rng(seed)
+    names = [name for name in tasks_of(figure) if name in tallies]
+    drawn: list[dict[str, FloatArray]] = [{}, {}]
+    for name in names:
+        counts = tallies[name].counts
+        weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)  # [B, G]
+        drawn[0][name] = weights @ counts
+        if against is not None:
+            if against[name].counts.shape != counts.shape:
+                raise ValueError(f"{name}: the two judges did not answer the same examples")
+            drawn[1][name] = weights @ against[name].counts
+    samples = _values(figure, drawn[0])
+    middle = value(figure, {name: tallies[name].counts.sum(0) for name in names})
+    if against is not None:
+        samples = samples - _values(figure, drawn[1])
+        middle -= value(figure, {name: against[name].counts.sum(0) for name in names})
+    low, high = np.nanpercentile(samples, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return middle, float(low), float(high)
+
+
+def _values(figure: Figure, drawn: Mapping[str, FloatArray]) -> FloatArray:
+    """The figure [B] of summed counts [B, K] of each task."""
+    count = len(next(iter(drawn.values())))
+    return np.array([value(figure, {name: sums[k] for name, sums in drawn.items()}) for k in range(count)])
+
+
+def of_task(task: Task) -> Pool:
+    """The figure of one task by itself."""
+    if task.kind == "pairwise":
+        return Pool((task.name,))
+    return Pool((task.name,), "exact match")
