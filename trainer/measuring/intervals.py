@@ -1,4 +1,4 @@
-"""Bootstrap intervals of means: every interval that the trainer prints is computed here."""
+"""Bootstrap intervals: every interval that the trainer prints is drawn here."""
 
 from typing import NamedTuple
 
@@ -28,3 +28,15 @@ def mean_interval(values: FloatArray, *, seed: int = 0) -> Interval:
         (values,), np.mean, n_resamples=RESAMPLES, batch=_BATCH, method="percentile", rng=rng
     ).confidence_interval
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def resampled_sums(counts: FloatArray, rng: np.random.Generator, *, resamples: int = 2000) -> FloatArray:
+    """The sums [B, K] of the rows of `counts` [G, K], of B samples of G rows with replacement."""
+    weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), resamples)  # [B, G]
+    return np.asarray(weights @ counts, np.float64)
+
+
+def percentiles(samples: FloatArray) -> tuple[float, float]:
+    """The ends of the 95 % percentile interval of bootstrap samples [B]; samples without a value are left out."""
+    low, high = np.nanpercentile(samples, [2.5, 97.5])
+    return float(low), float(high)

@@ -13,9 +13,7 @@ from strategies.base import FloatArray
 from trainer.collection.examples import Example
 from trainer.collection.tasks.base import Task
 from trainer.measuring.benchmarks import Figure, Mean, Metric, Pool, tasks_of
-
-RESAMPLES = 2000
-LEVEL = 95  # % of an interval
+from trainer.measuring.intervals import percentiles, resampled_sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,19 +106,19 @@ def interval(
     drawn: list[dict[str, FloatArray]] = [{}, {}]
     for name in names:
         counts = tallies[name].counts
-        weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)  # [B, G]
-        drawn[0][name] = weights @ counts
-        if against is not None:
-            if against[name].counts.shape != counts.shape:
-                raise ValueError(f"{name}: the two judges did not answer the same examples")
-            drawn[1][name] = weights @ against[name].counts
+        if against is None:
+            drawn[0][name] = resampled_sums(counts, rng)
+        elif against[name].counts.shape != counts.shape:
+            raise ValueError(f"{name}: the two judges did not answer the same examples")
+        else:
+            both = resampled_sums(np.hstack([counts, against[name].counts]), rng)  # of one draw of prompts
+            drawn[0][name], drawn[1][name] = np.split(both, 2, axis=1)
     samples = _values(figure, drawn[0])
     middle = value(figure, {name: tallies[name].counts.sum(0) for name in names})
     if against is not None:
         samples = samples - _values(figure, drawn[1])
         middle -= value(figure, {name: against[name].counts.sum(0) for name in names})
-    low, high = np.nanpercentile(samples, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return middle, float(low), float(high)
+    return middle, *percentiles(samples)
 
 
 def _values(figure: Figure, drawn: Mapping[str, FloatArray]) -> FloatArray:

@@ -93,9 +93,8 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     figures = json.loads(Path("figures.json").read_text())
     assert figures == json.loads(Path("out/card.json").read_text())
     names = [line["name"] for line in figures["benchmarks"]]
-    assert (
-        names[0] == "AlpacaFarm" and "RankGen, by majority" in names and Path("out/card.md").read_text() == ran.stdout
-    )
+    assert names[0] == "AlpacaFarm" and "RankGen, by majority" in names
+    assert Path("out/card.md").read_text() == ran.stdout
     assert figures["missing"] == []
     ran = CliRunner().invoke(cli, ["evaluate", "--judge", "agreement", "--data", str(tmp_path)])
     assert ran.exit_code and "data fetch" in str(ran.exception)
