@@ -189,7 +189,7 @@ def _baselines(figure: Figure, metrics: Mapping[str, Metric], answered: Sequence
         }
         sums = {task: counts.counts.sum(0) for task, counts in counted.items() if counts is not None}
         if len(sums) == len(answered):
-            shares[name] = 100 * value(figure, sums)
+            shares[name] = 100 * float(value(figure, sums))
     return shares
 
 

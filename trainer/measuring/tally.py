@@ -72,21 +72,22 @@ def _row(task: Task, example: Example, p: Sequence[float], metric: Metric) -> Fl
     return row
 
 
-def value(figure: Figure, sums: Mapping[str, FloatArray]) -> float:
-    """A figure, in 0 to 1, from the summed counts [K] of its tasks; parts without a task in `sums` are left out.
+def value(figure: Figure, sums: Mapping[str, FloatArray]) -> FloatArray:
+    """A figure [...], in 0 to 1, from the summed counts [..., K] of its tasks; parts without a task in `sums` are left
+    out, and so are labels that no example has.
 
     Raises:
       KeyError: none of its tasks is there.
     """
     if isinstance(figure, Mean):
         parts = [part for part in figure.parts.values() if any(task in sums for task in tasks_of(part))]
-        return float(np.mean([value(part, sums) for part in parts]))
-    pooled = sum(sums[task] for task in figure.tasks if task in sums)
-    if isinstance(pooled, int):
+        return np.asarray(np.mean([value(part, sums) for part in parts], axis=0))
+    given = [sums[task] for task in figure.tasks if task in sums]
+    if not given:
         raise KeyError(f"none of {', '.join(figure.tasks)}")
-    right, counts = np.split(pooled, 2)
-    shares = right[counts > 0] / counts[counts > 0]
-    return float(shares.mean())
+    right, counts = np.split(np.sum(given, axis=0), 2, axis=-1)
+    shares = np.divide(right, counts, out=np.full_like(right, np.nan), where=counts > 0)
+    return np.asarray(np.nanmean(shares, axis=-1))
 
 
 def interval(
@@ -113,18 +114,12 @@ def interval(
         else:
             both = resampled_sums(np.hstack([counts, against[name].counts]), rng)  # of one draw of prompts
             drawn[0][name], drawn[1][name] = np.split(both, 2, axis=1)
-    samples = _values(figure, drawn[0])
-    middle = value(figure, {name: tallies[name].counts.sum(0) for name in names})
+    samples = value(figure, drawn[0])
+    middle = float(value(figure, {name: tallies[name].counts.sum(0) for name in names}))
     if against is not None:
-        samples = samples - _values(figure, drawn[1])
-        middle -= value(figure, {name: against[name].counts.sum(0) for name in names})
+        samples = samples - value(figure, drawn[1])
+        middle -= float(value(figure, {name: against[name].counts.sum(0) for name in names}))
     return middle, *percentiles(samples)
-
-
-def _values(figure: Figure, drawn: Mapping[str, FloatArray]) -> FloatArray:
-    """The figure [B] of summed counts [B, K] of each task."""
-    count = len(next(iter(drawn.values())))
-    return np.array([value(figure, {name: sums[k] for name, sums in drawn.items()}) for k in range(count)])
 
 
 def of_task(task: Task) -> Pool:

@@ -22,9 +22,10 @@ def example(label: str, prompt: str = "p", votes: tuple[int, int] = (0, 0)) -> E
 
 
 def pooled(name: str, metric: Any, counts: Any) -> float:
-    return value(Pool((name,), metric), {name: counts.counts.sum(0)})
+    return float(value(Pool((name,), metric), {name: counts.counts.sum(0)}))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.floats(0, 1), st.integers(0, 5)), min_size=1))
 def test_accuracy_of_pairs(given: list[tuple[str, float, int]]) -> None:
     examples = [example(label, str(prompt)) for label, _, prompt in given]
@@ -87,7 +88,7 @@ def test_the_interval_covers_and_knows_prompts() -> None:
     assert together[2] - together[1] > 1.2 * (alone[2] - alone[1])  # half as many independent ones
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.booleans(), min_size=2, max_size=40))
 def test_the_difference_to_oneself_is_nothing(right: list[bool]) -> None:
     counts = {"rankgen": judged(right, range(len(right)))}
