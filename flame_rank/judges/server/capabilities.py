@@ -16,7 +16,6 @@ from flame_rank.prompts.instructions import Instructions
 from flame_rank.records import Problem
 
 _PROBE = Problem(prompt="What is 2 + 2?", candidates=("2 + 2 is 4.", "2 + 2 is 5."))
-_SHORT = 512  # tokens of an answer that is a verdict and, of some hosted models, thoughts that are not shown
 _DRAWN = 8  # verdicts of a comparison
 
 
@@ -179,15 +178,14 @@ async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list
                 path: Any = paths.ChatLogProbs(client, wanted.instructions, fields, width)
                 if await _works(path, refusals):
                     return path, fields
-    thinks = options.think is not None
-    limit = (options.think or 0) + 32 if thinks else _SHORT
+    thinks, limit = options.think is not None, paths.answer_limit(options.think)
     samples = options.samples or (1 if thinks else _DRAWN)
     for fields in _fields(client, limit, options.temperature):
         told = [{**fields, "logprobs": True, "top_logprobs": 20}, fields] if thinks else [fields]
         for chosen in told:
 
             def make(samples: int, fields: dict[str, Any] = chosen) -> paths.Drawn:
-                return paths.Drawn(client, wanted.instructions, fields, samples=samples, limit=limit, thinks=thinks)
+                return paths.Drawn(client, wanted.instructions, fields, samples=samples, think=options.think)
 
             if await _answers(make(1), refusals):
                 return make(samples), chosen

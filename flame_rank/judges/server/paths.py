@@ -11,6 +11,8 @@ from flame_rank.prompts.instructions import Instructions
 from flame_rank.records import Problem
 
 WIDTHS = (1000, 100, 20, 5)  # of likeliest tokens: vLLM and OpenAI give 20, llama.cpp as many as it has
+_SHORT = 512  # tokens of an answer that is a verdict and, of some hosted models, thoughts that are not shown
+_VERDICT = 32  # tokens of a verdict in its fixed form
 _FIRST_WIDTH = 20  # asked for at first; more only if a label is not among them
 
 
@@ -244,20 +246,19 @@ class Drawn:
         fields: dict[str, Any],
         *,
         samples: int,
-        limit: int,
-        thinks: bool,
+        think: int | None,
     ):
         """Args:
         fields: of each request, beside the messages.
         samples: verdicts of one comparison.
-        limit: tokens of one answer at most.
-        thinks: whether reasons come before the verdict.
+        think: tokens of reasons before a verdict at most; None for a verdict at once.
         """
         self._client, self._fields = client, fields
-        self._instructions = prompts.with_reasons_first(instructions) if thinks else instructions
-        self._samples, self._limit, self._thinks = samples, limit, thinks
+        self._instructions = instructions if think is None else prompts.with_reasons_first(instructions)
+        self._samples, self._limit, self._thinks = samples, answer_limit(think), think is not None
         verdict = "verdicts" if samples > 1 else "verdict"
-        self.name = f"{samples} {verdict} after up to {limit} tokens of reasons" if thinks else f"{samples} {verdict}"
+        reasons = "" if think is None else f", each after {think} tokens of thought at most"
+        self.name = f"{samples} drawn {verdict}{reasons}"
 
     def prepare(self, problems: Sequence[Problem]) -> None:
         pass
@@ -331,6 +332,11 @@ class _Sample:
         if self._unfinished:
             return f"no verdict within {limit} tokens"
         return f"an answer that is no verdict: {' '.join(self._content.split())[-60:]!r}"
+
+
+def answer_limit(think: int | None) -> int:
+    """Tokens that an answer may have: a verdict, behind thoughts if there are to be some."""
+    return _SHORT if think is None else think + _VERDICT
 
 
 def estimate(messages: Sequence[dict[str, str]]) -> int:

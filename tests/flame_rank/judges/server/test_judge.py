@@ -83,7 +83,7 @@ def test_label_scores_take_one_request_for_each_first_response() -> None:
 def test_verdicts_are_drawn_and_counted() -> None:
     with running(WRITES) as server:
         judge = load(server, samples=4)
-        assert "4 verdicts" in judge.name
+        assert "4 drawn verdicts" in judge.name
         [answers] = judge.judge([(problem(), PAIRS)])
         votes = [math.copysign(math.log(4.5 / 0.5), odds) for odds in expected()]
         np.testing.assert_allclose(answers, votes)
