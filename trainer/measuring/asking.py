@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from flame_rank.judges.base import Judge
-from flame_rank.judges.language_model import LocalJudge
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.prompts.format import Ids
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -50,7 +50,7 @@ def identity(example: Example) -> str:
 
 def can_answer(judge: Judge, task: Task) -> bool:
     """Whether a judge can be asked a task: a language model anything that has labels, another judge pairs only."""
-    return bool(task.labels) and (task.kind == "pairwise" or isinstance(judge, LocalJudge))
+    return bool(task.labels) and (task.kind == "pairwise" or isinstance(judge, LanguageModelJudge))
 
 
 def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
@@ -63,7 +63,7 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
         raise ValueError(f"{judge.name} compares two responses, and {task.name} does not ask that")
     for start in range(0, len(examples), BATCH):
         group = examples[start : start + BATCH]
-        if isinstance(judge, LocalJudge):
+        if isinstance(judge, LanguageModelJudge):
             yield from _by_labels(judge, task, group)
         else:
             yield from _by_comparison(judge, task, group)
@@ -79,7 +79,7 @@ def _by_comparison(judge: Judge, task: Task, examples: Sequence[Example]) -> Ite
         yield _pair_answer(task, example, log_odds[0], log_odds[1])
 
 
-def _by_labels(judge: LocalJudge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
+def _by_labels(judge: LanguageModelJudge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
     """By the likelihood of each label behind the example; examples that are too long are cut as in training."""
     pairwise = task.kind == "pairwise"
     turned = list(in_both_orders(examples, task)) if pairwise else list(examples)
