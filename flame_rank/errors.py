@@ -1,5 +1,5 @@
-"""The one error that is the user's to mend."""
+"""The error for mistakes that the user can correct."""
 
 
 class UserError(Exception):
-    """A mistake of the user's: one line that names the file, the line and the remedy; exit status 2."""
+    """A mistake of the user's, in one line that names the file, the line and the remedy; exit status 2."""

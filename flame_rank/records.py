@@ -1,6 +1,6 @@
-"""What goes in and what comes out: a problem with its candidates, and the ranking of them.
+"""What goes in and what comes out: a problem with its candidates, and their ranking.
 
-flame_rank.io.jsonl reads the one and writes the other; both may as well be made in Python.
+flame_rank.io.jsonl reads problems and flame_rank.io.output writes rankings; both can be made in Python, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
-if TYPE_CHECKING:  # numpy is not imported for the sake of a record
+if TYPE_CHECKING:  # a record needs no numpy
     from strategies.base import FloatArray, IntArray, Standing
 
 
-LIST_KEYS = ("candidates", "samples", "completions", "responses")  # of these the first that a record has
+LIST_KEYS = ("candidates", "samples", "completions", "responses")  # the first of these that a record has
 TEXT_KEYS = ("completion", "text", "response", "solution", "output", "generation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One answer with what its maker knows of it.
+    """An answer, with what its source says about it.
 
     Attributes:
       text: the answer, as the judge reads it.
-      fields: anything else (a sample's temperature, its id); passed through, never judged.
-      key: the one of TEXT_KEYS that its record has the text in; "solution" is a whole program, as EvalPlus has them.
+      fields: everything else (a sample's temperature, its id): passed through, never judged.
+      key: the field, of TEXT_KEYS, that held the text in its record; "solution" is a whole program, as in EvalPlus.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Candidate:
 
 
 class RawFields(Mapping[str, Any]):
-    """The fields of a JSON object, each decoded when it is looked up: what nobody asks for costs nothing.
+    """The fields of a JSON object, each decoded only when it is looked up.
 
     Attributes:
       raw: the fields' values, byte for byte as they were read.
@@ -69,7 +69,7 @@ class GroupedRecord:
     Attributes:
       fields: all fields of the line in their order, undecoded.
       key: the field that holds the candidates.
-      group: what names the problem, None if the line has no such field.
+      group: the name of the problem, None if the line has no field for it.
       numbers: the line's number, from 1.
       lines: the line without its end.
       originals: each candidate as another tool's line has it, undecoded; None if they are in `key`.
@@ -118,15 +118,15 @@ class Problem:
       prompt: what the candidates answer.
       candidates: one or more: plain texts, Candidates, or mappings with a text (one of TEXT_KEYS), which become
         Candidates.
-      name: what messages call the problem (its task_id, or FILE:LINE).
-      record: where the problem was read from; None when it was made in Python.
-      answers: what each candidate finally answers, None for one that does not say; None = as its text states. Equal
-        answers are one option, and the default judge has them vote.
+      name: the name of the problem in messages (its task_id, or FILE:LINE).
+      record: the lines that the problem was read from; None if it was made in Python.
+      answers: each candidate's final answer, None for a candidate without one; None as a whole: read them from the
+        texts. Equal answers are one option, and the default judge lets them vote.
 
     Raises:
       TypeError: a prompt, candidate or answer is not text.
-      ValueError: there is no candidate, a text holds half of a surrogate pair, which no judge can read, or there is not
-        an answer for each candidate.
+      ValueError: there is no candidate; a text holds half of a surrogate pair, which no judge can read; or the number
+        of answers is not that of candidates.
     """
 
     prompt: str
@@ -165,11 +165,14 @@ class Problem:
 
     @classmethod
     def of(cls, given: "Problem | Mapping[str, Any]") -> "Problem":
-        """A problem as it is, or from a mapping with "prompt" and "candidates" (or another of LIST_KEYS), and perhaps a
-        "task_id"; of these alone. Or from a RequestOutput of vLLM's.
+        """Returns a problem as it is, or makes one.
+
+        Args:
+          given: a problem; a mapping with "prompt", "candidates" (or another of LIST_KEYS) and perhaps "task_id", whose
+            other fields are ignored; or vLLM's RequestOutput.
 
         Raises:
-          TypeError: it is neither, or a field is nothing of the kind.
+          TypeError: `given` is none of these, or a field has another type.
           ValueError: a field is missing.
         """
         if isinstance(given, Problem):
@@ -205,19 +208,19 @@ class Ranking(Sequence[str | Candidate]):
     """The candidates of a problem as they were given, best first: reads like a list of them.
 
     Attributes:
-      problem: what was ranked.
+      problem: the problem.
       standing: how its candidates stand, indexed as in problem.candidates.
-      comparisons: number of judgements that the strategy asked for, answered from a ledger or by the judge.
+      comparisons: number of judgements that the strategy asked for, whether a ledger or the judge answered.
       strategy: name of the strategy.
       judge: name of the judge.
-      invalid: number of judgements that could not be had and were left out.
-      reasons: why they could not, each reason once.
+      invalid: number of judgements that failed and were left out.
+      reasons: why they failed, each reason once.
       truncated: number of candidates that did not fit the judge's maximum length.
       verdict_mass: the mean of P(A) + P(B), the probability that a language model gives to the two verdicts; None for a
         judge that is not a language model.
-      explanation: the judge's words on why the best is better than the next; None where they were not asked for.
-      option: [n], which option each candidate is: those of equal texts, or that come to the same final answer where
-        answers vote, are one; None for equal texts alone.
+      explanation: the judge's words on why the best is better than the next; None if they were not asked for.
+      option: [n], the option that each candidate is: candidates with equal texts are one option, and so are, if answers
+        vote, those with the same final answer. None: only equal texts are.
     """
 
     problem: Problem
@@ -247,12 +250,12 @@ class Ranking(Sequence[str | Candidate]):
         """[n] float64, indexed by candidate, the probability that its option is the best; sums to 1 over options."""
         import numpy as np
 
-        of = self.options
-        return np.asarray(np.minimum(np.bincount(of, self.standing.p_best)[of], 1.0), np.float64)
+        option = self.options
+        return np.asarray(np.minimum(np.bincount(option, self.standing.p_best)[option], 1.0), np.float64)
 
     @cached_property
     def options(self) -> "IntArray":
-        """[n] int64, indexed by candidate, which option each one is: `option`, or else its text."""
+        """[n] int64, indexed by candidate, the option that it is: `option`, or by its text if that is None."""
         import numpy as np
 
         if self.option is not None:
@@ -262,29 +265,31 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def decided(self) -> bool:
-        """False when too few judgements were valid to name a winner."""
+        """False if too few judgements were valid to name a winner."""
         return bool(self.standing.decided)
 
     @property
     def tied(self) -> list[int]:
-        """Indices of the candidates that share the first place; empty when one text stands alone there."""
+        """Indices of the candidates that share the first place; empty if only one text has it."""
         tied = self.standing.tied
         return tied if len({self.problem.texts[i] for i in tied}) > 1 else []
 
     @property
     def unsure(self) -> bool:
-        """Whether the best one is hardly likelier to be the best than any other: its P(best) has come less than UNSURE
-        of the way from 1 in n options to 1."""
+        """Whether the best candidate is hardly likelier to be the best than the others.
+
+        That is so if its P(best) has come less than the share UNSURE of the way from 1 / (number of options) to 1.
+        """
         n = len({*self.options.tolist()})
         return n > 1 and self.decided and float(self.p_best[self.order[0]]) < 1 / n + UNSURE * (1 - 1 / n)
 
     @property
     def best(self) -> str | Candidate | None:
-        """The best candidate as it was given, None when undecided."""
+        """The best candidate as it was given, None if undecided."""
         return self[0] if self.decided else None
 
     def top(self, k: int) -> list[str | Candidate]:
-        """The k best candidates, or all of them where there are fewer.
+        """Returns the k best candidates, or all if there are fewer.
 
         Raises:
           ValueError: k is not positive.
@@ -297,14 +302,14 @@ class Ranking(Sequence[str | Candidate]):
         return len(self.problem)
 
     @overload
-    def __getitem__(self, place: int) -> str | Candidate: ...
+    def __getitem__(self, rank: int) -> str | Candidate: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str | Candidate]: ...
-    def __getitem__(self, place: int | slice) -> str | Candidate | list[str | Candidate]:
+    def __getitem__(self, rank: slice) -> list[str | Candidate]: ...
+    def __getitem__(self, rank: int | slice) -> str | Candidate | list[str | Candidate]:
         candidates = self.problem.candidates
-        if isinstance(place, slice):
-            return [candidates[i] for i in self.order[place]]
-        return candidates[self.order[place]]
+        if isinstance(rank, slice):
+            return [candidates[i] for i in self.order[rank]]
+        return candidates[self.order[rank]]
 
     def __repr__(self) -> str:
         order = self.order
@@ -322,17 +327,17 @@ def _candidate(given: Mapping[str, Any]) -> Candidate:
 
 
 def _kind(value: object) -> str:
-    """The type of a value with its article, for a message."""
+    """Names the type of a value, with its article, for a message."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}" if value is not None else "None"
 
 
 def _check_text(what: str, text: str) -> None:
-    """Raises ValueError where a text cannot be encoded."""
+    """Raises ValueError if a text cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{what} holds half of a surrogate pair at character {error.start}; it is no text: "
+            f"{what} holds half of a surrogate pair at character {error.start}; it is not valid text: "
             "decode it with errors='replace'"
         ) from None

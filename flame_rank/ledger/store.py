@@ -1,8 +1,8 @@
 """The ledger: every judgement, addressed by content, in an SQLite file that strategies, runs and processes share.
 
-A judgement is found again by what was judged and by whom: not by the strategy that asked, nor its seed, nor the place
-of a problem in its file. What is recorded stays: of two processes that judge the same, the first one's answer is kept.
-Only failures of earlier runs are replaced, where that is asked for.
+The key of a judgement is made of the judge and of what it judged: not of the strategy that asked, nor its seed, nor the
+place of a problem in its file. What is recorded stays: if two processes judge the same, the first answer is kept. Only
+failures of earlier runs are replaced, and only on request.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ from flame_rank.ledger.file import connect, execute, sqlite_errors, transaction
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
-_CHUNK = 500  # keys of one SELECT; SQLite's limit was 999 for long
-_DIGEST = 16  # bytes of a text's sha256 that a row keeps: enough to know the text again
+_CHUNK = 500  # keys of one SELECT; older versions of SQLite allow 999
+_DIGEST = 16  # bytes of a text's sha256 that a row keeps: enough to recognise the text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
-    """What the ledger knows of M comparisons of a problem.
+    """What the ledger holds about M comparisons of a problem.
 
     Attributes:
       known: [M] bool, True where a judgement is recorded, valid or not.
-      log_odds: [M] float64, in nats; NaN where it is recorded as invalid, or not known.
-      mass: [M] float64, P(A) + P(B) of a language model; NaN where nobody has recorded it.
+      log_odds: [M] float64, in nats; NaN if recorded as invalid, or not known.
+      mass: [M] float64, P(A) + P(B) of a language model; NaN if not recorded.
       reasons: why recorded judgements are invalid, each reason once.
-      failed_before: how many are known as failures of an earlier run, or of another process.
+      failed_before: how many are failures of an earlier run, or of another process.
     """
 
     known: npt.NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Known:
 
 
 class _Row(NamedTuple):
-    """A judgement as it is recorded; its log-odds are None where it is invalid."""
+    """A judgement as it is recorded; its log-odds are None if it is invalid."""
 
     log_odds: float | None
     reason: str | None
@@ -58,10 +58,10 @@ class _Digests:
     """sha256 of a problem's texts, 32 bytes each.
 
     Attributes:
-      prompt: of the prompt.
-      texts: of each candidate.
-      pool: of the candidates' sorted digests, repetitions and given answers included: the same in whatever order they
-        stand; None for a judge that does not look at the pool.
+      prompt: that of the prompt.
+      texts: those of the candidates.
+      pool: that of the candidates' sorted digests, with repetitions and stated answers: the same for every order of the
+        candidates; None for a judge that does not look at the pool.
     """
 
     prompt: bytes
@@ -70,22 +70,23 @@ class _Digests:
 
 
 class Ledger:
-    """One judge's judgements in a ledger file: a context manager.
+    """The judgements of one judge in a ledger file: a context manager.
 
-    The file may be open in many processes at once, on one machine: SQLite's locks do not reach over a network file
-    system. One thread at a time uses a Ledger; a process after a fork opens its own.
+    Many processes on one machine may have the file open at once; SQLite's locks do not work over a network file
+    system. One thread at a time may use a Ledger, and a process after a fork has to open its own.
     """
 
     def __init__(self, path: str | Path, judge: Judge, *, read_only: bool = False, retry_invalid: bool = False):
         """Args:
-          path: the file; it is made where there is none.
-          judge: whose judgements are looked up and recorded. Its name is its identity, so judges that may answer
-            differently have different names.
-          read_only: nothing will be recorded, so the file is there and need not be writable.
-          retry_invalid: failures of earlier runs are not known, and are replaced by what is recorded instead.
+          path: the file; it is made if it does not exist.
+          judge: the judge whose judgements are looked up and recorded. Its name is its identity, so judges that may
+            answer differently need different names.
+          read_only: nothing will be recorded; the file must exist, and need not be writable.
+          retry_invalid: treat failures of earlier runs as not known, and replace them by what is recorded next.
 
         Raises:
-          UserError: the file is no ledger, damaged, a newer one's, read-only or locked, or its folder does not exist.
+          UserError: the file is not a ledger, is damaged, written by a newer version, read-only or locked, or its
+            folder does not exist.
         """
         self.path = Path(path)
         self._judge = _encodable(judge.name)
@@ -93,7 +94,7 @@ class Ledger:
         self._pool_aware = judge.pool_aware
         self._digests: WeakKeyDictionary[Problem, _Digests] = WeakKeyDictionary()
         self._retry_invalid = retry_invalid
-        self._failed: set[bytes] = set()  # keys of what has failed in this run, which is not asked for ever
+        self._failed: set[bytes] = set()  # keys that have failed in this run, and are not retried in it
         self._connection = connect(self.path, "read" if read_only else "make")
 
     def __enter__(self) -> Self:
@@ -105,14 +106,14 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Closes the file; the last one to close it folds the write-ahead log into it."""
+        """Closes the file; the last process to close it folds the write-ahead log into it."""
         self._connection.close()
 
     def look_up(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[Known]:
-        """What is known of some comparisons of each problem.
+        """Looks up comparisons of problems.
 
         Args:
-          asked: problems, each with its comparisons [M, 2] int64, candidate indices (first, second), as a judge is
+          asked: problems, each with its comparisons [M, 2] int64: candidate indices (first, second), as a judge is
             asked.
 
         Raises:
@@ -132,32 +133,33 @@ class Ledger:
         reasons: Sequence[str | None],
         masses: Sequence[FloatArray] | None = None,
     ) -> None:
-        """Records judgements in one transaction, which is committed on return; what is recorded already stays, but for
-        the failures that are retried.
+        """Records judgements in one transaction, which is committed on return.
+
+        What is recorded already stays, except for failures that are retried.
 
         Args:
           asked: problems with their comparisons [M, 2], as in look_up.
           answers: for each problem the log-odds [M] float64, in nats; NaN is recorded as invalid.
-          reasons: for each problem why its invalid judgements are; None where nobody knows.
-          masses: for each problem P(A) + P(B) [M] of a language model; NaN where there is none.
+          reasons: for each problem why judgements are invalid; None if it is not known.
+          masses: for each problem P(A) + P(B) [M] of a language model; NaN if there is none.
 
         Raises:
-          UserError: the file cannot be written (the disk is full, another process has it locked); none of these
-            judgements is recorded, and all earlier ones are.
+          UserError: the file cannot be written (the disk is full, another process has it locked). Then none of these
+            judgements is recorded, and all earlier ones still are.
         """
         rows: list[tuple[bytes | float | str | None, ...]] = []
         weights: list[tuple[bytes, float]] = []
         failed: list[bytes] = []
         weighed = masses or [np.full(len(pairs), np.nan) for _, pairs in asked]
         for (problem, pairs), log_odds, reason, mass in zip(asked, answers, reasons, weighed, strict=True):
-            said = None if reason is None else _encodable(reason)
+            stated = None if reason is None else _encodable(reason)
             digests = self._digests_of(problem)
             prompt, pool = digests.prompt[:_DIGEST], digests.pool and digests.pool[:_DIGEST]
             texts, values = digests.texts, np.asarray(log_odds, np.float64).tolist()
             each = zip(self._keys(problem, pairs), pairs.tolist(), values, np.asarray(mass).tolist(), strict=True)
             for key, (i, j), value, weight in each:
                 invalid = value != value
-                answer = (None, said) if invalid else (value, None)
+                answer = (None, stated) if invalid else (value, None)
                 rows.append((key, *answer, prompt, texts[i][:_DIGEST], texts[j][:_DIGEST], pool))
                 if invalid:
                     failed.append(key)
@@ -166,7 +168,7 @@ class Ledger:
         known = "UPDATE SET (log_odds, reason) = (excluded.log_odds, excluded.reason) WHERE log_odds IS NULL"
         known = known if self._retry_invalid else "NOTHING"
         with sqlite_errors(self.path), transaction(self._connection) as connection:
-            # Looked up each time: another process may have vacuumed the judge away.
+            # Looked up each time, because another process may have dropped the judge (ledger vacuum).
             connection.execute("INSERT OR IGNORE INTO judge (name) VALUES (?)", (self._judge,))
             [judge] = connection.execute("SELECT id FROM judge WHERE name = ?", (self._judge,)).fetchone()
             insert = f"INSERT INTO judgement VALUES (?, {judge:d}, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO {known}"
@@ -175,13 +177,13 @@ class Ledger:
         self._failed.update(failed)
 
     def _keys(self, problem: Problem, pairs: IntArray) -> list[bytes]:
-        """The key of each comparison. All parts have one length, so no two lists of them read the same."""
+        """Returns the key of each comparison. Its parts are equally long, so no two lists of them join to one key."""
         digests = self._digests_of(problem)
         head, texts, tail = self._name + digests.prompt, digests.texts, digests.pool or b""
         return [_sha256(head + texts[i] + texts[j] + tail) for i, j in pairs.tolist()]
 
     def _digests_of(self, problem: Problem) -> _Digests:
-        """The digests of a problem, made once for as long as it is open."""
+        """Returns the digests of a problem, which are made once for as long as it is open."""
         digests = self._digests.get(problem)
         if digests is None:
             texts = [_sha256(text.encode()) for text in problem.texts]
@@ -191,8 +193,8 @@ class Ledger:
         return digests
 
     def _rows(self, keys: list[bytes]) -> dict[bytes, _Row]:
-        """What is recorded under the keys that are there."""
-        found: dict[bytes, _Row] = {}
+        """Returns the rows of those keys that are recorded."""
+        rows: dict[bytes, _Row] = {}
         with sqlite_errors(self.path):
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
@@ -201,16 +203,16 @@ class Ledger:
                   SELECT key, log_odds, reason, mass FROM judgement LEFT JOIN verdict_mass USING (key)
                   WHERE key IN ({marks})"""
                 for key, *row in execute(self._connection, select, chunk):
-                    found[key] = _Row(*row)
-        return found
+                    rows[key] = _Row(*row)
+        return rows
 
 
 def _members(problem: Problem, texts: list[bytes]) -> list[bytes]:
-    """What a judge that looks at the pool sees of each candidate: its text, and the answer that it is said to have."""
+    """Digests what a judge that looks at the pool sees of each candidate: its text, and its stated answer."""
     if problem.answers is None:
         return texts
-    said = (b"" if answer is None else b"=" + answer.encode() for answer in problem.answers)
-    return [_sha256(text + answer) for text, answer in zip(texts, said, strict=True)]
+    stated = (b"" if answer is None else b"=" + answer.encode() for answer in problem.answers)
+    return [_sha256(text + answer) for text, answer in zip(texts, stated, strict=True)]
 
 
 def _sha256(content: bytes) -> bytes:
@@ -218,7 +220,7 @@ def _sha256(content: bytes) -> bytes:
 
 
 def _encodable(text: str) -> str:
-    r"""A text with \udc80 for half of a surrogate pair, as a file's name in an error message may have one."""
+    r"""Writes \udc80 for half of a surrogate pair, which a file's name in an error message may have."""
     return text.encode(errors="backslashreplace").decode()
 
 

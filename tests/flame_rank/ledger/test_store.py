@@ -299,8 +299,8 @@ def damaged(path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (lambda path: path.write_text('{"prompt": "p"}\n' * 100), "no SQLite file"),
-    "another database": (foreign, "a database, but no ledger"),
+    "text": (lambda path: path.write_text('{"prompt": "p"}\n' * 100), "not an SQLite file"),
+    "another database": (foreign, "a database, but not a ledger"),
     "a newer ledger": (newer, "newer version"),
     "a damaged file": (damaged, "damaged"),
     "a folder": (lambda path: path.mkdir(), ""),
@@ -325,14 +325,14 @@ def test_a_file_that_is_no_ledger(tmp_path: Path, command: Any, case: str) -> No
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"l: its folder does not exist; create {tmp_path / 'no'}"):
         put(tmp_path / "no" / "l", 1.0)
-    with pytest.raises(UserError, match="/dev/null: no regular file"):
+    with pytest.raises(UserError, match="/dev/null: not a regular file"):
         put(Path("/dev/null"), 1.0)
 
 
 def test_an_empty_file_becomes_a_ledger(tmp_path: Path, command: Any) -> None:
     path = tmp_path / "a #?%20 name"  # and a name that is odd in a URI
     path.touch()
-    command("info", path).mistake(str(path), "no ledger")
+    command("info", path).mistake(str(path), "not a ledger")
     put(path, 1.0)
     assert one(path, ["a", "b"]) == 1.0 and [file.name for file in tmp_path.iterdir()] == [path.name]
 
