@@ -1,5 +1,7 @@
 """Scores and posterior of many candidates, computed pair by pair, against the plainest computation with matrices."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,3 +108,40 @@ def test_a_judge_that_contradicts_itself_is_not(noise: float) -> None:
     pairs = pairs_of("random", rng)
     exact = rng.normal(size=N)[pairs] @ np.array([1.0, -1.0])
     assert not posterior(observe(pairs, exact + noise * rng.normal(size=len(pairs)), N)).consistent
+
+
+def scores_from(asked: IntArray, log_odds: FloatArray, n: int) -> FloatArray:
+    return least_squares(observe(asked, log_odds, n))
+
+
+def test_complete_scores_are_row_means() -> None:
+    table = np.array([[0.0, 1, 2], [-3, 0, 4], [1, 0, 0]])
+    asked = np.array(list(permutations(range(3), 2)))
+    halves = (table - table.T) / 2  # rows sum to 2.5, 0, -2.5
+    scores = scores_from(asked, table[asked[:, 0], asked[:, 1]], 3)
+    np.testing.assert_allclose(scores, halves.sum(1) / 3)
+    np.testing.assert_allclose(scores, [2.5 / 3, 0, -2.5 / 3])
+
+
+@given(
+    n=st.integers(1, 7),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=100)
+def test_scores_are_numpys_least_squares(n: int, data: st.DataObject) -> None:
+    """One order a pair at most, so that the rows of the design matrix are the observations themselves."""
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    picked = data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    asked = np.array(picked, np.int64).reshape(-1, 2)
+    answers = st.one_of(st.floats(-9, 9), st.just(np.nan))
+    log_odds = np.array(data.draw(st.lists(answers, min_size=len(asked), max_size=len(asked))), float)
+    valid = ~np.isnan(log_odds)
+    design = np.eye(n)[asked[valid, 0]] - np.eye(n)[asked[valid, 1]]
+    expected = np.linalg.lstsq(design, log_odds[valid], rcond=None)[0]
+    np.testing.assert_allclose(scores_from(asked, log_odds, n), expected, atol=1e-9)
+
+
+def test_a_pair_with_one_valid_order_uses_that_one() -> None:
+    asked = np.array([[0, 1], [1, 0], [1, 2], [2, 1]])
+    scores = scores_from(asked, np.array([3.0, np.nan, 1.0, -2.0]), 3)
+    np.testing.assert_allclose([scores[0] - scores[1], scores[1] - scores[2]], [3, 1.5])

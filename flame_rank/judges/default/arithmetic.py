@@ -9,10 +9,8 @@ from fractions import Fraction
 from math import isqrt, prod
 
 from flame_rank.candidates.code_views import LONGEST
-from flame_rank.candidates.equations import ANNOTATION, OTHERWISE, slips
+from flame_rank.candidates.equations import ANNOTATION, OTHERWISE
 from flame_rank.candidates.expressions import NUMBER, OPERATORS, number, shows, symbols, tokenize, values, with_digits
-
-__all__ = ["asked", "contradicts", "slips"]
 
 
 def asked(prompt: str) -> Fraction | None:

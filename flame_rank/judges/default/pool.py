@@ -14,7 +14,7 @@ import numpy as np
 
 from flame_rank.candidates import answers
 from flame_rank.candidates.code_views import LONGEST, read_candidate
-from flame_rank.candidates.equations import OTHERWISE
+from flame_rank.candidates.equations import OTHERWISE, slips
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.candidates.repetition import repeated
 from flame_rank.candidates.text_rules import faults
@@ -22,7 +22,7 @@ from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.judges.base import Notes
 from flame_rank.judges.default.agreement import overlap
-from flame_rank.judges.default.arithmetic import contradicts, slips
+from flame_rank.judges.default.arithmetic import contradicts
 from flame_rank.judges.default.endings import unfinished
 from flame_rank.judges.likelihood import Likelihoods, Part, Reader
 from flame_rank.records import Problem

@@ -1,4 +1,4 @@
-"""Which texts cannot be a good answer, and which look like it but can; and where a text breaks off."""
+"""Which texts cannot be a good answer, and which look like it but can."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.languages import identify, mentioned, words
-from flame_rank.candidates.repetition import repeated
 from flame_rank.candidates.text_rules import faults
-from flame_rank.judges.default.endings import broken_off, unfinished
+from flame_rank.judges.default.endings import broken_off
 
 WHY = "Why do leaves change their colour in autumn?"
 MASH = "kjhdf sdlkfj wqrt xcvmn zzkq plmnvb"
@@ -166,87 +164,6 @@ RIGHT = [
 @pytest.mark.parametrize(("prompt", "text"), RIGHT)
 def test_right(prompt: str, text: str) -> None:
     assert faults(prompt, text) == ()
-
-
-ENDINGS = [
-    (1.0, "Leaves change their colour because the"),
-    (1.0, "Leaves change their colour when it gets cold and"),
-    (1.0, "The green is broken down. What remains is made of"),
-    (1.0, "The green is broken down, which means that you"),
-    (1.0, "There are many reasons for this, such as the cold,"),
-    (1.0, "There are many reasons for this (for example the cold"),
-    (1.0, "Die Blätter werden im Herbst rot, gelb,"),
-    (1.0, "Les feuilles deviennent rouges en automne («feuilles mortes"),
-    (1.0, "Here is how it works in the end:\n```python\nprint(1)"),
-    (0.5, "The days get shorter. The trees save water. The leaves lose their green"),
-    (0.0, "The days get shorter. The trees save water."),
-    (0.0, "He said: 'The days get shorter and shorter.'"),
-    (0.0, "Because it gets cold"),
-    (0.0, "A tree that people love to look at"),
-    (0.0, "I do not know who they are"),
-    (0.0, "The days get shorter. It gets cold. See https://example.org/leaves"),
-    (0.0, "It works. It is easy. You need:\n- red paint\n- a brush\n- something to put it on"),
-    (0.0, "Dear Ann, it was nice. We will come again. Thank you.\n\nBest wishes,\nTom"),
-    (0.0, "Dear Ann, it was nice. We will come again. Thank you.\n\nBest wishes,"),
-    (0.0, "Red leaves on the ground\nyellow leaves on every tree\nautumn comes to the"),
-    (0.0, "There are 3 oaks. There are 2 elms. So the answer is 5"),
-    (0.0, "```python\nprint(1)\n```"),
-    (0.0, "def f(x):\n    return x if x else a"),
-    (0.0, "这是红叶。秋天来了。天气冷了。"),
-    (0.0, ""),
-]
-
-
-@pytest.mark.parametrize(("certainty", "text"), ENDINGS)
-def test_broken_off(certainty: float, text: str) -> None:
-    assert broken_off(text) == certainty
-
-
-WHOLE = "Paris is a city in France, and it lies on the Seine."
-OPEN = "Paris is a city in France"
-
-
-def test_a_pool_shows_what_is_unfinished() -> None:
-    # By itself such a sentence may be whole, as a title is; beside sentences with an end it is not.
-    assert unfinished([OPEN]).tolist() == unfinished([OPEN, "Paris"]).tolist()[:1] == [0.0]
-    assert unfinished([WHOLE, OPEN]).tolist() == [0.0, 1.0]
-    assert unfinished([OPEN, "Paris", "    return x\n", WHOLE]).tolist() == [1.0, 0.0, 0.0, 0.0]
-    assert unfinished([OPEN, "Yes."]).tolist() == [0.0, 0.0]  # no sentence, but a word
-    cut = "Paris is a city in France, and it lies on the"
-    assert unfinished([cut]).tolist() == unfinished([cut, OPEN]).tolist()[:1] == [broken_off(cut)] == [1.0]
-
-
-def test_how_much_of_a_text_is_said_again() -> None:
-    assert repeated("") == repeated("one two") == repeated("one two three four") == 0
-    assert repeated("One two three. ONE two, three?") == 0.25  # of four runs of three words, the last is the first
-    assert repeated("a b c " * 50) == pytest.approx(1 - 3 / 148)
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("The leaves of the tree are red.", "English"),
-        ("Die Blätter sind rot und liegen auf dem Boden.", "German"),
-        ("Las hojas del árbol son rojas porque es otoño.", "Spanish"),
-        ("As folhas da árvore são vermelhas porque não há sol.", "Portuguese"),
-        ("Liście są czerwone, ponieważ jest to jesień i nie ma słońca.", "Polish"),
-        ("叶子是红的。", "Han"),
-        ("葉が赤いです。", "Kana"),
-        ("잎이 빨갛습니다.", "Hangul"),
-        ("पत्ते लाल हैं।", "Devanagari"),
-        ("Leonardo da Vinci", None),
-        ("42", None),
-        ("", None),
-    ],
-)
-def test_the_language_of_a_text(text: str, language: str | None) -> None:
-    assert identify(text) == language
-
-
-def test_words_and_names_of_languages() -> None:
-    assert words("It's late; 天冷了 — पत्ते_लाल!") == ["it", "s", "late", "天", "冷", "了", "पत्ते", "लाल"]
-    assert mentioned("Say it in french, auf Deutsch, or 用中文.") == {"French", "German", "Han"}
-    assert mentioned("Germany and France; a frenchman") == set()
 
 
 def test_a_text_may_have_several_faults() -> None:
