@@ -5,8 +5,9 @@ import click
 from flame_rank.cli.exit import run
 from trainer.cli.default import default
 from trainer.cli.evaluate import evaluate
+from trainer.cli.export import export
 from trainer.cli.fetch import data as data_command
-from trainer.cli.mixture import export, mixture
+from trainer.cli.mixture import mixture
 from trainer.cli.run import run as run_command
 from trainer.cli.show import show
 from trainer.cli.tail_patch import tail_patch

@@ -5,6 +5,10 @@ from typing import Any
 
 import click
 
+from flame_rank.cli.fields import options
+from flame_rank.cli.options import together
+from trainer.collection.mixture_options import MixtureOptions
+
 FOLDER: Any = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER: Any = click.Path(file_okay=False, path_type=Path)
 FILE: Any = click.Path(dir_okay=False, path_type=Path)
@@ -23,6 +27,19 @@ MAX_BAD = click.option(
     show_default=True,
     metavar="SHARE",
     help="Stop if more than this share of a task's records does not have the released form.",
+)
+MIXTURE = together(  # for commands that weigh a mixture of the paper's
+    NEEDED_DATA,
+    click.option(
+        "--mixture",
+        "name",
+        type=click.Choice(["flame", "flame-rm"]),
+        default="flame",
+        show_default=True,
+        help="The mixture of tasks: one of the paper's two (section 3.4).",
+    ),
+    options(MixtureOptions, "choice", without=("mixture",)),
+    MAX_BAD,
 )
 
 

@@ -1,38 +1,39 @@
 """How often each task is drawn: the paper's two mixtures (section 3.4).
 
-FLAMe: a task's weight is the number of its examples, 2^16 at most. FLAMe-RM: the weights of the bundles that a task
-belongs to, added up; which bundles those are is read off what tail patches measured (trainer's `tail-patch` writes the
-file). The paper publishes no ratings, so none are here.
+FLAMe: a task's weight is the number of its examples, at most 2^16. FLAMe-RM: a task's weight is the sum of the weights
+of its bundles; the bundles follow from what tail patches measured (`flame-train tail-patch` writes the file). The paper
+does not publish its ratings, so there are none here.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from flame_rank.errors import UserError
+from trainer.collection.counting import count_examples
 from trainer.collection.mixture_options import MixtureOptions
 from trainer.collection.tasks.base import Task
 
-CAP = 2**16  # examples of a task that count, at most
+CAP = 2**16  # the largest number of a task's examples that counts
 GENERAL, SPECIFIC, OTHERS = 100_000, 30_000, 3_000  # weights of the bundles
-SAFEST, SAFEST_WEIGHT = 3, 250_000  # of so many tasks that help Safety most, instead of the sum of their bundles
+SAFEST, SAFEST_WEIGHT = 3, 250_000  # the tasks that help Safety most weigh this instead of the sum
 HELPFUL = 2  # the highest rating; the others are 1, somewhat helpful, 0, no clear effect, and -1, harmful
-GENERALLY = 5  # a task's ratings add up to this or more: it is generally helpful
+GENERALLY = 5  # a task is generally helpful if the sum of its ratings is at least this
 
-# A tail patch on a task that is best for one category gets above this there (footnote 5), in percent.
+# A task helps a category specifically if the category's accuracy after its tail patch is above this (footnote 5), in %.
 THRESHOLDS = {"chat": 95.0, "chat-hard": 66.0, "code": 84.0, "math": 99.8, "safety": 85.0}
 FIELDS = ("task", "category", "rating", "score")  # columns of a ratings file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rating:
-    """What a tail patch on a task did for a category of the target benchmark.
+    """The effect of a tail patch on a task for a category of the target benchmark.
 
     Attributes:
       rating: 2, 1, 0 or -1.
-      score: the category's accuracy after it, in percent.
+      score: the category's accuracy after the tail patch, in percent.
     """
 
     rating: int
@@ -42,33 +43,34 @@ class Rating:
 Ratings: TypeAlias = Mapping[str, Mapping[str, Rating]]  # task -> category -> what was measured
 
 
-def flame(found: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0) -> dict[str, float]:
-    """The weights of FLAMe.
+def flame(counts: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0) -> dict[str, float]:
+    """Computes the weights of FLAMe.
 
     Args:
-      found: the number of examples of each task; tasks without any are left out.
-      temperature: weights are raised to 1 / temperature: higher, and small tasks come more often.
+      counts: the number of examples of each task; tasks without examples are left out.
+      cap: the largest number of a task's examples that counts.
+      temperature: weights are raised to 1 / temperature: above 1, small tasks are drawn more often.
 
     Raises:
       ValueError: cap or temperature is not positive.
     """
     if cap < 1 or temperature <= 0:
-        raise ValueError(f"cap {cap} and temperature {temperature} are positive")
-    return {name: min(count, cap) ** (1 / temperature) for name, count in found.items() if count}
+        raise ValueError(f"cap is {cap} and temperature is {temperature}; both must be positive")
+    return {name: min(count, cap) ** (1 / temperature) for name, count in counts.items() if count}
 
 
-def flame_rm(found: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
-    """The weights of FLAMe-RM, for the tasks that have examples.
+def flame_rm(counts: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
+    """Computes the weights of FLAMe-RM, for the tasks that have examples.
 
     Args:
-      found: the number of examples of each task.
-      ratings: of each of these tasks in each category.
+      counts: the number of examples of each task.
+      ratings: the rating of each of these tasks in each category.
 
     Raises:
       UserError: a task has no rating.
     """
     weights = {}
-    for name in (name for name, count in found.items() if count):
+    for name in (name for name, count in counts.items() if count):
         if name not in ratings:
             raise UserError(
                 f"the ratings lack the task {name}; measure it by `flame-train tail-patch`, or leave it out"
@@ -84,21 +86,21 @@ _WEIGHTS = {"general": GENERAL, "specific": SPECIFIC, "others": OTHERS}
 
 
 def bundles(rated: Mapping[str, Rating]) -> list[str]:
-    """The bundles of a task with these ratings: "general", "specific:CATEGORY", and "others" where it is in none."""
-    found = ["general"] if sum(one.rating for one in rated.values()) >= GENERALLY else []
-    found += [
+    """Names the bundles of a task: "general", "specific:CATEGORY", or "others" if it is in none of these."""
+    names = ["general"] if sum(rating.rating for rating in rated.values()) >= GENERALLY else []
+    names += [
         f"specific:{category}"
         for category, least in THRESHOLDS.items()
         if rated[category].rating == HELPFUL and rated[category].score > least
     ]
-    return found or ["others"]
+    return names or ["others"]
 
 
 def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
-    """A ratings file: CSV with the columns task, category, rating (-1 to 2) and score (percent).
+    """Reads a ratings file: CSV with the columns task, category, rating (-1 to 2) and score (percent).
 
     Raises:
-      UserError: the file is not there, a line is not as said, or a task lacks a category.
+      UserError: the file is missing, a line has another form, or a task is not rated for a category.
     """
     ratings: dict[str, dict[str, Rating]] = {}
     try:
@@ -116,7 +118,7 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
                 ratings[name][category] = _rating(row, where)
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: no such file; FLAMe-RM takes the ratings that `flame-train tail-patch` writes: the paper has none"
+            f"{path}: no such file; FLAMe-RM needs the ratings that `flame-train tail-patch` writes"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not CSV ({error})") from error
@@ -127,12 +129,12 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """A mixture of one's own: CSV with the columns task and weight.
+    """Reads the weights of a mixture of the user's own: CSV with the columns task and weight.
 
     Raises:
-      UserError: the file is not there, or a line is not as said.
+      UserError: the file is missing, or a line has another form.
     """
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, strict=True)
@@ -141,15 +143,15 @@ def read_weights(path: Path) -> dict[str, float]:
             for row in rows:
                 weight = _number(row["weight"])
                 if not 0 < weight < float("inf"):
-                    raise UserError(f"{path}:{rows.line_num}: weight {row['weight']!r} is no positive number")
-                found[row["task"]] = weight
+                    raise UserError(f"{path}:{rows.line_num}: weight {row['weight']!r} is not a positive number")
+                weights[row["task"]] = weight
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; a mixture is flame, flame-rm, or a CSV of task,weight") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not CSV ({error})") from error
-    if not found:
-        raise UserError(f"{path}: no task in it")
-    return found
+    if not weights:
+        raise UserError(f"{path}: the file names no task")
+    return weights
 
 
 def _number(text: str | None) -> float:
@@ -163,7 +165,7 @@ def _rating(row: Mapping[str, str], where: str) -> Rating:
     try:
         rating, score = int(row["rating"]), float(row["score"])
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: rating is a whole number and score a number ({error})") from error
+        raise UserError(f"{where}: rating must be a whole number and score a number ({error})") from error
     if not -1 <= rating <= HELPFUL:
         raise UserError(f"{where}: rating {rating} is not between -1 and {HELPFUL}")
     if not 0 <= score <= 100:
@@ -172,8 +174,12 @@ def _rating(row: Mapping[str, str], where: str) -> Rating:
 
 
 def trained_on(tasks: Sequence[Task], *, permissive: bool = False, extra: bool = False) -> list[Task]:
-    """The tasks that a mixture may draw from: the paper's, with `extra` the others that are no evaluation; with
-    `permissive` none whose licence is not."""
+    """Selects the tasks that a mixture may draw from: never an evaluation task.
+
+    Args:
+      permissive: leave out data sets whose licence forbids commercial use or redistribution.
+      extra: add the training tasks that are not in the paper.
+    """
     splits = ("train", "extra") if extra else ("train",)
     return [task for task in tasks if task.split in splits and (task.data.permissive or not permissive)]
 
@@ -243,3 +249,38 @@ def weigh(
     if not any(counts.values()):
         raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
     return flame(counts, cap=cap or CAP, temperature=temperature) if ratings is None else flame_rm(counts, ratings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighedTasks:
+    """The tasks of a mixture with what is on this machine of them.
+
+    Attributes:
+      tasks: all of the mixture's tasks.
+      counts: the number of examples of each task whose data set is on this machine.
+      weights: the weight of each task that has examples.
+    """
+
+    tasks: Sequence[Task]
+    counts: Mapping[str, int]
+    weights: Mapping[str, float]
+
+
+def weigh_available(
+    options: MixtureOptions, data: Path, *, max_bad: float, say: Callable[[str], None] = print
+) -> WeighedTasks:
+    """Counts the examples under `data` of a mixture's tasks, and weighs the tasks.
+
+    Args:
+      options: flame or flame-rm, and how it is weighted.
+      data: the folder of data sets.
+      max_bad: the share of a task's records that may be bad.
+      say: receives a line about each task that has bad records.
+
+    Raises:
+      UserError: the options contradict each other, a file cannot be read, or no task has examples.
+    """
+    mixture = Mixture.read(options)
+    counts = count_examples(mixture.tasks, data, max_bad=max_bad, say=say)
+    weights = weigh(counts, mixture.ratings, options.cap, options.temperature)
+    return WeighedTasks(tasks=mixture.tasks, counts=counts, weights=weights)

@@ -12,8 +12,8 @@ def shares(tasks: Sequence[Task], weights: Mapping[str, float]) -> dict[str, dic
     """Computes the share of each kind and of each capability in a mixture, largest first.
 
     Args:
-      tasks: of the mixture; those without a weight are left out.
-      weights: of each task by name; they need not sum to 1.
+      tasks: the mixture's tasks; those without a weight are left out.
+      weights: the weight of each task by name, or the number of its examples; they need not sum to 1.
     """
     sums: dict[str, dict[str, float]] = {"kind": defaultdict(float), "capability": defaultdict(float)}
     total = sum(weights.values())
@@ -24,8 +24,12 @@ def shares(tasks: Sequence[Task], weights: Mapping[str, float]) -> dict[str, dic
     return {what: dict(sorted(parts.items(), key=lambda item: -item[1])) for what, parts in sums.items()}
 
 
-def draw(parts: Mapping[str, Mapping[str, float]], file: Path) -> None:
-    """Draws a pie chart of each of the results of `shares` into a file, SVG or PNG by its ending.
+def draw(rows: Mapping[str, Mapping[str, Mapping[str, float]]], file: Path) -> None:
+    """Draws pie charts into a file, SVG or PNG by its ending.
+
+    Args:
+      rows: what is shared out -> a result of `shares`, which makes a row of charts. The paper's Figures 2 and 3 share
+        out the examples.
 
     Raises:
       UserError: matplotlib is not installed, or it does not know the ending.
@@ -34,11 +38,13 @@ def draw(parts: Mapping[str, Mapping[str, float]], file: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("--plot needs matplotlib; pip install 'flame-rank[plot]'") from error
-    figure = Figure(figsize=(5 * len(parts), 4))
-    for number, (what, sizes) in enumerate(parts.items(), 1):
-        panel = figure.add_subplot(1, len(parts), number)
-        panel.pie(list(sizes.values()), labels=list(sizes), autopct="%.1f%%", textprops={"fontsize": 8})
-        panel.set_title(f"by {what}")
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(5 * columns, 4 * len(rows)))
+    for row, (what, parts) in enumerate(rows.items()):
+        for column, (by, sizes) in enumerate(parts.items(), 1):
+            panel = figure.add_subplot(len(rows), columns, row * columns + column)
+            panel.pie(list(sizes.values()), labels=list(sizes), autopct="%.1f%%", textprops={"fontsize": 8})
+            panel.set_title(f"{what} by {by}")
     figure.tight_layout()
     try:
         figure.savefig(file)

@@ -101,7 +101,7 @@ def test_mixture(data: Path, tmp_path: Path) -> None:
     rows = [line.split() for line in done.stdout.splitlines()]
     shares = [float(row[-1].rstrip("%")) for row in rows[1:98]]
     assert len(shares) == 97 and sum(shares) == pytest.approx(100, abs=1) and shares == sorted(shares, reverse=True)
-    assert "by kind: " in done.stdout and "by capability: general text quality" in done.stdout
+    assert "weights by kind: " in done.stdout and "weights by capability: general text quality" in done.stdout
     assert (tmp_path / "m.svg").read_text().startswith("<?xml")
     named = {row[0] for row in rows}
     assert {"mnli", "lima"} <= named and "pandalm" not in named

@@ -75,10 +75,10 @@ def test_ratings_are_read(tmp_path: Path) -> None:
     [
         (["a,chat,1,50"], "a is not rated for chat-hard, code, math, safety"),
         (["a,chat,3,50"], "r:2: rating 3"),
-        (["a,chat,1.5,50"], "r:2: rating is a whole number"),
+        (["a,chat,1.5,50"], "r:2: rating must be a whole number"),
         (["a,chat,1,nan"], "r:2: score nan"),
         (["a,chat,1,150"], "r:2: score 150"),
-        (["a,chat,1"], "r:2: rating is a whole number and score a number"),
+        (["a,chat,1"], "r:2: rating must be a whole number and score a number"),
         (["a,poetry,1,50"], "r:2: category 'poetry'"),
         (["a,chat,1,50", "a,chat,1,50"], "r:3: a is rated twice for chat"),
     ],
