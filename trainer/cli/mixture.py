@@ -23,7 +23,7 @@ def mixture(data: Path, name: str, choice: MixtureOptions, max_bad: float, plot:
     The share is how often the task is drawn, by its weight. --plot draws the shares of the examples by kind and by
     capability, as the paper's Figures 2 and 3 do, and below them the shares of the weights; it needs matplotlib.
     """
-    from trainer.cli.tables import print_table
+    from flame_rank.cli.tables import print_table
     from trainer.collection.mixture import weigh_available
     from trainer.collection.mixture_figure import draw, shares
 

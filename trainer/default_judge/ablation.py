@@ -6,11 +6,11 @@ import numpy as np
 
 from flame_rank.judges.default.pool import EVIDENCE, READING, Kind, PoolEvidence, Weights
 from strategies.base import FloatArray
-from trainer.default_judge.combine import Judged, learn, right_share
+from trainer.default_judge.combine import LabelledProblem, learn, right_share
 from trainer.default_judge.consensus import consensus
 from trainer.measuring.intervals import Interval, mean_interval
 
-FOLDS = 5  # where there is one source, weights are measured on a fifth of its prompts and learned on the others
+FOLDS = 5  # if there is one source, weights are measured on a fifth of its prompts and learned on the others
 
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 ROWS: Mapping[str, Sequence[str]] = {
@@ -23,98 +23,115 @@ ROWS: Mapping[str, Sequence[str]] = {
 }
 
 
-def left_out(
-    judged: Sequence[Judged],
+def held_out_qualities(
+    labelled: Sequence[LabelledProblem],
     seen: Sequence[PoolEvidence],
     sources: Sequence[str],
     using: Sequence[str],
     fixed: Weights | None = None,
 ) -> list[FloatArray]:
-    """The qualities of each problem's candidates by weights that were learned without its source; where there is only
-    one source, without the fifth of the prompts that it is in."""
+    """Computes the qualities of each problem's candidates, by weights that were learned without the problem's source.
+
+    If there is only one source, the weights are learned without the fifth of the prompts that the problem is in.
+
+    Args:
+      labelled: problems with known better candidates.
+      seen: what the judge sees in each problem.
+      sources: where each problem is from.
+      using: the kinds of evidence that may count.
+      fixed: weights of other evidence, which stay as they are.
+
+    Returns:
+      for each problem [n] qualities, in log-odds.
+    """
     if len({*sources}) > 1:
         parts = np.unique(np.array(sources), return_inverse=True)[1]
     else:
-        number = {prompt: i for i, prompt in enumerate(sorted({one.problem.prompt for one in judged}))}
-        parts = np.array([number[one.problem.prompt] for one in judged]) % FOLDS
-    found: list[FloatArray] = [np.empty(0)] * len(judged)
+        prompts = sorted({item.problem.prompt for item in labelled})
+        number = {prompt: i for i, prompt in enumerate(prompts)}
+        parts = np.array([number[item.problem.prompt] for item in labelled]) % FOLDS
+    qualities: list[FloatArray] = [np.empty(0)] * len(labelled)
     for part in np.unique(parts):
         others = np.flatnonzero(parts != part).tolist()
         weights = learn(
-            [judged[i] for i in others],
+            [labelled[i] for i in others],
             [seen[i] for i in others],
             [sources[i] for i in others],
             using=using,
             fixed=fixed,
         )
         for i in np.flatnonzero(parts == part).tolist():
-            found[i] = seen[i].quality(weights)
-    return found
+            qualities[i] = seen[i].quality(weights)
+    return qualities
 
 
-def of_weights(
-    judged: Sequence[Judged], seen: Sequence[PoolEvidence], weights: Mapping[Kind, Weights]
+def measure_weights(
+    labelled: Sequence[LabelledProblem], seen: Sequence[PoolEvidence], weights: Mapping[Kind, Weights]
 ) -> dict[str, Interval]:
-    """The rows of `table` for problems that nothing was learned from: with the learned weights of the evidence that a
-    row has, and with weight 1 where that is a single kind."""
-    found = {}
+    """Measures learned weights on problems that they were not learned from: the rows of `ablation_table`.
+
+    A row of several kinds of evidence has their learned weights; a row of a single kind has weight 1.
+    """
+    rows = {}
     for row, using in ROWS.items():
         shares = []
-        for one, evidence in zip(judged, seen, strict=True):
+        for item, evidence in zip(labelled, seen, strict=True):
             learned = weights[evidence.kind]
-            some = {name: learned.get(name, 0.0) if len(using) > 1 else 1.0 for name in using}
-            shares.append(right_share(one, evidence.quality(some)))
-        found[row] = mean_interval(np.array(shares))
-    found["longest"] = mean_interval(np.array([right_share(one, _lengths(one)) for one in judged]))
-    return found
+            used = {name: learned.get(name, 0.0) if len(using) > 1 else 1.0 for name in using}
+            shares.append(right_share(item, evidence.quality(used)))
+        rows[row] = mean_interval(np.array(shares))
+    rows["longest"] = mean_interval(np.array([right_share(item, _lengths(item)) for item in labelled]))
+    return rows
 
 
-def _lengths(one: Judged) -> FloatArray:
-    return np.array([float(len(text)) for text in one.problem.texts])
+def _lengths(item: LabelledProblem) -> FloatArray:
+    return np.array([float(len(text)) for text in item.problem.texts])
 
 
-def adds(name: str, rows: Mapping[str, Mapping[str, Interval]]) -> float:
-    """By how much all evidence is better than all but one kind, in `table`'s rows: the mean over its sources."""
-    return float(np.mean([row["all"][0] - row[f"all but {name}"][0] for row in rows.values()]))
+def gain_of_kind(name: str, rows: Mapping[str, Mapping[str, Interval]]) -> float:
+    """Computes what one kind of evidence adds to all others in `ablation_table`'s rows: the mean over sources."""
+    return float(np.mean([row["all"].mean - row[f"all but {name}"].mean for row in rows.values()]))
 
 
-def gain(judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequence[str]) -> float:
-    """By how much all evidence is better than what takes no model."""
+def gain_of_reading(labelled: Sequence[LabelledProblem], seen: Sequence[PoolEvidence], sources: Sequence[str]) -> float:
+    """Computes what all evidence adds to the evidence that needs no model, as a mean over problems."""
     everything, outside = (
-        np.mean([right_share(one, q) for one, q in zip(judged, left_out(judged, seen, sources, using), strict=True)])
+        np.mean(_right_shares(labelled, held_out_qualities(labelled, seen, sources, using)))
         for using in (ROWS["all"], ROWS["agreement"])
     )
     return float(everything - outside)
 
 
-def table(
-    judged: Sequence[Judged], seen: Sequence[PoolEvidence], sources: Sequence[str], kind: Kind
+def ablation_table(
+    labelled: Sequence[LabelledProblem], seen: Sequence[PoolEvidence], sources: Sequence[str], kind: Kind
 ) -> dict[str, dict[str, Interval]]:
-    """For each row and each source the mean and the interval over prompts: the share of picks that are right where the
-    right candidates are known, of pairs in the right order elsewhere.
+    """Computes for each source and each row the mean over prompts with its interval.
+
+    What is averaged is whether the pick is right, if the right candidates are known; otherwise the share of pairs that
+    are in the right order.
 
     Args:
-      kind: of the problems; for programs there are plain consensus and the mean of a pool, too.
+      kind: the kind of the problems; for programs there is also a row for plain consensus.
     """
     shares = {
-        row: np.array(
-            [
-                right_share(one, quality)
-                for one, quality in zip(judged, left_out(judged, seen, sources, using), strict=True)
-            ]
-        )
-        for row, using in ROWS.items()
+        row: _right_shares(labelled, held_out_qualities(labelled, seen, sources, using)) for row, using in ROWS.items()
     }
-    shares["longest"] = np.array([right_share(one, _lengths(one)) for one in judged])
-    shares["mean"] = np.array([0.5 if one.right is None else float(one.right.mean()) for one in judged])
+    shares["longest"] = _right_shares(labelled, [_lengths(item) for item in labelled])
+    shares["mean"] = np.array([0.5 if item.right is None else float(item.right.mean()) for item in labelled])
     if kind == "programs":
-        shares["consensus"] = np.array([right_share(one, consensus(one.problem.texts)) for one in judged])
-    found: dict[str, dict[str, Interval]] = {}
+        shares["consensus"] = _right_shares(labelled, [consensus(item.problem.texts) for item in labelled])
+    table: dict[str, dict[str, Interval]] = {}
     for source in dict.fromkeys(sources):
         members = [i for i, name in enumerate(sources) if name == source]
-        prompts = sorted({judged[i].problem.prompt for i in members})
+        prompts = sorted({labelled[i].problem.prompt for i in members})
         number = {prompt: k for k, prompt in enumerate(prompts)}
-        of = np.array([number[judged[i].problem.prompt] for i in members])
-        counts = np.bincount(of)  # a prompt counts once, however many pools were drawn from its programs
-        found[source] = {row: mean_interval(np.bincount(of, share[members]) / counts) for row, share in shares.items()}
-    return found
+        numbers = np.array([number[labelled[i].problem.prompt] for i in members])
+        counts = np.bincount(numbers)  # a prompt counts once, however many pools were drawn from its programs
+        table[source] = {
+            row: mean_interval(np.bincount(numbers, share[members]) / counts) for row, share in shares.items()
+        }
+    return table
+
+
+def _right_shares(labelled: Sequence[LabelledProblem], qualities: Sequence[FloatArray]) -> FloatArray:
+    return np.array([right_share(item, quality) for item, quality in zip(labelled, qualities, strict=True)])

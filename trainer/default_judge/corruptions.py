@@ -1,4 +1,4 @@
-"""Replies that are worse than what they were made of, each damaged in one way that shows in what models write."""
+"""Replies that are worse than the one they are made from, each corrupted in one way that occurs in models' replies."""
 
 import random
 import re
@@ -15,31 +15,32 @@ _REFUSALS = (
 )
 
 
-def damages(text: str, other: str, rng: random.Random, *, refused: bool) -> list[str]:
-    """Worse replies, each damaged in another way; those that come out the same are left out.
+def corrupt(text: str, other: str, rng: random.Random, *, refused: bool) -> list[str]:
+    """Makes worse replies, each by another corruption; a corruption that changes nothing is left out.
 
     Args:
       text: a reply.
       other: a reply to another prompt.
-      refused: a refusal is one of them, since the prompt asks for nothing that is not to be given.
+      refused: also make a refusal, which is worse because the prompt asks for nothing harmful.
     """
-    made = [damage(text, other, rng).strip() for damage in _DAMAGES]
+    made = [corruption(text, other, rng).strip() for corruption in _CORRUPTIONS]
     made += [rng.choice(_REFUSALS)] if refused else []
-    return [one for one in dict.fromkeys(made) if one and one != text.strip()]
+    return [reply for reply in dict.fromkeys(made) if reply and reply != text.strip()]
 
 
 def _elsewhere(text: str, other: str, rng: random.Random) -> str:
+    """Answers another prompt."""
     return other
 
 
 def _drift(text: str, other: str, rng: random.Random) -> str:
-    """It ends as a reply to something else."""
+    """Ends as a reply to another prompt."""
     own, foreign = _sentences(text), _sentences(other)
     return "".join(own[: (len(own) + 1) // 2] + foreign[len(foreign) // 2 :])
 
 
 def _loop(text: str, other: str, rng: random.Random) -> str:
-    """It says one sentence, or two, again and again."""
+    """Repeats one or two sentences."""
     own = _sentences(text)
     end = rng.randint(1, len(own))
     again = own[max(0, end - rng.randint(1, 2)) : end] * rng.randint(1, 3)
@@ -47,18 +48,20 @@ def _loop(text: str, other: str, rng: random.Random) -> str:
 
 
 def _break_off(text: str, other: str, rng: random.Random) -> str:
+    """Breaks off in the middle."""
     words = text.split(" ")
     return " ".join(words[: max(1, int(len(words) * rng.uniform(0.2, 0.7)))])
 
 
 def _disorder(text: str, other: str, rng: random.Random) -> str:
+    """Puts the sentences into a random order."""
     own = _sentences(text)
     rng.shuffle(own)
     return "".join(own)
 
 
 def _jumble(text: str, other: str, rng: random.Random) -> str:
-    """Some words change places, or are missing."""
+    """Exchanges some words with words near them, or leaves them out."""
     words = text.split(" ")
     for _ in range(max(1, len(words) // 12)):
         at = rng.randrange(len(words))
@@ -70,12 +73,12 @@ def _jumble(text: str, other: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-_DAMAGES: tuple[Callable[[str, str, random.Random], str], ...] = (
+_CORRUPTIONS: tuple[Callable[[str, str, random.Random], str], ...] = (
     *(_elsewhere, _drift, _loop, _break_off, _disorder, _jumble),
 )
 
 
 def _sentences(text: str) -> list[str]:
-    """A text's sentences and lines, each with white space behind it."""
+    """Splits a text into sentences and lines, each with white space behind it."""
     own: list[str] = _SENTENCE.findall(text) or [""]
     return [*own[:-1], own[-1].rstrip() + " "]

@@ -1,8 +1,8 @@
-"""Learns how much each kind of evidence counts in the judge that ships, for a language model: `flame-train default`."""
+"""Learns how much each kind of evidence counts in the default judge, for a language model: `flame-train default`."""
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,28 +32,36 @@ from flame_rank.records import Problem
 from trainer.collection.decontamination import index_evaluation
 from trainer.collection.tasks import TASKS
 from trainer.default_judge import ablation
-from trainer.default_judge.combine import Judged, calibration, draw, group, learn, right_ones, scaled
-from trainer.default_judge.corruptions import damages
+from trainer.default_judge.combine import (
+    LabelledProblem,
+    calibration_factor,
+    draw,
+    group_by_prompt,
+    label_right,
+    learn,
+    scale,
+)
+from trainer.default_judge.corruptions import corrupt
 from trainer.default_judge.pools import pools_without_overlap, read_pools
-from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
+from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read_comparisons
 from trainer.measuring.human_pairs import BENCHMARKS, available_benchmarks, read_pairs
 from trainer.measuring.intervals import Interval
 
 MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
 RECIPE = "recipe.json"  # what a run was begun with
-CANDIDATES = 60  # that are read of a source: none may take an hour
-OF_A_PROMPT = 6
-DAMAGED_NAME = ", damaged"
-DAMAGED = 8  # prompts of each source of whole replies whose replies are damaged
+CANDIDATES = 60  # read of a source: no source may take an hour
+CANDIDATES_EACH = 6  # read of a prompt
+CORRUPTED_SUFFIX = ", damaged"
+CORRUPTED = 8  # prompts of each source of whole replies whose replies are corrupted
 PROGRAMS = 270  # MBPP problems
-REFUSED = "hh-harmless"  # the source whose prompts ask for what is not to be given
-BATCH = 16  # problems that are read together, and kept
+REFUSED = "hh-harmless"  # the source whose prompts ask for something harmful
+BATCH = 16  # problems that are read together and then written
 
-WORTH = 0.005  # of right picks that reading the prompt behind each candidate has to add: it costs as much as all else
+WORTH = 0.005  # the share of right picks that "reverse" has to add: it takes as long as all other reading
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
-LEARNED: tuple[Kind, ...] = ("texts", "answers", "few programs", "programs")  # answers start from texts
+LEARNED: tuple[Kind, ...] = ("texts", "answers", "few programs", "programs")  # in this order: answers start from texts
 KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
@@ -67,29 +75,31 @@ def build(
     without: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Reads the problems with a model, learns the weights and writes the judge to `out`; goes on where an earlier run
-    with the same arguments ended.
+    """Reads the problems with a model, learns the weights and writes the judge to `out`. An interrupted run with the
+    same arguments is continued.
 
     Args:
-      data: the folder of data sets (or one whose `train` is that).
-      model: what judge.json says of the model.
-      path: where the model lies.
-      out: where the judge goes, with its figures and what the model read.
+      data: the folder of data sets, or a folder whose `train` is that folder.
+      model: the entry of judge.json that names the model.
+      path: where the model is.
+      out: the folder for the judge, its figures and the evidence that the model has read.
+      seed: seed of the choice of problems.
       without: kinds of evidence that are not read.
+      say: receives lines of progress and results.
 
     Raises:
-      UserError: something is missing from `data`, or the model cannot be read, or `out` was begun with another.
+      UserError: a data set is missing from `data`, the model cannot be read, or `out` was begun with other arguments.
     """
     reader = checkpoint.load_reader(path, max_length=MAX_LENGTH)
     out.mkdir(parents=True, exist_ok=True)
     settings = {"model": reader.name, "seed": seed, "without": sorted(without)}
     check_settings(out / RECIPE, settings)
     write_whole(out / RECIPE, json.dumps(settings) + "\n")
-    combine(_problems(data, seed, say), data, model, reader, out, say, without)
+    learn_judge(_problems(data, seed, say), data, model, reader, out, say, without)
 
 
-def combine(
-    problems: dict[str, list[Judged]],
+def learn_judge(
+    problems: dict[str, list[LabelledProblem]],
     data: Path,
     model: ModelFile,
     reader: Reader,
@@ -97,40 +107,42 @@ def combine(
     say: Callable[[str], None],
     without: Sequence[str] = (),
 ) -> None:
-    """Reads problems by source, learns the weights, writes judge.json, and measures it on pairs that people judged."""
+    """Reads problems by source, learns the weights, writes judge.json, and measures the judge on people's pairs."""
     everything = parts_to_read({name: 1.0 for name in EVIDENCE if name not in without})
     nothing: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
     judge = PoolJudge(JudgeSettings(model=None, max_length=MAX_LENGTH, reading=nothing, alone=nothing), reader)
-    judged: list[Judged] = []
+    labelled: list[LabelledProblem] = []
     seen: list[PoolEvidence] = []
     sources: list[str] = []
-    for name, some in problems.items():
+    for name, members in problems.items():
         parts = parts_to_read({"forward": 1.0}) if name.startswith("MBPP") else everything
-        judged += some
-        sources += [name] * len(some)
-        read_here = _read(judge, some, parts, out, name, say)
-        seen += [_apart(one) for one in read_here] if name.endswith(DAMAGED_NAME) else read_here
+        labelled += members
+        sources += [name] * len(members)
+        evidence = _read_evidence(judge, members, parts, out, name, say)
+        seen += map(_without_agreement, evidence) if name.endswith(CORRUPTED_SUFFIX) else evidence
     figures: dict[str, object] = {}
     reading: dict[Kind, dict[str, float]] = {}
     alone: dict[Kind, dict[str, float]] = {}
     for kind in LEARNED:
-        of = [i for i in range(len(seen)) if _kind(sources[i], seen[i]) == kind]
-        known = [judged[i] for i in of], [seen[i] for i in of], [sources[i] for i in of]
-        if len({one.problem.prompt for one in known[0]}) < ablation.FOLDS:
-            raise UserError(f"{kind}: {len(of)} problems, {ablation.FOLDS} are needed; --data holds too little")
-        figures[kind] = rows = ablation.table(*known, kind)
+        indices = [i for i in range(len(seen)) if _kind(sources[i], seen[i]) == kind]
+        known = [labelled[i] for i in indices], [seen[i] for i in indices], [sources[i] for i in indices]
+        if len({item.problem.prompt for item in known[0]}) < ablation.FOLDS:
+            raise UserError(
+                f"{kind}: {len(indices)} problems, but {ablation.FOLDS} are needed; --data has too few data sets"
+            )
+        figures[kind] = rows = ablation.ablation_table(*known, kind)
         _say_table(kind, rows, say)
-        useful = [name for name in EVIDENCE if name != "reverse" or ablation.adds("reverse", rows) >= WORTH]
-        # In pools of programs agreement says most and costs nothing: there the model is read where that adds to it.
-        if kind == "programs" and ablation.gain(*known) <= 0:
+        useful = [name for name in EVIDENCE if name != "reverse" or ablation.gain_of_kind("reverse", rows) >= WORTH]
+        # In pools of programs agreement says most and costs nothing: the model reads them only if that adds something.
+        if kind == "programs" and ablation.gain_of_reading(*known) <= 0:
             useful = list(_OUTSIDE)
         for weights, using in ((reading, useful), (alone, list(_OUTSIDE))):
-            if kind == "answers":  # hardly any: they are like other texts, but for what agreement is worth
+            if kind == "answers":  # too few to learn all weights: they have those of texts, except for agreement
                 others = {name: weight for name, weight in weights["texts"].items() if name not in AGREEMENT}
                 weights[kind] = learn(*known, using=AGREEMENT, fixed=others)
                 continue
-            factor = calibration(known[0], ablation.left_out(*known, using), known[2])
-            weights[kind] = scaled(learn(*known, using=using), factor)
+            factor = calibration_factor(known[0], ablation.held_out_qualities(*known, using), known[2])
+            weights[kind] = scale(learn(*known, using=using), factor)
     settings = JudgeSettings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
     (out / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
@@ -138,94 +150,101 @@ def combine(
     for name in available_benchmarks(data):
         if name in MEASURED:
             better = np.array([[0, 1]], np.int64)
-            compared = [Judged(problem=problem, pairs=better) for problem in read_pairs(BENCHMARKS[name], data)]
-            people = ablation.of_weights(compared, _read(final, compared, None, out, name, say), final.weights)
+            compared = [
+                LabelledProblem(problem=problem, pairs=better) for problem in read_pairs(BENCHMARKS[name], data)
+            ]
+            people = ablation.measure_weights(
+                compared, _read_evidence(final, compared, None, out, name, say), final.weights
+            )
             figures[name] = people
             _say_table("people", {name: people}, say)
     (out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
     say("\n".join(f"{kind}: {reading[kind]}" for kind in KINDS) + f"\nwrote {out}")
 
 
-def _apart(seen: PoolEvidence) -> PoolEvidence:
-    """Without agreement: damaged copies of one reply agree because they were made so."""
+def _without_agreement(seen: PoolEvidence) -> PoolEvidence:
+    """Removes agreement: corrupted copies of one reply agree because they were made from it."""
     nothing = np.zeros(len(seen.sound))
     return replace(seen, values={**seen.values, **dict.fromkeys(AGREEMENT, nothing)})
 
 
 def _kind(source: str, seen: PoolEvidence) -> Kind:
-    """A pool of programs may be damaged so that it looks like prose; it counts as what it was drawn as."""
+    """Tells which weights a problem counts for. A pool of mutants may look like prose; it counts as programs."""
     if source.startswith("MBPP"):
         return "few programs" if source.endswith("few") else "programs"
-    return "texts" if "programs" in seen.kind or source.endswith(DAMAGED_NAME) else seen.kind
+    return "texts" if "programs" in seen.kind or source.endswith(CORRUPTED_SUFFIX) else seen.kind
 
 
-def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[Judged]]:
-    """What is learned from, by source; nothing in it touches an evaluation task or HumanEval."""
-    evaluated = index_evaluation(TASKS, data, say)
-    sources = {name: comparisons_without_overlap(read(source, data), evaluated) for name, source in SOURCES.items()}
+def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[LabelledProblem]]:
+    """Reads the problems to learn from, by source, without overlap with an evaluation task or HumanEval."""
+    held_out = index_evaluation(TASKS, data, say)
+    sources = {
+        name: comparisons_without_overlap(read_comparisons(source, data), held_out) for name, source in SOURCES.items()
+    }
     say(f"read {sum(map(len, sources.values()))} comparisons of {len(sources)} sources; running the programs of MBPP")
     folder = data / "train" if (data / "train").is_dir() else data
-    pools = pools_without_overlap(read_pools(folder, seed=seed), evaluated)
+    pools = pools_without_overlap(read_pools(folder, seed=seed), held_out)
     say(f"labelled {sum(len(pool.texts) for pool in pools)} programs of {len(pools)} problems")
     chosen = [pools[i] for i in np.random.default_rng(seed).permutation(len(pools))[:PROGRAMS]]
-    found = {
+    problems = {
         "MBPP": draw(chosen, seed=seed, times=1),
         "MBPP, few": draw(chosen, seed=seed + 1, times=2, sizes=(2, 4)),
     }
     for name, comparisons in sources.items():
-        every = group(comparisons)
+        every = group_by_prompt(comparisons)
         shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
-        if SOURCES[name].free and (some := _damaged(shuffled, name != REFUSED, random.Random(f"{seed} {name}"))):
-            found[name + DAMAGED_NAME] = some
-        found[name] = _some(shuffled, SOURCES[name].right)
-        # What a refusal is worth shows where one of two replies is one, which is rare.
+        if SOURCES[name].free:
+            rng = random.Random(f"{seed} {name}")
+            problems[name + CORRUPTED_SUFFIX] = _corrupted(shuffled, name != REFUSED, rng)
+        problems[name] = _first(shuffled, SOURCES[name].right)
+        # What a refusal is worth shows only if one of two replies is a refusal, which is rare.
         if name == REFUSED:
-            found[f"{name}, refusals"] = _some([one for one in shuffled if _differ(one)], SOURCES[name].right)
-    return {name: some for name, some in found.items() if some}
+            problems[f"{name}, refusals"] = _first(filter(_has_one_refusal, shuffled), SOURCES[name].right)
+    return {name: members for name, members in problems.items() if members}
 
 
-def _some(judged: Sequence[Judged], right: bool) -> list[Judged]:
-    """The first problems, CANDIDATES in all, each with OF_A_PROMPT at most."""
-    taken: list[Judged] = []
+def _first(labelled: Iterable[LabelledProblem], right: bool) -> list[LabelledProblem]:
+    """Takes the first problems, up to CANDIDATES candidates in all and CANDIDATES_EACH of each problem."""
+    taken: list[LabelledProblem] = []
     count = 0
-    for one in judged:
-        texts = one.problem.texts[:OF_A_PROMPT]
-        pairs = one.pairs[(one.pairs < len(texts)).all(1)]
+    for item in labelled:
+        texts = item.problem.texts[:CANDIDATES_EACH]
+        pairs = item.pairs[(item.pairs < len(texts)).all(1)]
         if not len(pairs):
             continue
-        problem = Problem(prompt=one.problem.prompt, candidates=list(texts))
+        problem = Problem(prompt=item.problem.prompt, candidates=list(texts))
         better = np.isin(np.arange(len(texts)), pairs[:, 0])
-        taken.append(right_ones(problem, better) if right else Judged(problem=problem, pairs=pairs))
+        taken.append(label_right(problem, better) if right else LabelledProblem(problem=problem, pairs=pairs))
         count += len(texts)
         if count >= CANDIDATES:
             break
     return taken
 
 
-def _differ(one: Judged) -> bool:
-    better, worse = (is_refusal(one.problem.texts[i]) for i in one.pairs[0])
+def _has_one_refusal(item: LabelledProblem) -> bool:
+    better, worse = (is_refusal(item.problem.texts[i]) for i in item.pairs[0])
     return better != worse
 
 
-def _damaged(judged: Sequence[Judged], refused: bool, rng: random.Random) -> list[Judged]:
-    """Replies of people or models, each with the same reply damaged in every way: the undamaged one is right."""
-    found = []
-    some = [one for one in judged if len(_better(one)) < 1_000 and len(one.problem.prompt) < 1_000]
-    for one, other in zip(some[:DAMAGED], some[DAMAGED : 2 * DAMAGED], strict=False):
-        reply = _better(one)
-        texts = [reply, *damages(reply, _better(other), rng, refused=refused)]
+def _corrupted(labelled: Sequence[LabelledProblem], refused: bool, rng: random.Random) -> list[LabelledProblem]:
+    """Makes problems of a reply by a person or a model and all corruptions of it; the reply itself is right."""
+    problems = []
+    short = [item for item in labelled if len(_better(item)) < 1_000 and len(item.problem.prompt) < 1_000]
+    for item, other in zip(short[:CORRUPTED], short[CORRUPTED : 2 * CORRUPTED], strict=False):
+        reply = _better(item)
+        texts = [reply, *corrupt(reply, _better(other), rng, refused=refused)]
         rng.shuffle(texts)
-        problem = Problem(prompt=one.problem.prompt, candidates=texts)
-        found.append(right_ones(problem, np.array([text == reply for text in texts])))
-    return found
+        problem = Problem(prompt=item.problem.prompt, candidates=texts)
+        problems.append(label_right(problem, np.array([text == reply for text in texts])))
+    return problems
 
 
-def _better(one: Judged) -> str:
-    return one.problem.texts[int(one.pairs[0][0])].strip()
+def _better(item: LabelledProblem) -> str:
+    return item.problem.texts[int(item.pairs[0][0])].strip()
 
 
 class _Line(msgspec.Struct):
-    """What was seen in a problem, on disk."""
+    """The evidence of one problem, on disk."""
 
     values: dict[str, list[float]]
     unfinished: list[float]
@@ -234,21 +253,22 @@ class _Line(msgspec.Struct):
     truncated: int
 
 
-def _read(
+def _read_evidence(
     judge: PoolJudge,
-    judged: Sequence[Judged],
+    labelled: Sequence[LabelledProblem],
     parts: frozenset[Part] | None,
     out: Path,
     name: str,
     say: Callable[[str], None],
 ) -> list[PoolEvidence]:
-    """What the judge sees in the problems of a source; kept line by line, and read again from there."""
+    """Collects what the judge sees in the problems of a source; every batch is written to a file, from which an
+    interrupted run continues."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    found = list(_kept(path, say))
-    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in found))
-    while len(found) < len(judged):
-        some = [one.problem for one in judged[len(found) : len(found) + BATCH]]
+    lines = list(_whole_lines(path, say))
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    while len(lines) < len(labelled):
+        batch = [item.problem for item in labelled[len(lines) : len(lines) + BATCH]]
         fresh = [
             _Line(
                 values={name: values.tolist() for name, values in seen.values.items()},
@@ -257,12 +277,12 @@ def _read(
                 kind=seen.kind,
                 truncated=seen.truncated,
             )
-            for seen in judge.evidence(some, parts=parts)
+            for seen in judge.evidence(batch, parts=parts)
         ]
         with path.open("ab") as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in fresh))
-        found += fresh
-        say(f"{name}: {len(found)} of {len(judged)} problems")
+        lines += fresh
+        say(f"{name}: {len(lines)} of {len(labelled)} problems")
     return [
         PoolEvidence(
             values={name: np.array(values) for name, values in line.values.items()},
@@ -271,24 +291,24 @@ def _read(
             kind=line.kind,
             truncated=line.truncated,
         )
-        for line in found
+        for line in lines
     ]
 
 
-def _kept(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
-    """The lines that are there and whole, up to one that was broken off or damaged."""
+def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
+    """Reads the lines of an earlier run, up to the first that was broken off or damaged."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     for number, line in enumerate(lines, 1):
         try:
-            found: _Line = json_file.decoded(line, f"{path}:{number}", _Line, remedy="read again from here on")
+            content: _Line = json_file.decoded(line, f"{path}:{number}", _Line, remedy="read again from here on")
         except json_file.BadFile as error:
             say(str(error))
             return
-        columns: list[Sequence[object]] = [*found.values.values(), found.unfinished, found.sound]
-        if found.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
-            say(f"{path}:{number}: not what is seen in a problem; read again from here on")
+        columns: list[Sequence[object]] = [*content.values.values(), content.unfinished, content.sound]
+        if content.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
+            say(f"{path}:{number}: not the evidence of a problem; read again from here on")
             return
-        yield found
+        yield content
 
 
 def _say_table(kind: str, table: dict[str, dict[str, Interval]], say: Callable[[str], None]) -> None:

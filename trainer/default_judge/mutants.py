@@ -1,4 +1,4 @@
-"""Programs that are almost right: one small damage each, of the kinds that models make."""
+"""Programs that are almost right: each with one small mutation, of a kind that models make."""
 
 import ast
 import copy
@@ -35,8 +35,8 @@ _CALLS = {
 }
 
 
-def _damages(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
-    """Every single change that can be made to a tree, as a function that makes it."""
+def _mutations(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
+    """Yields every single mutation of a tree, as a function that makes it."""
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     own = stored | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}  # names that may be confused
 
@@ -75,23 +75,23 @@ def _damages(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
                     yield replace(block, at, [])
                 if isinstance(statement, ast.If):
                     yield replace(block, at, statement.body)
-                if isinstance(statement, ast.For) and len(block) > at + 1:  # the return slips into the loop
+                if isinstance(statement, ast.For) and len(block) > at + 1:  # the return goes into the loop
                     yield lambda rng, s=statement, b=block, i=at: s.body.append(b[i + 1])  # type: ignore[misc]
 
 
 def mutants(program: str, *, seed: int, count: int) -> Iterator[str]:
-    """Yields at most `count` programs that differ from `program`, each by one damage; they may still be right."""
+    """Yields at most `count` programs that differ from `program` by one mutation each; they may still be right."""
     rng = random.Random(f"{seed} {program}")
     tree = ast.parse(program)
     plain = ast.unparse(tree)
-    places = list(range(len(list(_damages(tree)))))
-    rng.shuffle(places)
-    for place in places:
+    numbers = list(range(len(list(_mutations(tree)))))
+    rng.shuffle(numbers)
+    for number in numbers:
         if count <= 0:
             return
-        damaged = copy.deepcopy(tree)
-        list(_damages(damaged))[place](rng)
-        text = ast.unparse(ast.fix_missing_locations(damaged))
+        mutated = copy.deepcopy(tree)
+        list(_mutations(mutated))[number](rng)
+        text = ast.unparse(ast.fix_missing_locations(mutated))
         if text != plain:
             count -= 1
             yield text

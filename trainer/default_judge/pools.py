@@ -1,6 +1,6 @@
-"""Pools of MBPP programs by several models, each labelled by running its problem's tests: where a judge learns which
-of many samples are right. Read from the released files of LLMDebugger, AgentCoder and Reflexion (permissive; the
-WizardCoder files beside them are not, and are left out).
+"""Pools of MBPP programs by several models, labelled by running their problems' tests: from them the default judge
+learns which of many samples are right. They are read from the released files of LLMDebugger, AgentCoder and Reflexion,
+which are permissive; the WizardCoder files beside them are not, and are left out.
 """
 
 import ast
@@ -17,15 +17,15 @@ from trainer.default_judge.mutants import mutants
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
-    """One problem with many candidates.
+class LabelledPool:
+    """One MBPP problem with many programs of which each is known to be right or wrong.
 
     Attributes:
       problem: the MBPP task id.
-      prompt: signature and docstring, as a model sees it.
-      texts: the candidates: function bodies that continue the prompt; repeated where samplers agree.
-      right: for each, whether it passes the problem's tests.
-      mutant: for each, whether it was made by damaging a program that passes.
+      prompt: signature and docstring, as a model reads it.
+      texts: the candidates: function bodies that continue the prompt; a text occurs as often as samplers wrote it.
+      right: for each text, whether it passes the problem's tests.
+      mutant: for each text, whether it was made by mutating a program that passes.
     """
 
     problem: int
@@ -45,24 +45,24 @@ class _Task:
     tests: tuple[str, ...]
 
 
-def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int | None = None) -> list[Pool]:
+def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int | None = None) -> list[LabelledPool]:
     """Reads every program, runs its problem's tests and returns the pools in order of task id.
 
     Args:
       data: the folder that holds `mbpp/` and `mbpp_model_solutions/`.
-      seed: chooses the damage done to programs.
-      mutants_each: mutants made of each distinct right program, at most.
-      workers: programs run side by side; the number of cores by default.
+      seed: seed of the random choice of mutations.
+      mutants_each: the largest number of mutants made of each distinct right program.
+      workers: the number of programs that run at the same time; the number of cores by default.
 
     Raises:
-      UserError: a file is missing, or not whole.
+      UserError: a file is missing or damaged.
     """
     workers = workers or os.cpu_count() or 1
     tasks = {}
     for _, record in reject_bad(Folder(data / "mbpp").jsonl("mbpp.jsonl")):
         if task := _task(record):
             tasks[int(record["task_id"])] = task
-    # A sampler's text counts once: its files repeat it. The same text of two samplers is evidence, and stays.
+    # A sampler's text counts once, because its files repeat it. The same text by two samplers is evidence, and stays.
     attempts: dict[tuple[int, str, str], None] = {}
     imports = {number: dict.fromkeys(task.imports) for number, task in tasks.items()}
     for sampler, number, program in _programs(data / "mbpp_model_solutions"):
@@ -70,21 +70,21 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
             attempts[number, sampler, body] = None
             imports[number].update(dict.fromkeys(_IMPORT.findall(program)))
     asked = list(dict.fromkeys((number, body) for number, _, body in attempts))
-    # What the prompt imports: what some program of the problem does and uses. All programs are run behind that.
+    # The prompt imports what some program of the problem imports and uses. All programs run behind these imports.
     written: dict[int, list[str]] = {number: [task.signature] for number, task in tasks.items()}
     for number, body in asked:
         written[number].append(body)
-    used = {n: [line for line in sorted(found) if _needed(line, written[n])] for n, found in imports.items()}
+    used = {n: [line for line in sorted(lines) if _needed(line, written[n])] for n, lines in imports.items()}
     right = dict(zip(asked, _passes(asked, tasks, used, workers), strict=True))
-    damaged = [
+    mutated = [
         (number, mutant)
         for (number, body), passed in right.items()
         if passed
         for mutant in _mutant_bodies(body, tasks[number], seed=seed, count=mutants_each)
         if (number, mutant) not in right
     ]
-    damaged = list(dict.fromkeys(damaged))
-    wrong = dict(zip(damaged, _passes(damaged, tasks, used, workers), strict=True))
+    mutated = list(dict.fromkeys(mutated))
+    wrong = dict(zip(mutated, _passes(mutated, tasks, used, workers), strict=True))
     pools = []
     for number, task in tasks.items():
         own = [(body, right[n, body], False) for n, _, body in attempts if n == number]
@@ -93,11 +93,11 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
             texts, passed, mutant = zip(*own, strict=True)
             header = "".join(f"{line}\n" for line in used[number])
             prompt = f'{header}{task.signature}\n    """\n    {task.text}\n    """\n'
-            pools.append(Pool(problem=number, prompt=prompt, texts=texts, right=passed, mutant=mutant))
+            pools.append(LabelledPool(problem=number, prompt=prompt, texts=texts, right=passed, mutant=mutant))
     return pools
 
 
-def pools_without_overlap(pools: Sequence[Pool], held_out: NgramIndex) -> list[Pool]:
+def pools_without_overlap(pools: Sequence[LabelledPool], held_out: NgramIndex) -> list[LabelledPool]:
     """Leaves out the programs that share an n-gram with a held-out text, and pools of which fewer than two remain."""
     kept = []
     for pool in pools:
@@ -109,7 +109,7 @@ def pools_without_overlap(pools: Sequence[Pool], held_out: NgramIndex) -> list[P
 
 
 def _task(record: dict[str, object]) -> _Task | None:
-    """A problem of mbpp.jsonl, or None where its own program does not define the function that its tests call."""
+    """Reads a problem of mbpp.jsonl; None if its own program does not define the function that its tests call."""
     tests = tuple(str(test) for test in record["test_list"])  # type: ignore[attr-defined]
     code = str(record["code"]).replace("\r\n", "\n")
     called = set(re.findall(r"(\w+)\s*\(", " ".join(tests)))
@@ -128,8 +128,8 @@ def _task(record: dict[str, object]) -> _Task | None:
 
 
 def _programs(folder: Path) -> Iterator[tuple[str, int, str]]:
-    """(sampler, task id, program text) of every model's every attempt, as released. A repair run starts from the
-    seed of the same model, so both count as one sampler."""
+    """Yields (sampler, task id, program text) of every attempt of every model, as released. A repair run starts from
+    the attempts of the same model, so both count as one sampler."""
     solutions = Folder(folder)
     for path in solutions.files("llmdebugger_*.jsonl"):
         if path.name == "llmdebugger_mbpp_tests.jsonl":
@@ -150,8 +150,9 @@ def _programs(folder: Path) -> Iterator[tuple[str, int, str]]:
 
 
 def _body(program: str, task: _Task) -> str | None:
-    """The function's lines below signature and docstring, its parameters called as the task calls them, when the
-    program is one function (with imports around it, which go into the prompt); None otherwise."""
+    """Returns the function's lines below signature and docstring, with the task's names for its parameters.
+
+    None if the program is not a single function; imports around it are allowed, because they go into the prompt."""
     try:
         tree = ast.parse(program.replace("\r\n", "\n"))
     except (SyntaxError, ValueError):
@@ -174,7 +175,7 @@ def _body(program: str, task: _Task) -> str | None:
     if places is None:
         return None
     lines = program.replace("\r\n", "\n").encode().split(b"\n")
-    if lines[statements[0].lineno - 1][: statements[0].col_offset].strip():  # behind the signature, on its line
+    if lines[statements[0].lineno - 1][: statements[0].col_offset].strip():  # on the signature's line
         return None
     for row, column, old, new in sorted(places, reverse=True):  # from the end, so that columns before stay
         line = lines[row - 1]
@@ -183,37 +184,38 @@ def _body(program: str, task: _Task) -> str | None:
 
 
 def _places(statements: Sequence[ast.stmt], renamed: dict[str, str]) -> list[tuple[int, int, str, str]] | None:
-    """Where names are to be replaced: line, byte in it, the old name and the new. None where a new one is taken
-    already, or a name stands where a syntax tree has no place for it."""
-    found = []
+    """Lists where names have to be replaced: line, byte in the line, the old name and the new one.
+
+    None if a new name is in use already, or if the syntax tree does not tell where a name stands."""
+    places = []
     for node in (node for statement in statements for node in ast.walk(statement)):
         match node:
             case ast.Name(id=name) | ast.arg(arg=name):
                 if name in renamed:
-                    found.append((node.lineno, node.col_offset, name, renamed[name]))
+                    places.append((node.lineno, node.col_offset, name, renamed[name]))
                 elif name in renamed.values():
                     return None
             case ast.Global(names=names) | ast.Nonlocal(names=names):
                 if renamed.keys() & set(names):
                     return None
-            case ast.JoinedStr():  # of names in f-strings this Python does not tell the places
+            case ast.JoinedStr():  # this version of Python does not tell where names in f-strings stand
                 if any(isinstance(inner, ast.Name) and inner.id in renamed for inner in ast.walk(node)):
                     return None
-    return found
+    return places
 
 
 def _mutant_bodies(body: str, task: _Task, *, seed: int, count: int) -> Iterator[str]:
     program = f"{task.signature}\n{body}"
     for mutant in mutants(program, seed=seed, count=count):
-        if (damaged := _body(mutant, task)) and damaged != body:
-            yield damaged
+        if (mutated := _body(mutant, task)) and mutated != body:
+            yield mutated
 
 
 _IMPORT = re.compile(r"^(?:import|from) [^*\n]+$", re.MULTILINE)
 
 
 def _needed(line: str, texts: Sequence[str]) -> bool:
-    """Whether a name that this import line binds occurs in some text."""
+    """Tells whether a name that this import line binds occurs in some text."""
     names = re.findall(r"\w+", re.sub(r"^from\s+\S+\s+import|^import|\bas\b", "", line))
     return any(re.search(rf"\b{name}\b", text) for name in names for text in texts)
 

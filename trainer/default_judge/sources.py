@@ -1,7 +1,7 @@
 """What the default judge learns from: the collection's tasks as comparisons of two answers to one prompt.
 
-Of pairwise tasks that is what they are. Where annotators rated or classified single answers, two answers to one prompt
-make a comparison if their labels lie apart.
+A pairwise task has comparisons already. If annotators rated or classified single answers, two answers to one prompt
+make a comparison if their labels differ enough.
 """
 
 import random
@@ -16,9 +16,9 @@ from trainer.collection.examples import Example, examples
 from trainer.collection.tasks import by_name
 from trainer.collection.tasks.base import RESPONSES
 
-EACH = 120  # comparisons of one prompt at most: all pairs of sixteen answers
+EACH = 120  # the largest number of comparisons of one prompt: all pairs of sixteen answers
 
-# What labels that are no numbers say of an answer; one that is not here says nothing of its worth.
+# The worth of an answer with a label that is not a number; an answer with a label that is not here has none.
 WORTH: Mapping[str, float] = {
     **{"yes": 1, "no": 0, "consistent": 2, "inconsistent": 0},
     **{"entailment": 2, "neutral": 1, "contradiction": 0},
@@ -29,7 +29,7 @@ WORTH: Mapping[str, float] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Of two answers to one prompt, which the annotators held to be the better one."""
+    """Two answers to one prompt, of which annotators preferred one."""
 
     prompt: str
     better: str
@@ -41,11 +41,12 @@ class Source:
     """Tasks of the collection that are learned from together.
 
     Attributes:
-      tasks: their names, all of permissive licence. Where several rate one answer, their mean counts.
-      ask: the prompt as a user would write it, with the numbers of the context's fields; the answer is the last one.
-      margin: how far apart the labels of two answers are, at least.
-      free: answers are whole replies in prose, so that a damaged one is worse (trainer/default_judge/corruptions.py).
-      right: the better answers are right and the others wrong, so that of many one can be the right pick.
+      tasks: their names, all with a permissive licence. If several tasks rate one answer, their mean counts.
+      ask: the prompt as a user would write it, with the numbers of the context's fields; the last field is the answer.
+      margin: the least difference between the labels of two answers that makes a comparison.
+      free: answers are whole replies in prose, so that a corrupted reply is worse
+        (trainer/default_judge/corruptions.py).
+      right: the better answers are right and the others wrong, so that a pick out of many can be right.
     """
 
     tasks: tuple[str, ...]
@@ -79,25 +80,26 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def read(source: Source, data: Path) -> list[Comparison]:
-    """The comparisons of a source whose data sets are under `data`.
+def read_comparisons(source: Source, data: Path) -> list[Comparison]:
+    """Reads the comparisons of a source from the data sets under `data`.
 
     Raises:
-      UserError: a data set is not there, or not as released.
+      UserError: a data set is missing or does not have the released form.
     """
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     rated: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for task in map(by_name, source.tasks):
         for example in examples(task, data):
             if task.kind == "pairwise":
-                found.append(_compared(source, example))
+                comparisons.append(_comparison(source, example))
             elif (worth := _worth(example.label)) is not None:
                 *context, answer = example.values
                 rated[source.ask.format(*context).strip()][answer].append(worth)
     for prompt, answers in rated.items():
         means = [(sum(worths) / len(worths), answer) for answer, worths in answers.items() if answer.strip()]
-        found += _some([Comparison(prompt=prompt, better=b, worse=w) for b, w in _apart(means, source.margin)], prompt)
-    return found
+        pairs = _better_and_worse(means, source.margin)
+        comparisons += _sample([Comparison(prompt=prompt, better=b, worse=w) for b, w in pairs], prompt)
+    return comparisons
 
 
 def comparisons_without_overlap(comparisons: Iterable[Comparison], held_out: NgramIndex) -> list[Comparison]:
@@ -105,9 +107,9 @@ def comparisons_without_overlap(comparisons: Iterable[Comparison], held_out: Ngr
     return [c for c in comparisons if not held_out.overlaps(c.prompt, c.better, c.worse)]
 
 
-def _compared(source: Source, example: Example) -> Comparison:
+def _comparison(source: Source, example: Example) -> Comparison:
     *context, first, second = example.values
-    # A task with one field fewer than the source's prompt leaves the last one empty.
+    # A task with one field fewer than the source's prompt has leaves the last field empty.
     prompt = source.ask.format(*context, *[""] * len(RESPONSES)).strip()
     better, worse = (first, second) if example.label == "A" else (second, first)
     return Comparison(prompt=prompt, better=better, worse=worse)
@@ -117,13 +119,13 @@ def _worth(label: str) -> float | None:
     return WORTH.get(label, float(label) if label.isdecimal() else None)
 
 
-def _apart(rated: Sequence[tuple[float, str]], margin: float) -> Iterator[tuple[str, str]]:
+def _better_and_worse(rated: Sequence[tuple[float, str]], margin: float) -> Iterator[tuple[str, str]]:
     for (a, first), (b, second) in combinations(rated, 2):
         if abs(a - b) >= margin:
             yield (first, second) if a > b else (second, first)
 
 
-def _some(comparisons: list[Comparison], prompt: str) -> list[Comparison]:
+def _sample(comparisons: list[Comparison], prompt: str) -> list[Comparison]:
     if len(comparisons) <= EACH:
         return comparisons
     return random.Random(prompt).sample(comparisons, EACH)

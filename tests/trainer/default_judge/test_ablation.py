@@ -10,8 +10,8 @@ from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.default_judge import ablation
-from trainer.default_judge.ablation import FOLDS, ROWS, left_out, table
-from trainer.default_judge.combine import Judged, right_ones
+from trainer.default_judge.ablation import FOLDS, ROWS, ablation_table, held_out_qualities
+from trainer.default_judge.combine import LabelledProblem, label_right
 from trainer.default_judge.consensus import consensus
 from trainer.measuring import intervals
 
@@ -35,7 +35,7 @@ def some_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def unlearned(monkeypatch: pytest.MonkeyPatch) -> None:
     """All evidence that may count counts 1."""
 
-    def even(judged: object, seen: object, sources: object, *, using: Sequence[str], **_: Any) -> dict[str, float]:
+    def even(labelled: object, seen: object, sources: object, *, using: Sequence[str], **_: Any) -> dict[str, float]:
         return dict.fromkeys(using, 1.0)
 
     monkeypatch.setattr(ablation, "learn", even)
@@ -52,17 +52,17 @@ def evidence(**values: FloatArray) -> PoolEvidence:
     )
 
 
-def pools(count: int, *, forward: float, overlap: float) -> tuple[list[Judged], list[PoolEvidence], list[str]]:
+def pools(count: int, *, forward: float, overlap: float) -> tuple[list[LabelledProblem], list[PoolEvidence], list[str]]:
     """Pools of six candidates, two of them right; evidence has noise of 1, and the given lead for the right ones."""
     rng = np.random.default_rng(0)
-    judged, seen = [], []
+    labelled, seen = [], []
     for number in range(count):
         right = rng.permutation([True, True, False, False, False, False])
         problem = Problem(prompt=f"def f{number}():\n", candidates=[f"    return {i}\n" for i in range(6)])
-        judged.append(right_ones(problem, right))
+        labelled.append(label_right(problem, right))
         noise, other = rng.normal(size=(2, 6))
         seen.append(evidence(forward=forward * right + noise, overlap=overlap * right + other))
-    return judged, seen, ["MBPP"] * count
+    return labelled, seen, ["MBPP"] * count
 
 
 def test_every_kind_of_evidence_is_left_out_once() -> None:
@@ -72,7 +72,7 @@ def test_every_kind_of_evidence_is_left_out_once() -> None:
 
 
 def test_evidence_that_is_noise_does_not_help(some_rows: list[str]) -> None:
-    rows = table(*pools(100, forward=0.0, overlap=2.0), "programs")["MBPP"]
+    rows = ablation_table(*pools(100, forward=0.0, overlap=2.0), "programs")["MBPP"]
     assert list(rows) == [*some_rows, *BESIDE, "consensus"]
     assert rows["mean"] == pytest.approx((1 / 3,) * 3)
     assert rows["agreement"][0] > 0.7 and rows["forward"][0] == pytest.approx(1 / 3, abs=0.15)
@@ -81,18 +81,18 @@ def test_evidence_that_is_noise_does_not_help(some_rows: list[str]) -> None:
 
 
 def test_evidence_that_tells_does(some_rows: list[str]) -> None:
-    rows = table(*pools(100, forward=2.0, overlap=1.0), "texts")["MBPP"]
+    rows = ablation_table(*pools(100, forward=2.0, overlap=1.0), "texts")["MBPP"]
     assert list(rows) == [*some_rows, *BESIDE]  # plain consensus is for programs
     assert rows["forward"][0] > rows["agreement"][0]
     low, high = rows["all"][1:]
     assert low < rows["all"][0] < high and rows["all"][0] > rows["forward"][0] > rows["all but forward"][0]
 
 
-def pairs(prompt: str, **values: list[float]) -> tuple[Judged, PoolEvidence]:
+def pairs(prompt: str, **values: list[float]) -> tuple[LabelledProblem, PoolEvidence]:
     """A problem whose first candidate is better than each other."""
     n = len(next(iter(values.values())))
     problem = Problem(prompt=prompt, candidates=[f"{prompt} {'long' * i}" for i in range(n)])
-    one = Judged(problem=problem, pairs=np.array([(0, i) for i in range(1, n)], np.int64))
+    one = LabelledProblem(problem=problem, pairs=np.array([(0, i) for i in range(1, n)], np.int64))
     return one, evidence(**{name: np.array(of, np.float64) for name, of in values.items()})
 
 
@@ -104,8 +104,8 @@ def test_rows_use_their_evidence() -> None:
         pairs("q", forward=[1, 0], vote=[1, 0]),
         pairs("r", forward=[0, 1], overlap=[2, 0]),
     ]
-    judged, seen = zip(*made, strict=True)
-    rows = table(judged, seen, ["s"] * 3, "texts")["s"]
+    labelled, seen = zip(*made, strict=True)
+    rows = ablation_table(labelled, seen, ["s"] * 3, "texts")["s"]
     assert rows["all"] == (1.0, 1.0, 1.0)
     assert [rows[name][0] for name in ("agreement", "forward", "gain")] == pytest.approx([2 / 3, 2 / 3, 0.5])
     assert rows["all but overlap"][0] == pytest.approx(2 / 3) and rows["all but vote"][0] == 1
@@ -116,8 +116,8 @@ def test_rows_use_their_evidence() -> None:
 @pytest.mark.usefixtures("unlearned")
 def test_a_prompt_counts_once_and_a_source_for_itself() -> None:
     made = [pairs("p", forward=[1, 0])] * 3 + [pairs("q", forward=[0, 1]), pairs("r", forward=[1, 0])]
-    judged, seen = zip(*made, strict=True)
-    found = table(judged, seen, ["s", "s", "s", "s", "t"], "texts")
+    labelled, seen = zip(*made, strict=True)
+    found = ablation_table(labelled, seen, ["s", "s", "s", "s", "t"], "texts")
     assert list(found) == ["s", "t"]
     assert found["s"]["forward"][0] == 0.5 and found["t"]["forward"][0] == 1
 
@@ -126,11 +126,11 @@ def test_a_prompt_counts_once_and_a_source_for_itself() -> None:
 def test_consensus_reads_the_texts() -> None:
     texts = ["    return a + b\n", "    return a + b\n", "    return 7\n"]
     made = [
-        Judged(problem=Problem(prompt=p, candidates=texts), pairs=np.array([[0, 2]]), right=np.array(right))
+        LabelledProblem(problem=Problem(prompt=p, candidates=texts), pairs=np.array([[0, 2]]), right=np.array(right))
         for p, right in (("p", [True, False, False]), ("q", [False, False, True]))
     ]
     assert np.argmin(consensus(texts)) == 2
-    rows = table(made, [evidence(forward=np.zeros(3))] * 2, ["MBPP"] * 2, "programs")["MBPP"]
+    rows = ablation_table(made, [evidence(forward=np.zeros(3))] * 2, ["MBPP"] * 2, "programs")["MBPP"]
     assert rows["consensus"][0] == (0.5 + 0.0) / 2
     assert rows["mean"][0] == rows["forward"][0] == pytest.approx(1 / 3)
 
@@ -138,19 +138,19 @@ def test_consensus_reads_the_texts() -> None:
 @pytest.mark.parametrize("several", [True, False])
 def test_nothing_is_measured_where_it_was_learned(several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [f"p{i % 11}" for i in range(33)]
-    judged, seen = zip(*[pairs(prompt, forward=[1, 0]) for prompt in prompts], strict=True)
+    labelled, seen = zip(*[pairs(prompt, forward=[1, 0]) for prompt in prompts], strict=True)
     sources = [f"source {prompts.index(prompt) % 3}" for prompt in prompts] if several else ["source"] * 33
     learned_on: list[tuple[set[str], set[str]]] = []
 
     def fake_learn(
-        inside: Sequence[Judged], of: Sequence[PoolEvidence], named: Sequence[str], **_: Any
+        inside: Sequence[LabelledProblem], of: Sequence[PoolEvidence], named: Sequence[str], **_: Any
     ) -> dict[str, float]:
         assert len(inside) == len(of) == len(named)
         learned_on.append(({one.problem.prompt for one in inside}, {*named}))
         return {"forward": float(len(learned_on))}  # which weights a problem was measured by
 
     monkeypatch.setattr(ablation, "learn", fake_learn)
-    qualities = left_out(judged, seen, sources, ("forward",))
+    qualities = held_out_qualities(labelled, seen, sources, ("forward",))
     assert len(learned_on) == (3 if several else FOLDS)
     for prompt, source, quality in zip(prompts, sources, qualities, strict=True):
         inside, named = learned_on[int(quality[0]) - 1]

@@ -14,22 +14,22 @@ from trainer.default_judge.combine import (
     AGAINST,
     EITHER,
     SAMPLES,
-    Judged,
-    calibration,
+    LabelledProblem,
+    calibration_factor,
     draw,
-    group,
+    group_by_prompt,
+    label_right,
     learn,
-    right_ones,
     right_share,
-    scaled,
+    scale,
 )
-from trainer.default_judge.pools import Pool
+from trainer.default_judge.pools import LabelledPool
 from trainer.default_judge.sources import Comparison
 
 
-def pool(number: int, right: int, wrong: int, mutants: int = 0) -> Pool:
+def pool(number: int, right: int, wrong: int, mutants: int = 0) -> LabelledPool:
     kinds = ["right"] * right + ["wrong"] * wrong + ["mutant"] * mutants
-    return Pool(
+    return LabelledPool(
         problem=number,
         prompt=f"def f{number}():\n",
         texts=tuple(f"{kind} {i}" for i, kind in enumerate(kinds)),
@@ -72,7 +72,7 @@ def test_mutants_fill_up_where_sampled_mistakes_are_too_few() -> None:
 
 
 @pytest.mark.parametrize("too_little", [pool(1, 9, 0), pool(1, 0, 9), pool(1, 2, 2)])
-def test_draw_leaves_out_what_cannot_be_filled(too_little: Pool) -> None:
+def test_draw_leaves_out_what_cannot_be_filled(too_little: LabelledPool) -> None:
     assert draw([too_little], seed=0, times=10) == []
 
 
@@ -87,7 +87,7 @@ def test_pools_of_other_sizes() -> None:
 
 
 def test_draw_is_a_function_of_its_seed() -> None:
-    def texts(seed: int, *pools: Pool) -> list[tuple[str, ...]]:
+    def texts(seed: int, *pools: LabelledPool) -> list[tuple[str, ...]]:
         return [one.problem.texts for one in draw(pools, seed=seed, times=2)]
 
     first, second = pool(1, 20, 20), pool(2, 20, 20)
@@ -99,12 +99,12 @@ def test_draw_is_a_function_of_its_seed() -> None:
 
 def test_group() -> None:
     said = [("p", "a", "b"), ("q", "x", "y"), ("p", "b", "c"), ("p", "a", "c"), ("p", "c", "a")]
-    one, other = group(Comparison(prompt=p, better=b, worse=w) for p, b, w in said)
+    one, other = group_by_prompt(Comparison(prompt=p, better=b, worse=w) for p, b, w in said)
     assert (one.problem.prompt, one.problem.texts) == ("p", ("a", "b", "c"))
     assert one.pairs.tolist() == [[0, 1], [1, 2], [0, 2], [2, 0]]
     assert one.right is None
     assert (other.problem.texts, other.pairs.tolist()) == (("x", "y"), [[0, 1]])
-    assert group([]) == []
+    assert group_by_prompt([]) == []
 
 
 EVERY = tuple(EVIDENCE)
@@ -135,7 +135,7 @@ def drawn(rng: np.random.Generator, n: int) -> PoolEvidence:
     return evidence({name: rng.normal(size=n) for name in EVERY}, rng.random(n) < 0.9)
 
 
-def compared(rng: np.random.Generator, quality: FloatArray) -> Judged:
+def compared(rng: np.random.Generator, quality: FloatArray) -> LabelledProblem:
     """All pairs of a problem, decided at random with the odds that the qualities give."""
     n = len(quality)
     pairs = []
@@ -144,17 +144,17 @@ def compared(rng: np.random.Generator, quality: FloatArray) -> Judged:
             first = rng.random() < 1 / (1 + np.exp(quality[j] - quality[i]))
             pairs.append((i, j) if first else (j, i))
     problem = Problem(prompt="p", candidates=[f"c{i}" for i in range(n)])
-    return Judged(problem=problem, pairs=np.array(pairs, np.int64))
+    return LabelledProblem(problem=problem, pairs=np.array(pairs, np.int64))
 
 
-def best_known(rng: np.random.Generator, quality: FloatArray) -> Judged:
+def best_known(rng: np.random.Generator, quality: FloatArray) -> LabelledProblem:
     """A problem whose right candidate is drawn with the probabilities that the qualities give."""
     p = np.exp(quality - quality.max())
     right = np.arange(len(quality)) == rng.choice(len(quality), p=p / p.sum())
-    return right_ones(Problem(prompt="p", candidates=[f"c{i}" for i in range(len(quality))]), right)
+    return label_right(Problem(prompt="p", candidates=[f"c{i}" for i in range(len(quality))]), right)
 
 
-World = tuple[list[Judged], list[PoolEvidence], list[str]]
+World = tuple[list[LabelledProblem], list[PoolEvidence], list[str]]
 
 
 def world(count: int, weights: dict[str, float], n: int = 6, known: bool = False) -> World:
@@ -175,9 +175,9 @@ def test_learns_the_weights_that_made_the_problems(known: bool) -> None:
 
 @pytest.mark.usefixtures("unpulled")
 def test_what_cannot_be_right_is_a_rule_and_not_learned() -> None:
-    judged, seen, sources = world(400, PLANTED)
+    labelled, seen, sources = world(400, PLANTED)
     everything = [replace(one, sound=np.ones(6, np.bool_)) for one in seen]
-    with_rule, without = learn(judged, seen, sources), learn(judged, everything, sources)
+    with_rule, without = learn(labelled, seen, sources), learn(labelled, everything, sources)
     # Where the rule is not known, that such candidates are worse speaks against what they happen to have.
     assert abs(with_rule["overlap"] - 4.0) < abs(without["overlap"] - 4.0)
     assert without["overlap"] < 3.5 and IMPOSSIBLE >= 10
@@ -200,9 +200,9 @@ def test_evidence_left_out_does_not_count() -> None:
     assert learn(*world(3, PLANTED), using=()) == {}
 
 
-def saying(*pairs: tuple[int, int]) -> Judged:
+def saying(*pairs: tuple[int, int]) -> LabelledProblem:
     problem = Problem(prompt="p", candidates=[str(i) for i in range(9)])
-    return Judged(problem=problem, pairs=np.array(pairs, np.int64))
+    return LabelledProblem(problem=problem, pairs=np.array(pairs, np.int64))
 
 
 RISING = evidence({"forward": np.arange(9.0)})
@@ -220,10 +220,10 @@ def test_each_problem_of_a_source_counts_once() -> None:
 
 @pytest.mark.usefixtures("unpulled")
 def test_each_source_counts_once() -> None:
-    judged = [MANY, *[saying((0, 1))] * 5, *[MANY] * 2]
+    labelled = [MANY, *[saying((0, 1))] * 5, *[MANY] * 2]
     sources = ["a", *["b"] * 5, *["c"] * 2]
-    assert learn(judged, [RISING] * 8, sources)["forward"] == pytest.approx(np.log(2), abs=0.1)
-    assert learn(judged, [RISING] * 8, ["a"] * 8) == {}
+    assert learn(labelled, [RISING] * 8, sources)["forward"] == pytest.approx(np.log(2), abs=0.1)
+    assert learn(labelled, [RISING] * 8, ["a"] * 8) == {}
 
 
 def test_weights_are_pulled_to_nothing() -> None:
@@ -234,18 +234,18 @@ def test_weights_are_pulled_to_nothing() -> None:
 @pytest.mark.usefixtures("unpulled")
 def test_other_weights_may_be_fixed() -> None:
     some = {name: weight for name, weight in PLANTED.items() if name != "overlap"}
-    judged, seen, sources = world(400, PLANTED)
-    learned = learn(judged, seen, sources, using=("overlap",), fixed=some)
+    labelled, seen, sources = world(400, PLANTED)
+    learned = learn(labelled, seen, sources, using=("overlap",), fixed=some)
     assert learned == some | {"overlap": learned["overlap"]}
     assert learned["overlap"] == pytest.approx(4.0, rel=0.1)
     # Without them what they say is noise, so that less is sure.
-    assert learn(judged, seen, sources, using=("overlap",))["overlap"] < 3
-    assert learn(judged, seen, sources, using=(), fixed=some) == some
+    assert learn(labelled, seen, sources, using=("overlap",))["overlap"] < 3
+    assert learn(labelled, seen, sources, using=(), fixed=some) == some
 
 
 @pytest.mark.parametrize("right", [[True, True], [False, False]])
 def test_problems_that_tell_nothing(right: list[bool]) -> None:
-    one = right_ones(Problem(prompt="p", candidates=["a", "b"]), np.array(right))
+    one = label_right(Problem(prompt="p", candidates=["a", "b"]), np.array(right))
     assert one.pairs.shape == (0, 2)
     assert learn([one], [evidence({"forward": np.array([1.0, 0.0])})], ["a"]) == {}
     assert learn([], [], []) == {}
@@ -254,20 +254,20 @@ def test_problems_that_tell_nothing(right: list[bool]) -> None:
 def test_calibration_makes_p_best_the_share_of_right_picks() -> None:
     rng = np.random.default_rng(1)
     qualities = [rng.normal(size=5) * 2 for _ in range(600)]
-    judged = [best_known(rng, quality) for quality in qualities]
+    labelled = [best_known(rng, quality) for quality in qualities]
     for factor in (0.25, 1.0, 3.0):
         given = [factor * quality for quality in qualities]
-        assert calibration(judged, given, ["a"] * 600) == pytest.approx(1 / factor, rel=0.15)
+        assert calibration_factor(labelled, given, ["a"] * 600) == pytest.approx(1 / factor, rel=0.15)
     # Problems that are only compared say nothing of it, and of two sources each counts half.
     sources = ["a"] * 100 + ["b"] * 500
-    half = calibration([*judged, MANY], [*qualities, np.arange(9.0)], [*sources, "c"])
+    half = calibration_factor([*labelled, MANY], [*qualities, np.arange(9.0)], [*sources, "c"])
     stated = {
         name: np.mean([_p_best(half * q) for q, s in zip(qualities, sources, strict=True) if s == name])
         for name in ("a", "b")
     }
-    picks = [right_share(one, quality) for one, quality in zip(judged, qualities, strict=True)]
+    picks = [right_share(one, quality) for one, quality in zip(labelled, qualities, strict=True)]
     assert (stated["a"] + stated["b"]) / 2 == pytest.approx((np.mean(picks[:100]) + np.mean(picks[100:])) / 2, abs=1e-6)
-    assert calibration([MANY], [np.arange(9.0)], ["c"]) == 1.0
+    assert calibration_factor([MANY], [np.arange(9.0)], ["c"]) == 1.0
 
 
 def _p_best(quality: FloatArray) -> float:
@@ -276,13 +276,13 @@ def _p_best(quality: FloatArray) -> float:
 
 
 def test_scaled() -> None:
-    assert scaled({"overlap": 1.0, "vote": -0.33333}, 3.0) == {"overlap": 3.0, "vote": -1.0}
+    assert scale({"overlap": 1.0, "vote": -0.33333}, 3.0) == {"overlap": 3.0, "vote": -1.0}
 
 
 def test_right_share_of_a_pool_is_whether_the_pick_is_right() -> None:
     problem = Problem(prompt="p", candidates=list("abcd"))
     right = np.array([True, False, False, True])
-    one = Judged(problem=problem, pairs=np.array([[0, 1]]), right=right)
+    one = LabelledProblem(problem=problem, pairs=np.array([[0, 1]]), right=right)
     assert right_share(one, np.array([2.0, 1.0, 0.0, 0.0])) == 1.0
     assert right_share(one, np.array([0.0, 1.0, 0.0, 0.0])) == 0.0
     assert right_share(one, np.array([1.0, 1.0, 0.0, 0.0])) == 0.5
@@ -292,7 +292,7 @@ def test_right_share_of_a_pool_is_whether_the_pick_is_right() -> None:
 
 def test_right_share_of_others_is_the_pairs_in_order() -> None:
     problem = Problem(prompt="p", candidates=list("abc"))
-    one = Judged(problem=problem, pairs=np.array([[0, 1], [1, 2], [0, 2], [0, 2]]))
+    one = LabelledProblem(problem=problem, pairs=np.array([[0, 1], [1, 2], [0, 2], [0, 2]]))
     assert right_share(one, np.array([3.0, 2.0, 1.0])) == 1.0
     assert right_share(one, np.array([1.0, 2.0, 3.0])) == 0.0
     assert right_share(one, np.array([2.0, 2.0 + 1e-12, 3.0])) == 0.125  # a tie is half

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.default_judge import corruptions
-from trainer.default_judge.corruptions import damages
+from trainer.default_judge.corruptions import corrupt
 
 TEXT = "One thing is this. Is that another? It is!\nHere are more:\n\n- first\n- second\nThat is all there is to say."
 OTHER = "Cats sleep. They purr, too. Nobody knows why.\nDogs do not."
@@ -21,10 +21,10 @@ texts = st.one_of(st.text(max_size=80), pieces)
 @given(text=texts, other=texts, seed=st.integers(0, 99), refused=st.booleans())
 @settings(deadline=None, max_examples=300)
 def test_any_reply(text: str, other: str, seed: int, refused: bool) -> None:
-    found = damages(text, other, random.Random(seed), refused=refused)
+    found = corrupt(text, other, random.Random(seed), refused=refused)
     assert all(one == one.strip() != "" for one in found)
-    assert text.strip() not in found and len({*found}) == len(found) <= len(corruptions._DAMAGES) + refused
-    assert found == damages(text, other, random.Random(seed), refused=refused)
+    assert text.strip() not in found and len({*found}) == len(found) <= len(corruptions._CORRUPTIONS) + refused
+    assert found == corrupt(text, other, random.Random(seed), refused=refused)
 
 
 @given(text=texts)
@@ -50,10 +50,10 @@ def said(text: str) -> list[str]:
 
 
 def test_every_kind_is_there_once() -> None:
-    assert [f.__name__ for f in corruptions._DAMAGES] == [
+    assert [f.__name__ for f in corruptions._CORRUPTIONS] == [
         *("_elsewhere", "_drift", "_loop", "_break_off", "_disorder", "_jumble")
     ]
-    drawn = (damages(TEXT, OTHER, random.Random(seed), refused=False) for seed in range(20))
+    drawn = (corrupt(TEXT, OTHER, random.Random(seed), refused=False) for seed in range(20))
     elsewhere, drift, loop, broken, disorder, jumble = next(found for found in drawn if len(found) == 6)
     assert elsewhere == OTHER
     assert drift.startswith("One thing") and drift.endswith("Dogs do not.")
@@ -64,9 +64,9 @@ def test_every_kind_is_there_once() -> None:
 
 
 def test_a_refusal_is_worse_than_a_reply() -> None:
-    drawn = {damages(TEXT, OTHER, random.Random(seed), refused=True)[-1] for seed in range(60)}
+    drawn = {corrupt(TEXT, OTHER, random.Random(seed), refused=True)[-1] for seed in range(60)}
     assert drawn == {*corruptions._REFUSALS}
-    assert not drawn & {*damages(TEXT, OTHER, random.Random(0), refused=False)}
+    assert not drawn & {*corrupt(TEXT, OTHER, random.Random(0), refused=False)}
 
 
 Kind = Callable[[str, str, random.Random], str]
@@ -132,6 +132,6 @@ def test_words_are_in_disorder_or_missing() -> None:
 
 @pytest.mark.parametrize(("text", "left"), [("One.", {"One. One."}), ("One. One.", {"One."})])
 def test_damage_that_changes_nothing_is_left_out(text: str, left: set[str]) -> None:
-    found = [{*damages(text, text, random.Random(seed), refused=False)} for seed in range(60)]
-    assert min(map(len, found)) < len(corruptions._DAMAGES) and all(text not in one for one in found)
+    found = [{*corrupt(text, text, random.Random(seed), refused=False)} for seed in range(60)]
+    assert min(map(len, found)) < len(corruptions._CORRUPTIONS) and all(text not in one for one in found)
     assert left <= set().union(*found)

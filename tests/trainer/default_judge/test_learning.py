@@ -22,7 +22,7 @@ from flame_rank.judges.model_location import identify
 from tests.flame_rank.judges.default.test_pool import FakeReader
 from trainer.collection.decontamination import index_evaluation
 from trainer.collection.tasks import TASKS
-from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read
+from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read_comparisons
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["default", "--help"]])
@@ -175,7 +175,7 @@ def test_builds_a_judge_through_interruptions(
     # With a source left out, as often as there are sources, for each row: learning takes long.
     monkeypatch.setattr(ablation, "learn", lambda *_, using, **__: dict.fromkeys(using, 0.5))
     monkeypatch.setattr(learning, "CANDIDATES", 12)
-    monkeypatch.setattr(learning, "DAMAGED", 3)
+    monkeypatch.setattr(learning, "CORRUPTED", 3)
     monkeypatch.setattr(learning, "MAX_LENGTH", 128)
     readers: list[FakeReader] = []
 
@@ -207,8 +207,10 @@ def test_builds_a_judge_through_interruptions(
 
     first = run("MBPP, few: ")
     evaluated = index_evaluation(TASKS, data, print)
-    count = sum(len(comparisons_without_overlap(read(source, data), evaluated)) for source in SOURCES.values())
-    assert count < sum(len(read(source, data)) for source in SOURCES.values())
+    count = sum(
+        len(comparisons_without_overlap(read_comparisons(source, data), evaluated)) for source in SOURCES.values()
+    )
+    assert count < sum(len(read_comparisons(source, data)) for source in SOURCES.values())
     assert first[0] == f"read {count} comparisons of 15 sources; running the programs of MBPP"
     assert re.fullmatch(rf"labelled \d+ programs of {PROMPTS} problems", first[1])
     assert list(kept()) == ["MBPP", "MBPP, few"] or list(kept()) == ["MBPP, few", "MBPP"]
@@ -265,6 +267,6 @@ def _apart(out: Path, name: str) -> list[Any]:
     reader: Any = FakeReader()
     judge = PoolJudge(JudgeSettings(model=None, max_length=64, reading={}, alone={}), reader)
     none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
-    found = learning._read(judge, none, frozenset(), out, name, print)
+    found = learning._read_evidence(judge, none, frozenset(), out, name, print)
     assert any(seen.values["overlap"].any() for seen in found)
-    return [learning._apart(seen) for seen in found]
+    return [learning._without_agreement(seen) for seen in found]

@@ -10,7 +10,7 @@ import pytest
 
 from flame_rank.errors import UserError
 from trainer.collection.decontamination import NgramIndex
-from trainer.default_judge.pools import Pool, pools_without_overlap, read_pools
+from trainer.default_judge.pools import LabelledPool, pools_without_overlap, read_pools
 
 ADD = mbpp.problem(
     7,
@@ -27,7 +27,9 @@ def program(body: str, signature: str = "def add(a, b):") -> str:
     return f"{signature}\n{body}"
 
 
-def one_pool(data: Path, programs: Sequence[str], *, problem: dict[str, object] = ADD, mutants: int = 0) -> Pool:
+def one_pool(
+    data: Path, programs: Sequence[str], *, problem: dict[str, object] = ADD, mutants: int = 0
+) -> LabelledPool:
     """The pool of one problem that one sampler wrote programs for."""
     mbpp.write_problems(data, problem)
     mbpp.write_solutions(data, seeds={"starcoder": [(int(str(problem["task_id"])), text) for text in programs]})
@@ -35,7 +37,7 @@ def one_pool(data: Path, programs: Sequence[str], *, problem: dict[str, object] 
     return pool
 
 
-def labels(pool: Pool) -> list[tuple[str, bool]]:
+def labels(pool: LabelledPool) -> list[tuple[str, bool]]:
     return list(zip(pool.texts, pool.right, strict=True))
 
 
@@ -311,9 +313,9 @@ THIRTEEN = NUMBERS.split()
 HELD_OUT = NgramIndex([f"zero {NUMBERS} fourteen"])
 
 
-def pool(prompt: str, *texts: str) -> Pool:
+def pool(prompt: str, *texts: str) -> LabelledPool:
     marks = tuple(i % 2 == 0 for i in range(len(texts)))
-    return Pool(problem=1, prompt=prompt, texts=texts, right=marks, mutant=marks[::-1])
+    return LabelledPool(problem=1, prompt=prompt, texts=texts, right=marks, mutant=marks[::-1])
 
 
 def test_a_pool_loses_the_programs_that_do() -> None:

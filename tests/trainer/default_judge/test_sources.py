@@ -15,7 +15,15 @@ from flame_rank.errors import UserError
 from trainer.collection.decontamination import NgramIndex, humaneval_texts
 from trainer.collection.examples import examples
 from trainer.collection.tasks import by_name
-from trainer.default_judge.sources import EACH, SOURCES, WORTH, Comparison, Source, comparisons_without_overlap, read
+from trainer.default_judge.sources import (
+    EACH,
+    SOURCES,
+    WORTH,
+    Comparison,
+    Source,
+    comparisons_without_overlap,
+    read_comparisons,
+)
 
 DATA = SHARED / "train.tar.xz"
 # What says nothing of an answer's worth.
@@ -27,7 +35,7 @@ Told = list[tuple[str, str, str]]
 
 def told(source: Source, data: Path) -> Told:
     """A source's comparisons as (prompt, better, worse)."""
-    return [(c.prompt, c.better, c.worse) for c in read(source, data)]
+    return [(c.prompt, c.better, c.worse) for c in read_comparisons(source, data)]
 
 
 @each
@@ -159,11 +167,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @each
 def test_every_source_yields(name: str, written: Path) -> None:
-    found = read(SOURCES[name], written)
+    found = read_comparisons(SOURCES[name], written)
     assert {sources.WRITERS[name][1].format(f"{name} {n}") for n in ("one", "two")} <= {c.prompt for c in found}
     assert all(c.prompt.strip() == c.prompt and c.better.strip() and c.worse.strip() for c in found)
     assert all(c.better != c.worse for c in found)
-    assert found == read(SOURCES[name], written)
+    assert found == read_comparisons(SOURCES[name], written)
 
 
 def test_preferences_among_four_answers(written: Path) -> None:
@@ -211,7 +219,7 @@ def test_the_margin(tmp_path: Path) -> None:
     ]
     for margin, better in ((2, ["six", "six"]), (2.5, ["six"]), (4, [])):
         source = Source(tasks=BOTH[:1], margin=margin)
-        assert [c.better for c in read(source, tmp_path)] == better
+        assert [c.better for c in read_comparisons(source, tmp_path)] == better
 
 
 def test_the_mean_of_several_tasks_counts(tmp_path: Path) -> None:
@@ -244,15 +252,15 @@ def test_a_prompt_has_so_many_comparisons_at_most(tmp_path: Path) -> None:
     few = [("few", f"{n}", n % 6 + 1, 1.0) for n in range(6)]
     write_utterances(tmp_path, [*few, *(("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30))])
     source = Source(tasks=BOTH[:1])
-    found = read(source, tmp_path)
+    found = read_comparisons(source, tmp_path)
     counts = Counter(c.prompt for c in found)
     assert counts == {"few": 15, "many": EACH} and EACH < 15 * 15
     assert len(set(found)) == len(found)
     assert all(int(c.better) % 2 > int(c.worse) % 2 for c in found if c.prompt == "many")
-    assert read(source, tmp_path) == found  # the same ones, every time
+    assert read_comparisons(source, tmp_path) == found  # the same ones, every time
     # Which ones owes nothing to what else is there.
     write_utterances(tmp_path, [("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30)])
-    assert read(source, tmp_path) == [c for c in found if c.prompt == "many"]
+    assert read_comparisons(source, tmp_path) == [c for c in found if c.prompt == "many"]
 
 
 # ---- Files ----
@@ -261,19 +269,19 @@ def test_a_prompt_has_so_many_comparisons_at_most(tmp_path: Path) -> None:
 @each
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{tmp_path}.*: no such file; get it by `flame-train data fetch") as caught:
-        read(SOURCES[name], tmp_path)
+        read_comparisons(SOURCES[name], tmp_path)
     assert str(caught.value).startswith(SOURCES[name].tasks[0]) and "\n" not in str(caught.value)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     sources.write_lines(tmp_path / "gsm8k" / "example_model_solutions.jsonl", [{"question": "Why?"}])
     with pytest.raises(UserError, match=r"^gsm8k-solutions: .*example_model_solutions\.jsonl:1: no field"):
-        read(SOURCES["gsm8k"], tmp_path)
+        read_comparisons(SOURCES["gsm8k"], tmp_path)
     path = tmp_path / "extra_pandalm_testset" / "testset-v1.json"
     sources.write_json(path, [])
     path.write_text(json.dumps([{"instruction": "Why?"}])[:-3])
     with pytest.raises(UserError, match=r"^pandalm: .*testset-v1\.json: not whole JSON"):
-        read(SOURCES["pandalm"], tmp_path)
+        read_comparisons(SOURCES["pandalm"], tmp_path)
 
 
 # ---- The releases themselves ----
@@ -301,7 +309,7 @@ COUNTS = {
 
 @each
 def test_reads_the_releases(name: str, released: Path) -> None:
-    comparisons = read(SOURCES[name], released)
+    comparisons = read_comparisons(SOURCES[name], released)
     assert len(comparisons) == COUNTS[name]
     assert all(isinstance(c, Comparison) and c.prompt and c.better != c.worse for c in comparisons)
     if by_name(SOURCES[name].tasks[0]).kind != "pairwise":
