@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import click
 
-from flame_rank.errors import UserError
 from flame_rank.fields import KEY, Description
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -37,7 +36,7 @@ def options(
             try:
                 values[argument] = kind(**own)
             except ValueError as error:
-                raise error if isinstance(error, UserError) else UserError(str(error)) from error
+                raise click.UsageError(str(error)) from error
             return command(*arguments, **values)
 
         decorated: Any = with_dataclass

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from flame_rank.errors import UserError
-from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report
+from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
 
 
 @click.command()
@@ -34,10 +33,8 @@ def default(data: Path, model: str | None, out: Path, seed: int, without_reverse
     The command prints what each kind of evidence adds on sources from which the weights were not learned. If a run is
     interrupted, the same command resumes it.
     """
-    try:
+    with training_extra():
         from trainer.default_judge.learning import build
-    except ImportError as error:
-        raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error
     from flame_rank.io.writing import claimed
     from flame_rank.judges.model_location import identify
 

@@ -1,5 +1,7 @@
 """Options that several commands of `flame-train` share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import click
 
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import together
+from flame_rank.errors import UserError
 from trainer.collection.mixture_options import MixtureOptions
 
 FOLDER: Any = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -51,3 +54,16 @@ def say(line: str) -> None:
 def report(line: str) -> None:
     """Prints a line of progress to standard error."""
     click.echo(line, err=True)
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Names the extra to install if an import inside fails.
+
+    Raises:
+      UserError: a package is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"{error}; install the training extra: pip install 'flame-rank[train]'") from error

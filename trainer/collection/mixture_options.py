@@ -8,7 +8,17 @@ from flame_rank.fields import described
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureOptions:
+class TaskChoice:
+    """Which training tasks of the collection are used; the fields describe themselves."""
+
+    licence: Literal["any", "permissive"] = described(
+        "any", "Which data sets to use: all of them, or only those whose licence allows commercial use."
+    )
+    extra: bool = described(False, "Add the training tasks that are not in the paper.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureOptions(TaskChoice):
     """Which mixture of tasks, and how it is weighted; the fields describe themselves."""
 
     mixture: str = described(
@@ -23,10 +33,6 @@ class MixtureOptions:
         "category, rating and score.",
         unit="FILE",
     )
-    licence: Literal["any", "permissive"] = described(
-        "any", "Which data sets to use: all of them, or only those whose licence allows commercial use."
-    )
-    extra: bool = described(False, "Add the training tasks that are not in the paper.")
     cap: int | None = described(
         None,
         "The largest number of a task's examples that counts for its weight in flame.",

@@ -9,9 +9,10 @@ import numpy as np
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.finetune.loop import Training, collate
+from trainer.finetune.batches import collate
 from trainer.finetune.step import Batch, losses
 from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.training import Training
 
 ROWS = 16  # texts that are read at once
 

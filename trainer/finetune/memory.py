@@ -20,14 +20,14 @@ from flame_rank.errors import UserError
 from flame_rank.model import sharding
 from trainer.finetune import lora, malloc
 from trainer.finetune.base_model import Base
-from trainer.finetune.recipe import Recipe
+from trainer.finetune.recipe import ResolvedRecipe
 
 _COPIES, _SHARE = 4, 4
 _BETWEEN, _SCORES = 1.5, 3
 _QUERIES = re.compile(r"(q_proj|Attention\.q)\.weight$")
 
 
-def room(base: Base, recipe: Recipe, mesh: Mesh, *, longest: int) -> int:
+def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int:
     """Tokens, padding included, that a training computes at once on all devices.
 
     Args:
@@ -47,7 +47,7 @@ def room(base: Base, recipe: Recipe, mesh: Mesh, *, longest: int) -> int:
     return max(longest, int(free / _SHARE / each)) * sharding.data_parallel_size(mesh)
 
 
-def token(base: Base, recipe: Recipe, longest: int) -> int:
+def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
     """Bytes that a token of a row of `longest` tokens keeps for the gradient."""
     kept: dict[Any, float] = defaultdict(float)  # numbers, by layer
     for path, leaf in nnx.to_flat_state(base.params):
@@ -62,7 +62,7 @@ def token(base: Base, recipe: Recipe, longest: int) -> int:
     return int(max(kept.values()) if some else sum(kept.values())) * jnp.dtype(recipe.dtype).itemsize
 
 
-def weights(base: Base, recipe: Recipe) -> int:
+def weights(base: Base, recipe: ResolvedRecipe) -> int:
     """Bytes of the parameters and of what belongs to those that are trained, float32."""
     total = trained = 0
     for path, leaf in nnx.to_flat_state(base.params):

@@ -1,9 +1,10 @@
-"""How a judge is trained: the paper's numbers (section 3.5) are the defaults."""
+"""How a judge is trained: the paper's numbers (section 3.5) are the defaults. Imports nothing heavy: the commands' help
+is made of it."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
-import optax
+from flame_rank.fields import described
 
 DROPOUT = 0.05  # section 3.5
 STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
@@ -11,63 +12,106 @@ STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The numbers of a training.
+    """The numbers of a training; None is a number that is chosen by `resolve`. The fields describe themselves.
 
-    Attributes:
-      steps: of the optimiser.
-      batch: examples of a step.
-      rate: the learning rate, at its highest.
-      schedule: constant, or falling to 0 along a cosine or a line.
-      warmup: steps in which the rate rises from 0.
-      dropout: of what every sublayer adds; a base that was trained without does not bear it.
-      max_input, max_target: tokens; what is longer is cut.
-      accumulate: parts in which a batch is computed one after the other; the result is the same. None = as memory has
-        room.
-      clip: the norm to which gradients are cut down; None = they are not.
-      lora: rank of low-rank adapters; 0 = all parameters are trained.
-      freeze: the lowest layers of a decoder that stay as they are, and the embeddings with them; 0 = none.
-      dtype: of the computation; parameters and moments are float32.
-      by_length: batches of rows of like length: less padding; but tasks are mixed less within a batch.
-      recompute: compute layers again for their gradients, for less memory.
-      seed: of the examples' order, of dropout and of adapters.
+    Raises:
+      ValueError: a number is out of its range, or the batch does not divide into the parts.
     """
 
-    steps: int = STEPS["flame"]
-    batch: int = 8
-    rate: float = 1e-4
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup: int = 0
-    dropout: float = DROPOUT
-    max_input: int = 2048
-    max_target: int = 1024
-    accumulate: int | None = None
-    clip: float | None = None
-    lora: int = 0
-    freeze: int = 0
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    by_length: bool = False
-    recompute: bool = False
-    seed: int = 0
+    steps: int | None = described(
+        None,
+        "The number of steps of the optimiser.",
+        automatic="the paper's: 60000, or 3000 for flame-rm",
+        unit="STEPS",
+        least=1,
+    )
+    batch: int = described(8, "The number of examples in one step.", unit="EXAMPLES", least=1)
+    rate: float = described(1e-4, "The highest learning rate of Adam.", above=0)
+    schedule: Literal["constant", "cosine", "linear"] = described(
+        "constant", "How the learning rate goes on after the warm-up: it stays, or falls to 0 along a cosine or a line."
+    )
+    warmup: int = described(
+        0, "The number of first steps in which the learning rate rises from 0.", unit="STEPS", least=0
+    )
+    dropout: float | None = described(
+        None,
+        "The share of what every sublayer adds that is zeroed by chance. Most decoders were trained without dropout "
+        "and become worse with it.",
+        automatic="the paper's 0.05 for T5, 0 for a decoder",
+        unit="SHARE",
+        least=0,
+        below=1,
+    )
+    max_input: int = described(
+        2048, "The longest input; --on-long says what is done with a longer one.", unit="TOKENS", least=64
+    )
+    max_target: int = described(
+        1024, "The longest target; --on-long says what is done with a longer one.", unit="TOKENS", least=1
+    )
+    accumulate: int | None = described(
+        None,
+        "The number of parts in which a batch is computed, one after the other; the result is the same.",
+        automatic="as few as fit in memory",
+        unit="PARTS",
+        least=1,
+    )
+    clip: float | None = described(
+        None, "Scale gradients down to this norm if theirs is larger.", automatic="no limit", unit="NORM", above=0
+    )
+    lora: int = described(
+        0, "Train low-rank adapters (LoRA) of this rank; 0 trains all parameters.", unit="RANK", least=0
+    )
+    freeze: int = described(
+        0,
+        "Leave this many of a decoder's lowest layers, and its embeddings, unchanged: less computation and memory.",
+        unit="LAYERS",
+        least=0,
+    )
+    dtype: Literal["float32", "bfloat16"] | None = described(
+        None,
+        "The number format of the computation; parameters and the optimiser's state are float32.",
+        automatic="float32 on a CPU, bfloat16 elsewhere",
+    )
+    by_length: bool = described(
+        False, "Fill batches with examples of similar length: less padding, but tasks are mixed less within a batch."
+    )
+    recompute: bool = described(
+        False,
+        "Compute layers again for their gradients instead of keeping them: less memory, more computation. Without "
+        "effect on a CPU.",
+    )
+    seed: int = described(0, "Seed of the order of examples, of dropout and of new adapters.", unit="SEED")
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "max_input", "max_target", "accumulate"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it is 1 or more")
-        if not 0 <= self.dropout < 1:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it is at least 0 and less than 1")
         if self.accumulate and self.batch % self.accumulate:
             raise ValueError(f"a batch of {self.batch} does not divide into {self.accumulate} equal parts")
 
+    def resolve(self, *, decoder: bool, platform: str) -> "ResolvedRecipe":
+        """Chooses the numbers that are None.
 
-def optimiser(recipe: Recipe) -> optax.GradientTransformation:
-    """Adam with the recipe's rate."""
-    rate: Any = recipe.rate
-    if recipe.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(recipe.rate, max(recipe.steps - recipe.warmup, 1))
-    elif recipe.schedule == "linear":
-        rate = optax.linear_schedule(recipe.rate, 0.0, max(recipe.steps - recipe.warmup, 1))
-    if recipe.warmup:
-        after = rate if callable(rate) else optax.constant_schedule(rate)
-        rate = optax.join_schedules([optax.linear_schedule(0.0, recipe.rate, recipe.warmup), after], [recipe.warmup])
-    adam = optax.adam(rate)
-    return adam if recipe.clip is None else optax.chain(optax.clip_by_global_norm(recipe.clip), adam)
+        Args:
+          decoder: whether the model is a decoder, not a T5.
+          platform: of the devices, as jax names it: cpu, gpu or tpu.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.steps is None:
+            values["steps"] = STEPS["flame"]
+        if self.dropout is None:
+            values["dropout"] = 0.0 if decoder else DROPOUT
+        if self.dtype is None:
+            values["dtype"] = "float32" if platform == "cpu" else "bfloat16"
+        return ResolvedRecipe(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRecipe(Recipe):
+    """A recipe without open numbers, as recipe.json holds it."""
+
+    steps: int
+    dropout: float
+    dtype: Literal["float32", "bfloat16"]

@@ -1,125 +1,111 @@
-"""Tail patches (section 3.4 of the paper): what some steps on one task alone do for each category of a benchmark.
-
-The paper says in words what a rating stands for, not from which number on; the numbers here are ours.
-"""
+"""Tail patches (section 3.4 of the paper): the base is trained on one task at a time, and what that does to each
+category of a benchmark is measured on the way."""
 
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import sqrt
+from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from flame_rank.errors import UserError
-from flame_rank.io import json_file
-from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
+from flame_rank.io.run_settings import check_settings, differing
+from flame_rank.io.writing import claimed, write_whole
+from trainer.collection import tasks as collection
+from trainer.collection.decontamination import index_evaluation
+from trainer.collection.examples import is_available
+from trainer.collection.mixture import trained_on
+from trainer.collection.tasks.base import Task
+from trainer.finetune import training as trainings
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.loop import CheckpointPolicy, Training, train
+from trainer.finetune.loop import Evaluate, train_loop
+from trainer.finetune.malloc import keep_freed_memory
 from trainer.finetune.metrics import METRICS, lines
+from trainer.finetune.mixture_rows import RowReader
+from trainer.finetune.recipe import STEPS, Recipe
+from trainer.finetune.run_options import CheckpointPolicy, Devices, ExampleOptions
+from trainer.finetune.tail_patch_curves import CATEGORIES, Curve, curve_file, read_curves, signed, write_curve
+from trainer.finetune.tail_patch_options import TailPatchOptions
 from trainer.finetune.tokenized_rows import TokenizedRows
-
-STEPS, EVERY = 3000, 300  # steps of a patch (section 3.4), and between two evaluations: ten points of a curve
-
-# The accuracy after a patch is the mean of the last evaluations: single checkpoints go up and down (Figure 4).
-LAST = 3
-# Standard errors of the difference of two independent samples. Both are in fact asked the same examples, which makes
-# the true error smaller: this errs towards "no clear effect", with reason where 100 tasks are rated 5 times each.
-SIGNIFICANT = 2.0
-# Points that a significant change has at least: a large benchmark makes significant what is of no use to anybody; the
-# paper's whole gain by re-weighting is 2.1.
-POINTS = 2.0
-# Standard errors above which a rise is no longer noise, though not sure either: somewhat helpful.
-NOISE = 1.0
-# A change is stable if no evaluation after the first that reaches it has less than this share of it.
-KEEPS = 0.5
-_AGAIN = "delete it and measure again"
-
-_REWARDBENCH = {  # as RewardBench groups its parts (its SUBSET_MAPPING), Reasoning in two as in the paper
-    "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
-    "chat-hard": (
-        *("mt-bench-hard", "llmbar-natural", "llmbar-adver-neighbor"),
-        *("llmbar-adver-gptinst", "llmbar-adver-gptout", "llmbar-adver-manual"),
-    ),
-    "code": ("hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust"),
-    "math": ("math-prm",),
-    "safety": (
-        *("refusals-dangerous", "refusals-offensive"),
-        *("xstest-should-refuse", "xstest-should-respond", "donotanswer"),
-    ),
-}
-CATEGORIES = {category: tuple(f"rewardbench-{part}" for part in parts) for category, parts in _REWARDBENCH.items()}
+from trainer.finetune.training import Training
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """What was measured while a model was trained on one task.
-
-    Attributes:
-      setup: what curves must have in common to be compared: the base, the recipe, what is measured.
-      examples: of each category.
-      steps: at which was measured, rising; the first is 0, the base.
-      accuracies: of each category, at each of the steps.
-    """
-
-    task: str
-    setup: dict[str, Any]
-    examples: dict[str, int]
-    steps: list[int]
-    accuracies: dict[str, list[float]]
-
-    def is_whole(self) -> bool:
-        """Whether each category has its share at each step, as in a file that was damaged it may not."""
-        return (
-            self.accuracies.keys() == self.examples.keys()
-            and all(count > 0 for count in self.examples.values())
-            and all(len(found) == len(self.steps) > 1 for found in self.accuracies.values())
-            and all(0 <= one <= 1 for found in self.accuracies.values() for one in found)
-        )
-
-    def ratings(self) -> dict[str, Rating]:
-        """The rating of each category."""
-        return {category: rate(found, self.examples[category]) for category, found in self.accuracies.items()}
-
-
-def rate(accuracies: Sequence[float], examples: int) -> Rating:
-    """How helpful a task is to a category.
+def measure(
+    base: Path,
+    *,
+    data: Path,
+    out: Path,
+    patches: TailPatchOptions,
+    recipe: Recipe,
+    examples: ExampleOptions,
+    devices: Devices,
+    max_bad: float = 0.001,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Trains the base on each task alone and writes a curve of each; a curve that is there is not measured again.
 
     Args:
-      accuracies: the base's, then those on the way, one at least.
-      examples: by which each of them was measured.
+      base: the partially trained model, a Hugging Face directory.
+      data: the folder of data sets.
+      out: the folder to write: curves/TASK.json, and runs/TASK until the curve is there.
+      patches: which tasks, the categories to measure, and how often.
+      recipe: of each patch; without `steps`, those of flame-rm.
+      examples: how examples become token ids.
+      devices: where it runs.
+      max_bad: the share of a task's records that may be bad.
+      say: receives lines of progress.
+
+    Raises:
+      UserError: something in the arguments or in the files that they name is wrong.
     """
-    base, gains = accuracies[0], [found - accuracies[0] for found in accuracies[1:]]
-    after = fmean(accuracies[1:][-LAST:])
-    change = after - base
-    error = sqrt((base * (1 - base) + after * (1 - after)) / examples)
-    rating = 0
-    if abs(change) >= max(SIGNIFICANT * error, POINTS / 100):
-        rating = -1 if change < 0 else HELPFUL if _stable(gains, change) else 1
-    elif change > NOISE * error:
-        rating = 1
-    return Rating(rating=rating, score=100 * after)
+    own_categories, every, size = patches.categories(), patches.eval_every, patches.eval_size
+    keep_freed_memory()
+    if recipe.steps is None:
+        recipe = replace(recipe, steps=STEPS["flame-rm"])
+    with claimed(out):
+        tasks = _chosen(patches, data)
+        training = trainings.load(base, recipe, examples, devices, say)
+        targets = _targets({name: own_categories.get(name, own) for name, own in CATEGORIES.items()}, data, say)
+        reader = RowReader(
+            base=training.base, recipe=recipe, data=data, out=out, options=examples, max_bad=max_bad, say=say
+        )
+        categories = {
+            category: [reader.read(task, limit=size) for task in members] for category, members in targets.items()
+        }
+        setup = {
+            "base": f"{base.resolve().name}, {sum(path.stat().st_size for path in base.glob('*.safetensors'))} bytes",
+            **asdict(training.recipe),
+            "template": examples.template,
+            "eval_every": every,
+            "eval_size": size,
+            **{f"category {category}": [task.name for task in members] for category, members in targets.items()},
+        }
+        left = [task for task in tasks if not curve_file(out, task.name).exists()]
+        say(f"{len(tasks)} tasks, {len(tasks) - len(left)} of them measured already")
+        overlap = index_evaluation(collection.TASKS, data, say) if left else None
+        # All rows are read before the first training, so that a damaged data set is reported at once.
+        rows = [reader.read(task, evaluation=overlap) for task in left]
+        patch(
+            training,
+            rows,
+            categories,
+            out,
+            setup=setup,
+            every=every,
+            save_every=patches.save_every,
+            say=say,
+        )
 
 
-def _stable(gains: Sequence[float], change: float) -> bool:
-    # The largest of some numbers may be less than their mean by a rounding.
-    first = next(k for k, gain in enumerate(gains) if gain >= change - 1e-9)
-    return min(gains[first:]) >= KEEPS * change
-
-
-Measure = Callable[[Training], dict[str, float]]
-
-
-def measuring(categories: Mapping[str, Sequence[TokenizedRows]]) -> Measure:
-    """Gives the accuracy of each category: the mean of its tasks, each weighing as much as it has examples."""
+def measuring(categories: Mapping[str, Sequence[TokenizedRows]]) -> Evaluate:
+    """Returns what measures the accuracy of each category: the share of right answers among all of its examples."""
 
     def measure(training: Training) -> dict[str, float]:
-        found = {}
+        accuracies = {}
         for category, parts in categories.items():
             right = sum(accuracy(training, rows) * len(rows) for rows in parts)
-            found[category] = right / sum(map(len, parts))
-        return found
+            accuracies[category] = right / sum(map(len, parts))
+        return accuracies
 
     return measure
 
@@ -131,173 +117,129 @@ def patch(
     out: Path,
     *,
     setup: Mapping[str, Any],
-    every: int = EVERY,
-    save_every: int = 1000,
+    every: int,
+    save_every: int,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains on each task for itself, from the base on, and writes its curve; what is there already stays.
+    """Trains on each task alone, each time from the base on, and writes its curve; a curve that is there stays.
 
     Args:
       training: at step 0.
-      tasks, categories: what is trained on, and what is measured.
+      tasks: the rows of each task to train on.
+      categories: the rows of the evaluation tasks of each category.
       out: curves/TASK.json is a task's curve, runs/TASK its run, without checkpoints once the curve is there.
-      setup: goes into the curves.
-      every, save_every: steps between two evaluations, and between two checkpoints.
+      setup: what the curves have in common.
+      every: the number of steps between two evaluations.
+      save_every: the number of steps between two checkpoints.
+      say: receives lines of progress.
     """
     stated = json.loads(json.dumps(setup))  # as it is read back
-    _same(out / "setup.json", stated)
-    for curve in read(out):
-        if differ := _differ(curve.setup, stated):
-            raise UserError(f"{curve_file(out, curve.task)} was measured with another {differ}; give another --out")
-        _clean(out, curve.task)
+    _keep_setup(out / "setup.json", stated)
+    for curve in read_curves(out):
+        if names := differing(curve.setup, stated):
+            raise UserError(
+                f"{curve_file(out, curve.task)} was measured with another {', '.join(names)}; give another --out"
+            )
+        _delete_checkpoints(out, curve.task)
     measure = measuring(categories)
+    policy = CheckpointPolicy(every=min(save_every, training.recipe.steps), last=1, log=max(1, every // 3), best=False)
     base: dict[str, float] = {}
-    for k, rows in enumerate(tasks, 1):
+    for number, rows in enumerate(tasks, 1):
         name = rows.task
-        run = _run(out, name)
-        if not curve_file(out, name).exists():
-            say(f"{name}: task {k} of {len(tasks)}, {len(rows)} examples")
-            base = base or measure(training)  # training is at step 0 here: for the first task nothing has begun
-            train(
-                training,
-                [rows],
-                {name: 1.0},
-                run,
-                CheckpointPolicy(every=save_every, last=1, log=max(1, every // 3), best=False),
-                evaluate=measure,
-                evaluate_every=every,
-                say=lambda line, name=name: say(f"{name}: {line}"),  # type: ignore[misc]
-            )
-            found = {0: base} | _evaluations(run / METRICS)
-            curve = Curve(
-                task=name,
-                setup=stated,
-                examples={category: sum(map(len, parts)) for category, parts in categories.items()},
-                steps=list(found),
-                accuracies={category: [one[category] for one in found.values()] for category in categories},
-            )
-            write(curve_file(out, name), json.dumps(asdict(curve), indent=1) + "\n")
-            say(f"{name}: " + ", ".join(f"{c} {_signed(r.rating)}" for c, r in curve.ratings().items()))
-            _clean(out, name)
-            if k < len(tasks):
-                training.restart()
+        if curve_file(out, name).exists():
+            continue
+        say(f"{name}: task {number} of {len(tasks)}, {len(rows)} examples")
+        base = base or measure(training)  # before the first task the training is at step 0
+        train_loop(
+            training,
+            [rows],
+            {name: 1.0},
+            _run(out, name),
+            policy,
+            evaluate=measure,
+            evaluate_every=every,
+            say=_named(name, say),
+        )
+        measured = {0: base} | _evaluations(_run(out, name) / METRICS)
+        curve = Curve(
+            task=name,
+            setup=stated,
+            examples={category: sum(map(len, parts)) for category, parts in categories.items()},
+            steps=list(measured),
+            accuracies={c: [accuracies[c] for accuracies in measured.values()] for c in categories},
+        )
+        write_curve(out, curve)
+        say(f"{name}: " + ", ".join(f"{c} {signed(r.rating)}" for c, r in curve.ratings().items()))
+        _delete_checkpoints(out, name)
+        if number < len(tasks):
+            training.restart()
+
+
+def _named(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: say(f"{name}: {line}")
 
 
 def _run(out: Path, task: str) -> Path:
     return out / "runs" / task
 
 
-def _clean(out: Path, task: str) -> None:
-    """A curve that is there needs no checkpoints to go on from."""
+def _delete_checkpoints(out: Path, task: str) -> None:
+    """Deletes the checkpoints of a task whose curve is there: nothing is resumed from them."""
     for folder in _run(out, task).glob("step-*"):
         shutil.rmtree(folder)
 
 
 def _evaluations(metrics: Path) -> dict[int, dict[str, float]]:
-    """The accuracies by step; what was measured again after an interruption counts once."""
+    """Reads the accuracies by step; what was measured again after an interruption counts once."""
     return dict(sorted({line["step"]: line["eval"] for line in lines(metrics) if "eval" in line}.items()))
 
 
-def _same(path: Path, stated: Mapping[str, Any]) -> None:
-    """Keeps what is measured beside what it makes, also for runs without a curve yet."""
-    if path.exists():
-        before = json_file.read(path, dict[str, Any], remedy="delete it, or give another --out")
-        if differ := _differ(before, stated):
-            raise UserError(f"{path}: begun with another {differ}; give another --out, or its own arguments")
-    else:
-        write(path, json.dumps(stated, indent=1) + "\n")
-
-
-def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file beside and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.rename(path)
-
-
-def curve_file(out: Path, task: str) -> Path:
-    """Where a task's curve is kept."""
-    return out / "curves" / f"{task}.json"
-
-
-def read(out: Path) -> list[Curve]:
-    """The curves that are there, also those that other machines measured.
+def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
+    """Writes what is measured beside the curves, since a run may end before its first curve.
 
     Raises:
-      UserError: one is no curve, or they were not all measured alike.
+      UserError: the run was begun with another setup.
     """
-    found: list[Curve] = []
-    for path in sorted(out.glob("curves/*.json")):
-        curve: Curve = json_file.read(path, Curve, remedy=_AGAIN)
-        if curve.task != path.stem or not curve.is_whole():
-            raise UserError(f"{path}: not the curve of {path.stem}, its accuracies at each of its steps; {_AGAIN}")
-        found.append(curve)
-        if differ := _differ(found[0].setup, found[-1].setup):
+    check_settings(path, setup)
+    if not path.exists():
+        write_whole(path, json.dumps(setup, indent=1) + "\n")
+
+
+def _chosen(patches: TailPatchOptions, data: Path) -> list[Task]:
+    """The tasks to train on: those that are named, or those of the mixture that are under `data`; of them the shard."""
+    if patches.tasks:
+        tasks = [collection.by_name(name) for name in dict.fromkeys(patches.tasks)]
+        for task in tasks:
+            if task.split == "eval":
+                raise UserError(f"--task {task.name}: it is there to be measured on, not to be trained on")
+    else:
+        mixture = trained_on(collection.TASKS, permissive=patches.licence == "permissive", extra=patches.extra)
+        tasks = [task for task in mixture if is_available(task, data)]
+        if not tasks:
+            raise UserError(f"no task of the mixture is under {data}; `flame-train data fetch` gets the data sets")
+    number, parts = patches.part()
+    return tasks[number - 1 :: parts]
+
+
+def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str], None]) -> dict[str, list[Task]]:
+    """The tasks of each category that are under `data`.
+
+    Raises:
+      UserError: a task is not an evaluation task with labels, or none of a category's tasks is there.
+    """
+    targets = {}
+    for category, names in wanted.items():
+        tasks = [collection.by_name(name) for name in names]
+        for task in tasks:
+            if task.split != "eval" or not task.labels:
+                raise UserError(f"category {category}: {task.name} is no evaluation task with labels")
+        targets[category] = [task for task in tasks if is_available(task, data)]
+        missing = [task.name for task in tasks if task not in targets[category]]
+        if not targets[category]:
             raise UserError(
-                f"{path} and {curve_file(out, found[0].task)}: measured with another {differ}; they do not compare"
+                f"category {category}: none of its tasks is under {data}; get them by "
+                f"`flame-train data fetch {' '.join(missing)} --data {data}`, or name others by --category"
             )
-    return found
-
-
-def ratings_csv(curves: Sequence[Curve]) -> str:
-    """The ratings file that mixture.read_ratings reads."""
-    lines = [",".join(FIELDS)]
-    for curve in curves:
-        lines += [f"{curve.task},{c},{r.rating},{r.score:.4f}" for c, r in curve.ratings().items()]
-    return "\n".join(lines) + "\n"
-
-
-def table(curves: Sequence[Curve]) -> list[str]:
-    """The lines of a table: the rating and the accuracy (percent) of every category after every task, the sum of the
-    ratings, and the task's bundles; the base's accuracies first."""
-    heads = ["task", *THRESHOLDS, "sum", "bundles"]
-    base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in THRESHOLDS]
-    cells = [heads, ["(base)", *base, "", ""]]
-    rated = [(curve.task, curve.ratings()) for curve in curves]
-    for task, found in sorted(rated, key=lambda one: (-sum(r.rating for r in one[1].values()), one[0])):
-        marks = [f"{_signed(found[c].rating)} {found[c].score:5.1f}" for c in THRESHOLDS]
-        cells.append([task, *marks, _signed(sum(r.rating for r in found.values())), ", ".join(bundles(found))])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    lines = []
-    for row in cells:
-        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
-    thresholds = ", ".join(f"{category} {least:g}" for category, least in THRESHOLDS.items())
-    lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {thresholds}")
-    return lines
-
-
-def _signed(number: int) -> str:
-    return f"{number:+d}" if number else "0"
-
-
-def draw(curves: Sequence[Curve], file: Path) -> None:
-    """Accuracies over steps, as in Figure 4: a panel for each task, a line for each category."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("--plot takes matplotlib; pip install 'flame-rank[plot]'") from error
-    columns = min(4, len(curves))
-    lines = -(-len(curves) // columns)
-    figure = Figure(figsize=(3.5 * columns, 2.8 * lines + 0.6), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
-    for panel in panels[len(curves) :]:
-        panel.set_visible(False)
-    for panel, curve in zip(panels, curves, strict=False):
-        for category, found in curve.accuracies.items():
-            rating = curve.ratings()[category].rating
-            panel.plot(curve.steps, [100 * one for one in found], marker=".", label=f"{category} {_signed(rating)}")
-        panel.set_title(curve.task, fontsize=9)
-        panel.legend(fontsize=6)
-        panel.grid(alpha=0.3)
-    figure.supxlabel("steps on the task alone")
-    figure.supylabel("accuracy, %")
-    try:
-        figure.savefig(file)
-    except ValueError as error:
-        raise UserError(f"{file}: {error}") from error
+        if missing:
+            say(f"category {category} goes without {', '.join(missing)}, not under {data}")
+    return targets

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,22 +17,24 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_training import MESH, SMALL, TASK, checkpoint, write_words
 
 from flame_rank.errors import UserError
 from flame_rank.io.run_settings import check_settings
 from flame_rank.judges.default.pool import EVIDENCE, read_judge_settings
 from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts.format import Format
-from tests.trainer.finetune.test_training import MESH, SMALL, TASK, checkpoint, write_words
-from trainer.cli import run
 from trainer.collection.archives import unpack
 from trainer.collection.examples import examples
 from trainer.collection.mixture import THRESHOLDS, read_ratings, read_weights
 from trainer.collection.release_files import BadRecord, Folder
 from trainer.default_judge import learning
-from trainer.finetune import base_model, loop, metrics, tail_patch
-from trainer.finetune.loop import CheckpointPolicy, Training, train
+from trainer.finetune import base_model, loop, metrics, tail_patch, tail_patch_curves
+from trainer.finetune.loop import train_loop
+from trainer.finetune.mixture_rows import RowReader
+from trainer.finetune.run_options import CheckpointPolicy, ExampleOptions
 from trainer.finetune.tokenized_rows import TokenizedRows, build
+from trainer.finetune.training import Training
 
 DEEP = b"[" * 100_000
 RECORD = {"q": "a", "good": "one", "bad": "two"}
@@ -90,11 +93,15 @@ METRICS = lines(
 )
 # A file's name, what it holds, and what reads it.
 DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
-    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: loop._same_recipe(path.parent, SMALL)),
-    "best": ("best/eval.json", lines({"step": 3, "mean": 0.5}), lambda path: loop._best(path.parent.parent)),
+    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: loop._keep_recipe(path.parent, SMALL)),
+    "best": ("best/eval.json", lines({"step": 3, "mean": 0.5}), lambda path: loop._best_mean(path.parent.parent)),
     "metrics": (metrics.METRICS, METRICS, lambda path: list(metrics.lines(path))),
-    "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._same(path, {"steps": 3})),
-    "curve": ("curves/x.json", lines(CURVE), lambda path: tail_patch.table(tail_patch.read(path.parent.parent))),
+    "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._keep_setup(path, {"steps": 3})),
+    "curve": (
+        "curves/x.json",
+        lines(CURVE),
+        lambda path: tail_patch_curves.table(tail_patch_curves.read_curves(path.parent.parent)),
+    ),
     "run": ("recipe.json", lines({"seed": 0}), lambda path: check_settings(path, {"seed": 0})),
     "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._kept(path, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
@@ -225,8 +232,18 @@ def test_damaged_rows_do_not_blame_the_base(tmp_path: Path, capsys: pytest.Captu
     base = base_model.load(checkpoint(tmp_path / "base"), MESH)
     data = write_words(tmp_path / "data", 20)
 
+    reader = RowReader(
+        base=base,
+        recipe=SMALL,
+        data=data,
+        out=tmp_path / "out",
+        options=ExampleOptions(),
+        max_bad=0.1,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+
     def rows() -> TokenizedRows:
-        return run.read_rows(base, SMALL, TASK, data, tmp_path / "out", 0.1)
+        return reader.read(TASK)
 
     expected = shown(rows())
     [index] = (tmp_path / "out" / "rows").glob("*.npy")
@@ -245,4 +262,4 @@ def test_a_damaged_checkpoint_of_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "out" / "step-0000003").mkdir(parents=True)
     (tmp_path / "out" / "step-0000003" / "training.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(UserError, match=r"step-0000003: cannot be taken up \(.*\); delete it"):
-        train(Training(base, SMALL, MESH), [], {}, tmp_path / "out", CheckpointPolicy())
+        train_loop(Training(base, SMALL, MESH), [], {}, tmp_path / "out", CheckpointPolicy())

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from places import ROOT
 from releases import make
 from safetensors.numpy import load_file
+from small_training import checkpoint
 
 import flame_rank
 from tests.trainer.finetune.test_metrics import lines, same
-from tests.trainer.finetune.test_training import checkpoint
 from trainer.cli.group import cli
 
 SLOW = 600  # seconds after which a process is taken to hang

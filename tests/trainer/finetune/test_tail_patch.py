@@ -16,13 +16,23 @@ from hypothesis import strategies as st
 from tokenizers_tiny import write_byte_bpe
 
 from flame_rank.errors import UserError
+from flame_rank.io.writing import write_whole
 from trainer.cli.group import cli
 from trainer.collection import tasks
 from trainer.collection.mixture import THRESHOLDS, bundles, flame_rm, read_ratings
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 from trainer.finetune import tail_patch
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.tail_patch import CATEGORIES, KEEPS, LAST, POINTS, SIGNIFICANT, rate
+from trainer.finetune.tail_patch_curves import (
+    CATEGORIES,
+    KEEPS,
+    LAST,
+    POINTS,
+    SIGNIFICANT,
+    curve_file,
+    rate,
+    read_curves,
+)
 
 # ---- The rules ----
 
@@ -219,7 +229,7 @@ def test_recovers_what_helps(measured: tuple[Path, list[str]], data: Path) -> No
 def test_curves_are_whole_after_an_interruption(measured: tuple[Path, list[str]]) -> None:
     out, said = measured
     assert "helpful: taken up at step 30" in said
-    curves = tail_patch.read(out)
+    curves = read_curves(out)
     assert [curve.task for curve in curves] == ["harmful", "helpful", "useless"]
     for curve in curves:
         assert curve.steps == [0, 10, 20, 30, 40, 50, 60]
@@ -262,12 +272,12 @@ def test_what_is_measured_is_not_measured_again(
 def test_curves_that_do_not_compare_are_refused(tmp_path: Path) -> None:
     for name, steps in (("a", 3), ("b", 4)):
         curve = {"task": name, "setup": {"steps": steps}, "examples": {}, "steps": [0, 3], "accuracies": {}}
-        tail_patch.write(tail_patch.curve_file(tmp_path, name), json.dumps(curve))
+        write_whole(curve_file(tmp_path, name), json.dumps(curve))
     with pytest.raises(UserError, match="another steps; they do not compare"):
-        tail_patch.read(tmp_path)
-    tail_patch.write(tail_patch.curve_file(tmp_path, "a"), "{}")
+        read_curves(tmp_path)
+    write_whole(curve_file(tmp_path, "a"), "{}")
     with pytest.raises(UserError, match=r"holds something else than it should .*delete it and measure again"):
-        tail_patch.read(tmp_path)
+        read_curves(tmp_path)
 
 
 # ---- Mistakes ----

@@ -1,0 +1,24 @@
+"""A GGUF file is trained as a directory is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_training import MESH
+
+import flame_rank
+from trainer.finetune import base_model
+
+
+def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: Path) -> None:
+    base = base_model.load(gguf_file, MESH)
+    base.save(base.params, tmp_path / "saved")
+    problem = flame_rank.Problem(prompt="Which is <|im_end|> 42?", candidates=["A naïve one", "return 1.5"])
+    judges = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
+    assert judges[0].tokens(problem, 0, 1) == judges[1].tokens(problem, 0, 1)
+    assert judges[0].verdict_ids == judges[1].verdict_ids
+    found = [judge.judge([(problem, np.array([[0, 1]]))])[0][0] for judge in judges]
+    assert found[0] == pytest.approx(found[1], abs=1e-6) and abs(found[0]) > 1e-3
+    said = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert said["architectures"] == ["LlamaForCausalLM"] and said["eos_token_id"] in base.form.eos

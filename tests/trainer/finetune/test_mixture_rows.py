@@ -1,0 +1,40 @@
+"""The rows of a mixture: pairs in both orders, and only what is short."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from small_training import SMALL
+
+from trainer.collection.mixture import Mixture
+from trainer.collection.mixture_options import MixtureOptions
+from trainer.finetune import base_model
+from trainer.finetune.mixture_rows import RowReader
+from trainer.finetune.run_options import ExampleOptions
+from trainer.finetune.tokenized_rows import TokenizedRows
+
+
+def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made_tasks: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("task,weight\nmnli,1\nhh-harmless,3\n")
+
+    def read(max_input: int, options: ExampleOptions) -> tuple[dict[str, TokenizedRows], list[str]]:
+        said: list[str] = []
+        reader = RowReader(
+            base=base,
+            recipe=replace(SMALL, max_input=max_input),
+            data=made_tasks,
+            out=tmp_path / "out",
+            options=options,
+            say=said.append,
+        )
+        rows, weights = reader.read_mixture(Mixture.read(MixtureOptions(mixture=str(tmp_path / "m.csv"))))
+        assert weights == {task.task: {"mnli": 1.0, "hh-harmless": 3.0}[task.task] for task in rows}
+        return {task.task: task for task in rows}, said
+
+    once, twice = read(2048, ExampleOptions())[0], read(2048, ExampleOptions(both_orders=True))[0]
+    assert len(twice["mnli"]) == len(once["mnli"]) and len(twice["hh-harmless"]) == 2 * len(once["hh-harmless"])
+    labels = twice["hh-harmless"].index[:, 3]
+    assert (labels[::2] + labels[1::2] == 1).all()
+    longest = int(once["mnli"].index[:, 1].max())
+    assert longest < once["hh-harmless"].index[:, 1].min()
+    short, said = read(longest + 60, ExampleOptions(on_long="skip"))
+    assert {*short} == {"mnli"} and "hh-harmless: no example is left to train on" in said

@@ -1,0 +1,15 @@
+"""Recipes that cannot be are refused."""
+
+from typing import Any
+
+import pytest
+
+from trainer.finetune.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"batch": 7, "accumulate": 2}, {"dropout": 1.0}, {"max_input": 0}], ids=str
+)
+def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"is|divide"):
+        Recipe(**options)

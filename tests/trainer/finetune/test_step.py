@@ -1,0 +1,81 @@
+"""The loss is the plain one, and its gradient that of the mean over target tokens."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from small_training import MESH, checkpoint, flat, fresh, some
+
+from flame_rank.model import t5
+from trainer.finetune import base_model, trainable
+from trainer.finetune.batches import collate
+from trainer.finetune.step import State, dropout, make_train_step, sums
+from trainer.finetune.tokenized_rows import TokenizedRows
+
+
+def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -> None:
+    batch = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2), 1, joined=True))
+    model = nnx.merge(base.graph, base.params)
+    found = sums(model, batch)
+    wanted, right = 0.0, []
+    for of_input, target in some(rows, 0, 1, 2):
+        ids = np.concatenate([of_input, target])
+        log_probs = jax.nn.log_softmax(model(jnp.asarray(ids)[None])[0])
+        places = np.arange(len(of_input), len(ids))
+        wanted -= float(log_probs[places - 1, ids[places]].sum())
+        right.append(bool((np.asarray(log_probs)[places - 1].argmax(1) == target).all()))
+    assert float(found.loss) == pytest.approx(wanted, rel=1e-5) and found.right.tolist() == right
+    assert int(found.tokens) == sum(len(target) for _, target in some(rows, 0, 1, 2))
+
+
+@pytest.mark.full
+def test_the_loss_of_t5(tmp_path: Path) -> None:
+    base = base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH)
+    examples = [
+        (np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
+        (np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
+    ]
+    batch = jax.tree.map(lambda x: x[0], collate(examples, 1, joined=False))
+    model = nnx.merge(base.graph, base.params)
+    counts = jnp.array([2, 3])
+    wanted = -t5.score(model, batch.tokens, batch.lengths, batch.targets, counts).sum()
+    assert float(sums(model, batch).loss) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_dropout_is_drawn_row_by_row() -> None:
+    key, x = jax.random.key(3), jnp.ones((4, 5, 7))
+    whole = dropout(key, jnp.arange(4), 0.25)
+    first, second = whole(x), whole(x)
+    assert not np.array_equal(first, second)  # another place in the model
+    part = dropout(key, jnp.arange(2, 4), 0.25)(x[2:])
+    assert np.array_equal(part, first[2:])
+    assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
+    many = np.asarray(dropout(key, jnp.arange(64), 0.25)(jnp.ones((64, 16, 16))))
+    assert abs((many == 0).mean() - 0.25) < 0.02
+
+
+@pytest.mark.full
+def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Base, rows: TokenizedRows) -> None:
+    # Adam does not see the scale of a gradient: here the step is the gradient itself.
+    own = fresh(base)
+    whole = partial(trainable.assembled, base.graph)
+    program = make_train_step(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    batch = collate(some(rows, 0, 1, 2, 3), 2, joined=True)
+    state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
+    together = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2, 3), 1, joined=True))
+
+    def mean(params: Any) -> jax.Array:
+        one = sums(nnx.merge(base.graph, params), together)
+        return one.loss / one.tokens
+
+    value, gradient = jax.value_and_grad(mean)(base.params)
+    assert float(found.loss) == pytest.approx(float(value), rel=1e-5)
+    before, after, wanted = flat(base.params), flat(state.trained), flat(gradient)
+    for name in wanted:
+        np.testing.assert_allclose(before[name] - after[name], wanted[name], atol=1e-5, err_msg=name)

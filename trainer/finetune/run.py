@@ -1,0 +1,103 @@
+"""A whole training: from a base model and a mixture to checkpoints, with the paper's numbers (section 3.5)."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from flame_rank.io.writing import claimed
+from flame_rank.judges.model_location import locate
+from trainer.collection.mixture import Mixture
+from trainer.collection.mixture_options import MixtureOptions
+from trainer.collection.tasks import by_name
+from trainer.finetune import loop, processes, training
+from trainer.finetune.evaluation import accuracy
+from trainer.finetune.malloc import keep_freed_memory
+from trainer.finetune.mixture_rows import RowReader
+from trainer.finetune.recipe import STEPS, Recipe
+from trainer.finetune.run_options import CheckpointPolicy, Devices, EvaluationOptions, ExampleOptions
+from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.training import Training
+
+
+def train(
+    base: str | Path,
+    *,
+    data: str | Path,
+    out: str | Path,
+    mixture: str | Path | MixtureOptions = "flame",
+    recipe: Recipe | None = None,
+    examples: ExampleOptions | None = None,
+    evaluation: EvaluationOptions | None = None,
+    checkpoints: CheckpointPolicy | None = None,
+    devices: Devices | None = None,
+    max_bad: float = 0.001,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Fine-tunes a model on a mixture; the loss is on target tokens alone.
+
+    A run that was interrupted is resumed from its newest checkpoint when it is started again with the same arguments.
+
+    Args:
+      base: the model to start from: a Hugging Face directory, a GGUF file or hf:ORG/NAME.
+      data: the folder of data sets, as `flame-train data fetch` makes it.
+      out: the folder of the run: checkpoints step-N, each a directory that `flame_rank.load_judge` reads, and the best
+        one by `evaluation` as `best`; metrics.jsonl; tensorboard; recipe.json.
+      mixture: flame, flame-rm, a CSV file of task,weight, or the options that name one.
+      recipe: the numbers of the training; without it, the paper's.
+      examples: how examples become token ids.
+      evaluation: what is measured on the way; without it, nothing.
+      checkpoints: what is saved on the way.
+      devices: where the training runs; without it, on all devices of this process.
+      max_bad: the share of a task's records that may be bad.
+      say: receives lines of progress, in the first process only.
+
+    Returns:
+      The folder of the last checkpoint.
+
+    Raises:
+      UserError: something in the arguments or in the files that they name is wrong.
+    """
+    recipe, examples, devices = recipe or Recipe(), examples or ExampleOptions(), devices or Devices()
+    evaluation, checkpoints = evaluation or EvaluationOptions(), checkpoints or CheckpointPolicy()
+    out, data = Path(out), Path(data)
+    keep_freed_memory()
+    if devices.distributed or devices.coordinator:
+        processes.initialize(devices.coordinator, devices.processes, devices.process)
+
+    def say_once(line: str) -> None:
+        if processes.is_primary():
+            say(line)
+
+    options = mixture if isinstance(mixture, MixtureOptions) else MixtureOptions(mixture=str(mixture))
+    tasks = Mixture.read(options)
+    measured = [by_name(name) for name in evaluation.tasks]
+    _, path = locate(str(base), "--base")
+    if recipe.steps is None:
+        recipe = replace(recipe, steps=STEPS.get(options.mixture, STEPS["flame"]))
+    with claimed(out) if processes.is_primary() else nullcontext():
+        state = training.load(path, recipe, examples, devices, say_once)
+        reader = RowReader(
+            base=state.base, recipe=recipe, data=data, out=out, options=examples, max_bad=max_bad, say=say_once
+        )
+        rows, weights = reader.read_mixture(tasks)
+        plain = replace(reader, options=replace(examples, both_orders=False, on_long="cut"))
+        targets = [plain.read(task, limit=evaluation.size) for task in measured]
+        loop.train_loop(
+            state,
+            rows,
+            weights,
+            out,
+            checkpoints,
+            evaluate=_evaluating(targets) if targets else None,
+            evaluate_every=evaluation.every,
+            say=say_once,
+        )
+    return out / loop.STEP.format(state.done)
+
+
+def _evaluating(targets: list[TokenizedRows]) -> loop.Evaluate:
+    def evaluate(state: Training) -> dict[str, float]:
+        return {rows.task: accuracy(state, rows) for rows in targets}
+
+    return evaluate

@@ -1,0 +1,110 @@
+"""What a user says of a training beside its recipe: the examples, what is measured, what is saved, and where it runs.
+Imports nothing heavy: the commands' help is made of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from flame_rank.fields import described
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleOptions:
+    """How examples become token ids; the fields describe themselves."""
+
+    template: Literal["chat", "plain"] | None = described(
+        None,
+        "Whether examples go through the chat template of the base.",
+        automatic="chat if the base has a chat template",
+    )
+    both_orders: bool = described(False, "Show each pair of responses in both orders.")
+    on_long: Literal["cut", "skip"] = described(
+        "cut", "Cut an example that is longer than --max-input or --max-target, or leave it out."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What is measured during a training; the fields describe themselves."""
+
+    tasks: tuple[str, ...] = described(
+        (), "Measure the accuracy on this task during the training; repeat it.", option="--eval", unit="TASK"
+    )
+    every: int = described(
+        500, "The number of steps between two measurements.", option="--eval-every", unit="STEPS", least=1
+    )
+    size: int | None = described(
+        200,
+        "The largest number of examples of each task to measure on.",
+        automatic="all",
+        option="--eval-size",
+        unit="EXAMPLES",
+        least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointPolicy:
+    """What is saved during a training; the fields describe themselves.
+
+    Attributes:
+      best: keep the checkpoint with the highest mean accuracy, too.
+    """
+
+    every: int | None = described(
+        None,
+        "The number of steps between two checkpoints.",
+        automatic="1000, or a tenth of a shorter run",
+        option="--save-every",
+        unit="STEPS",
+        least=1,
+    )
+    last: int = described(
+        2,
+        "The number of newest checkpoints to keep, beside the best one.",
+        option="--keep",
+        unit="CHECKPOINTS",
+        least=1,
+    )
+    log: int = described(
+        20, "The number of steps between two lines of metrics.", option="--log-every", unit="STEPS", least=1
+    )
+    best: bool = True
+
+    def interval(self, steps: int, say: Callable[[str], None] = print) -> int:
+        """Returns the number of steps between the checkpoints of a run of `steps` steps; a run is saved at its end."""
+        if self.every is None:
+            return min(1000, -(-steps // 10))
+        if self.every > steps:
+            say(f"--save-every {self.every}: the run has {steps} steps, and is saved at its end only")
+        return min(self.every, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """Where a training runs; the fields describe themselves.
+
+    Raises:
+      ValueError: some, but not all, of coordinator, processes and process are given.
+    """
+
+    model_parallel: int = described(
+        1,
+        "The number of devices over which each layer is split; batches are split over the others.",
+        unit="DEVICES",
+        least=1,
+    )
+    distributed: bool = described(
+        False, "Run as one process of many on a cluster whose hosts jax finds by itself (a TPU pod, Slurm)."
+    )
+    coordinator: str | None = described(
+        None, "Run as one process of many; the address is one on the host of process 0.", unit="HOST:PORT"
+    )
+    processes: int | None = described(None, "The number of processes, for --coordinator.", unit="N", least=1)
+    process: int | None = described(
+        None, "The number of this process, from 0 on, for --coordinator.", unit="K", least=0
+    )
+
+    def __post_init__(self) -> None:
+        if (self.coordinator, self.processes, self.process).count(None) not in (0, 3):
+            raise ValueError("--coordinator, --processes and --process go together")

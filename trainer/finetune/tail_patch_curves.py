@@ -1,0 +1,211 @@
+"""What tail patches measured: curves of accuracy, the ratings that follow from them, a table and a figure.
+
+A tail patch (section 3.4 of the paper) trains on one task alone for some steps. The paper says in words what a rating
+stands for, not from which number on; the numbers here are ours.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from flame_rank.errors import UserError
+from flame_rank.io import json_file
+from flame_rank.io.run_settings import differing
+from flame_rank.io.writing import write_whole
+from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
+
+# The accuracy after a patch is the mean of this many last evaluations: single ones go up and down (Figure 4).
+LAST = 3
+# A change is significant from this number of standard errors on. The error is that of two independent samples, although
+# both accuracies are measured on the same examples, which makes the true error smaller: the rule errs towards "no clear
+# effect", as it should if 100 tasks are rated 5 times each.
+SIGNIFICANT = 2.0
+# A helpful or harmful change has at least this number of percentage points: on a large benchmark even a useless change
+# is significant. The paper's whole gain by re-weighting is 2.1 points.
+POINTS = 2.0
+# Above this number of standard errors a rise is more than noise, but not significant: somewhat helpful.
+NOISE = 1.0
+# A change is stable if, after it is first reached, every evaluation keeps at least this share of it.
+KEEPS = 0.5
+_REMEDY = "delete it and measure again"
+
+_REWARDBENCH = {  # as RewardBench groups its parts (its SUBSET_MAPPING), Reasoning in two as in the paper
+    "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
+    "chat-hard": (
+        *("mt-bench-hard", "llmbar-natural", "llmbar-adver-neighbor"),
+        *("llmbar-adver-gptinst", "llmbar-adver-gptout", "llmbar-adver-manual"),
+    ),
+    "code": ("hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust"),
+    "math": ("math-prm",),
+    "safety": (
+        *("refusals-dangerous", "refusals-offensive"),
+        *("xstest-should-refuse", "xstest-should-respond", "donotanswer"),
+    ),
+}
+CATEGORIES = {category: tuple(f"rewardbench-{part}" for part in parts) for category, parts in _REWARDBENCH.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The accuracies that were measured while a model was trained on one task.
+
+    Attributes:
+      task: its name.
+      setup: what curves must have in common to be compared: the base, the recipe, what is measured.
+      examples: the number of examples of each category.
+      steps: the steps after which accuracies were measured, rising; the first is 0, the base.
+      accuracies: of each category, one at each of the steps.
+    """
+
+    task: str
+    setup: dict[str, Any]
+    examples: dict[str, int]
+    steps: list[int]
+    accuracies: dict[str, list[float]]
+
+    def is_whole(self) -> bool:
+        """Tells whether each category has an accuracy at each step; in a damaged file it may not."""
+        return (
+            self.accuracies.keys() == self.examples.keys()
+            and all(count > 0 for count in self.examples.values())
+            and all(len(values) == len(self.steps) > 1 for values in self.accuracies.values())
+            and all(0 <= accuracy <= 1 for values in self.accuracies.values() for accuracy in values)
+        )
+
+    def ratings(self) -> dict[str, Rating]:
+        """Computes the rating of each category."""
+        return {category: rate(values, self.examples[category]) for category, values in self.accuracies.items()}
+
+
+def rate(accuracies: Sequence[float], examples: int) -> Rating:
+    """Rates how helpful a task is to a category.
+
+    Args:
+      accuracies: the base's, then at least one of those during the patch.
+      examples: the number of examples on which each accuracy was measured.
+    """
+    base, gains = accuracies[0], [accuracy - accuracies[0] for accuracy in accuracies[1:]]
+    after = fmean(accuracies[1:][-LAST:])
+    change = after - base
+    error = sqrt((base * (1 - base) + after * (1 - after)) / examples)
+    rating = 0
+    if abs(change) >= max(SIGNIFICANT * error, POINTS / 100):
+        rating = -1 if change < 0 else HELPFUL if _stable(gains, change) else 1
+    elif change > NOISE * error:
+        rating = 1
+    return Rating(rating=rating, score=100 * after)
+
+
+def _stable(gains: Sequence[float], change: float) -> bool:
+    # By rounding, the largest of some numbers may be slightly less than their mean.
+    first = next(k for k, gain in enumerate(gains) if gain >= change - 1e-9)
+    return min(gains[first:]) >= KEEPS * change
+
+
+def curve_file(out: Path, task: str) -> Path:
+    """The file of a task's curve in the folder of the tail patches."""
+    return out / "curves" / f"{task}.json"
+
+
+def read_curves(out: Path) -> list[Curve]:
+    """Reads the curves in a folder, including those that were copied from other machines.
+
+    Raises:
+      UserError: a file is not a curve, or the curves were not all measured in the same way.
+    """
+    curves: list[Curve] = []
+    for path in sorted(out.glob("curves/*.json")):
+        curve: Curve = json_file.read(path, Curve, remedy=_REMEDY)
+        if curve.task != path.stem or not curve.is_whole():
+            raise UserError(f"{path}: not a curve of {path.stem} with an accuracy at each of its steps; {_REMEDY}")
+        curves.append(curve)
+        if names := differing(curves[0].setup, curve.setup):
+            raise UserError(
+                f"{path} and {curve_file(out, curves[0].task)}: measured with another {', '.join(names)}; they do not "
+                "compare"
+            )
+    return curves
+
+
+def write_curve(out: Path, curve: Curve) -> None:
+    """Writes a curve to its file."""
+    write_whole(curve_file(out, curve.task), json.dumps(dataclasses.asdict(curve), indent=1) + "\n")
+
+
+def ratings_csv(curves: Sequence[Curve]) -> str:
+    """Returns the text of a ratings file, as `trainer.collection.mixture.read_ratings` reads it."""
+    lines = [",".join(FIELDS)]
+    for curve in curves:
+        lines += [f"{curve.task},{c},{r.rating},{r.score:.4f}" for c, r in curve.ratings().items()]
+    return "\n".join(lines) + "\n"
+
+
+def table(curves: Sequence[Curve]) -> list[str]:
+    """Returns the lines of a table: the base's accuracies, then for each task its rating and accuracy in each category.
+
+    Accuracies are in percent. The last two columns are the sum of the ratings and the task's bundles.
+    """
+    heads = ["task", *THRESHOLDS, "sum", "bundles"]
+    base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in THRESHOLDS]
+    cells = [heads, ["(base)", *base, "", ""]]
+    rated = [(curve.task, curve.ratings()) for curve in curves]
+    for task, ratings in sorted(rated, key=lambda item: (-sum(r.rating for r in item[1].values()), item[0])):
+        marks = [f"{signed(ratings[c].rating)} {ratings[c].score:5.1f}" for c in THRESHOLDS]
+        cells.append([task, *marks, signed(sum(r.rating for r in ratings.values())), ", ".join(bundles(ratings))])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    lines = []
+    for row in cells:
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
+    thresholds = ", ".join(f"{category} {least:g}" for category, least in THRESHOLDS.items())
+    lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {thresholds}")
+    return lines
+
+
+def signed(number: int) -> str:
+    """Writes a rating with its sign."""
+    return f"{number:+d}" if number else "0"
+
+
+def draw(curves: Sequence[Curve], file: Path) -> None:
+    """Draws accuracies over steps as in the paper's Figure 4: a panel for each task, a line for each category.
+
+    Args:
+      file: SVG or PNG, by its ending.
+
+    Raises:
+      UserError: matplotlib is not installed, or it does not know the ending.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib; pip install 'flame-rank[plot]'") from error
+    columns = min(4, len(curves))
+    lines = -(-len(curves) // columns)
+    figure = Figure(figsize=(3.5 * columns, 2.8 * lines + 0.6), layout="constrained")
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    for panel, curve in zip(panels, curves, strict=False):
+        for category, accuracies in curve.accuracies.items():
+            rating = curve.ratings()[category].rating
+            panel.plot(
+                curve.steps,
+                [100 * accuracy for accuracy in accuracies],
+                marker=".",
+                label=f"{category} {signed(rating)}",
+            )
+        panel.set_title(curve.task, fontsize=9)
+        panel.legend(fontsize=6)
+        panel.grid(alpha=0.3)
+    figure.supxlabel("steps on the task alone")
+    figure.supylabel("accuracy, %")
+    try:
+        figure.savefig(file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error

@@ -1,0 +1,66 @@
+"""What a user says of tail patches beside the recipe. Imports nothing heavy: the command's help is made of it."""
+
+from dataclasses import dataclass
+
+from flame_rank.fields import described
+from trainer.collection.mixture_options import TaskChoice
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailPatchOptions(TaskChoice):
+    """Which tasks are patched, and what is measured; the fields describe themselves.
+
+    Raises:
+      ValueError: a shard is not K/N, or a category is not NAME=TASK[,TASK...] with a name that flame-rm knows.
+    """
+
+    tasks: tuple[str, ...] = described((), "Patch only this task; repeat it.", option="--task", unit="TASK")
+    shard: str | None = described(
+        None, "Patch only the Kth of N equal parts of the tasks, from 1 on.", automatic="all tasks", unit="K/N"
+    )
+    category: tuple[str, ...] = described(
+        (),
+        "The evaluation tasks that make up a category, in place of RewardBench's; repeat it.",
+        unit="NAME=TASK[,TASK...]",
+    )
+    eval_every: int = described(300, "The number of steps between two measurements.", unit="STEPS", least=1)
+    eval_size: int | None = described(
+        None,
+        "The largest number of examples of each evaluation task to measure on.",
+        automatic="all",
+        unit="EXAMPLES",
+        least=1,
+    )
+    save_every: int = described(1000, "The number of steps between two checkpoints.", unit="STEPS", least=1)
+
+    def __post_init__(self) -> None:
+        self.part()
+        self.categories()
+
+    def part(self) -> tuple[int, int]:
+        """Returns K and N: of N equal parts of the tasks only the Kth is patched."""
+        if self.shard is None:
+            return 1, 1
+        first, _, second = self.shard.partition("/")
+        if first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
+            return int(first), int(second)
+        raise ValueError(f"{self.shard!r} is not K/N with 1 <= K <= N")
+
+    def categories(self) -> dict[str, list[str]]:
+        """Returns the names of the evaluation tasks of each category that differs from RewardBench's."""
+        if not self.category:
+            return {}
+        from trainer.collection.mixture import THRESHOLDS  # takes a while
+
+        categories: dict[str, list[str]] = {}
+        for value in self.category:
+            name, _, listed = value.partition("=")
+            tasks = [task.strip() for task in listed.split(",")]
+            if not all(tasks):
+                raise ValueError(f"{value!r} is not NAME=TASK[,TASK...]")
+            if name not in THRESHOLDS:
+                raise ValueError(f"{name!r} is none of {', '.join(THRESHOLDS)}: flame-rm knows these")
+            if name in categories:
+                raise ValueError(f"{name} is there twice")
+            categories[name] = tasks
+        return categories

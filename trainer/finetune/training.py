@@ -1,0 +1,147 @@
+"""A training at some step: a model, what of it is trained, the optimiser's state and the compiled step."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from flame_rank.errors import UserError
+from flame_rank.io.writing import part_of
+from flame_rank.model import sharding
+from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
+from trainer.finetune.base_model import Base
+from trainer.finetune.batches import Ids, collate, padded_length, padded_width
+from trainer.finetune.optimiser import make_optimiser
+from trainer.finetune.recipe import DROPOUT, Recipe
+from trainer.finetune.run_options import Devices, ExampleOptions
+from trainer.finetune.step import State, Sums, make_train_step
+
+
+class Training:
+    """A training at some step.
+
+    Attributes:
+      done: the number of steps so far.
+      read: the number of tokens that this process has read in them, padding included.
+    """
+
+    def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
+        """Starts at step 0.
+
+        Args:
+          base: the model; its parameters are taken over, and are gone after the first step.
+          recipe: what is None in it is chosen for this model and these devices.
+
+        Raises:
+          UserError: the recipe does not fit the model, or the model does not fit in memory.
+        """
+        if recipe.freeze and (not base.joined or recipe.freeze >= base.layers):
+            raise UserError(f"--freeze {recipe.freeze}: it is for decoders, and this model has {base.layers} layers")
+        self.recipe = recipe = recipe.resolve(decoder=base.joined, platform=jax.default_backend())
+        self.base, self.mesh = base, mesh
+        longest = padded_length(recipe.max_input + recipe.max_target * base.joined)
+        self.room = memory.room(base, recipe, mesh, longest=longest)
+        self.read = 0
+        self._optimiser = make_optimiser(recipe)
+        self._begin(base.params)
+        self.program = make_train_step(
+            partial(trainable.assembled, base.graph),
+            self._optimiser,
+            dtype=jnp.dtype(recipe.dtype),
+            rate=recipe.dropout,
+            recompute=recipe.recompute,
+            places=(jax.tree.map(lambda x: x.sharding, self.state), sharding.everywhere(mesh)),
+        )
+
+    def _begin(self, params: Any) -> None:
+        self.done = 0
+        trained, self.frozen = trainable.split(self.base.graph, params, self.recipe)
+        # Moments lie where their parameters do; adapters and counts, which have no place yet, go to every device.
+        trained, moments = jax.tree.map(
+            lambda x: x if x.committed else sharding.put_global(x, sharding.everywhere(self.mesh)),
+            (trained, self._optimiser.init(trained)),
+        )
+        self.state = State(trained, moments)
+
+    def restart(self) -> None:
+        """Goes back to the base at step 0 and keeps the compiled step."""
+        self._begin(self.frozen if self.recipe.lora else self.base.read(self.base.path, self.mesh))
+
+    def params(self) -> Any:
+        """Returns the model's parameters as they are now, with adapters merged into them."""
+        return trainable.params(self.base.graph, self.state.trained, self.frozen)
+
+    def step(self, examples: Sequence[Ids]) -> Sums:
+        """Makes one step of the optimiser on these examples, and returns their loss before it."""
+        malloc.give_back()
+        batch = collate(examples, self._parts(examples), joined=self.base.joined)
+        self.read += batch.tokens.size
+        batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
+        key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
+        self.state, sums = self.program(self.state, self.frozen, batch, key)
+        self.done += 1
+        return Sums(*sums)
+
+    def _parts(self, examples: Sequence[Ids]) -> int:
+        """The number of parts in which a batch is computed: the recipe's, or as few as fit in memory."""
+        tokens, B = padded_width(examples, joined=self.base.joined), len(examples)
+        fitting = (n for n in range(1, B) if B % n == 0 and B // n * tokens <= self.room)
+        return self.recipe.accumulate or next(fitting, B)
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint beside its place and renames it: a Hugging Face directory that also holds the optimiser's
+        state. Every process calls it."""
+        part = part_of(folder)
+        if processes.is_primary():
+            shutil.rmtree(part, ignore_errors=True)
+        self.base.save(self.params(), part)
+        if self.recipe.lora:
+            adapters = jax.tree.map(sharding.to_host, self.state.trained)
+            if processes.is_primary():
+                lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
+        processes.barrier("the model is written")
+        checkpoints.save(self._beside_weights(), self.done, part)
+        processes.barrier("all is written")
+        if processes.is_primary():
+            part.rename(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Goes to the state of a checkpoint; on as many devices as before, to the last bit."""
+        state, self.done = checkpoints.restore(self._beside_weights(), folder)
+        if not self.recipe.lora:
+            params = self.base.read(folder, self.mesh)
+            trained, self.frozen = trainable.split(self.base.graph, params, self.recipe)
+            state = State(trained, state)
+        self.state = state
+
+    def _beside_weights(self) -> Any:
+        """The part of the state that the model's own files do not hold."""
+        return self.state if self.recipe.lora else self.state.optimiser
+
+
+def load(
+    path: Path, recipe: Recipe, examples: ExampleOptions, devices: Devices, say: Callable[[str], None] = print
+) -> Training:
+    """Reads a base model onto the devices and starts its training.
+
+    Args:
+      path: of a checkpoint directory or a GGUF file.
+
+    Raises:
+      UserError: the model cannot be read or does not fit the recipe, the devices or the memory.
+    """
+    try:
+        mesh = sharding.mesh(devices.model_parallel)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    base = base_model.load(path, mesh, template=examples.template)
+    if recipe.dropout is None and base.joined:
+        say(f"no dropout: most decoders were trained without and do not bear it (the paper: --dropout {DROPOUT})")
+    if recipe.max_input >= base.longest:
+        raise UserError(f"--max-input {recipe.max_input}: the model has {base.longest} positions")
+    return Training(base, recipe, mesh)
