@@ -182,10 +182,10 @@ def _imported(module: str, function: str) -> "Judge":
     home = Path(module).absolute().parent if module.endswith(".py") else Path.cwd()
     try:
         with importable(home):
-            found = getattr(_module(module), function)
+            attribute = getattr(_module(module), function)
     except Exception as error:  # what a module raises while it is imported can be anything
-        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"--judge {module}:{function}: {said}") from error
-    if not callable(found):
-        raise UserError(f"--judge {module}:{function}: it is a {type(found).__name__}, not a function")
-    return FunctionJudge(at_home(found, home), name=f"{module}:{function}")
+        reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"--judge {module}:{function}: {reason}") from error
+    if not callable(attribute):
+        raise UserError(f"--judge {module}:{function}: it is a {type(attribute).__name__}, not a function")
+    return FunctionJudge(at_home(attribute, home), name=f"{module}:{function}")

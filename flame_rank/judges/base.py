@@ -1,4 +1,4 @@
-"""What a judge is."""
+"""The protocol of judges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class Judge(Protocol):
     """Answers which of two candidates is the better one.
 
     Attributes:
-      name: identity: two judges of one name give the same answers.
-      pool_aware: looks at all candidates of a problem, not only at the two.
-      pointwise: answers by the difference of a quality of each candidate, so its answers are transitive.
+      name: identity: two judges with the same name give the same answers.
+      pool_aware: whether it looks at all candidates of a problem, not only at the two.
+      pointwise: whether its answer is the difference of a quality of each candidate, so that answers are transitive.
 
-    A judge may have these, too:
+    A judge may also have:
 
     - one_by_one: True if it makes one call (of a function, a server) of each problem, so that each answer is kept, and
       each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not say
@@ -39,18 +39,18 @@ class Judge(Protocol):
           asked: problems, each with its comparisons [M, 2] int64: candidate indices (first, second).
 
         Returns:
-          for each problem the log-odds [M] float64, in nats, that the first is the better one; NaN where a
-          judgement failed.
+          for each problem the log-odds [M] float64, in nats, that the first is the better one; NaN for a judgement
+          that failed.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
-    """What a judge has to say about a problem beside its log-odds.
+    """What a judge reports about a problem besides its log-odds.
 
     Attributes:
-      truncated: candidates that did not fit its maximum length and were judged without their middle.
-      failures: why judgements failed.
+      truncated: number of candidates that were longer than its maximum length and were judged without their middle.
+      failures: reasons why judgements failed.
       broken: whether they failed because the judge did not work, as if it had raised an error.
     """
 
@@ -60,6 +60,6 @@ class Notes:
 
 
 def notes(judge: Judge, problem: Problem) -> Notes:
-    """What a judge has to say about a problem; nothing if it is none that takes notes."""
-    said: Notes = getattr(judge, "notes", lambda problem: Notes())(problem)
-    return said
+    """What a judge reports about a problem; nothing if it does not take notes."""
+    taken: Notes = getattr(judge, "notes", lambda problem: Notes())(problem)
+    return taken

@@ -1,5 +1,5 @@
-"""From a checkpoint to a judge: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, or
-a low-rank adapter for one of these."""
+"""Makes a judge of a checkpoint: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, or
+a low-rank adapter for such a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A function of the user's as a judge."""
+"""A user's function as a judge."""
 
 import asyncio
 import inspect
@@ -25,7 +25,7 @@ PairFunction: TypeAlias = Callable[[str, list[tuple[str, str]]], Answer | Awaita
 
 
 class FunctionJudge:
-    """Asks `f(prompt, pairs)` for the log-odds of pairs of texts, one problem a call."""
+    """Asks `f(prompt, pairs)` for the log-odds of pairs of texts, with one call for each problem."""
 
     pool_aware = False
     pointwise = False
@@ -34,22 +34,22 @@ class FunctionJudge:
     def __init__(self, f: PairFunction, *, name: str | None = None):
         """Args:
           f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is the better one,
-            NaN where it does not know. What it raises counts as failed judgements. It may be asynchronous: all its
-            calls are made in one event loop, in a thread beside.
-          name: its identity; the function's own name without it.
+            NaN if it does not know. If it raises an error, its judgements have failed. It may be asynchronous: all its
+            calls run in one event loop, in a separate thread.
+          name: its identity; by default the name of the function.
 
         Raises:
-          UserError: it does not take these two.
+          UserError: it does not take these two arguments.
         """
         try:
             inspect.signature(f).bind("prompt", [])
         except TypeError as error:
-            said = getattr(f, "__qualname__", type(f).__name__)
-            raise UserError(f"{said} is no judge: called as f(prompt, pairs), {error}") from error
-        except ValueError:  # of a function that is not written in Python nobody knows
+            callee = getattr(f, "__qualname__", type(f).__name__)
+            raise UserError(f"{callee} is no judge: called as f(prompt, pairs), {error}") from error
+        except ValueError:  # the signature of a function that is not written in Python is not known
             pass
         self._f = f
-        self.named = name is not None  # only then it has an identity that a ledger can hold
+        self.named = name is not None  # only then does it have an identity for a ledger
         self.name = name or f"function:{getattr(f, '__qualname__', type(f).__name__)}"
         self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
 
@@ -58,7 +58,7 @@ class FunctionJudge:
         return [self._one(problem, pairs) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """Why judgements of this problem failed: the function did."""
+        """The errors that the function raised for this problem."""
         failures = tuple(self._failures.get(problem, ()))
         return Notes(failures=failures, broken=bool(failures))
 
@@ -82,7 +82,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def _begin_anew() -> None:
-    """In a process after a fork: the loop's thread was not taken along."""
+    """Forgets the loop after a fork: its thread does not exist in the new process."""
     global _loop, _LOOPS
     _loop, _LOOPS = None, threading.Lock()
 
@@ -91,7 +91,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 
 def awaited(answers: Any) -> Any:
-    """The answers of a function, those of an asynchronous one once they are there."""
+    """The answers of a function; waits for those of an asynchronous one."""
     global _loop
     if not inspect.isawaitable(answers):
         return answers
@@ -105,7 +105,7 @@ def awaited(answers: Any) -> Any:
         raise UserError(
             "an asynchronous judge that calls rank would wait for itself; let it `await reranker.arank(...)` instead"
         )
-    with _LOOPS:  # one loop for all calls: a client that was opened in one is of no use in another
+    with _LOOPS:  # one loop for all calls: a client that was opened in a loop works only there
         if _loop is None:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, daemon=True).start()
@@ -117,19 +117,19 @@ _PATH = threading.Lock()
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Has modules of a folder found while the block lasts: at the end of the path, where they hide no others."""
+    """Makes the modules of a folder importable inside the block: at the end of the path, where they hide no others."""
     name = str(folder)
     with _PATH:
         sys.path.append(name)
     try:
         yield
     finally:
-        with _PATH, suppress(ValueError):  # it is gone where the user's code has replaced the path
+        with _PATH, suppress(ValueError):  # it is gone if the user's code has replaced the path
             del sys.path[-1 - sys.path[::-1].index(name)]
 
 
 def at_home(f: PairFunction, folder: Path) -> PairFunction:
-    """Turns a function into one that finds the modules of a folder, which it may import when it is called."""
+    """Wraps a function so that it can import modules of a folder when it is called."""
 
     @wraps(f)
     def called(prompt: str, pairs: list[tuple[str, str]]) -> Answer:
@@ -143,7 +143,7 @@ def at_home(f: PairFunction, folder: Path) -> PairFunction:
 def from_probabilities(f: PairFunction) -> PairFunction:
     """Turns a function that answers with P(first is the better one) into one that answers with log-odds.
 
-    A probability of 0 or 1 becomes the largest finite log-odds that a double can come from, about 37 nats; one
+    A probability of 0 or 1 becomes the largest finite log-odds that a double can express, about 37 nats; a number
     outside [0, 1] becomes NaN.
     """
 

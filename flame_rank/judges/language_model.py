@@ -1,5 +1,5 @@
-"""A checkpoint of the user's as a judge: every comparison is put into the unified format, and the verdict is read from
-the log-probabilities of A and B where the answer is due.
+"""A language model as a judge: each comparison is written in the unified format, and the verdict is read from the
+log-probabilities of A and B where the answer is due.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
 
-class _Heard:
-    """What is known of a problem: its texts' ids, and what there is to say about its judgements."""
+class _Record:
+    """What is known about a problem: the ids of its texts, and what happened to its judgements."""
 
     def __init__(self, prompt: Ids, candidates: list[Ids]):
         self.prompt, self.candidates = prompt, candidates
@@ -56,12 +56,12 @@ class LanguageModelJudge:
         """Args:
         name: identity, for all that shapes an answer.
         instructions: what is asked; the context is prompt, response_a and response_b.
-        on_long: what becomes of a comparison that is longer than the kernel's maximum length: cut = its responses
-          lose their middle, the longer one first (and the prompt does, where it leaves a response less than an
+        on_long: what is done with a comparison that is longer than the kernel's maximum length: cut = its responses
+          lose their middle, the longer one first (and so does the prompt, if it leaves a response less than an
           eighth); skip = it has no judgement; fail = the run ends.
 
         Raises:
-          ValueError: A and B are no single, distinct tokens, or the instructions leave no room for responses.
+          ValueError: A and B are not single, distinct tokens, or the instructions leave no room for responses.
         """
         self.kernel, self.name, self.on_long = kernel, name, on_long
         self.form, self._instructions = form, instructions
@@ -74,7 +74,7 @@ class LanguageModelJudge:
         self.room = kernel.max_length - sum(map(len, self.frame))
         if self.room < SHARE * 2:
             raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
-        self._heard: WeakKeyDictionary[Problem, _Heard] = WeakKeyDictionary()
+        self._records: WeakKeyDictionary[Problem, _Record] = WeakKeyDictionary()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem; NaN for what was skipped.
@@ -96,36 +96,36 @@ class LanguageModelJudge:
         for (k, m), (of_a, of_b) in zip(places, log_probs, strict=True):
             answers[k][m] = of_a - of_b
             first, second = asked[k][1][m].tolist()
-            self._hear(asked[k][0]).mass[first, second] = float(np.exp(of_a) + np.exp(of_b))
+            self._record(asked[k][0]).mass[first, second] = float(np.exp(of_a) + np.exp(of_b))
         return answers
 
     def notes(self, problem: Problem) -> Notes:
-        """What was cut and skipped."""
-        heard = self._heard.get(problem)
-        if heard is None:  # it could not be read
+        """How many candidates were cut, and why comparisons were skipped."""
+        record = self._records.get(problem)
+        if record is None:  # it could not be read
             return Notes()
-        return Notes(truncated=len(heard.cut), failures=tuple(heard.failures))
+        return Notes(truncated=len(record.cut), failures=tuple(record.failures))
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """P(A) + P(B) [M] of comparisons [M, 2] that were judged; NaN of those that were not."""
-        heard = self._heard.get(problem)
-        return np.array([heard.mass.get((i, j), np.nan) if heard else np.nan for i, j in pairs.tolist()], np.float64)
+        """P(A) + P(B) [M] of comparisons [M, 2]; NaN for those that were not judged."""
+        record = self._records.get(problem)
+        return np.array([record.mass.get((i, j), np.nan) if record else np.nan for i, j in pairs.tolist()], np.float64)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """The exact ids of one judgement, whose verdict is read after the last; candidates by index.
+        """The exact ids of a judgement, whose verdict is read after the last one; candidates by index.
 
         Raises:
           UserError: it is too long, and `on_long` is not "cut".
         """
         path = self._path(problem, first, second)
         if path is None:
-            raise UserError(next(reversed(self._hear(problem).failures)))
+            raise UserError(next(reversed(self._record(problem).failures)))
         return [token for piece in path for token in piece]
 
     def score_choices(
         self, instructions: Instructions, contexts: Sequence[Mapping[str, str]], labels: Sequence[str]
     ) -> FloatArray:
-        """How probable each label is as the answer: classification, or a Likert scale (`expected` gives its value).
+        """Computes how probable each label is as the answer: for classes, or for a scale (`expected` gives its value).
 
         Args:
           instructions: what is asked; the labels answer its first output field.
@@ -154,28 +154,28 @@ class LanguageModelJudge:
         return np.asarray(weights / weights.sum(-1, keepdims=True))
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:
-        """The judge's words on why a candidate is better than another.
+        """Asks the judge why a candidate is better than another.
 
         Args:
-          asked: a problem, the better candidate and the other, by index.
-          limit: tokens at most.
+          asked: problems, each with the better candidate and the other one, by index.
+          limit: maximum number of tokens.
 
         Returns:
-          a text for each, None where the comparison was too long.
+          a text for each; None if the comparison was too long.
         """
         answered = [(self._instructions.output_fields[0], VERDICTS[0])]
         around = self.form.frame(with_words(self._instructions), PAIRWISE_CONTEXT, answered)
         extra = sum(map(len, around)) - sum(map(len, self.frame)) + limit
-        paths = [self._path(*one, around=around, room=self.room - extra) for one in asked]
+        paths = [self._path(*comparison, around=around, room=self.room - extra) for comparison in asked]
         written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self.form.eos)
         words = iter(written)
         return [self.form.text(next(words)) if path is not None else None for path in paths]
 
-    def _hear(self, problem: Problem) -> _Heard:
-        if problem not in self._heard:
+    def _record(self, problem: Problem) -> _Record:
+        if problem not in self._records:
             prompt, *candidates = self.form.values([problem.prompt, *problem.texts])
-            self._heard[problem] = _Heard(prompt, candidates)
-        return self._heard[problem]
+            self._records[problem] = _Record(prompt, candidates)
+        return self._records[problem]
 
     def _path(
         self,
@@ -186,10 +186,10 @@ class LanguageModelJudge:
         around: list[Ids] | None = None,
         room: int | None = None,
     ) -> list[Ids] | None:
-        """The pieces of a comparison; None where it is too long and skipped."""
-        heard = self._hear(problem)
+        """The pieces of a comparison; None if it is too long and skipped."""
+        record = self._record(problem)
         room = self.room if room is None else room
-        prompt, a, b = heard.prompt, heard.candidates[first], heard.candidates[second]
+        prompt, a, b = record.prompt, record.candidates[first], record.candidates[second]
         if len(prompt) + len(a) + len(b) > room:
             if self.on_long != "cut":
                 name = f"{problem.name}: " if problem.name else ""
@@ -197,21 +197,23 @@ class LanguageModelJudge:
                 message = f"{name}{what} that max_length {self.kernel.max_length} leaves beside the instructions"
                 if self.on_long == "fail":
                     raise UserError(f"{message}; raise it, or cut or skip what is too long")
-                heard.failures[message] = None
+                record.failures[message] = None
                 return None
             prompt, a_cut, b_cut = truncate_pair(prompt, a, b, room)
-            heard.cut |= {i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)}
-            if len(prompt) < len(heard.prompt):
-                heard.cut |= {first, second}
+            record.cut |= {
+                i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)
+            }
+            if len(prompt) < len(record.prompt):
+                record.cut |= {first, second}
             a, b = a_cut, b_cut
         return _joined(around or self.frame, [prompt, a, b])
 
 
 def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
-    """The expected value [R] of a scale: probabilities [R, C] of its C steps, and what each step is worth."""
+    """The expected value [R] on a scale, from the probabilities [R, C] and the values of its C steps."""
     return np.asarray(probabilities @ np.asarray(values, np.float64))
 
 
 def _joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
-    """A path: the instructions, which all paths of a run begin with, and each value with the text behind it."""
+    """A path: the instructions, with which all paths of a run begin, and each value with the text after it."""
     return [around[0], *(value + behind for value, behind in zip(values, around[1:], strict=True))]

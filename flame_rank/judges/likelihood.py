@@ -1,5 +1,5 @@
-"""What a language model finds likely in candidates: small models that cannot say which of two answers is better still
-tell an answer from a wrong one by its likelihood (noisy channel: Min et al. 2022; mutual information: Li et al. 2016).
+"""How likely candidates are to a language model. Small models that cannot say which of two answers is better still tell
+a right answer from a wrong one by its likelihood (noisy channel: Min et al. 2022; mutual information: Li et al. 2016).
 """
 
 import re
@@ -24,28 +24,28 @@ from strategies.base import FloatArray, IntArray
 Part: TypeAlias = Literal["forward", "alone", "reverse", "refusal"]
 PARTS: frozenset[Part] = frozenset(get_args(Part))
 
-NOTHING = "Say something."  # the message behind which a text is as likely as it is by itself
+NOTHING = "Say something."  # the message after which a text is as likely as it is by itself
 REFUSAL = "I'm sorry, but I can't help with that."
-CHARACTERS = 16  # of a text for each token that is read of it: what lies far beyond the limit is not tokenised
+CHARACTERS = 16  # per token of the limit: text far beyond the limit is not tokenised
 
 _DOCSTRING = re.compile(r"(\"\"\"|''')(.*?)\1", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihoods:
-    """What a model finds likely of one problem's candidates, in nats; a part that was not asked for is 0.
+    """How likely a problem's candidates are to a model, in nats; a part that was not asked for is 0.
 
     Attributes:
-      forward: [n] mean log-probability of a candidate's tokens and of its end, behind the prompt; of the rest of a
-        program without an end.
-      gain: [n] by how much that is more than behind `NOTHING`.
+      forward: [n] mean log-probability of a candidate's tokens and of its end after the prompt; for the rest of a
+        program without the end.
+      gain: [n] by how much that is more than after `NOTHING`.
       total: [n] the same gain, summed over the tokens.
       ending: [n] log-probability that the candidate ends where it ends; 0 for the rest of a program.
-      reverse: [n] mean log-probability of the prompt behind the candidate as the message; of the docstring, where the
+      reverse: [n] mean log-probability of the prompt after the candidate as the message; of the docstring, if the
         candidate continues a program.
-      refusal: by how much `REFUSAL` is likelier behind the prompt than behind `NOTHING`: how much the prompt asks for
-        what is not to be given; 0 where no candidate declines.
-      cut: [n] bool, which candidates were read without their middle, or without that of their prompt.
+      refusal: by how much `REFUSAL` is likelier after the prompt than after `NOTHING`: how much the prompt asks for
+        what should be refused; 0 if no candidate declines.
+      cut: [n] bool, which candidates were read without their middle, or with a prompt without its middle.
     """
 
     forward: FloatArray
@@ -60,9 +60,9 @@ class Likelihoods:
 class Reader:
     """A language model that reads candidates.
 
-    A candidate stands behind its prompt as the assistant's turn behind the user's, in the model's own chat template;
-    without one, behind the prompt and an empty line. The indented rest of a program stands right behind its
-    beginning, as text, up to its last character: there is no turn to end, and white space at its end means nothing.
+    A candidate follows its prompt as the assistant's turn follows the user's in the model's own chat template; without
+    a template it follows the prompt and an empty line. The indented rest of a program follows its beginning directly, as
+    text, up to its last character: there is no turn to end, and white space at its end has no meaning.
     """
 
     def __init__(self, kernel: Scorer, form: Format, *, name: str):
@@ -82,32 +82,32 @@ class Reader:
     def read(
         self, asked: Sequence[tuple[Problem, Sequence[int]]], parts: Collection[Part] = PARTS
     ) -> list[Likelihoods]:
-        """Reads candidates of each problem, by index; a text that is there twice is read once.
+        """Reads candidates of each problem, by index; a text that occurs twice is read once.
 
         Returns:
           for each problem the likelihoods of its candidates, in the order of the indices.
         """
         forks.compute_here()
         work = [_Work(self, problem, indices, parts) for problem, indices in asked]
-        jobs = [job for one in work for job in one.jobs()]
+        jobs = [job for reading in work for job in reading.jobs()]
         distinct = [job for job in dict.fromkeys(jobs) if job != _NO_JOB]
         scores = self.kernel.token_log_probs([(path,) for path, _ in distinct], [label for _, label in distinct])
         known = dict(zip(distinct, scores, strict=True))
         known[_NO_JOB] = np.zeros(1)
-        return [one.likelihoods([known[job] for job in one.jobs()]) for one in work]
+        return [reading.likelihoods([known[job] for job in reading.jobs()]) for reading in work]
 
     def ids(self, texts: Sequence[str]) -> list[tuple[Ids, bool]]:
-        """The ids of texts, cut to what is read, and whether something was cut."""
+        """The ids of texts, cut to what is read, and whether anything was cut."""
         most = CHARACTERS * self.room
         short = [middle_cut(text, most) for text in texts]
-        found = self._form.values(short)
+        encoded = self._form.values(short)
         return [
             (middle_cut(ids, self.room), len(ids) > self.room or len(part) < len(text))
-            for ids, part, text in zip(found, short, texts, strict=True)
+            for ids, part, text in zip(encoded, short, texts, strict=True)
         ]
 
     def message(self, ids: Ids) -> Ids:
-        """A path that ends where the answer to a message is due."""
+        """The path that ends where the answer to a message is due."""
         return self._form.message(ids)
 
     @property
@@ -124,16 +124,16 @@ class Reader:
         return self._form.end
 
     def text(self, ids: Ids) -> Ids:
-        """A path of plain text, without a turn."""
+        """The path of plain text, which is not a turn."""
         return self._form.text_start + ids
 
 
 Job: TypeAlias = tuple[Ids, Ids]  # a path and the label behind it
-_NO_JOB: Job = ((), ())  # of what is not asked for
+_NO_JOB: Job = ((), ())  # for what is not asked for
 
 
 class _Work:
-    """The reading of one problem: what is asked of the kernel, and what its answers come to."""
+    """The reading of one problem: what the kernel is asked, and the likelihoods from its answers."""
 
     def __init__(self, reader: Reader, problem: Problem, indices: Sequence[int], parts: Collection[Part]):
         self.reader, self.parts = reader, parts
@@ -179,8 +179,8 @@ class _Work:
 
 
 class LikelihoodJudge:
-    """Holds the candidate to be the better one that the model finds likelier behind the prompt, and gains more from
-    the prompt: the sum of both, in nats a token."""
+    """Prefers the candidate that is likelier after the prompt and gains more from the prompt: the sum of both, in nats
+    per token."""
 
     pool_aware = False
     pointwise = True
@@ -195,10 +195,10 @@ class LikelihoodJudge:
         """Log-odds [M] for each problem: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         read = self._reader.read([(problem, range(len(problem))) for problem in fresh], ("forward", "alone"))
-        for problem, found in zip(fresh, read, strict=True):
-            self._seen[problem] = found.forward + found.gain, int(found.cut.sum())
+        for problem, likelihoods in zip(fresh, read, strict=True):
+            self._seen[problem] = likelihoods.forward + likelihoods.gain, int(likelihoods.cut.sum())
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates did not fit."""
+        """How many candidates were cut."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)

@@ -1,4 +1,4 @@
-"""Where a language model lies that a judge's weights or an adapter were learned for: on this machine or on the hub."""
+"""Where the language model of a judge lies: on this machine or on the hub."""
 
 import importlib.util
 import os
@@ -19,10 +19,10 @@ def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tup
 
     Args:
       download: fetch it from the hub if it is not on this machine.
-      named: the user named this very model, so that the variable does not speak for another.
+      named: whether the user named this model, so that the variable does not replace it.
 
     Returns:
-      a checkpoint directory or a GGUF file; or None, and in a few words why.
+      a checkpoint directory or a GGUF file; or None, and the reason in a few words.
 
     Raises:
       UserError: FLAME_RANK_MODEL names nothing that is there.
@@ -52,7 +52,7 @@ def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
     hf:ORG/NAME; without a name, the default judge's. Nothing of the model is read.
 
     Args:
-      option: the one that named it, for messages.
+      option: which named it, for messages.
 
     Raises:
       UserError: it is not there.

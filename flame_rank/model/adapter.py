@@ -18,16 +18,16 @@ from flame_rank.model.weights import READABLE, Array, Index, Weights, canonical
 
 _SIDES = ("A", "B")
 _MATRIX = re.compile(re.escape(PREFIX) + r"(.+)\.lora_[AB]\.weight")
-_WORDS = ("*token*.json", "*.model")  # of a tokenizer that lies beside the adapter
+_TOKENIZER = ("*token*.json", "*.model")  # files of a tokenizer beside the adapter
 
 
 def tensor_name(module: str, side: str) -> str:
-    """The name on disk of a module's A or B."""
+    """The name on disk of the A or the B of a module."""
     return f"{PREFIX}{module}.lora_{side}.weight"
 
 
 class _Update(NamedTuple):
-    """What is added to a weight: the factor of B A, and the names of A and B."""
+    """The update of a weight: the factor of B A, and the names of A and B."""
 
     scale: float
     a: str
@@ -35,7 +35,7 @@ class _Update(NamedTuple):
 
 
 class AdaptedWeights(Weights):
-    """The tensors of a base by the base's names, with what an adapter adds to them."""
+    """The tensors of a base model by its names, with the updates of an adapter."""
 
     def __init__(self, base: Weights, adapter: WeightFiles, updates: Mapping[str, _Update]):
         super().__init__(base.folder, base)
@@ -44,11 +44,11 @@ class AdaptedWeights(Weights):
 
     @classmethod
     def open(cls, folder: Path, base: Weights) -> Self:
-        """Puts the adapter in a folder onto the weights of its base; no weight is read.
+        """Applies the adapter in a folder to the weights of its base; no weight is read.
 
         Raises:
           OSError: a file is unreadable.
-          ValueError: the adapter asks for what is not computed here, or does not fit the base.
+          ValueError: the adapter asks for a computation that is not known here, or does not fit the base.
         """
         config, file = AdapterConfig.read(folder), folder / WEIGHTS
         if not file.exists():
@@ -80,7 +80,7 @@ class AdaptedWeights(Weights):
         return cls(base, adapter, updates)
 
     def read(self, name: str, index: Index | None = None) -> Array:
-        """A tensor, or the part at `index`; in float32 if the adapter changes it.
+        """Reads a tensor, or its part at `index`; in float32 if the adapter changes it.
 
         Raises:
           OSError: a file is unreadable.
@@ -93,7 +93,7 @@ class AdaptedWeights(Weights):
         rows, columns = index or (slice(None), slice(None))
         of_a = self._adapter.read(a, (slice(None), columns)).astype(np.float32)  # [rank, in]
         of_b = self._adapter.read(b, (rows, slice(None))).astype(np.float32)  # [out, rank]
-        with np.errstate(over="ignore", invalid="ignore"):  # of values that nobody trained
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that were not trained
             return np.asarray(tensor.astype(np.float32) + np.float32(scale) * (of_b @ of_a))
 
     def described(self) -> Iterator[tuple[str, bytes]]:
@@ -101,19 +101,19 @@ class AdaptedWeights(Weights):
         folder = self._adapter.folder
         yield CONFIG, msgspec.json.encode(self._updates, order="deterministic")
         yield WEIGHTS, (folder / WEIGHTS).read_bytes()
-        for pattern in _WORDS:
+        for pattern in _TOKENIZER:
             for file in sorted(folder.glob(pattern)):
                 yield file.name, file.read_bytes()
 
 
 def _modules(adapter: WeightFiles, file: Path) -> list[str]:
     """The names of the modules that have an A and a B; ValueError if there is anything else in the file."""
-    found = sorted({match[1] for name in adapter if (match := _MATRIX.fullmatch(name))})
-    wanted = {tensor_name(module, side) for module in found for side in _SIDES}
+    modules = sorted({match[1] for name in adapter if (match := _MATRIX.fullmatch(name))})
+    wanted = {tensor_name(module, side) for module in modules for side in _SIDES}
     if left := adapter.keys() - wanted:
         raise ValueError(f"{file}: {min(left)} is not part of a LoRA; merge the adapter into its base with peft")
     if lacking := wanted - adapter.keys():
         raise ValueError(f"{file}: no tensor {min(lacking)}; save the adapter again")
-    if not found:
+    if not modules:
         raise ValueError(f"{file}: no tensor in it; save the adapter again")
-    return found
+    return modules

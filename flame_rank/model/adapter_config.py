@@ -1,6 +1,6 @@
-"""What a folder of the library PEFT says of a low-rank adapter (LoRA, Hu et al. 2021): adapter_config.json.
+"""The configuration of a low-rank adapter (LoRA, Hu et al. 2021) as the library PEFT writes it: adapter_config.json.
 
-A key that is not known here is refused unless it is off: it could change the result.
+A key that is not known here is refused unless it is off, since it could change the result.
 """
 
 import math
@@ -16,7 +16,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before a module's name in its base
 
 _REMEDY = "merge the adapter into its base (peft: merge_and_unload), save that and name it instead"
-# Without effect once the adapter is trained.
+# Keys without effect once the adapter is trained.
 _IGNORED = frozenset(
     {
         *("task_type", "inference_mode", "auto_mapping", "lora_dropout", "peft_version", "megatron_core"),
@@ -24,24 +24,24 @@ _IGNORED = frozenset(
     }
 )
 _Rank: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
-_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+$")]  # PEFT takes an expression, too
+_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+$")]  # PEFT also takes regular expressions
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, and no model with it."""
+    """Whether a folder holds an adapter without a model."""
     return (folder / CONFIG).exists() and not any(folder.glob("model*.safetensors"))
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What shapes an adapter's computation, under PEFT's names and with its defaults.
+    """All that shapes an adapter's computation, with PEFT's names and defaults.
 
     Attributes:
       base_model_name_or_path: a path, or a name on the Hugging Face hub.
       revision: of the base on the hub.
-      r, lora_alpha: rank and alpha of a module that the patterns do not name by the end of its name.
+      r, lora_alpha: rank and alpha of each module whose name does not end with one of the patterns.
       use_rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
-      init_lora_weights: a start that leaves the base as it is; others, such as "pissa", change it.
-      target_modules: ends of the names of all modules that are adapted, unless the three after it leave some out.
+      init_lora_weights: an initialisation that leaves the base unchanged; others, such as "pissa", change it.
+      target_modules: ends of the names of all adapted modules, unless the three keys after it leave some out.
     """
 
     peft_type: Literal["LORA"]
@@ -65,7 +65,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
           OSError: it is missing or unreadable.
-          ValueError: it is no JSON object, or asks for what is not computed here; the message names the key.
+          ValueError: it is not a JSON object, or asks for a computation not known here; the message names the key.
         """
         path = folder / CONFIG
         stated = json_file.read(path, dict[str, Any])
@@ -83,17 +83,17 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
         return next((rank for end, rank in self.rank_pattern.items() if _ends(module, end)), self.r)
 
     def scale(self, module: str) -> float:
-        """What B A of a module is multiplied by."""
+        """The factor of B A of a module."""
         alpha = next((alpha for end, alpha in self.alpha_pattern.items() if _ends(module, end)), self.lora_alpha)
         return alpha / (math.sqrt(self.rank(module)) if self.use_rslora else self.rank(module))
 
     def asks_for(self, module: str) -> bool:
-        """Whether a module has to have an adapter; of a choice that names no ends, the tensors alone say it."""
+        """Whether a module must have an adapter; if the choice names no ends, the tensors alone decide."""
         chosen = self.exclude_modules or self.layers_to_transform or self.layers_pattern
         ends = self.target_modules if isinstance(self.target_modules, list) and not chosen else []
         return any(_ends(module, end) for end in ends)
 
 
 def _ends(module: str, end: str) -> bool:
-    """Whether a module's name is this one, or has it as its last parts."""
+    """Whether a module's name is `end`, or ends with its parts."""
     return module == end or module.endswith("." + end)

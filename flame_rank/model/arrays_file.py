@@ -1,4 +1,4 @@
-"""Arrays on disk: a safetensors file, written whole or not at all."""
+"""Arrays in a safetensors file, which is written whole or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +29,6 @@ def load(path: Path) -> dict[str, Array]:
 def save(tensors: Mapping[str, Array], path: Path) -> None:
     """Writes a safetensors file beside `path` and renames it."""
     part = path.with_name(path.name + ".part")
-    # safetensors writes the buffer as it lies in memory: a transposed array would be garbage.
+    # safetensors writes the buffer as it is in memory: a transposed array would be garbage.
     part.write_bytes(serialise({name: np.ascontiguousarray(t) for name, t in tensors.items()}, {"format": "pt"}))
     part.replace(path)

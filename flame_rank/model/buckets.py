@@ -1,10 +1,10 @@
-"""The shapes that programs are compiled for: every array is padded to one of these."""
+"""The shapes for which programs are compiled: every array is padded to one of them."""
 
 from collections.abc import Iterator, Sequence
 
 
 def length(tokens: int) -> int:
-    """The padded length for a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
+    """The padded length of a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
     step = 32 if tokens <= 256 else 64 if tokens <= 1024 else 128
     return -(-tokens // step) * step
 
@@ -14,17 +14,17 @@ def pack(
 ) -> Iterator[tuple[list[int], int, int]]:
     """Packs rows into batches, the longest first.
 
-    A batch has a power of two of rows (times `multiple`). A last few are padded where that costs at most an eighth of
-    the batch, and split otherwise.
+    The number of rows in a batch is a power of two (times `multiple`). The last few are padded if that costs at most an
+    eighth of the batch, and split otherwise.
 
     Args:
       lengths: tokens of each row.
-      most_tokens: of a batch, padding included; a single row may have more.
-      multiple: rows that a batch has at least: the devices that share it.
-      beside: tokens that each row takes besides its own.
+      most_tokens: tokens of a batch, padding included; a single row may have more.
+      multiple: minimum number of rows in a batch: the number of devices that share it.
+      beside: tokens that each row needs in addition to its own.
 
     Yields:
-      which rows, the padded number of rows and the padded length.
+      the indices of the rows, the padded number of rows and the padded length.
     """
     left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while left:

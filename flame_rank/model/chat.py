@@ -1,4 +1,4 @@
-"""A checkpoint's chat template, in one place for judge and trainer. Must render as transformers does: the same Jinja
+"""A checkpoint's chat template, for judge and trainer alike. It must render as transformers does, with the same Jinja
 settings, filters and functions.
 """
 
@@ -27,34 +27,34 @@ from flame_rank.model.tokenizer_settings import CONFIG, Settings
 _FILE = "chat_template.jinja"
 _LARGE = 10_000_000  # characters, or a number that makes as many
 _SECONDS = 5.0
-_TODAY = date(2024, 7, 26)  # for templates that ask; Llama's take this day where they are given none
+_TODAY = date(2024, 7, 26)  # for templates that ask; Llama's use this day if they are given none
 
 
 class ChatTemplate:
-    """A checkpoint's own way to put a message to it.
+    """How a checkpoint wants a message to be written.
 
-    The text around a message is trusted and read with `special=True`. It holds the BOS where the template wants one:
-    with a template the caller puts no `bos` in front; without a template it does.
+    The text around a message is trusted and read with `special=True`. It contains the BOS if the template wants one:
+    the caller adds a `bos` only if there is no template.
     """
 
     def __init__(self, path: Path, source: str, tokens: Mapping[str, str]):
         """Args:
-        path: the file that it is from, for messages.
+        path: the file that it comes from, for messages.
         source: Jinja, as transformers reads it.
-        tokens: what it may name, such as {"bos_token": "<s>"}.
+        tokens: special tokens that it may name, such as {"bos_token": "<s>"}.
 
         Raises:
-          ValueError: it is no Jinja.
+          ValueError: it is not a Jinja template.
         """
         self.path, self._tokens = path, dict(tokens)
         try:
             self._template = _environment().from_string(source)
         except Exception as error:  # TemplateSyntaxError, and RecursionError for one nested too deep
-            raise ValueError(f"{path}: the chat template is no Jinja ({one_line(error)})") from error
+            raise ValueError(f"{path}: the chat template is not Jinja ({one_line(error)})") from error
 
     def render(self, content: str) -> str:
-        """The text of one user message up to where the answer begins. Templates that ask for the date get the same one
-        every day, those that can think are told not to (for Qwen3 an empty thinking block is part of the text).
+        """Renders one user message up to where the answer begins. Templates that ask for the date get the same date
+        every day; those of thinking models are told not to think (for Qwen3 the text then holds an empty block).
 
         Raises:
           ValueError: the template fails, or refuses a lone user message.
@@ -92,14 +92,13 @@ class ChatTemplate:
         return before, after[0]
 
     def lead(self) -> str:
-        """The white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space), which the
-        answer's first token may hold; nothing where it shows an answer in another way than it asks for one, or shows
-        none."""
+        """The white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space), which may be
+        part of the answer's first token; empty if it shows no answer, or in another way than it asks for one."""
         asked, answered = "QUESTION: 1", "ANSWER: 2"
         messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         try:
             shown = self._rendered(messages, add_generation_prompt=False)
-        except Exception:  # one that knows no answers
+        except Exception:  # a template that knows no answers
             return ""
         between = shown.partition(asked)[2].partition(answered)
         behind = self.around()[1]
@@ -108,8 +107,8 @@ class ChatTemplate:
 
 
 def chat_template(folder: Path) -> ChatTemplate | None:
-    """A checkpoint's chat template, from chat_template.jinja or tokenizer_config.json, or from the metadata of a GGUF
-    file; None where it has none.
+    """Reads a checkpoint's chat template from chat_template.jinja or tokenizer_config.json, or from the metadata of a
+    GGUF file; None if it has none.
 
     Raises:
       OSError: a file is unreadable.
@@ -127,7 +126,7 @@ def chat_template(folder: Path) -> ChatTemplate | None:
             raise ValueError(f"{path}: not UTF-8 ({one_line(error)})") from error
     path, source = folder / CONFIG, settings.config.chat_template
     if isinstance(source, list):
-        named = {one.name: one.template for one in source}
+        named = {template.name: template.template for template in source}
         if named and "default" not in named:
             raise ValueError(f'{path}: none of its chat templates has the name "default"')
         source = named.get("default")
@@ -135,7 +134,7 @@ def chat_template(folder: Path) -> ChatTemplate | None:
 
 
 class _Generation(jinja2.ext.Extension):
-    """{% generation %}: marks what a trainer learns; says nothing here."""
+    """{% generation %}, which marks what a trainer learns; it has no effect here."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -145,7 +144,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """A template comes with a download: it may not take the machine's time or memory either."""
+    """Limits a template, which comes with a download: it may not exhaust the machine's time or memory either."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -166,11 +165,11 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 def _small(*values: Any) -> None:
     for value in values:
         if (isinstance(value, int) and abs(value) > _LARGE) or (isinstance(value, str) and len(value) > _LARGE):
-            raise jinja2.TemplateError("it computes with what is too large")
+            raise jinja2.TemplateError("it computes with values that are too large")
 
 
 def _guarded(do: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that takes nothing large."""
+    """A filter that refuses large values."""
 
     @wraps(do)
     def instead(*arguments: Any, **named: Any) -> Any:
@@ -182,7 +181,7 @@ def _guarded(do: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _in_time() -> Iterator[None]:
-    """Ends a template that runs for longer than `_SECONDS`: asked at every line, in this thread alone."""
+    """Ends a template that runs for longer than `_SECONDS`: checked at every line, in this thread only."""
     end, before = time.monotonic() + _SECONDS, sys.gettrace()
 
     def watch(frame: Any, event: str, argument: Any) -> Any:

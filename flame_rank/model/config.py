@@ -1,7 +1,7 @@
 """The configuration of a decoder, read from a Hugging Face `config.json` of any family that model/decoder.py computes.
 
-A file may leave out every key that equals its family's default, and may be in the dialect of transformers 4 or 5
-(`rope_parameters`, `layer_types`, `dtype`). A key that is not known here is refused: it could change the result.
+A file may omit each key that equals its family's default, and may be in the dialect of transformers 4 or 5
+(`rope_parameters`, `layer_types`, `dtype`). A key that is not known here is refused, since it could change the result.
 """
 
 import math
@@ -14,13 +14,13 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Rope:
-    """Rotary position embedding of a layer.
+    """The rotary position embedding of a layer.
 
     Attributes:
-      theta: base of the wave lengths.
-      factor: wave lengths are stretched by this much: all of them, or with `low` and `high` only the long ones.
-      low, high, original: Llama 3.1's: waves longer than original / low are stretched, those shorter than
-        original / high are not, those between in proportion; 0 = stretch all.
+      theta: base of the wavelengths.
+      factor: by how much wavelengths are stretched: all of them, or only the long ones if `low` and `high` are set.
+      low, high, original: as in Llama 3.1, waves longer than original / low are stretched, those shorter than
+        original / high are not, and those between in proportion; 0 = stretch all.
     """
 
     theta: float
@@ -32,16 +32,16 @@ class Rope:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """What shapes a decoder's computation.
+    """All that shapes a decoder's computation.
 
     Attributes:
-      windows: for each layer how many positions it sees, itself included; None = all before it.
-      ropes: for each layer its positions.
-      query_scale: what queries are multiplied by.
-      embedding_scale: what embeddings are multiplied by, rounded to their dtype first (Gemma).
+      windows: for each layer how many positions a token sees, its own included; None = all before it.
+      ropes: the position embedding of each layer.
+      query_scale: factor of the queries.
+      embedding_scale: factor of the embeddings, first rounded to their dtype (Gemma).
       from_zero: norms scale by 1 + weight (Gemma).
-      sandwich: norms also behind attention and MLP (Gemma 2, 3).
-      gelu: the MLP's gate is gelu in its tanh form, otherwise silu.
+      sandwich: there are norms after attention and MLP too (Gemma 2, 3).
+      gelu: the MLP's gate is gelu in its tanh form; otherwise silu.
       attention_cap, logit_cap: soft caps; 0 = none.
     """
 
@@ -74,7 +74,7 @@ class DecoderConfig:
 
     @property
     def kinds(self) -> tuple[tuple[int | None, Rope], ...]:
-        """The different kinds of layers: what they see, and how positions turn in them."""
+        """The distinct kinds of layers: the window and the position embedding of each."""
         return tuple(dict.fromkeys(zip(self.windows, self.ropes, strict=True)))
 
 
@@ -115,7 +115,7 @@ _GEMMA2 = _GEMMA | {
 }
 
 # For each model_type the keys that are handled, with the values that a file need not state. Every family also has those
-# of _ALL. These are the defaults of the classes in transformers: the official files are written against them.
+# of _ALL. They are the defaults of the classes in transformers, against which the official files are written.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {
         "vocab_size": 32000,
@@ -175,7 +175,7 @@ _ALL = {
     "rope_parameters": None,
     "layer_types": None,
 }
-# Without effect on the logits of a trained model.
+# Keys without effect on the logits of a trained model.
 IGNORED = frozenset(
     {
         *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"),
@@ -184,7 +184,7 @@ IGNORED = frozenset(
         *("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward", "problem_type"),
         *("id2label", "label2id", "unsloth_fixed", "unsloth_version", "is_llama_config"),
         *("_attn_implementation", "_attn_implementation_autoset"),
-        # Of generating, from the time when that had no file of its own.
+        # About generating, from the time before that had a file of its own.
         *("max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "typical_p"),
         *("repetition_penalty", "num_beams", "num_return_sequences"),
         *("tokenizer_class", "transformers.js_config", "_flash_attn_2_enabled", "_model_name_or_path", "unk_token_id"),
@@ -198,10 +198,10 @@ _OF_IMAGES = frozenset(
 
 
 def read(config: Config) -> DecoderConfig:
-    """Takes a parsed `config.json`.
+    """Reads a parsed `config.json`.
 
     Raises:
-      ValueError: of a family, with a key or with a value that model/decoder.py does not compute.
+      ValueError: model/decoder.py does not compute its family, a key or a value.
     """
     if config.get("model_type") == "gemma3":
         config = _of_text(config)
@@ -248,7 +248,7 @@ def read(config: Config) -> DecoderConfig:
 
 
 def _of_text(config: Config) -> Config:
-    """What a Gemma 3 with vision says of its text model."""
+    """The configuration of the text model in that of a Gemma 3 with vision."""
     inner = config.get("text_config")
     if not isinstance(inner, Mapping):
         raise ValueError("config.json: model_type gemma3 without text_config")
@@ -262,14 +262,14 @@ def _of_text(config: Config) -> Config:
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 _CAPS = ("attn_logit_softcapping", "final_logit_softcapping")
-# null = as if the key were not there, or without it.
+# Keys that may be null: as if the key were missing, or the feature off.
 _MAY_BE_NULL = frozenset(
     {
         *("num_key_value_heads", "head_dim", "sliding_window", "sliding_window_size", "_sliding_window_pattern"),
         *_CAPS,
     }
 )
-# Of these only the default is computed here.
+# Keys of which only the default is computed here.
 _FIXED = ("pretraining_tp", "rope_interleaved", "use_mrope", "use_bidirectional_attention")
 
 
@@ -278,7 +278,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check(family: str, known: Config, stated: Config) -> None:
-    """Raises ValueError for a value that is not of its default's type, or that asks for another computation."""
+    """Raises ValueError for a value of another type than its default, or that asks for another computation."""
     for key, value in stated.items():
         default = known[key]
         if value is None and key in {*_MAY_BE_NULL, *_FIXED}:
@@ -309,12 +309,12 @@ def _check(family: str, known: Config, stated: Config) -> None:
             raise ValueError(f"config.json: {key} = {stated[key]!r} is not supported for {family}, only {wanted[0]}")
     if stated.get("sliding_window_size") not in (None, stated.get("sliding_window")):
         raise ValueError("config.json: sliding_window and sliding_window_size are not the same")
-    if family == "gemma3_text" and stated["attn_logit_softcapping"] is not None:  # which transformers leaves out
+    if family == "gemma3_text" and stated["attn_logit_softcapping"] is not None:  # which transformers ignores
         raise ValueError("config.json: attn_logit_softcapping is not supported for gemma3_text")
 
 
 def _kinds(family: str, stated: Config) -> list[str]:
-    """For each layer whether it sees everything before it or a window."""
+    """For each layer, whether it sees all that precedes it or a window."""
     layers = range(stated["num_hidden_layers"])
     window = stated.get("sliding_window")
     if family.startswith("qwen") and not stated["use_sliding_window"]:
@@ -338,8 +338,8 @@ def _kinds(family: str, stated: Config) -> list[str]:
 
 
 def _rope(stated: Config, kind: str) -> Rope:
-    """The positions of a kind of layer."""
-    of_kind = "rope_local_base_freq" in stated  # Gemma 3: sliding layers have a base of their own and are not stretched
+    """The position embedding of a kind of layer."""
+    of_kind = "rope_local_base_freq" in stated  # Gemma 3: sliding layers have their own base and are not stretched
     local = of_kind and kind == SLIDING
     theta = stated["rope_local_base_freq"] if local else stated["rope_theta"]
     older, newer = stated["rope_scaling"], stated["rope_parameters"]

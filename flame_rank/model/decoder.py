@@ -42,11 +42,11 @@ def frequencies(rope: Rope, size: int) -> npt.NDArray[np.float32]:
 
 
 class View(NamedTuple):
-    """What the layers of one kind know of the places in a batch.
+    """What the layers of one kind know about the positions in a batch.
 
     Attributes:
       visible: [B, T, S + T] bool, which keys a token sees.
-      cos, sin: [B, T, 1, H/2], by what its position turns queries and keys.
+      cos, sin: [B, T, 1, H/2], of the angle by which its position turns queries and keys.
     """
 
     visible: jax.Array
@@ -67,13 +67,13 @@ def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: Any) 
     known = jnp.concatenate([places < before[:, None], jnp.ones((B, T), bool)], 1)  # [B, S + T]
     distance = positions[:, :, None] - at[:, None, :]
     seen = known[:, None, :] & (distance >= 0)  # [B, T, S + T]
-    found = []
+    kinds = []
     for window, rope in config.kinds:
         angle = positions[:, :, None, None].astype(jnp.float32) * frequencies(rope, config.head_dim)  # [B, T, 1, H/2]
-        # As transformers has it: the angle is f32, its sine and cosine are of the model's dtype.
+        # As in transformers: the angle is f32, its sine and cosine are of the model's dtype.
         cos, sin = jnp.cos(angle).astype(dtype), jnp.sin(angle).astype(dtype)
-        found.append(View(seen if window is None else seen & (distance < window), cos, sin))
-    return tuple(found)
+        kinds.append(View(seen if window is None else seen & (distance < window), cos, sin))
+    return tuple(kinds)
 
 
 def rotate(x: jax.Array, view: View) -> jax.Array:
@@ -117,7 +117,7 @@ def attend(
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # [B, K, S, H]
     if how == "rows":
         each = (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v)))
-        y = jax.lax.map(lambda one: head(one[1], one[2], one[3], visible[one[0] // K]), each)  # [BK, G, T, H]
+        y = jax.lax.map(lambda row: head(row[1], row[2], row[3], visible[row[0] // K]), each)  # [BK, G, T, H]
     else:
         y = jax.vmap(jax.vmap(head, (0, 0, 0, None)))(q, k, v, visible)
     return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
@@ -190,10 +190,10 @@ class Layer(nnx.Module):
         how: Attend = "xla",
         drop: Drop = keep,
     ) -> tuple[jax.Array, KeyValue]:
-        """Reads x [B, T, D] behind the keys and values [B, S, K, H] of a prefix.
+        """Reads x [B, T, D] after a prefix with the keys and values [B, S, K, H].
 
         Args:
-          read: [B, R] int32, the places whose output is wanted; None = all.
+          read: [B, R] int32, the positions whose output is wanted; None = all.
 
         Returns:
           [B, R, D] or [B, T, D], and the keys and values [B, T, K, H] of x.
@@ -249,14 +249,14 @@ class Decoder(nnx.Module):
         """Reads tokens that follow a prefix.
 
         Args:
-          tokens: [B, T] int32; what stands behind a row's end is read too, and nothing before it is changed by it.
+          tokens: [B, T] int32; what follows a row's end is read too, and changes nothing that precedes it.
           before: [B] int32, the length of each row's prefix; None = no prefix.
           prefix: gives for a layer the keys and values [B, S, K, H] of the prefix, of which `before` are valid.
-          read: [B, R] int32, the places in `tokens` whose output is wanted; None = all. The last layer computes no
-            others.
-          how: which attention.
+          read: [B, R] int32, the positions in `tokens` whose output is wanted; None = all. The last layer computes
+            no others.
+          how: which attention to compute with.
           drop: dropout, in training; called twice a layer, in their order.
-          recompute: let the gradient compute each layer again rather than keep what is inside it.
+          recompute: let the gradient compute each layer again instead of keeping its inner values.
 
         Returns:
           the last layer's output, normed, [B, R, D] or [B, T, D]; for each layer keys and values [B, T, K, H].
@@ -278,7 +278,7 @@ class Decoder(nnx.Module):
 
     @property
     def layer_kinds(self) -> list[int]:
-        """Which of `config.kinds` each layer is."""
+        """The index in `config.kinds` of each layer."""
         config = self.config
         return [config.kinds.index(kind) for kind in zip(config.windows, config.ropes, strict=True)]
 
@@ -297,7 +297,7 @@ class Decoder(nnx.Module):
         return weight
 
     def logits(self, hidden: jax.Array, head: jax.Array | None = None) -> jax.Array:
-        """hidden [..., D] -> [..., V] float32; with some rows of the head, of these words only."""
+        """hidden [..., D] -> [..., V] float32; given some rows of the head, of these words only."""
         weight = self.head if head is None else head
         logits = jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
         cap = self.config.logit_cap

@@ -1,14 +1,14 @@
-"""JAX does not survive a fork: its threads are missing in the child, where the first computation waits for ever."""
+"""JAX does not survive a fork: its threads are missing in the child, whose first computation would never end."""
 
 import os
 
 from flame_rank.errors import UserError
 
-_process: int | None = None  # that computes
+_process: int | None = None  # the one that computes
 
 
 def compute_here() -> None:
-    """Makes the first process that calls this the one that computes, and refuses its forks.
+    """Makes the first process that calls this function the one that computes, and refuses to compute in its forks.
 
     Raises:
       UserError: this is a fork of a process that has loaded a model.

@@ -1,4 +1,4 @@
-"""The pairwise-judge kernel: what a decoder says after texts that begin alike, each distinct piece encoded once.
+"""The pairwise-judge kernel: what a decoder predicts after texts that begin alike; each distinct piece is encoded once.
 
 A path is a text in pieces of token ids: (instructions, prompt, A, B with the cue). Paths that begin with the same
 pieces form a tree.
@@ -8,9 +8,9 @@ pieces form a tree.
     level 2   A   B   C           A   B         each against its (instructions, prompt)
     leaves    B C A C A B         B   A         each against all three before it; only log-odds come out
 
-Keys and values lie in one array a layer, the cache [2, C, K, H], a node a stretch of C: its whole prefix and itself
-without a gap, so that a row finds what stands before it in one slice. Programs depend on (prefix bucket, own bucket,
-rows) only; where a row's prefix lies, and how long it is, is data.
+Keys and values lie in one array for each layer, the cache [2, C, K, H]. A node is a stretch of C: its whole prefix and
+itself without a gap, so that all that precedes a row is one slice. Programs depend on (prefix bucket, own bucket, rows)
+only; where a row's prefix lies, and how long it is, is data.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,9 +39,9 @@ class Usage:
     """What a kernel has computed so far.
 
     Attributes:
-      tokens: encoded.
-      padded: the same with the padding.
-      shapes: (level, prefix bucket, own bucket, rows) of the batches: each is compiled for.
+      tokens: number of tokens encoded.
+      padded: the same, padding included.
+      shapes: (level, prefix bucket, own bucket, rows) of the batches; a program is compiled for each.
     """
 
     tokens: int
@@ -59,10 +59,11 @@ class _Node:
 
 @dataclass(frozen=True, kw_only=True)
 class _Leaf:
-    """The last piece of a path, and the tokens behind it whose log-probabilities are wanted.
+    """The last piece of a path, and the tokens after it whose log-probabilities are wanted.
 
     Attributes:
-      targets: C ids, each as the next token behind the last one; or, with `label`, one behind each of `ids`.
+      targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
+        `ids`.
     """
 
     before: tuple[Ids, ...]
@@ -75,7 +76,7 @@ class Kernel:
     """Scores paths with a decoder.
 
     Attributes:
-      parameters: numbers in its weights.
+      parameters: how many numbers its weights have.
       capacity: tokens whose keys and values the cache holds.
     """
 
@@ -92,8 +93,8 @@ class Kernel:
         decoder: its parameters lie on the mesh; their dtype is that of the computation.
         mesh: rows of a batch are split over its axis `data`, heads over `model`.
         max_length: tokens of a whole path.
-        max_batch_tokens: tokens of a batch, padding included; without it by the rule of model/memory.py.
-        how: which attention; without it row by row on one CPU and XLA's own elsewhere.
+        max_batch_tokens: tokens of a batch, padding included; None = by the rule of model/memory.py.
+        how: which attention to compute with; None = row by row on one CPU, XLA's own elsewhere.
         """
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
         self.vocab_size = decoder.config.vocab_size
@@ -126,7 +127,7 @@ class Kernel:
         return self._programs.count
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
-        """What follows each path.
+        """How probable some tokens are after each path.
 
         Args:
           paths: R texts in one or more pieces; pieces that begin several paths are encoded once.
@@ -142,15 +143,15 @@ class Kernel:
         return np.array(self._run(leaves)).reshape(len(paths), len(targets))
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels, in tokens, after each of R paths."""
+        """The log-likelihood [R, C] float64, in nats, of each of C labels (in tokens) after each of R paths."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
-        found = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
-        return np.array([row.sum() for row in found]).reshape(len(paths), len(labels))
+        of_tokens = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
+        return np.array([row.sum() for row in of_tokens]).reshape(len(paths), len(labels))
 
     def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
         """The log-probabilities [len(label)] float64, in nats, of the tokens of one label after each path, each under
-        the whole vocabulary and behind those before it. Paths that are the same are encoded once.
+        the whole vocabulary and given the tokens before it. Paths that are the same are encoded once.
 
         Raises:
           ValueError: a path with its label is longer than max_length, or one of them is empty.
@@ -163,7 +164,7 @@ class Kernel:
         return self._run(leaves)
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
-        """The tokens, at most `limit`, that follow each path greedily, up to the first of `eos`."""
+        """Continues each path greedily: at most `limit` tokens, up to the first of `eos`."""
         whole = [tuple(token for piece in path for token in piece) for path in paths]
         self._check([_Leaf(before=(ids[:-1],), ids=ids[-1:], targets=()) for ids in whole])
         stops = np.array(sorted({*eos}) or [-1], np.int32)
@@ -185,7 +186,7 @@ class Kernel:
         return written
 
     def _most(self) -> int:
-        """Tokens of a batch of whole texts that the cache has room for."""
+        """How many tokens of whole texts fit into a batch and into the cache."""
         return min(self.max_batch_tokens, self.capacity)
 
     @property
@@ -201,9 +202,9 @@ class Kernel:
                 raise ValueError(f"a path of {sum(map(len, pieces))} tokens, more than max_length {self.max_length}")
 
     def _run(self, leaves: Sequence[_Leaf]) -> list[FloatArray]:
-        """Scores leaves, a wave at a time: as many as the cache has room for the prefixes of."""
+        """Scores leaves in waves: a wave has as many as there is room for their prefixes in the cache."""
         self._check(leaves)
-        found: list[FloatArray] = [np.empty(0)] * len(leaves)
+        scores: list[FloatArray] = [np.empty(0)] * len(leaves)
         groups: dict[tuple[Ids, ...], list[int]] = {}
         for i, leaf in enumerate(leaves):
             groups.setdefault(leaf.before, []).append(i)
@@ -211,17 +212,17 @@ class Kernel:
         planned: dict[tuple[Ids, ...], int] = {}
         for before, members in groups.items():
             if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self.capacity:
-                self._flush(wave, leaves, found)
+                self._flush(wave, leaves, scores)
                 wave, planned = {}, {}
                 if self._used + sum(self._missing(before, planned).values()) > self.capacity:
                     self.forget()
             planned |= self._missing(before, planned)
             wave[before] = members
-        self._flush(wave, leaves, found)
-        return found
+        self._flush(wave, leaves, scores)
+        return scores
 
     def _missing(self, before: tuple[Ids, ...], planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
-        """The prefixes of a path that are neither cached nor planned, with the tokens that they take."""
+        """The prefixes of a path that are neither cached nor planned, with the tokens that each takes."""
         missing, length = {}, 0
         for depth, piece in enumerate(before, 1):
             length += len(piece)
@@ -229,14 +230,14 @@ class Kernel:
                 missing[before[:depth]] = length
         return missing
 
-    def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], found: list[FloatArray]) -> None:
+    def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], scores: list[FloatArray]) -> None:
         self._grow(wave)
         members = [i for group in wave.values() for i in group]
         for label in (False, True):
-            self._score_leaves([i for i in members if leaves[i].label is label], leaves, found, label=label)
+            self._score_leaves([i for i in members if leaves[i].label is label], leaves, scores, label=label)
 
     def forget(self) -> None:
-        """Takes nothing to be in the cache."""
+        """Regards the cache as empty."""
         self._nodes, self._used = {}, 0
 
     def _grow(self, paths: Iterable[tuple[Ids, ...]]) -> None:
@@ -259,7 +260,7 @@ class Kernel:
                 target[: len(made)] = [node.start for node in made]
                 tokens = self._tokens([path[-1] for path in chosen], rows, T)
                 self._count("extend", S, T, rows, tokens=sum(len(path[-1]) for path in chosen))
-                # Given away: after an exception there is no cache, and nothing is taken to be in it.
+                # The program takes the cache over: after an exception there is none, and nothing counts as cached.
                 cache, self._cache = self._allocated(), None
                 nodes, self._nodes = self._nodes, {}
                 arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows), target)
@@ -267,7 +268,7 @@ class Kernel:
                 self._cache, self._nodes, self._used = cache, nodes | dict(zip(chosen, made, strict=True)), end
 
     def _score_leaves(
-        self, members: list[int], leaves: Sequence[_Leaf], found: list[FloatArray], *, label: bool
+        self, members: list[int], leaves: Sequence[_Leaf], results: list[FloatArray], *, label: bool
     ) -> None:
         none = _Node(start=0, length=0)
         for taken, rows, T in buckets.pack(
@@ -293,10 +294,10 @@ class Kernel:
                 of_rows = self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
                 scores = list(np.asarray(of_rows, np.float64)[: len(chosen)])
             for i, row in zip(taken, scores, strict=True):
-                found[members[i]] = row
+                results[members[i]] = row
 
     def _allocated(self) -> Cache:
-        """The cache; made when it is first needed."""
+        """The cache, made when it is first needed."""
         if self._cache is None:
             config = self.config
             shape = (2, self.capacity + self._slack, config.num_key_value_heads, config.head_dim)
@@ -319,7 +320,7 @@ class Kernel:
 
 
 def _places(nodes: Sequence[_Node], rows: int) -> tuple[Int32Array, Int32Array]:
-    """Where each row's prefix starts and how long it is, [rows] int32 each."""
+    """The start and the length of each row's prefix, [rows] int32 each."""
     start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
     start[: len(nodes)] = [node.start for node in nodes]
     length[: len(nodes)] = [node.length for node in nodes]

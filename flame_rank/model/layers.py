@@ -1,4 +1,4 @@
-"""The layers that every model here is made of. Weights keep Hugging Face's (out, in) layout."""
+"""The layers of which every model here is made. Weights keep Hugging Face's (out, in) layout."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-Drop: TypeAlias = Callable[[jax.Array], jax.Array]  # dropout of what a sublayer adds, [B, T, D] -> [B, T, D]
+Drop: TypeAlias = Callable[[jax.Array], jax.Array]  # dropout of a sublayer's output, [B, T, D] -> [B, T, D]
 
 
 def keep(x: jax.Array) -> jax.Array:
-    """No dropout: what a model does but in training."""
+    """No dropout: for all uses of a model except training."""
     return x
 
 
 class Linear(nnx.Module):
-    """A matrix, to which an adapter may be added in training (trainer/finetune/lora.py).
+    """A matrix, to which training may add an adapter (trainer/finetune/lora.py).
 
     Attributes:
-      adapter: [R, in] and [out, R]; their product counts as a part of the weight.
+      adapter: [R, in] and [out, R]; their product is added to the weight.
     """
 
     adapter: tuple[jax.Array, jax.Array] | None = None
@@ -45,10 +45,10 @@ class Embedding(nnx.Module):
 
 
 class RMSNorm(nnx.Module):
-    """Scales to a mean square of 1, in f32 whatever the dtype of x.
+    """Scales x to a mean square of 1, in float32 for any dtype of x.
 
     Attributes:
-      from_zero: Gemma's form: the weight is what is added to 1, and is multiplied before the cast back.
+      from_zero: Gemma's form: x is multiplied by 1 + weight, before it is cast back.
     """
 
     def __init__(self, size: int, eps: float, *, from_zero: bool = False):

@@ -1,29 +1,29 @@
-"""How much is computed at once: a stated rule, no trial and error.
+"""How much is computed at once: by a stated rule, not by trial and error.
 
-A quarter of the memory that a device has left beside the weights is for the cache, and a quarter for a batch; the rest
-is the compiler's. On a CPU it is 256 MiB for the cache and 64 MiB for a batch: larger batches are no faster there,
-since their numbers no longer stay in the processor's cache.
+Of the memory that a device has left beside the weights, a quarter is for the cache and a quarter for a batch; the rest
+is for the compiler. On a CPU there are 256 MiB for the cache and 64 MiB for a batch: larger batches are not faster
+there, since their numbers do not fit into the processor's cache.
 """
 
 from jax.sharding import Mesh
 
 _CPU_CACHE, _CPU_BATCH = 2**28, 2**26  # bytes
-_MOST_CACHED = 2**16  # tokens: more would only help problems that are long done
+_MOST_CACHED = 2**16  # tokens: more would only serve problems that are already done
 
 
 def token_bytes(hidden: int, mlp: int, *, itemsize: int, scores: int = 0) -> int:
-    """Bytes that a token of a batch needs: 6 D + 3 F numbers, and `scores` float32 where attention keeps them."""
+    """Bytes that a token of a batch needs: 6 D + 3 F numbers, and `scores` float32 numbers if attention keeps them."""
     return (6 * hidden + 3 * mlp) * itemsize + 4 * scores
 
 
 def batch_tokens(each: int, *, mesh: Mesh, longest: int) -> int:
-    """Tokens of a batch, padding included, at `each` bytes a token: at least one row of `longest`."""
+    """Tokens of a batch, padding included, at `each` bytes per token: at least a row of `longest` tokens."""
     return max(longest, _quarter(mesh, _CPU_BATCH) * mesh.size // each)
 
 
 def cache_tokens(each: int, *, mesh: Mesh, copies: int, longest: int) -> int:
-    """Tokens whose keys and values are kept, at `each` bytes a token, where the cache is in memory `copies` times: at
-    least those of four texts of `longest` tokens."""
+    """Tokens whose keys and values are kept, at `each` bytes per token and with `copies` copies of the cache in memory:
+    at least those of four texts of `longest` tokens."""
     return max(4 * longest, min(_quarter(mesh, _CPU_CACHE) * mesh.size // copies // each, _MOST_CACHED))
 
 

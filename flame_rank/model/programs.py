@@ -1,8 +1,8 @@
 """The programs of the kernel: writing nodes into the cache, scoring leaves, and generating.
 
-All but generating are compiled a layer at a time, and layers of one kind are one program: a model of thirty layers
-compiles in the time of one, and its weights are passed to it, not copied. A row's prefix lies in a layer's cache
-[2, C, K, H] from `start` on, `before` tokens long; `S` is the prefixes' bucket.
+All except generating are compiled one layer at a time, and layers of one kind share a program: a model of thirty
+layers compiles in the time of one, and its weights are passed to it, not copied. In a layer's cache [2, C, K, H] a
+row's prefix starts at `start` and is `before` tokens long; `S` is the bucket of the prefixes.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder, KeyValue, Layer, View, views
 
 Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
-CHUNK = 512  # places whose words are scored at once
-WORDS = 4096  # of the vocabulary that one CPU scores at once
+CHUNK = 512  # positions whose words are scored at once
+WORDS = 4096  # how many of the vocabulary a single CPU scores at once
 
 
 def begin(decoder: Decoder, tokens: jax.Array, before: jax.Array, *, S: int) -> tuple[jax.Array, tuple[View, ...]]:
-    """What the first layer reads [B, T, D], and what each kind of layer sees."""
+    """The input [B, T, D] of the first layer, and what each kind of layer sees."""
     x = decoder.embed(tokens)
     return x, views(decoder.config, before, tokens.shape[1], S, x.dtype)
 
@@ -41,18 +41,18 @@ def write(
     S: int,
     how: Attend,
 ) -> tuple[jax.Array, jax.Array]:
-    """A layer's part of writing nodes into the cache.
+    """Computes a layer's part of writing nodes into the cache.
 
     Args:
       cache: [2, C, K, H], the layer's.
-      x: [B, T, D], what the layer reads of the nodes' own tokens.
+      x: [B, T, D], the layer's input for the nodes' own tokens.
       start, before: [B] int32, where the prefixes lie and how long they are.
-      target: [B] int32, ascending: where the nodes are to lie, prefix first. What is written beyond a node's end is
-        overwritten by the next.
+      target: [B] int32, ascending: where the nodes go, prefix first. What is written beyond a node's end is
+        overwritten by the next node.
       S: the prefixes' bucket.
 
     Returns:
-      what the next layer reads [B, T, D], and the cache.
+      the next layer's input [B, T, D], and the cache.
     """
     _, _, K, H = cache.shape
     x, own = layer(x, view, prefix=_window(cache, start, S), how=how)
@@ -80,10 +80,10 @@ def read(
     S: int,
     how: Attend,
 ) -> jax.Array:
-    """A layer's part of reading leaves; arguments as in `write`.
+    """Computes a layer's part of reading leaves; arguments as in `write`.
 
     Args:
-      places: [B, R] int32, the tokens whose output is wanted; None = all.
+      places: [B, R] int32, the positions whose output is wanted; None = all.
 
     Returns:
       [B, R, D] or [B, T, D].
@@ -110,14 +110,14 @@ def words(decoder: Decoder, x: jax.Array, targets: jax.Array, *, how: Attend) ->
 
 
 def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
-    """The log of the sum of exp of all logits [P] of x [P, D], some words at a time: all of them together leave the
-    processor's cache, and reading them again takes as long as the product."""
+    """The log of the sum of exp of all logits [P] of x [P, D], some words at a time: all of them together do not
+    fit into the processor's cache, and reading them again takes as long as the product."""
     head = decoder.head
     size = min(WORDS, head.shape[0])
 
     def block(i: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         most, total = state
-        start = jnp.minimum(i * size, head.shape[0] - size)  # the last block begins earlier, to end with the last word
+        start = jnp.minimum(i * size, head.shape[0] - size)  # the last block starts earlier, to end with the last word
         logits = decoder.logits(x, jax.lax.dynamic_slice_in_dim(head, start, size))  # [P, size]
         logits = jnp.where(start + jnp.arange(size) >= i * size, logits, -jnp.inf)
         higher = jnp.maximum(most, logits.max(-1))
@@ -129,7 +129,7 @@ def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
 
 
 def at_places(x: jax.Array, places: jax.Array) -> jax.Array:
-    """x [B, T, D] at places [P], counted through all rows: a program of its own, so that `words` is one for all."""
+    """x [B, T, D] at positions [P], counted through all rows: a separate program, so that `words` has one shape."""
     return x.reshape(-1, x.shape[-1])[places]
 
 
@@ -138,14 +138,14 @@ def in_chunks(
     places: npt.NDArray[np.int32],
     targets: npt.NDArray[np.int32],
 ) -> npt.NDArray[np.float32]:
-    """What `score` says of places and their targets [P] -> [P], CHUNK of them at a time, so that it has one shape."""
-    found = []
+    """Calls `score` for positions and their targets, [P] -> [P], CHUNK of them at a time, so that it has one shape."""
+    chunks = []
     for at in range(0, len(places), CHUNK):
         some, wanted = np.zeros(CHUNK, np.int32), np.zeros(CHUNK, np.int32)
         count = len(places[at : at + CHUNK])
         some[:count], wanted[:count] = places[at : at + CHUNK], targets[at : at + CHUNK]
-        found.append((score(some, wanted), count))
-    return np.concatenate([np.asarray(scores)[:count] for scores, count in found])
+        chunks.append((score(some, wanted), count))
+    return np.concatenate([np.asarray(scores)[:count] for scores, count in chunks])
 
 
 class Programs:
@@ -165,24 +165,24 @@ class Programs:
         def whole(params: Any) -> Decoder:
             return nnx.merge(graph, params)
 
-        def one(leaves: Sequence[jax.Array]) -> Layer:
+        def layer(leaves: Sequence[jax.Array]) -> Layer:
             return nnx.merge(of_layer, jax.tree.unflatten(structure, leaves))
 
         self._begin = jax.jit(lambda params, *arrays, S: begin(whole(params), *arrays, S=S), static_argnames="S")
         self._write = jax.jit(
-            lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how),
+            lambda leaves, *arrays, S: write(layer(leaves), *arrays, S=S, how=how),
             static_argnames="S",
             donate_argnums=1,
             out_shardings=(None, place),
         )
-        # The last layer's output is nobody's input: what is not returned is not computed.
+        # Nothing reads the output of the last layer: what is not returned is not computed.
         self._close = jax.jit(
-            lambda leaves, *arrays, S: write(one(leaves), *arrays, S=S, how=how)[1],
+            lambda leaves, *arrays, S: write(layer(leaves), *arrays, S=S, how=how)[1],
             static_argnames="S",
             donate_argnums=1,
             out_shardings=place,
         )
-        self._read = jax.jit(lambda leaves, *arrays, S: read(one(leaves), *arrays, S=S, how=how), static_argnames="S")
+        self._read = jax.jit(lambda leaves, *arrays, S: read(layer(leaves), *arrays, S=S, how=how), static_argnames="S")
         self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))
         self._at = jax.jit(lambda x, places: at_places(x, places))
         self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays, how=how))
@@ -209,7 +209,7 @@ class Programs:
     def extend(
         self, cache: Cache, tokens: jax.Array, start: jax.Array, before: jax.Array, target: jax.Array, *, S: int
     ) -> Cache:
-        """Writes nodes into the cache, which is used up; arguments as in `write`, tokens [B, T] int32."""
+        """Writes nodes into the cache, which is donated; arguments as in `write`, tokens [B, T] int32."""
         x, seen = self._begin(self.params, tokens, before, S=S)
         for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
             arrays = (leaves, cache[i], x, seen[kind], start, before, target)
@@ -230,7 +230,7 @@ class Programs:
         *,
         S: int,
     ) -> jax.Array:
-        """Log-probabilities [B, C] float32 of the next tokens `targets` [C] behind the places `last` [B, 1]."""
+        """Log-probabilities [B, C] float32 of the next tokens `targets` [C] after the positions `last` [B, 1]."""
         x = self._output(cache, tokens, start, before, last, S=S)
         scores: jax.Array = self._verdicts(self.params, x, targets)
         return scores
@@ -246,8 +246,8 @@ class Programs:
         *,
         S: int,
     ) -> npt.NDArray[np.float32]:
-        """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at `places` [P] of `tokens`,
-        counted through all rows."""
+        """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at the positions `places` [P]
+        of `tokens`, counted through all rows."""
         x = self._output(cache, tokens, start, before, None, S=S)
         return in_chunks(lambda some, wanted: self._words(self.params, self._at(x, some), wanted), places, targets)
 
@@ -261,7 +261,7 @@ class Programs:
         *,
         S: int,
     ) -> jax.Array:
-        """The last layer's output, at `places` [B, R] or at all tokens."""
+        """The last layer's output at the positions `places` [B, R], or at all of them."""
         x: jax.Array
         x, seen = self._begin(self.params, tokens, before, S=S)
         last = len(self._layers) - 1
@@ -304,12 +304,12 @@ def generate(
     """Continues texts greedily.
 
     Args:
-      last: [B] int32, the last token of each text; what stands before it is in the cache, as in `write`.
-      stops: [E] int32; all rows are done when each has said one of them.
+      last: [B] int32, the last token of each text; what precedes it is in the cache, as in `write`.
+      stops: [E] int32; the loop ends when each row has written one of them.
       limit: tokens to write at most.
 
     Returns:
-      [B, limit] int32; what stands behind a row's first stop means nothing.
+      [B, limit] int32; what follows a row's first stop means nothing.
     """
     room = jnp.zeros((last.shape[0], limit, *cache[0].shape[2:]), cache[0].dtype)
     kept = []
@@ -339,6 +339,6 @@ def generate(
 
 
 def _put(kept: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
-    """Each row's new key or value [B, 1, K, H] into what is kept [B, S, K, H], at a place [B]."""
+    """Puts each row's new key or value [B, 1, K, H] into those kept [B, S, K, H], at a position [B]."""
     place: jax.Array = jax.vmap(lambda cell, x, to: jax.lax.dynamic_update_slice(cell, x, (to, 0, 0)))(kept, new, at)
     return place

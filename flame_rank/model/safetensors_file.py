@@ -1,8 +1,8 @@
-"""A safetensors file: where its tensors are, and a new one written.
+"""Safetensors files: where the tensors of a file are, and how a new file is written.
 
-It is eight bytes (the header's length, little-endian), a JSON header, and the tensors one after another without gaps.
-The header is read here rather than by the library, so that bfloat16 stays bfloat16, a slice is read without the rest,
-and every fault is one line that names the file.
+A file is eight bytes (the header's length, little-endian), a JSON header, and the tensors without gaps between them.
+The header is read here and not by the library, so that bfloat16 stays bfloat16, a slice is read without the rest, and
+every fault is one line that names the file.
 """
 
 import json
@@ -31,7 +31,7 @@ class _Entry(msgspec.Struct):
 
 
 def header(file: Path) -> dict[str, Stored]:
-    """Lists the tensors of one safetensors file; no weight is read.
+    """Lists the tensors of a safetensors file; no weight is read.
 
     Raises:
       OSError: the file is missing or unreadable.
@@ -63,11 +63,11 @@ def header(file: Path) -> dict[str, Stored]:
     start = 8 + length  # of the weights
     if start + end != size:
         raise ValueError(f"{file}: {size} bytes, but its header describes {start + end}; download it again")
-    found: dict[str, Stored] = {}
+    tensors: dict[str, Stored] = {}
     for name, entry in described.items():
         begin, stop = (start + offset for offset in entry.data_offsets)
-        found[name] = Stored(file=file, shape=tuple(entry.shape), dtype=entry.dtype, begin=begin, end=stop)
-    return found
+        tensors[name] = Stored(file=file, shape=tuple(entry.shape), dtype=entry.dtype, begin=begin, end=stop)
+    return tensors
 
 
 def write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
@@ -87,5 +87,5 @@ def write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
 
 
 def on_host(tensor: jax.Array | Array) -> Array:
-    """A tensor, gathered from its devices; every process calls it."""
+    """A tensor, gathered from its devices; every process must call this."""
     return sharding.to_host(tensor) if isinstance(tensor, jax.Array) else tensor

@@ -22,7 +22,7 @@ ROWS, COLUMNS = ("model", None), (None, "model")
 BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, "model"), P()  # type: ignore[no-untyped-call]
 PARTS = P(None, "data")  # type: ignore[no-untyped-call]
 
-# The first that is found in a name counts; whatever none matches is on every device.
+# The first pattern that a name contains counts; a tensor that none matches is whole on every device.
 RULES: tuple[tuple[str, Axes], ...] = (
     (r"\.(q|k|v|gate|up)_proj\.weight$", ROWS),
     (r"\.(q|k|v|gate|up)_proj\.bias$", ("model",)),
@@ -41,10 +41,10 @@ def mesh(model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
 
     Args:
       model: devices over which one copy of the parameters is split; the batch is split over the rest.
-      devices: all of jax's if not given.
+      devices: None = all devices of jax.
 
     Raises:
-      ValueError: the number of devices is no multiple of `model`.
+      ValueError: the number of devices is not a multiple of `model`.
     """
     devices = jax.devices() if devices is None else devices
     if model < 1 or len(devices) % model:
@@ -61,7 +61,7 @@ def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1, *, full
       name: as in a Hugging Face checkpoint.
       shape: of the tensor.
       mesh: with an axis "model".
-      head_dim: size of one attention head; queries, keys and values are split between heads, never inside one.
+      head_dim: size of an attention head; queries, keys and values are split between heads, never inside a head.
       fully: split matrices over the data axis too (training: each device keeps its part of parameters and moments).
     """
     rule = next((axes for pattern, axes in RULES if re.search(pattern, name)), ())

@@ -3,7 +3,7 @@ weights stay in its (out, in) layout, so a path joined by "." is the key in mode
 
     tokens [B, S] -> encoder [B, S, D];  targets [B, T] + encoded [B, S, D] -> decoder [B, T, D] -> logits [B, T, V]
 
-The encoder reads both ways, so it has no prefix to share: each ordered pair is encoded whole.
+The encoder reads in both directions, so there is no prefix to share: each ordered pair is encoded whole.
 """
 
 import math
@@ -27,9 +27,9 @@ def buckets(offsets: Ints, count: int, furthest: int, *, both_ways: bool) -> Int
 
     Args:
       offsets: int32, position of the key less position of the query.
-      count: rows of the table; half of them are for keys to the right where `both_ways`.
-      furthest: from this distance on all share the last bucket.
-      both_ways: otherwise keys to the right count as distance 0; the causal mask hides them.
+      count: rows of the table; if `both_ways`, half of them are for keys to the right.
+      furthest: from this distance on, all keys share the last bucket.
+      both_ways: if not, keys to the right count as distance 0; the causal mask hides them.
 
     Returns:
       int32, of the shape of `offsets`.
@@ -39,8 +39,8 @@ def buckets(offsets: Ints, count: int, furthest: int, *, both_ways: bool) -> Int
         first, distance = np.where(offsets > 0, count, 0), np.abs(offsets)
     else:
         first, distance = np.zeros_like(offsets), np.maximum(-offsets, 0)
-    exact = count // 2  # one bucket a distance up to here, then ever wider ones
-    # In float32 as upstream: at the edge of a bucket the rounding decides.
+    exact = count // 2  # one bucket for each distance up to here, then wider and wider ones
+    # In float32 as upstream: rounding decides at the edge of a bucket.
     ratio = np.log(np.maximum(distance, exact).astype(np.float32) / np.float32(exact))
     far = (ratio / np.float32(math.log(furthest / exact)) * np.float32(count - exact)).astype(np.int32)
     return np.asarray(first + np.where(distance < exact, distance, np.minimum(exact + far, count - 1)), np.int32)
@@ -56,8 +56,8 @@ class Attention(nnx.Module):
             self.relative_attention_bias = Embedding(config.relative_attention_num_buckets, self.heads, rngs)
 
     def __call__(self, x: jax.Array, source: jax.Array, bias: jax.Array | None, lengths: jax.Array | None) -> jax.Array:
-        """x [B, T, D] looks at the first lengths [B] of source [B, S, D], with bias [1, N, T, S]; without lengths it
-        is the source, and looks at itself and to the left. Returns [B, T, D]."""
+        """x [B, T, D] attends to the first lengths [B] of source [B, S, D], with bias [1, N, T, S]; without lengths x
+        is the source and attends to itself and to the left. Returns [B, T, D]."""
         q, k, v = (
             f(y).reshape(*y.shape[:2], self.heads, self.size)  # [B, T, N, H], [B, S, N, H]
             for f, y in ((self.q, x), (self.k, source), (self.v, source))
@@ -124,7 +124,7 @@ class Stack(nnx.Module):
         self.final_layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
     def bias(self, T: int) -> jax.Array:
-        """What each head adds for the distance of query and key, the same in every block: [1, N, T, T]."""
+        """What each head adds for the distance between query and key, the same in every block: [1, N, T, T]."""
         rows = buckets(
             np.arange(1 - T, T, dtype=np.int32),
             self.config.relative_attention_num_buckets,
@@ -156,8 +156,8 @@ class Stack(nnx.Module):
 
         for i, block in enumerate(self.block):
             with jax.named_scope(f"block_{i}"):
-                one = partial(run, block)
-                x = jax.checkpoint(one)(x) if recompute else one(x)
+                compute = partial(run, block)
+                x = jax.checkpoint(compute)(x) if recompute else compute(x)
         return self.final_layer_norm(x)
 
 
@@ -177,8 +177,8 @@ class T5(nnx.Module):
         """Reads inputs.
 
         Args:
-          tokens: [B, S] int32; what stands past a row's length is not read.
-          lengths: [B] int32; a row of length 0 only fills the batch, and what comes out of it means nothing.
+          tokens: [B, S] int32; what lies beyond a row's length is not read.
+          lengths: [B] int32; a row of length 0 only fills the batch, and its output means nothing.
           drop, recompute: as in decoder.py, for training.
 
         Returns:
@@ -196,7 +196,7 @@ class T5(nnx.Module):
         drop: Drop = keep,
         recompute: bool = False,
     ) -> jax.Array:
-        """Reads targets that are given (teacher forcing).
+        """Reads given targets (teacher forcing).
 
         Args:
           targets: [B, T] int32, `decoder_start_token_id` first; position t sees targets 0 to t.
@@ -204,7 +204,7 @@ class T5(nnx.Module):
           lengths: [B] int32, of the inputs.
 
         Returns:
-          [B, T, D], for `logits`: at position t those of target t+1.
+          [B, T, D], input of `logits`: position t gives the logits of target t+1.
         """
         with jax.named_scope("decoder"):
             return self.decoder(self.shared(targets), lengths, encoded, drop=drop, recompute=recompute)
@@ -218,7 +218,7 @@ class T5(nnx.Module):
 
 
 def score(model: T5, tokens: jax.Array, lengths: jax.Array, targets: jax.Array, target_lengths: jax.Array) -> jax.Array:
-    """How likely the model finds given targets.
+    """Computes how likely given targets are.
 
     Args:
       tokens: [B, S] int32, the inputs.
@@ -227,18 +227,18 @@ def score(model: T5, tokens: jax.Array, lengths: jax.Array, targets: jax.Array, 
       target_lengths: [B] int32.
 
     Returns:
-      [B, T] float32, the log-probability in nats of each target token given the input and those before it; 0 past the
-      target's length.
+      [B, T] float32, the log-probability in nats of each target token given the input and the tokens before it; 0
+      beyond the target's length.
     """
     start = jnp.full_like(targets[:, :1], model.config.decoder_start_token_id)
     hidden = model.decode(jnp.concatenate([start, targets[:, :-1]], 1), model.encode(tokens, lengths), lengths)
 
-    def one(position: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def log_prob(position: tuple[jax.Array, jax.Array]) -> jax.Array:
         logits = model.logits(position[0])  # [B, V]
         chosen = jnp.take_along_axis(logits, position[1][:, None], 1)[:, 0]
         return chosen - jax.nn.logsumexp(logits, 1)
 
-    values = jax.lax.map(one, (hidden.swapaxes(0, 1), targets.T)).T  # one position at a time: never [B, T, V]
+    values = jax.lax.map(log_prob, (hidden.swapaxes(0, 1), targets.T)).T  # one position at a time: never [B, T, V]
     return jnp.where(jnp.arange(targets.shape[1])[None] < target_lengths[:, None], values, 0.0)
 
 
@@ -248,14 +248,14 @@ State = tuple[jax.Array, jax.Array, jax.Array]  # steps done, texts [B, limit], 
 def generate(model: T5, tokens: jax.Array, lengths: jax.Array, *, eos: tuple[int, ...], limit: int) -> jax.Array:
     """Writes the likeliest next token until the end or the limit, in one program.
 
-    Every step computes the decoder anew over all `limit` positions: simple, and cheap beside the encoder for a verdict
-    or a few sentences, wasteful for long texts.
+    Every step computes the decoder again over all `limit` positions: this is simple, and cheap compared to the encoder
+    for a verdict or a few sentences, but wasteful for long texts.
 
     Args:
       tokens: [B, S] int32, the inputs.
       lengths: [B] int32, of the inputs; a row of length 0 stays empty.
-      eos: ids that end a text; none: every text is as long as the limit.
-      limit: tokens at most.
+      eos: ids that end a text; if there are none, every text is as long as the limit.
+      limit: maximum number of tokens.
 
     Returns:
       [B, limit] int32, without the start token, the ending token included, `pad_token_id` after it.

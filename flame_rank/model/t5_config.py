@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-# What some files hold and no computation reads: copies of shared.weight, and a bias that the first releases stored for
-# the attention to the encoder, which has none.
+# Tensors that some files hold and no computation reads: copies of shared.weight, and a bias that the first releases
+# stored for the attention to the encoder, which has none.
 IGNORED_TENSORS = (
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
@@ -20,13 +20,13 @@ class T5Config:
     """The keys of a T5 `config.json` that shape the computation, with the defaults of its class.
 
     Attributes:
-      d_kv: size of one head; num_heads * d_kv need not be d_model.
-      num_decoder_layers: as many as the encoder has where the file does not say.
+      d_kv: size of a head; num_heads * d_kv need not be d_model.
+      num_decoder_layers: as many as the encoder has, if the file does not state it.
       feed_forward_proj: "relu" (T5 1.0) or "gated-gelu" (T5 1.1, FLAN-T5), which is the tanh form of gelu.
       tie_word_embeddings: the head is the embedding; otherwise there is a tensor `HEAD`.
       scale_decoder_outputs: the head's input is multiplied by d_model^-0.5; without it a tied head's logits are far
         too sharp, with it an untied head's are far too flat, and neither raises an error.
-      decoder_start_token_id: the first token the decoder reads; the padding where the file does not say.
+      decoder_start_token_id: the first token that the decoder reads; the padding, if the file does not state it.
     """
 
     vocab_size: int = 32128
@@ -46,7 +46,7 @@ class T5Config:
     eos_token_id: int | tuple[int, ...] = 1
     decoder_start_token_id: int = 0
 
-    # What else a T5 config.json holds: needed as given here, or without effect on the logits.
+    # Other keys of a T5 config.json: required as given here, or without effect on the logits.
     REQUIRED = {"model_type": "t5", "is_encoder_decoder": True, "is_decoder": False}  # noqa: RUF012
     IGNORED = frozenset(
         {
@@ -76,16 +76,16 @@ class T5Config:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], *, head: bool | None = None) -> Self:
-        """Takes a parsed `config.json` of either dialect.
+        """Reads a parsed `config.json` of either dialect.
 
         Args:
-          config: transformers 4 says `tie_word_embeddings` false for a head of its own that is not scaled;
-            transformers 5 writes `tie_word_embeddings` true for every T5 and `scale_decoder_outputs` beside it.
-          head: whether the weights hold `HEAD`. As in transformers 5, they decide whether the head is tied, and the
-            configuration only whether it is scaled. None: not known, an unscaled head is taken to be untied.
+          config: transformers 4 states `tie_word_embeddings` false for a separate head, which is not scaled;
+            transformers 5 states `tie_word_embeddings` true for every T5, and `scale_decoder_outputs` beside it.
+          head: whether the weights hold `HEAD`. As in transformers 5, the weights decide whether the head is tied, and
+            the configuration only whether it is scaled. None = not known: an unscaled head is taken to be untied.
 
         Raises:
-          ValueError: it asks for another computation than this file's, or holds a key unknown here.
+          ValueError: it asks for a computation other than that of model/t5.py, or holds a key that is not known here.
         """
         feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
         if not isinstance(feed_forward, str) or feed_forward not in ACTIVATIONS:
@@ -110,7 +110,7 @@ class T5Config:
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """A `config.json` that both dialects read alike, where the head is either tied and scaled or neither."""
+        """A `config.json` that both dialects read alike, if the head is either tied and scaled or neither."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fields["tie_word_embeddings"] = self.tie_word_embeddings and self.scale_decoder_outputs
         if isinstance(self.eos_token_id, tuple):
@@ -125,7 +125,7 @@ _POSITIVE = (
 
 
 def _check(stated: Mapping[str, Any]) -> None:
-    """Raises ValueError for a value that nothing can be computed with."""
+    """Raises ValueError for a value with which nothing can be computed."""
 
     def whole(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)

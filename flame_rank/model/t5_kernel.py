@@ -1,4 +1,5 @@
-"""What T5 says after texts in pieces. Its encoder reads both ways, so nothing is shared: each path is encoded whole."""
+"""What T5 predicts after texts in pieces. Its encoder reads in both directions, so nothing can be shared: each path is
+encoded whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -19,8 +20,8 @@ class T5Kernel:
     """Scores paths with an encoder-decoder.
 
     Attributes:
-      parameters: numbers in its weights.
-      usage: its tokens are those of texts, and of labels with what is begun of their answers; its shapes are (program,
+      parameters: how many numbers its weights have.
+      usage: its tokens are those of texts and of labels with the begun part of their answers; its shapes are (program,
         bucket of the texts, tokens of the answers, rows).
     """
 
@@ -29,7 +30,7 @@ class T5Kernel:
         model: its parameters lie on the mesh; their dtype is that of the computation.
         mesh: rows of a batch are split over its axis `data`, heads over `model`.
         max_length: tokens of a whole path.
-        max_batch_tokens: tokens of a batch, padding included; without it by the rule of model/memory.py.
+        max_batch_tokens: tokens of a batch, padding included; None = by the rule of model/memory.py.
         """
         self.config, self.mesh, self.max_length = model.config, mesh, max_length
         self.vocab_size = model.config.vocab_size
@@ -69,36 +70,36 @@ class T5Kernel:
         return sum(cast(Any, f)._cache_size() for f in every)
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
-        """The log-probability [R, C] float64, in nats, of each of C ids as what R answers begin with.
+        """The log-probability [R, C] float64, in nats, of each of C ids as the next token of R answers.
 
-        In a path, what stands behind the end of text is the beginning of the answer, as long in all paths.
+        What follows the end of text in a path is the beginning of the answer; it has the same length in all paths.
         """
         texts, begun = self._read(paths)
         length = len(begun[0]) if begun else 0
         if any(len(answer) != length for answer in begun):
             raise ValueError("answers that are begun have different lengths")
-        found = np.empty((len(paths), len(targets)))
+        scores = np.empty((len(paths), len(targets)))
         for taken, tokens, lengths in self._batches(texts, "next", length):
             answers = np.zeros((len(tokens), length), np.int32)
             answers[: len(taken)] = [begun[i] for i in taken]
             wanted = np.tile(np.array(targets, np.int32), (len(tokens), 1))
             arrays = sharding.rows(self.mesh, tokens, lengths, answers, wanted)
-            found[taken] = np.asarray(self._next(self._params, *arrays))[: len(taken)]
-        return found
+            scores[taken] = np.asarray(self._next(self._params, *arrays))[: len(taken)]
+        return scores
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels as what R answers begin with."""
+        """The log-likelihood [R, C] float64, in nats, of each of C labels as the next part of R answers."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
-        found = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
-        return np.array([row.sum() for row in found]).reshape(len(paths), len(labels))
+        of_tokens = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
+        return np.array([row.sum() for row in of_tokens]).reshape(len(paths), len(labels))
 
     def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
-        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label as what the answer to each
-        path begins with, or goes on with. Paths that are the same are encoded once.
+        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label as the next part of the
+        answer to each path. Paths that are the same are encoded once.
 
         Raises:
-          ValueError: a path, or a label with what is begun of its answer, is longer than max_length, or empty.
+          ValueError: a path, or a label with the begun part of its answer, is longer than max_length, or empty.
         """
         texts, begun = self._read(paths)
         answers = [before + label for before, label in zip(begun, labels, strict=True)]
@@ -107,7 +108,7 @@ class T5Kernel:
             raise ValueError(f"an answer of {longest} tokens, more than max_length {self.max_length}")
         if not all(labels):
             raise ValueError("a label without a token")
-        found: list[FloatArray] = [np.empty(0)] * len(paths)
+        results: list[FloatArray] = [np.empty(0)] * len(paths)
         members: dict[Ids, list[int]] = {}
         for i, text in enumerate(texts):
             members.setdefault(text, []).append(i)
@@ -126,8 +127,8 @@ class T5Kernel:
                     encoded, lengths, text_of, [begun[i] for i in chosen], [labels[i] for i in chosen], T=T
                 )
                 for i, row in zip(chosen, scores, strict=True):
-                    found[i] = row
-        return found
+                    results[i] = row
+        return results
 
     def _behind(
         self,
@@ -139,13 +140,13 @@ class T5Kernel:
         *,
         T: int,
     ) -> list[FloatArray]:
-        """The log-probabilities of the tokens of each label, behind what is begun of its answer.
+        """The log-probabilities of the tokens of each label, after the begun part of its answer.
 
         Args:
           encoded: [B, S, D], the texts.
           lengths: [B] int32, of the texts.
-          text_of: [R] int32, the text of each answer; the last ones may be padding.
-          T: tokens of an answer, padded.
+          text_of: [R] int32, the row of each answer's text; the last ones may be padding.
+          T: the padded length of an answer in tokens.
         """
         tokens, places = np.zeros((len(text_of), T), np.int32), []
         for r, (before, label) in enumerate(zip(begun, labels, strict=True)):
@@ -164,12 +165,12 @@ class T5Kernel:
         return np.split(scores.astype(np.float64), np.cumsum([len(label) for label in labels])[:-1])
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
-        """The tokens, at most `limit`, of the greedy answer to each path, up to the first of `eos`."""
+        """Answers each path greedily: at most `limit` tokens, up to the first of `eos`."""
         stops = tuple(sorted({*eos}))
         written: list[list[int]] = [[] for _ in paths]
         texts, begun = self._read(paths)
         if any(begun):
-            raise ValueError("an answer that is begun is not gone on with")
+            raise ValueError("an answer that is begun cannot be continued")
         for taken, tokens, lengths in self._batches(texts, "generate", limit):
             out = np.asarray(
                 self._generate(self._params, *sharding.rows(self.mesh, tokens, lengths), eos=stops, limit=limit)
@@ -180,7 +181,7 @@ class T5Kernel:
         return written
 
     def _read(self, paths: Sequence[Path]) -> tuple[list[Ids], list[Ids]]:
-        """What the encoder reads of each path, and how its answer is begun."""
+        """The part of each path that the encoder reads, and the begun part of its answer."""
         whole = [tuple(token for piece in path for token in piece) for path in paths]
         longest = max(map(len, whole), default=0)
         if longest > self.max_length:
@@ -196,7 +197,7 @@ class T5Kernel:
         """Packs texts for a program whose answers have `length` tokens.
 
         Yields:
-          which, tokens [B, S] int32 and lengths [B] int32.
+          indices of the texts, tokens [B, S] int32 and lengths [B] int32.
         """
         sizes = [len(ids) for ids in texts]
         for taken, rows, S in buckets.pack(sizes, self.max_batch_tokens, multiple=self._multiple):
@@ -216,13 +217,13 @@ class T5Kernel:
         self.usage.shapes.add((program, S, T, rows))
 
     def parted(self, ids: Ids) -> tuple[Ids, Ids]:
-        """Of a path's ids: what the encoder reads, its end of text included, and how the decoder has begun."""
+        """Splits a path's ids into what the encoder reads, its end of text included, and the begun answer."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids) - 1) + 1
         return ids[:end], ids[end:]
 
 
 def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [B, C] float32 of targets [B, C] behind answers [B, T] that are begun."""
+    """Log-probabilities [B, C] float32 of targets [B, C] after the begun answers [B, T]."""
     start = jnp.full((tokens.shape[0], 1), model.config.decoder_start_token_id, jnp.int32)
     hidden = model.decode(jnp.concatenate([start, answers], 1), model.encode(tokens, lengths), lengths)
     logits = model.logits(hidden[:, -1])  # [B, V]

@@ -1,5 +1,5 @@
-"""Text to token ids and back for a Hugging Face checkpoint, in one place for judge and trainer. Must agree with
-transformers, where that agrees with the library that the checkpoint was trained with.
+"""Text to token ids and back for a checkpoint, for judge and trainer alike. Must agree with transformers, except where
+transformers disagrees with the library that the checkpoint was trained with.
 """
 
 import re
@@ -20,15 +20,15 @@ _JSON, _SENTENCEPIECE = "tokenizer.json", ("tokenizer.model", "spiece.model")
 _FILES = (_JSON, *_SENTENCEPIECE, CONFIG, "vocab.json", "added_tokens.json", "chat_template.jinja")
 # A serialised protocol buffer may be continued: these bytes are a normalizer_spec with add_dummy_prefix false.
 _NO_PREFIX = b"\x1a\x02\x18\x00"
-# Before a token's name: spaces are "▁" or "Ġ" or gone by the time that a model looks for its pieces.
+# Before a token's name. It is out of reach since spaces have become "▁" or "Ġ", or are gone, when pieces are looked up.
 _OUT_OF_REACH = " "
 
 
 class TextTokenizer(Protocol):
-    """What a checkpoint makes of text.
+    """How a checkpoint turns text into tokens.
 
     Attributes:
-      bos: the id that the checkpoint wants before everything; None where it wants none (Qwen, T5).
+      bos: the id that the checkpoint wants before every text; None if it wants none (Qwen, T5).
       eos: the ids that end a generation.
       size: the largest id plus one.
     """
@@ -38,14 +38,15 @@ class TextTokenizer(Protocol):
     size: int
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        """Reads texts; nothing is put before or behind them.
+        """Encodes texts; nothing is added before or after them.
 
         Args:
-          special: special tokens in a text are read as such. For trusted text only, such as a chat template. Otherwise
-            they are plain text, so that a candidate with "<|im_end|>" in it cannot close its turn: no special token
-            comes out, but the unknown one, for characters that the vocabulary lacks. Special is what the tokenizer's
-            file or tokenizer_config.json says is, and an added token that ends a generation; a single character never
-            is. Added tokens that are not special (Qwen3's "<think>") are read as tokens either way, as in transformers.
+          special: read special tokens in a text as such: for trusted text only, such as a chat template. Otherwise they
+            are plain text, so that a candidate that contains "<|im_end|>" cannot close its turn: the result has no
+            special token except the unknown one, for characters that the vocabulary lacks. A token is special if the
+            tokenizer's file or tokenizer_config.json says so, or if it is an added token that ends a generation; a
+            single character never is. Added tokens that are not special (Qwen3's "<think>") are always read as
+            tokens, as in transformers.
         """
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -56,7 +57,7 @@ class TextTokenizer(Protocol):
 
 
 def is_here(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer, or a part of one."""
+    """Whether a folder holds a tokenizer, or a part of it."""
     return any((folder / name).exists() for name in _FILES)
 
 
@@ -68,7 +69,7 @@ def load(folder: Path, model: Path | None = None) -> TextTokenizer:
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: there is none, or it is broken; the message names the file.
+      ValueError: there is no tokenizer, or it is broken; the message names the file.
     """
     if gguf_file.is_gguf(folder):
         header = gguf_file.read(folder)
@@ -90,11 +91,11 @@ def load(folder: Path, model: Path | None = None) -> TextTokenizer:
 
 
 def within(tokenizer: TextTokenizer, size: int) -> TextTokenizer:
-    """A tokenizer that gives only ids below `size`: some checkpoints name tokens past their model's vocabulary (Gemma 3
-    1B, CodeLlama, a padding token put in later), which is fine as long as none of them occurs.
+    """Limits a tokenizer to ids below `size`: some checkpoints name tokens beyond their model's vocabulary (Gemma 3 1B,
+    CodeLlama, a padding token added later), which does no harm as long as none of them occurs.
 
     Raises:
-      ValueError: a token that stands at every beginning or end does.
+      ValueError: a token that begins or ends every text is beyond it.
     """
     if tokenizer.size <= size:
         return tokenizer
@@ -112,11 +113,11 @@ class _Within:
         self.eos = frozenset(token for token in tokenizer.eos if token < size)
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        found = self._tokenizer.encode(texts, special=special)
-        for ids in found:
+        encoded = self._tokenizer.encode(texts, special=special)
+        for ids in encoded:
             if ids and max(ids) >= self.size:
                 raise ValueError(f"a text holds token {max(ids)}, and the model has {self.size}")
-        return found
+        return encoded
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return self._tokenizer.count(texts)
@@ -130,7 +131,7 @@ class _Json:
 
     def __init__(self, path: Path, file: dict[str, Any], settings: Settings):
         self._path = path
-        with _told(path):
+        with _errors_name(path):
             special = _mark(file, settings.special, settings.eos)
             self._trusted = Tokenizer.from_str(msgspec.json.encode(file).decode())
             _hide(file, special)
@@ -154,22 +155,22 @@ class _Json:
         self.eos = frozenset(settings.eos or ([] if end is None else [end]))
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        with _told(self._path):
+        with _errors_name(self._path):
             tokenizer = self._trusted if special else self._plain
             return [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        with _told(self._path):
+        with _errors_name(self._path):
             return [len(encoded) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        with _told(self._path):
+        with _errors_name(self._path):
             return str(self._trusted.decode(list(ids), skip_special_tokens=True))
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns all that the library raises into an error that names the file; a panic of its Rust is no Exception."""
+def _errors_name(path: Path) -> Iterator[None]:
+    """Turns all that the library raises into an error that names the file; a panic of its Rust is not an Exception."""
     try:
         yield
     except BaseException as error:
@@ -179,8 +180,8 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _mark(file: dict[str, Any], special: Iterable[str], eos: Iterable[int]) -> set[str]:
-    """Flags special tokens in a parsed tokenizer.json, also those that only tokenizer_config.json calls so. Returns all
-    of more than one character."""
+    """Marks special tokens in a parsed tokenizer.json, also those that only tokenizer_config.json calls special.
+    Returns those of more than one character."""
     added = {token["content"]: token for token in file.get("added_tokens") or []}
     vocabulary = file["model"]["vocab"]
     ids = vocabulary if isinstance(vocabulary, dict) else {piece: i for i, (piece, _) in enumerate(vocabulary)}
@@ -195,8 +196,8 @@ def _mark(file: dict[str, Any], special: Iterable[str], eos: Iterable[int]) -> s
 
 
 def _hide(file: dict[str, Any], special: set[str]) -> None:
-    """Renames the special tokens in a parsed tokenizer.json so that no text comes near them: a unigram model takes
-    "</s>" for a piece like any other, and merges may lead to it as well."""
+    """Renames the special tokens in a parsed tokenizer.json so that no text can produce them: a unigram model regards
+    "</s>" as a piece like any other, and merges may lead to it too."""
     model = file["model"]
 
     def name(piece: str) -> str:
@@ -219,10 +220,10 @@ def _hide(file: dict[str, Any], special: set[str]) -> None:
 class _SentencePiece:
     """`tokenizer.model` or `spiece.model`, read by the library `sentencepiece`, with the tokens that are added to it.
 
-    Where the classes of transformers 5 differ, the reading is that of sentencepiece, which the weights were trained
-    with. For Llama, it is also that of the official tokenizer.json: a text that begins with a space or "▁" has one more
-    put in front, and merges rank by score ("▁▁▁", "▁return", not "▁▁▁▁", "return"). For T5, U+0085 is no white space
-    and a combining mark after a character that NFKC replaces is not lost.
+    If the classes of transformers 5 disagree, sentencepiece is followed, since the weights were trained with it. For
+    Llama the official tokenizer.json agrees with it: a text that begins with a space or "▁" gets one more in front, and
+    merges rank by score ("▁▁▁", "▁return", not "▁▁▁▁", "return"). For T5, U+0085 is not white space, and a combining
+    mark after a character that NFKC replaces is not lost.
     """
 
     def __init__(self, path: Path, model: bytes, settings: Settings, *, t5: bool = False):
@@ -238,7 +239,7 @@ class _SentencePiece:
         except (RuntimeError, IndexError) as error:
             raise ValueError(f"{path}: not a SentencePiece model ({one_line(error)})") from error
         pieces = self._first.get_piece_size()
-        # After a special token Llama's newer checkpoints go on without a space, older ones and T5 with one.
+        # After a special token, Llama's newer checkpoints continue without a space; older ones and T5 with a space.
         self._after = self._first if t5 or settings.config.legacy else self._rest
 
         added = settings.added
@@ -256,9 +257,9 @@ class _SentencePiece:
         self._special = {self._tokens[token] for token in special}
         self._names = {i: token for token, i in added.items() if i not in self._special}
         self._any, self._open = _either(self._tokens), _either(self._names.values())
-        # Pieces that users define are found in any text: where they are special, the text is cut inside them.
-        found = {t for t in special if t in known and known[t] not in control and len(t) > 1}
-        self._cut = re.compile(f"(?={'|'.join(map(re.escape, sorted(found)))})") if found else None
+        # User-defined pieces match in any text: if they are special, the text is cut inside them.
+        defined = {t for t in special if t in known and known[t] not in control and len(t) > 1}
+        self._cut = re.compile(f"(?={'|'.join(map(re.escape, sorted(defined)))})") if defined else None
 
         self.size = max(pieces, 1 + max(added.values(), default=-1))
         bos = ids.get(settings.named.get("bos_token", ""), self._first.bos_id())
@@ -300,8 +301,8 @@ class _SentencePiece:
 
 
 def _is_whole(model: bytes) -> bool:
-    """A SentencePiece model that is cut between two pieces is one with fewer pieces to the library. In a whole one come
-    pieces (field 1), how they were trained (2), how texts are normalised (3)."""
+    """Whether a SentencePiece model is not truncated: if it is cut between two pieces, the library reads it as a model
+    with fewer pieces. A whole one has the pieces (field 1), the training (2) and the normalisation of texts (3)."""
     at = 0
     while model[at : at + 1] in (b"\x0a", b"\x12"):
         size, shift, more = 0, 0, True

@@ -1,5 +1,5 @@
-"""What the files beside a tokenizer say of it, as transformers writes them: tokenizer_config.json and the older
-special_tokens_map.json and added_tokens.json, and of the model's files what ends a generation.
+"""The files beside a tokenizer, as transformers writes them: tokenizer_config.json, the older special_tokens_map.json
+and added_tokens.json; and from the model's files what ends a generation.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Template(msgspec.Struct):
 
 
 class Config(msgspec.Struct):
-    """What counts of tokenizer_config.json, and of special_tokens_map.json."""
+    """The keys that are used of tokenizer_config.json and of special_tokens_map.json."""
 
     bos_token: _Named | None = None
     eos_token: _Named | None = None
@@ -51,7 +51,7 @@ _ROLES = [name for name in Config.__struct_fields__ if name.endswith("_token") a
 
 
 class _Ends(msgspec.Struct):
-    """What counts of generation_config.json and config.json."""
+    """The keys that are used of generation_config.json and config.json."""
 
     eos_token_id: int | list[int] | None = None
     text_config: "_Ends | None" = None
@@ -59,14 +59,14 @@ class _Ends(msgspec.Struct):
 
 @dataclass(kw_only=True)
 class Settings:
-    """What the files beside a tokenizer say.
+    """What the files beside a tokenizer state.
 
     Attributes:
       config: tokenizer_config.json.
-      named: special tokens with a role, as {"bos_token": "<s>"}.
-      special: all that are called special, whether the tokenizer has them or not.
-      added: ids of the tokens that come on top of a SentencePiece model.
-      eos: the ids that end a generation; [] where the model's files say nothing.
+      named: special tokens with a role, such as {"bos_token": "<s>"}.
+      special: all tokens that are called special, whether the tokenizer has them or not.
+      added: ids of the tokens that are added to a SentencePiece model.
+      eos: the ids that end a generation; [] if the model's files do not state them.
     """
 
     config: Config
@@ -88,8 +88,8 @@ class Settings:
         """
         config = read(folder / CONFIG, Config)
         older = read(folder / "special_tokens_map.json", Config)
-        found = {role: getattr(config, role) or getattr(older, role) for role in _ROLES}
-        named = {role: _content(token) for role, token in found.items() if token is not None}
+        tokens = {role: getattr(config, role) or getattr(older, role) for role in _ROLES}
+        named = {role: _content(token) for role, token in tokens.items() if token is not None}
         decoder = config.added_tokens_decoder
         added = read(folder / "added_tokens.json", dict[str, int])
         added |= {token.content: i for i, token in decoder.items()}
@@ -104,7 +104,9 @@ class Settings:
         return cls(
             config=config,
             named=named,
-            special={token for token in special if len(token) > 1},  # some pad with "!" or "0": that stays text
+            special={
+                token for token in special if len(token) > 1
+            },  # some checkpoints pad with "!" or "0", which stays text
             added=added,
             eos=[eos] if isinstance(eos, int) else eos,
         )
@@ -115,10 +117,10 @@ def _content(token: _Named) -> str:
 
 
 def read(path: Path, kind: type[T]) -> T:
-    """A JSON object; an empty one where there is no such file.
+    """Reads a JSON object; an empty one if there is no such file.
 
     Raises:
       OSError: it is unreadable.
-      ValueError: it is no such object; the message names the file.
+      ValueError: it is not such an object; the message names the file.
     """
     return json_file.read(path, kind) if path.exists() else kind()

@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face directory, in one safetensors file or in shards, read and written."""
+"""The weights of a Hugging Face directory, in one safetensors file or in shards: read and written."""
 
 import json
 import re
@@ -23,14 +23,14 @@ class _Index(msgspec.Struct):
 
 
 class WeightFiles(Weights):
-    """The tensors of a checkpoint directory by the names they have on disk."""
+    """The tensors of a checkpoint directory by their names on disk."""
 
     readable = DTYPES
     described_by = CONFIG
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Lists the tensors of `model.safetensors`, or else of the shards that `model.safetensors.index.json` names.
+        """Lists the tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` names.
 
         Raises:
           OSError: the folder or a file is unreadable.
@@ -62,7 +62,7 @@ class WeightFiles(Weights):
         return cls(folder, {name: shards[shard][name] for name, shard in places.items()})
 
     def read(self, name: str, index: Index | None = None) -> Array:
-        """A tensor, or the part at `index`: a read-only view of the file, of which only what is used is read.
+        """Reads a tensor, or its part at `index`: a read-only view of the file, which is read only where it is used.
 
         Raises:
           OSError: the file is unreadable.
@@ -82,10 +82,10 @@ class WeightFiles(Weights):
 
 
 def _of_shards(folder: Path) -> dict[str, Stored]:
-    """The tensors of shards without an index, where all that their names count are there.
+    """The tensors of shards without an index, if all shards that their names count are there.
 
     Raises:
-      ValueError: there are none, or some are missing, or two hold the same tensor.
+      ValueError: there are no shards, some are missing, or two hold the same tensor.
     """
     shards = sorted(file for file in folder.iterdir() if SHARD.fullmatch(file.name))
     if not shards:
@@ -94,13 +94,13 @@ def _of_shards(folder: Path) -> dict[str, Stored]:
     wanted = {f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
     if missing := wanted - {file.name for file in shards}:
         raise ValueError(f"{folder / min(missing)}: missing, of {count} shards; download it again")
-    found: dict[str, Stored] = {}
+    tensors: dict[str, Stored] = {}
     for file in shards:
         for name, stored in header(file).items():
-            if name in found:
-                raise ValueError(f"{file}: holds {name}, as {found[name].file.name} does; which one counts?")
-            found[name] = stored
-    return found
+            if name in tensors:
+                raise ValueError(f"{file}: holds {name}, as {tensors[name].file.name} does; which one counts?")
+            tensors[name] = stored
+    return tensors
 
 
 def _no_weights(folder: Path) -> str:
@@ -109,9 +109,9 @@ def _no_weights(folder: Path) -> str:
         remedy = "convert with transformers' save_pretrained(safe_serialization=True)"
         return f"{folder}: {torch[0]} is a PyTorch file and only safetensors are read; {remedy}"
     for ending, what in ((".gguf", "a GGUF file"), (".msgpack", "a Flax file"), (".h5", "a TensorFlow file")):
-        if found := [name for name in names if name.endswith(ending)]:
-            remedy = f"name it itself: {folder / found[0]}" if ending == ".gguf" else "convert it to safetensors"
-            return f"{folder}: {found[0]} is {what}; {remedy}"
+        if others := [name for name in names if name.endswith(ending)]:
+            remedy = f"name it itself: {folder / others[0]}" if ending == ".gguf" else "convert it to safetensors"
+            return f"{folder}: {others[0]} is {what}; {remedy}"
     return f"{folder}: no weights: neither {WHOLE} nor {INDEX}"
 
 
@@ -126,12 +126,12 @@ def save(
     """Writes a directory that `WeightFiles`, transformers and vLLM read; the host holds one tensor at a time.
 
     Args:
-      folder: must not exist; written as FOLDER.part beside it and renamed. Of several processes all call this and the
-        first one writes.
-      config: becomes `config.json`. Where it says `tie_word_embeddings`, `lm_head.weight` is left out.
+      folder: must not exist; written as FOLDER.part beside it and renamed. If there are several processes, all call
+        this and the first one writes.
+      config: becomes `config.json`. If it states `tie_word_embeddings`, `lm_head.weight` is left out.
       tensors: by name, [out, in], float32, float16 or bfloat16; sharded arrays are gathered one at a time.
-      max_shard_bytes: more than this and the weights are split, with an index; no tensor is.
-      extra_files: copied as they are (tokenizer).
+      max_shard_bytes: if the weights have more bytes, they are split between files, with an index; a tensor never is.
+      extra_files: copied unchanged (tokenizer).
 
     Raises:
       OSError: something cannot be written.
@@ -152,7 +152,7 @@ def save(
             room = max_shard_bytes
         shards[-1][name] = tensor
         room -= tensor.nbytes
-    # Wide dtypes first: then every tensor is aligned to its own width.
+    # Wide dtypes first, so that every tensor is aligned to its own width.
     shards = [dict(sorted(shard.items(), key=lambda item: -item[1].dtype.itemsize)) for shard in shards]
     if jax.process_index():
         for shard in shards:
@@ -161,7 +161,7 @@ def save(
         return
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
-    for left in part.iterdir():  # of a save that was broken off; a stale model.safetensors would count before shards
+    for left in part.iterdir():  # of an interrupted save; a stale model.safetensors would be read instead of shards
         left.unlink()
     for file in extra_files:
         shutil.copyfile(file, part / file.name)

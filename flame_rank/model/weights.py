@@ -1,5 +1,5 @@
-"""The tensors of a checkpoint, whatever it is stored as, by the names that the models here have for them, and how they
-get into a model."""
+"""The tensors of a checkpoint in any format, by the names that the models here have for them, and how they are read
+into a model."""
 
 import re
 from abc import abstractmethod
@@ -29,12 +29,12 @@ OTHER_SENSES = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """One tensor on disk, as its file's header describes it.
+    """A tensor on disk, as the header of its file describes it.
 
     Attributes:
-      dtype: in the format's own words ("BF16"); not all of them can be read.
+      dtype: in the format's own words ("BF16"); not every dtype can be read.
       begin: its first byte, counted from the start of the file.
-      end: the byte after its last.
+      end: the byte after its last one.
     """
 
     file: Path
@@ -49,8 +49,8 @@ class Weights(Mapping[str, Stored]):
 
     Attributes:
       folder: the checkpoint, for messages: a directory or a file.
-      readable: the dtypes that `read` takes.
-      described_by: what gives the model its shape, for messages.
+      readable: the dtypes that `read` can read.
+      described_by: what states the shape of the model, for messages.
     """
 
     readable: Container[str]
@@ -70,14 +70,14 @@ class Weights(Mapping[str, Stored]):
 
     @abstractmethod
     def read(self, name: str, index: Index | None = None) -> Array:
-        """A tensor, or the part at `index`: a read-only view of the file or an array of the caller's own."""
+        """Reads a tensor, or its part at `index`: a read-only view of the file, or a new array."""
 
     @abstractmethod
     def described(self) -> Iterator[tuple[str, bytes]]:
-        """All that shapes the model's answers beside its weights, for its identity."""
+        """All that shapes the model's answers besides its weights, for its identity: names and contents."""
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
-        """The bytes of a tensor: a read-only view of the file, of which only what is used is read.
+        """The bytes of a tensor: a read-only view of the file, which is read only where it is used.
 
         Raises:
           OSError: the file is unreadable.
@@ -91,29 +91,29 @@ class Weights(Mapping[str, Stored]):
 
 
 def layers(files: Weights) -> int:
-    """How many layers the tensors of a decoder, or of a T5's encoder, are numbered for."""
-    numbers = {int(found[1]) for name in canonical(files) if (found := LAYER.match(name))}
+    """How many layers the numbers in the tensors' names count, in a decoder or in the encoder of a T5."""
+    numbers = {int(match[1]) for name in canonical(files) if (match := LAYER.match(name))}
     return max(numbers, default=-1) + 1
 
 
 def canonical(names: Iterable[str]) -> dict[str, str]:
     """The names that the text model of a checkpoint has here: {name here: name on disk}.
 
-    A decoder's tensors are `model.*` and `lm_head.weight` here. On disk they may stand under `language_model.` (Gemma 3
-    with vision, whose other tensors are left out) or without `model.` (base models). All others keep their names.
+    A decoder's tensors are `model.*` and `lm_head.weight` here. On disk they may have the prefix `language_model.`
+    (Gemma 3 with vision, whose other tensors are left out) or lack `model.` (base models). All others keep their names.
 
     Raises:
       ValueError: two tensors on disk would have the same name here.
     """
-    found: dict[str, str] = {}
+    on_disk: dict[str, str] = {}
     for name in names:
         if OTHER_SENSES.match(name):
             continue
         ours = TEXT.sub("model.", HEAD.sub("", name))
-        if ours in found:
-            raise ValueError(f"{found[ours]} and {name} are both {ours}: which one counts?")
-        found[ours] = name
-    return found
+        if ours in on_disk:
+            raise ValueError(f"{on_disk[ours]} and {name} are both {ours}: which one counts?")
+        on_disk[ours] = name
+    return on_disk
 
 
 def text_tensors(files: Weights) -> list[str]:
@@ -122,7 +122,7 @@ def text_tensors(files: Weights) -> list[str]:
 
 
 def own_head(files: Weights) -> bool:
-    """Whether a checkpoint holds an output matrix that is not its embeddings.
+    """Whether a checkpoint holds an output matrix that differs from its embeddings.
 
     Raises:
       OSError, ValueError: they cannot be read.
@@ -137,8 +137,8 @@ def own_head(files: Weights) -> bool:
     rows = [slice(i, i + 4096) for i in range(0, shape[0], 4096)]
 
     def same(some: slice) -> bool:
-        one, other = (files.read(name, (some, slice(None))) for name in (head, embeddings))
-        return bool(np.array_equal(one, other))
+        a, b = (files.read(name, (some, slice(None))) for name in (head, embeddings))
+        return bool(np.array_equal(a, b))
 
     return not all(map(same, rows))
 
@@ -152,26 +152,26 @@ def fill(
     ignore: Sequence[str] = (),
     missing: frozenset[str] = frozenset(),
 ) -> Params:
-    """Reads a module's parameters, each straight to its devices: the host holds one tensor at a time.
+    """Reads the parameters of a module, each directly onto its devices: the host holds one tensor at a time.
 
     Args:
-      params: as `nnx.split` gave them; shapes are enough (`nnx.eval_shape`). Changed in place and returned.
+      params: from `nnx.split`; shapes are enough (`nnx.eval_shape`). Changed in place and returned.
       files: the checkpoint; its names go through `canonical`.
-      dtype: of the parameters; what is stored is cast.
-      shardings: the same tree of shardings (`sharding.shardings`); without it, all goes to the first device.
+      dtype: of the parameters, to which the stored numbers are cast.
+      shardings: the same tree of shardings (`sharding.shardings`); None = all on the first device.
       ignore: patterns (`*.rotary_emb.inv_freq`) of the names here that the module may lack. Any other is an error.
-      missing: names that the checkpoint may lack; they stay as they are.
+      missing: names that the checkpoint may lack; their values stay as they are.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: a tensor is missing, unknown, of another shape or of a dtype that is not read; none was read then.
+      ValueError: a tensor is missing, unknown, of another shape or of a dtype that is not read; then none is read.
     """
     leaves = _by_name(params)
     try:
-        found = canonical(files)
+        stored_names = canonical(files)
     except ValueError as error:
         raise ValueError(f"{files.folder}: {error}") from None
-    names = {n: s for n, s in found.items() if n in leaves or not any(fnmatchcase(n, p) for p in ignore)}
+    names = {n: s for n, s in stored_names.items() if n in leaves or not any(fnmatchcase(n, p) for p in ignore)}
     unread, unfit, unknown = [], [], []
     for name, on_disk in names.items():
         stored = files[on_disk]
@@ -207,12 +207,12 @@ def _put(files: Weights, name: str, dtype: np.dtype[Any], place: Sharding) -> ja
         assert index is not None
         key = tuple(s.indices(n) for s, n in zip(index, shape, strict=True))
         if key not in read:  # devices that hold the same part share one reading
-            found = files.read(name, index)
-            # A copy, never a view of the file: jax may keep the buffer as it is, and the file may change under it.
-            read[key] = np.array(found, dtype, copy=None if found.flags.writeable else True)
+            tensor = files.read(name, index)
+            # A copy, never a view of the file: jax may keep the buffer, and the file may change meanwhile.
+            read[key] = np.array(tensor, dtype, copy=None if tensor.flags.writeable else True)
         return read[key]
 
-    # Waiting for the transfer: otherwise tensors on their way would pile up on the host.
+    # Wait for the transfer: otherwise the host would hold many tensors at once.
     array = jax.make_array_from_callback(shape, place, part, dtype=dtype)
     jax.block_until_ready(array)  # type: ignore[no-untyped-call]
     return array

@@ -1,4 +1,4 @@
-"""What a judge is asked, in one place for training and judging: the paper's unified format (section 3.3) in pieces.
+"""The paper's unified format (section 3.3) in pieces, for training and judging alike.
 
     INSTRUCTIONS:
     title: ...
@@ -13,7 +13,7 @@
     EVALUATION:
     choice:
 
-Pieces are turned into tokens one by one and joined as ids. So a value's tokens are the same wherever it stands, and
+Pieces are turned into tokens separately and joined as ids. So a value has the same tokens wherever it appears, and
 texts that begin alike share their first pieces.
 """
 
@@ -34,14 +34,15 @@ Ids: TypeAlias = tuple[int, ...]
 
 
 def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
-    """The text around the values of the context: one piece more than there are fields.
+    """Writes the text around the values of the context: one piece more than there are fields.
 
     Args:
-      context: the fields' names.
-      answered: output fields that are given already, with their values; the piece ends where the next one is due.
+      context: names of the fields.
+      answered: output fields that are already answered, with their values; the last piece ends where the next field is
+        due.
 
     Returns:
-      the pieces before the first value, between two values, and behind the last.
+      the pieces before the first value, between two values, and after the last.
     """
     head = (
         f"INSTRUCTIONS:\ntitle: {instructions.title}\ndescription: {instructions.description}\n"
@@ -54,18 +55,18 @@ def frame(instructions: Instructions, context: Sequence[str], answered: Sequence
 
 
 class Format:
-    """The unified format as token ids, for a checkpoint's tokenizer and, where it is a chat model, its template.
+    """The unified format as token ids, for a checkpoint's tokenizer and, if it is a chat model, its template.
 
     Attributes:
-      chat: what the chat template puts before and behind a user's message; None without one.
-      lead: what it puts before the assistant's first word.
+      chat: the text of the chat template before and after a user's message; None without a template.
+      lead: the text of the chat template before the assistant's first word.
     """
 
     def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, lead: str = "", end: Ids = ()):
         """Args:
-        chat: what the chat template puts before and behind a user's message, up to where an answer is due.
-        lead: the white space that it then puts before the answer, and that may be part of its first token.
-        end: the id that ends the text (T5); the answer is a text of its own then.
+        chat: the text of the chat template before and after a user's message, up to where an answer is due.
+        lead: the white space that the template puts before the answer, and that may be part of its first token.
+        end: the id that ends the input, if the answer is a separate text (T5).
         """
         self._tokenizer, self.chat, self.lead, self._end = tokenizer, chat, lead, end
 
@@ -75,16 +76,16 @@ class Format:
         return self._tokenizer.eos
 
     def text(self, ids: Sequence[int]) -> str:
-        """An answer's text."""
+        """The text of an answer."""
         return self._tokenizer.decode(ids).strip()
 
     def values(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of values; what looks like a special token in them is plain text."""
+        """The ids of values; what looks like a special token in them is read as plain text."""
         return [tuple(ids) for ids in self._tokenizer.encode(texts)]
 
     def message(self, ids: Ids) -> Ids:
-        """A user's message by itself, up to where its answer begins: in the chat template where there is one, else
-        with an empty line behind it."""
+        """A user's message by itself, up to where the answer begins: in the chat template, or without one with an empty
+        line after it."""
         if self._end:
             return ids + self._end
         if self.chat is None:
@@ -104,22 +105,22 @@ class Format:
 
     @property
     def text_start(self) -> Ids:
-        """What the checkpoint wants before a text that is no message."""
+        """The ids that the checkpoint wants before a text that is not a message."""
         return () if self._tokenizer.bos is None else (self._tokenizer.bos,)
 
     @property
     def end(self) -> Ids:
-        """The id that ends an answer; none where the tokenizer has none."""
+        """The id that ends an answer; empty if the tokenizer has none."""
         return self._end or tuple(sorted(self._tokenizer.eos))[:1]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """How many ids each value has."""
+        """The number of ids of each value."""
         return self._tokenizer.count(texts)
 
     def frame(
         self, instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()
     ) -> list[Ids]:
-        """The ids of `frame`'s pieces, in the chat template where there is one."""
+        """The ids of the pieces that the function `frame` writes, in the chat template if there is one."""
         first, *rest = self.values(frame(instructions, context, answered))
         bos = self._tokenizer.bos
         if self.chat is None:
@@ -128,27 +129,28 @@ class Format:
         return [before + first, *rest[:-1], rest[-1] + behind]
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
-        """The ids of each label where it is the first output field's value.
+        """The ids of each label as the value of the first output field.
 
-        Found as the difference between the encodings of the cue with each label: alone, a label may be another token.
+        They are the difference between the encodings of the cue with and without the label: by itself, a label may be
+        another token.
 
         Returns:
-          the ids that all labels begin with, which belong behind the cue (often none), and what each goes on with.
+          the ids with which all labels begin, to be put after the cue (often none), and how each label continues.
 
         Raises:
           ValueError: two labels have the same ids, or a label merges with the cue.
         """
-        found = self._behind(instructions, labels)
-        if len({*found}) < len(found):
+        answers = self._behind(instructions, labels)
+        if len({*answers}) < len(answers):
             raise ValueError(f"the tokenizer does not tell the labels {', '.join(labels)} apart")
         shared = 0
-        while len({ids[shared] for ids in found}) == 1 and all(len(ids) > shared + 1 for ids in found):
+        while len({ids[shared] for ids in answers}) == 1 and all(len(ids) > shared + 1 for ids in answers):
             shared += 1
-        return found[0][:shared], [ids[shared:] for ids in found]
+        return answers[0][:shared], [ids[shared:] for ids in answers]
 
     def answers(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
-        """The ids of whole answers as a model is to give them, the end included: the first output field's value, and
-        the other fields with theirs.
+        """The ids of whole answers as a model has to give them, the end included: the value of the first output field,
+        and the other fields with their values.
 
         Raises:
           ValueError: the tokenizer has no token that ends a text, or merges an answer with the cue.
@@ -158,8 +160,8 @@ class Format:
         return [ids + self.end for ids in self._behind(instructions, texts)]
 
     def _behind(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
-        """The ids of texts that stand behind the cue of the first output field."""
-        if self._end:  # the answer is a text of its own
+        """The ids of texts that follow the cue of the first output field."""
+        if self._end:  # the answer is a separate text
             cue, gap = "", ""
         elif self.chat is not None:
             cue, gap = self.chat[1], self.lead
@@ -167,14 +169,14 @@ class Format:
             cue, gap = frame(instructions, ("",))[-1], " "
         special = self.chat is not None
         (head,) = self._tokenizer.encode([cue], special=special)
-        found = []
+        answers = []
         for answer, ids in zip(
             texts, self._tokenizer.encode([f"{cue}{gap}{answer}" for answer in texts], special=special), strict=True
         ):
             if ids[: len(head)] != head or len(ids) == len(head):
                 raise ValueError(f"the tokenizer merges the label {answer[:80]!r} with the text before it")
-            found.append(tuple(ids[len(head) :]))
-        return found
+            answers.append(tuple(ids[len(head) :]))
+        return answers
 
 
 def load_format(

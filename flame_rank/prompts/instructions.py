@@ -1,16 +1,16 @@
-"""What a judge is asked, in words: the first block of the paper's unified format (section 3.3)."""
+"""What a judge is asked for: the first block of the paper's unified format (section 3.3)."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instructions:
-    """The first block: what is asked of the judge.
+    """The instructions of a task.
 
     Attributes:
-      title: the task's, one line.
-      description: task definition and evaluation instructions.
-      output_fields: what the judge answers, in this order.
+      title: of the task, one line.
+      description: definition of the task and instructions for the evaluation.
+      output_fields: the fields that the judge answers, in this order.
     """
 
     title: str
@@ -27,14 +27,14 @@ PAIRWISE = Instructions(
     ),
 )
 PAIRWISE_CONTEXT = ("prompt", "response_a", "response_b")
-VERDICTS = ("A", "B")  # targets of the field `choice`
+VERDICTS = ("A", "B")  # values of the field `choice`
 
 
 def with_criteria(criteria: str) -> Instructions:
-    """The instructions of a pairwise judgement by the user's own criteria."""
+    """Instructions for a pairwise judgement by the user's own criteria."""
     return replace(PAIRWISE, description=f"{criteria.strip()}\n{_LETTERS}")
 
 
 def with_words(instructions: Instructions) -> Instructions:
-    """The same instructions with an explanation asked for behind the verdict, which can be read before the words."""
+    """The same instructions, which also ask for an explanation after the verdict: so the verdict can be read first."""
     return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))

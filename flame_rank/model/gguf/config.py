@@ -48,7 +48,7 @@ def family(header: Header) -> str:
     return str(architecture)
 
 
-# Keys of the metadata under the name of the architecture: the key of config.json that says the same.
+# Keys of the metadata under the name of the architecture, and the keys of config.json that mean the same.
 _KEYS = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
@@ -67,14 +67,14 @@ _GEMMA_KEYS = {
     "final_logit_softcapping": "final_logit_softcapping",
     "rope.freq_base_swa": "rope_local_base_freq",
 }
-# Without effect, or read by _rope, _checked and _kinds.
+# Keys without effect, or read by _rope, _checked and _of_gemma.
 _KNOWN = {
     *("vocab_size", "rope.dimension_count", "rope.dimension_count_swa", "attention.value_length"),
     *("attention.sliding_window", "attention.sliding_window_pattern", "tensor_data_layout"),
     *("rope.scaling.type", "rope.scaling.factor", "rope.scaling.finetuned", "rope.scaling.original_context_length"),
     "rope.scale_linear",
 }
-# Harmless with these values only.
+# Keys that are harmless with these values only.
 _ONLY = {
     "expert_count": (0,),
     "expert_used_count": (0,),
@@ -88,7 +88,7 @@ _ONLY = {
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The metadata of a GGUF file as a parsed `config.json`.
+    """Reads the metadata of a GGUF file as a parsed `config.json`.
 
     Raises:
       OSError: the file is unreadable.
@@ -130,39 +130,39 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def number(header: Header, key: str, default: Any = None) -> Any:
-    """A number, or that of all layers if the file states it for each.
+    """A number, which the file may also state for each layer.
 
     Raises:
-      ValueError: it is no number, or not the same for all layers.
+      ValueError: it is not a number, or differs between layers.
     """
     value = header.get(key, (int, float, np.ndarray), default)
     if isinstance(value, np.ndarray):
         if value.size == 0 or (value != value[0]).any():
             raise ValueError(f"{header.path}: {key} is not the same for all layers, which is not supported")
         value = value[0].item()
-    # 1e-6, not 9.999999974752427e-07: what was written was a float32.
+    # 1e-6, not 9.999999974752427e-07: the file has a float32.
     with np.errstate(over="ignore"):
         return float(str(np.float32(value))) if isinstance(value, float) else value
 
 
 def _of_gemma(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, Any]:
-    """What Gemma's files leave to the reader, as llama.cpp fills it in."""
-    found: dict[str, Any] = {}
+    """What Gemma's files leave out, as llama.cpp completes it."""
+    filled: dict[str, Any] = {}
     size, heads = stated["hidden_size"], stated["num_attention_heads"]
-    found["head_dim"] = head_dim = stated.get("head_dim", size // heads if _is_count(heads) else None)
+    filled["head_dim"] = head_dim = stated.get("head_dim", size // heads if _is_count(heads) else None)
     if arch == "gemma":
-        return found
-    # The files of 27B do not state that their queries are scaled otherwise than all others'.
+        return filled
+    # The files of 27B do not state that their queries have another scale than those of all other models.
     largest = stated["num_hidden_layers"] == {"gemma2": 46, "gemma3": 62}[arch]
-    found["query_pre_attn_scalar"] = size // heads if largest and _is_count(heads) else head_dim
+    filled["query_pre_attn_scalar"] = size // heads if largest and _is_count(heads) else head_dim
     if (pattern := header.metadata.get(f"{arch}.attention.sliding_window_pattern")) is not None:
         if isinstance(pattern, int) and arch == "gemma3":
-            found["sliding_window_pattern"] = pattern
+            filled["sliding_window_pattern"] = pattern
         elif isinstance(pattern, np.ndarray) and pattern.dtype == bool:
-            found["layer_types"] = [SLIDING if sliding else FULL for sliding in pattern]
+            filled["layer_types"] = [SLIDING if sliding else FULL for sliding in pattern]
         else:
             raise ValueError(f"{header.path}: {arch}.attention.sliding_window_pattern = {pattern!r} is not supported")
-    return found
+    return filled
 
 
 def _equal(value: object, other: object) -> bool:
@@ -191,15 +191,15 @@ def _rope(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rope_factors(header: Header) -> npt.NDArray[np.float32]:
-    found = header.tensors[ROPE_FACTORS]
-    size = math.prod(found.shape)
-    if found.kind != 0 or found.begin + 4 * size > header.path.stat().st_size or not 0 < size <= 2**12:
+    tensor = header.tensors[ROPE_FACTORS]
+    size = math.prod(tensor.shape)
+    if tensor.kind != 0 or tensor.begin + 4 * size > header.path.stat().st_size or not 0 < size <= 2**12:
         raise ValueError(f"{header.path}: {ROPE_FACTORS} is not a whole list of float32")
-    return np.fromfile(header.path, "<f4", size, offset=found.begin)
+    return np.fromfile(header.path, "<f4", size, offset=tensor.begin)
 
 
 def _llama3(header: Header, factors: npt.NDArray[np.float32], theta: float) -> dict[str, Any]:
-    """Llama 3.1's scaling of positions, of which the file has only the result: what each frequency [H/2] is divided by.
+    """Llama 3.1's scaling of positions, of which the file has only the result: the divisor of each frequency [H/2].
 
     Raises:
       ValueError: it is another scaling.
@@ -219,7 +219,7 @@ def _llama3(header: Header, factors: npt.NDArray[np.float32], theta: float) -> d
 
 
 def _checked(header: Header, arch: str, shape: config.DecoderConfig) -> None:
-    """Raises ValueError for a value of the metadata that another one must follow from."""
+    """Raises ValueError for a value of the metadata that contradicts the rest."""
     for key in ("rope.dimension_count", "rope.dimension_count_swa", "attention.value_length"):
         if (value := number(header, f"{arch}.{key}", shape.head_dim)) != shape.head_dim:
             raise ValueError(f"{header.path}: {arch}.{key} = {value}, and heads of {shape.head_dim} are not supported")

@@ -1,8 +1,8 @@
 """The header of a GGUF file: its metadata, and where its tensors are. Agrees with the format's description in ggml
 (docs/gguf.md), versions 2 and 3.
 
-The header is read here rather than by `gguf.GGUFReader`, which makes several arrays of every word of a vocabulary: for
-50,000 words it takes four seconds, for 150,000 eleven.
+The header is read here and not by `gguf.GGUFReader`, which makes several arrays for every word of a vocabulary: that
+takes four seconds for 50,000 words, eleven for 150,000.
 """
 
 import mmap
@@ -35,15 +35,15 @@ _SCALARS = {
     12: "<f8",
 }
 _STRING, _ARRAY = 8, 9
-_MOST = 2**24  # entries of a list, metadata or tensors: more of them is a damaged file
+_MOST = 2**24  # entries of a list, metadata or tensors: a file with more is damaged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """One tensor as the header has it.
+    """A tensor as the header describes it.
 
     Attributes:
-      shape: as in numpy, rows first; the file has it the other way round.
+      shape: as in numpy, rows first; the file has it reversed.
       kind: the format's number for its type.
       begin: its first byte, counted from the start of the file.
     """
@@ -55,11 +55,11 @@ class Described:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a GGUF file says before its weights.
+    """What a GGUF file states before its weights.
 
     Attributes:
-      metadata: numbers, strings, and lists of them (numpy arrays of numbers).
-      raw: its bytes, from the start of the file.
+      metadata: numbers, strings, and lists of them (numpy arrays for numbers).
+      raw: the bytes of the header, from the start of the file.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Header:
     raw: bytes
 
     def get(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """A value of the metadata, the default if there is none.
+        """A value of the metadata, or the default if it is missing.
 
         Raises:
           ValueError: it is of another type.
@@ -83,7 +83,7 @@ class Header:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether a path is that of a single file of weights rather than that of a checkpoint directory."""
+    """Whether a path names a single file of weights and not a checkpoint directory."""
     return path.suffix.lower() == SUFFIX and not path.is_dir()
 
 
@@ -92,15 +92,15 @@ def read(path: Path) -> Header:
 
     Raises:
       OSError: the file is missing or unreadable.
-      ValueError: it is not a whole GGUF file of a version that is known here; the message names it.
+      ValueError: it is not a whole GGUF file of a version known here; the message names it.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path}: not a regular file")
-    return _read(path, found.st_size, found.st_mtime_ns)
+    return _read(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=1)  # configuration, tokenizer, template, weights and identity of one judge are read one by one
+@lru_cache(maxsize=1)  # configuration, tokenizer, template, weights and identity of a judge are read separately
 def _read(path: Path, size: int, changed: int) -> Header:
     with path.open("rb") as stream:
         _check(path, stream.read(8))
@@ -128,7 +128,7 @@ def _check(path: Path, start: bytes) -> None:
 
 
 class _Reader:
-    """Numbers and strings, one after another."""
+    """Reads numbers and strings one after another."""
 
     def __init__(self, data: mmap.mmap):
         self.data, self.at = data, 8
@@ -156,15 +156,15 @@ class _Reader:
         return self.strings(count) if kind == _STRING else self.numbers(kind, count)
 
     def strings(self, count: int) -> list[str]:
-        found, at, data, size = [], self.at, self.data, _U64.unpack_from  # local: a vocabulary has 300,000 of them
+        texts, at, data, size = [], self.at, self.data, _U64.unpack_from  # local: a vocabulary has 300,000 of them
         for _ in range(count):
             end = at + 8 + size(data, at)[0]
-            found.append(data[at + 8 : end].decode())
+            texts.append(data[at + 8 : end].decode())
             at = end
         self.at = at
         if at > len(data):
             raise IndexError
-        return found
+        return texts
 
     def numbers(self, kind: int, count: int) -> Any:
         if kind not in _SCALARS:

@@ -1,6 +1,6 @@
 """The tokenizer that the metadata of a GGUF file describes, in the form that model/text.py reads: a tokenizer.json or a
-SentencePiece model. Agrees with llama.cpp (src/llama-vocab.cpp), and where that leaves out what a checkpoint was
-trained with, with the checkpoint.
+SentencePiece model. Agrees with llama.cpp (src/llama-vocab.cpp), and with the checkpoint where llama.cpp omits what it
+was trained with.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 from flame_rank.model.gguf.file import Header
 from flame_rank.model.tokenizer_settings import CONFIG, Config, Settings
 
-# What the format calls a token.
+# The format's types of tokens.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 _BPE, _SENTENCEPIECE = "gpt2", "llama"
 _ROLES = {
@@ -32,7 +32,7 @@ _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
 _WORD = r"[^\r\n\p{L}\p{N}]?"
-# How text is cut before merging: the expressions of the checkpoints' own tokenizer.json.
+# How text is split before merging: the expressions in the checkpoints' own tokenizer.json.
 _LLAMA3 = rf"{_CONTRACTIONS}|{_WORD}\p{{L}}+|\p{{N}}{{1,3}}|{_TAIL}"
 _QWEN2 = rf"{_CONTRACTIONS}|{_WORD}\p{{L}}+|\p{{N}}|{_TAIL}"
 _TEKKEN = (
@@ -46,19 +46,19 @@ def _split(pattern: str) -> dict[str, Any]:
 
 
 def _bytes(*, words: bool = False) -> dict[str, Any]:
-    """Bytes as letters; with `words` text is cut as GPT-2 does."""
+    """Writes bytes as letters; with `words`, splits text as GPT-2 does."""
     return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": words}
 
 
 _DIGITS = {"type": "Digits", "individual_digits": True}
-# tokenizer.ggml.pre: how text is cut. Of the checkpoints of the families that are read here.
+# How text is split, by tokenizer.ggml.pre, for the families that are read here.
 _CUTS: dict[str, list[dict[str, Any]]] = {
     "gpt-2": [_bytes(words=True)],
     "smollm": [_DIGITS, _bytes(words=True)],
     "qwen2": [_split(_QWEN2), _bytes()],
     **{name: [_split(_LLAMA3), _bytes()] for name in ("llama-bpe", "llama3", "llama-v3")},
     "tekken": [_split(_TEKKEN), _bytes()],
-    # llama.cpp's own, for files whose tokenizer its converter did not know.
+    # llama.cpp's own, for files whose tokenizer was not known to its converter.
     "default": [
         *(
             _split(r"[\p{P}\$\+<=>\^~\|]+"),
@@ -67,13 +67,13 @@ _CUTS: dict[str, list[dict[str, Any]]] = {
         *(_split(r"\p{N}+"), _split("[0-9][0-9][0-9]"), _bytes()),
     ],
 }
-# A word that is a token is one, whatever the merges say; and BOS comes before a text unless the file says otherwise.
+# Here a word that is a token stays whole, whatever the merges are; and BOS precedes a text unless the file denies it.
 _WHOLE_WORDS = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken"})
 _NORMALIZERS = {"qwen2": {"type": "NFC"}}
 
 
 def is_sentencepiece(header: Header) -> bool:
-    """Whether a file's tokenizer is a SentencePiece model, not byte-level BPE.
+    """Whether a file's tokenizer is a SentencePiece model and not byte-level BPE.
 
     Raises:
       ValueError: it is of another kind, or the file has none.
@@ -86,7 +86,7 @@ def is_sentencepiece(header: Header) -> bool:
 
 
 def settings(header: Header) -> Settings:
-    """What a file says of its special tokens, and its chat template.
+    """The special tokens and the chat template that a file states.
 
     Raises:
       ValueError: there is no tokenizer, or it is broken; the message names the file.
@@ -96,11 +96,11 @@ def settings(header: Header) -> Settings:
     ids: dict[str, int] = {}
     for name in (*_ROLES, *_ENDS):
         key = f"tokenizer.ggml.{name}_token_id"
-        found = header.get(key, int, _SENTENCEPIECE_IDS.get(name) if spm else None)
-        if found is not None and not 0 <= found < len(tokens):
-            raise ValueError(f"{header.path}: {key} = {found}, and there are {len(tokens)} tokens")
-        if found is not None:
-            ids[name] = found
+        token_id = header.get(key, int, _SENTENCEPIECE_IDS.get(name) if spm else None)
+        if token_id is not None and not 0 <= token_id < len(tokens):
+            raise ValueError(f"{header.path}: {key} = {token_id}, and there are {len(tokens)} tokens")
+        if token_id is not None:
+            ids[name] = token_id
     eos = [ids[name] for name in _ENDS if name in ids]
     named = {role: tokens[ids[name]] for name, role in _ROLES.items() if name in ids}
     special = (
@@ -110,7 +110,7 @@ def settings(header: Header) -> Settings:
     return Settings(
         config=Config(
             add_bos_token=header.get("tokenizer.ggml.add_bos_token", bool, bos),
-            legacy=True,  # a space after a special token too, as llama.cpp puts it: the files do not say
+            legacy=True,  # a space after a special token too, as in llama.cpp: the files do not state it
             chat_template=header.get("tokenizer.chat_template", str),
         ),
         named=named,
@@ -136,10 +136,10 @@ def _types(header: Header) -> list[int]:
 
 
 def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
-    """A parsed tokenizer.json.
+    """Makes a parsed tokenizer.json.
 
     Raises:
-      ValueError: the text is cut in a way that is not known here, or the tokenizer is broken.
+      ValueError: text is split in a way that is not known here, or the tokenizer is broken.
     """
     path, pre = header.path, header.get("tokenizer.ggml.pre", str)
     if pre not in _CUTS:
@@ -176,25 +176,25 @@ def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
 
 
 def save(header: Header, folder: Path) -> list[Path]:
-    """Writes the tokenizer with its chat template as a Hugging Face checkpoint has them, and returns the files.
+    """Writes the tokenizer and the chat template as files of a Hugging Face checkpoint, and returns their paths.
 
     Raises:
       OSError: something cannot be written.
       ValueError: as `settings`, `tokenizer_json` and `sentencepiece_model`.
     """
-    said = settings(header)
-    stated: dict[str, Any] = {**said.named, "add_bos_token": said.config.add_bos_token}
-    if said.config.chat_template is not None:
-        stated["chat_template"] = said.config.chat_template
+    known = settings(header)
+    stated: dict[str, Any] = {**known.named, "add_bos_token": known.config.add_bos_token}
+    if known.config.chat_template is not None:
+        stated["chat_template"] = known.config.chat_template
     if is_sentencepiece(header):
         family = header.get("general.architecture", str, "llama")
         stated |= {"tokenizer_class": "GemmaTokenizer" if family.startswith("gemma") else "LlamaTokenizer"}
-        stated |= {"legacy": said.config.legacy}
-        content = {"tokenizer.model": sentencepiece_model(header, said)}
+        stated |= {"legacy": known.config.legacy}
+        content = {"tokenizer.model": sentencepiece_model(header, known)}
     else:
         stated["tokenizer_class"] = "PreTrainedTokenizerFast"
-        file = tokenizer_json(header, said)
-        if said.config.add_bos_token and (bos := said.named.get("bos_token")):
+        file = tokenizer_json(header, known)
+        if known.config.add_bos_token and (bos := known.named.get("bos_token")):
             file["post_processor"] = _bos_first(bos, file["model"]["vocab"][bos])
         content = {"tokenizer.json": json.dumps(file, ensure_ascii=False).encode()}
     content[CONFIG] = json.dumps(stated, indent=2, ensure_ascii=False).encode() + b"\n"
@@ -204,7 +204,7 @@ def save(header: Header, folder: Path) -> list[Path]:
 
 
 def _bos_first(bos: str, number: int) -> dict[str, Any]:
-    """What transformers is to put before a text; this package reads it off tokenizer_config.json."""
+    """Makes transformers put BOS before a text; this package takes it from tokenizer_config.json."""
     before, text = {"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
     return {
         "type": "TemplateProcessing",
@@ -215,7 +215,7 @@ def _bos_first(bos: str, number: int) -> dict[str, Any]:
 
 
 def sentencepiece_model(header: Header, settings: Settings) -> bytes:
-    """A serialised SentencePiece model (sentencepiece_model.proto).
+    """Makes a serialised SentencePiece model (sentencepiece_model.proto).
 
     Raises:
       ValueError: the tokenizer is broken, or normalises text in a way that is not known here.
@@ -245,25 +245,25 @@ def sentencepiece_model(header: Header, settings: Settings) -> bytes:
 
 def _pieces(tokens: list[str], types: list[int], scores: Any) -> Iterator[bytes]:
     for token, kind, score in zip(tokens, types, scores.tolist(), strict=True):
-        # The converter writes the spaces of tokens that users define as spaces.
+        # The converter writes spaces in user-defined tokens as spaces.
         piece = token.replace(" ", "▁") if kind == _USER_DEFINED else token
         known = kind if _NORMAL <= kind <= _BYTE else _NORMAL
         yield _chunk(1, _chunk(1, piece.encode()) + b"\x15" + struct.pack("<f", score) + _varint(3, known))
 
 
 def _chunk(field: int, content: bytes) -> bytes:
-    """A field of a protocol buffer that is a string or another message."""
+    """Serialises a field of a protocol buffer that is a string or a message."""
     return _number(field << 3 | 2) + _number(len(content)) + content
 
 
 def _varint(field: int, value: int) -> bytes:
-    """A field of a protocol buffer that is a whole number."""
+    """Serialises a field of a protocol buffer that is a whole number."""
     return _number(field << 3) + _number(value)
 
 
 def _number(value: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*encoded, value])

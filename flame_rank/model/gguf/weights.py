@@ -1,4 +1,4 @@
-"""The weights of a GGUF file under Hugging Face's names and in Hugging Face's order.
+"""The weights of a GGUF file with Hugging Face's names and in Hugging Face's order.
 
 Agrees with llama.cpp (convert_hf_to_gguf.py). The library `gguf` turns blocks of quantised numbers into float32.
 """
@@ -43,7 +43,7 @@ _SANDWICH = _LAYER | {
     "post_ffw_norm": "post_feedforward_layernorm",
 }
 _BLOCK = re.compile(r"blk\.(0|[1-9]\d*)\.(\w+)\.(weight|bias)")
-_AT_ONCE = 2**17  # numbers that are dequantised in one go: more of them leave the processor's cache
+_AT_ONCE = 2**17  # numbers that are dequantised together: more do not fit into the processor's cache
 
 
 class GgufWeights(Weights):
@@ -72,30 +72,30 @@ class GgufWeights(Weights):
         size = path.stat().st_size
         tensors: dict[str, Stored] = {}
         names: dict[str, str] = {}
-        for name, found in header.tensors.items():
+        for name, tensor in header.tensors.items():
             if name == ROPE_FACTORS:  # it is part of the configuration
                 continue
             ours = _name(name, of_layer)
             if ours is None:
                 raise ValueError(f"{path}: {name} is unknown to a model of the architecture {family(header)}")
             try:
-                kind = GGMLQuantizationType(found.kind)
+                kind = GGMLQuantizationType(tensor.kind)
             except ValueError:
-                raise ValueError(f"{path}: {name} is of the unknown type {found.kind}") from None
+                raise ValueError(f"{path}: {name} is of the unknown type {tensor.kind}") from None
             if kind.name not in READABLE:
                 raise ValueError(f"{path}: {name} is {kind.name}; only {', '.join(sorted(READABLE))} are read")
             block, block_bytes = GGML_QUANT_SIZES[kind]
-            if not found.shape or found.shape[-1] % block:
-                raise ValueError(f"{path}: {name}, {kind.name} {found.shape}, does not fill blocks of {block}")
-            end = found.begin + math.prod(found.shape) // block * block_bytes
+            if not tensor.shape or tensor.shape[-1] % block:
+                raise ValueError(f"{path}: {name}, {kind.name} {tensor.shape}, does not fill blocks of {block}")
+            end = tensor.begin + math.prod(tensor.shape) // block * block_bytes
             if end > size:
                 raise ValueError(f"{path}: {size} bytes, but {name} ends at {end}; download it again")
-            tensors[ours] = Stored(file=path, shape=found.shape, dtype=kind.name, begin=found.begin, end=end)
+            tensors[ours] = Stored(file=path, shape=tensor.shape, dtype=kind.name, begin=tensor.begin, end=end)
             names[ours] = name
         return cls(header, tensors, names)
 
     def read(self, name: str, index: Index | None = None) -> Array:
-        """A tensor, or the part at `index`, in float32: dequantised, and what llama.cpp changed is changed back.
+        """Reads a tensor, or its part at `index`, in float32: dequantised, and with the changes of llama.cpp undone.
 
         Raises:
           OSError: the file is unreadable.
@@ -103,7 +103,7 @@ class GgufWeights(Weights):
         """
         tensor = _dequantised(self.raw(name), self[name].dtype).reshape(self[name].shape)
         if self._family.startswith("gemma") and name.endswith("norm.weight"):
-            tensor -= 1  # the file has the whole factor, the model its distance from 1
+            tensor -= 1  # the file has the whole factor, the model what is added to 1
         if self._family == "llama" and re.search(r"\.[qk]_proj\.", name):
             tensor = _halves(tensor, self._heads(name))
         where: Any = (*(index or ()), ...)
@@ -122,15 +122,15 @@ class GgufWeights(Weights):
 
 
 def _name(name: str, of_layer: dict[str, str]) -> str | None:
-    if found := _BLOCK.fullmatch(name):
-        layer, part, kind = found.groups()
+    if block := _BLOCK.fullmatch(name):
+        layer, part, kind = block.groups()
         return f"model.layers.{int(layer)}.{of_layer[part]}.{kind}" if part in of_layer else None
     part, _, kind = name.rpartition(".")
     return f"{_WHOLE_MODEL[part]}.weight" if part in _WHOLE_MODEL and kind == "weight" else None
 
 
 def _dequantised(raw: npt.NDArray[np.uint8], word: str) -> npt.NDArray[np.float32]:
-    """Bytes [B] of a type -> its numbers [N]. Blocks are independent, so rows do not matter."""
+    """Turns the bytes [B] of a type into numbers [N]. Blocks are independent, so rows do not matter."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
     kind = GGMLQuantizationType[word]
@@ -144,6 +144,6 @@ def _dequantised(raw: npt.NDArray[np.uint8], word: str) -> npt.NDArray[np.float3
 
 
 def _halves(tensor: Array, heads: int) -> Array:
-    """Rows of each head as the two halves that rotary embedding pairs; llama.cpp has the pairs side by side."""
+    """Orders the rows of each head as the two halves that rotary embedding pairs; llama.cpp has pairs side by side."""
     pairs = tensor.reshape(heads, tensor.shape[0] // heads // 2, 2, -1)
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(tensor.shape)

@@ -76,9 +76,9 @@ def test_the_date_never_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{{ messages[0].content", "is no Jinja"),
-        ("{% nonsense %}", "is no Jinja"),
-        ("{% if true %}", "is no Jinja"),
+        ("{{ messages[0].content", "is not Jinja"),
+        ("{% nonsense %}", "is not Jinja"),
+        ("{% if true %}", "is not Jinja"),
         ("", None),
         ("hello", "alters or leaves out the content"),
         ("{{ messages[0].content | upper }}", "alters or leaves out the content"),

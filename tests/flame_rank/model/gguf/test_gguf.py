@@ -433,7 +433,7 @@ def refused(path: Path, message: str, load: Callable[[Path], object] = flame_ran
         ({"tokenizer.ggml.merges": ["no such"]}, "not a tokenizer"),
         ({"tokenizer.ggml.token_type": [NORMAL]}, "token_type has 1 entries for"),
         ({"tokenizer.ggml.eos_token_id": 1000}, "tokenizer.ggml.eos_token_id = 1000, and there are"),
-        ({"tokenizer.chat_template": "{{"}, "the chat template is no Jinja"),
+        ({"tokenizer.chat_template": "{{"}, "the chat template is not Jinja"),
         ({"general.alignment": 3}, "general.alignment = 3, not a power of two"),
     ],
 )
