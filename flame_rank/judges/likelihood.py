@@ -61,8 +61,8 @@ class Reader:
     """A language model that reads candidates.
 
     A candidate follows its prompt as the assistant's turn follows the user's in the model's own chat template; without
-    a template it follows the prompt and an empty line. The indented rest of a program follows its beginning directly, as
-    text, up to its last character: there is no turn to end, and white space at its end has no meaning.
+    a template it follows the prompt and an empty line. The indented rest of a program follows its beginning directly,
+    as text, up to its last character: there is no turn to end, and white space at its end has no meaning.
     """
 
     def __init__(self, kernel: Scorer, form: Format, *, name: str):
