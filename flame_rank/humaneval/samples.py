@@ -80,7 +80,7 @@ class Pool:
         return f"{self.file}:{self.numbers[0]}"
 
     def programs(self, count: int) -> list[str]:
-        """The programs of the first samples, with their tests."""
+        """The programs of the first samples."""
         return [self.problem.program(sample) for sample in self.samples[:count]]
 
 

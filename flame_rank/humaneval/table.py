@@ -5,9 +5,10 @@ problems whose top-ranked sample passes the tests, Oracle the share with any sam
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,11 +19,22 @@ from tqdm import tqdm
 
 from flame_rank.errors import UserError
 from flame_rank.humaneval.samples import Pool
-from flame_rank.humaneval.sandbox import run, run_many
 from flame_rank.records import Problem
+from flame_rank.sandbox.pool import Kind, Order, Sandbox
 
 RESAMPLES = 10_000  # of the problems, for an interval
 
+_FAILURES: Mapping[Kind, str] = {
+    "assertion": "by an assertion",
+    "error": "by another exception",
+    "syntax": "no Python",
+    "name": "by an unknown name",
+    "import": "by an import",
+    "timeout": "out of time",
+    "memory": "out of memory",
+    "killed": "killed or left early",
+}
+_MARKS = ("```", "<|endoftext|>")
 _ENDING = re.compile(r"(\.jsonl)?(\.(gz|xz|zst))?$")
 
 
@@ -55,6 +67,9 @@ class Measurement:
       undecided: rankings with too few valid judgements, whose first sample counts as the pick all the same.
       invalid: judgements that failed or could not be read.
       truncated: candidates that did not fit the judge's maximum length.
+      failures: how many samples failed in each way.
+      marked: how many of those that are no Python hold a mark that their model put around them: a Markdown fence or
+        "<|endoftext|>".
     """
 
     generator: str
@@ -63,6 +78,8 @@ class Measurement:
     undecided: int
     invalid: int
     truncated: int
+    failures: Mapping[Kind, int]
+    marked: int
 
     @property
     def rows(self) -> NDArray[np.float64]:
@@ -83,6 +100,7 @@ class Measurement:
             "generator": self.generator,
             "problems": problems,
             "samples": samples,
+            "failures": dict(self.failures),
             **dict(zip(names, shares.mean(axis=0).tolist(), strict=True)),
             "slices": [
                 {"start": k * samples, **dict(zip(names, of_slice, strict=True))}
@@ -98,7 +116,7 @@ def measure(
     samples: int = 10,
     slices: int = 1,
     timeout: float = 3.0,
-    workers: int | None = None,
+    sandbox: Sandbox | None = None,
     generator: str | None = None,
 ) -> Measurement:
     """Runs the samples of a file, has them ranked, and counts. Progress goes to stderr.
@@ -110,7 +128,7 @@ def measure(
       samples: of each problem in a slice, N.
       slices: how many slices, K; the first begins at the first sample.
       timeout: seconds of processor time for one program.
-      workers: programs that run side by side; None for as many as there are processors.
+      sandbox: where the programs run; None for one of its own.
       generator: the name of the model that wrote the samples; None for the file's name.
 
     Raises:
@@ -123,13 +141,17 @@ def measure(
                 f" {slices} x {samples} are needed; lower --samples or --slices"
             )
     generator = generator or _ENDING.sub("", Path(pools[0].file).name)
-    passed = _run(pools, samples * slices, generator, timeout, workers or os.cpu_count() or 1)
+    with nullcontext(sandbox) if sandbox else Sandbox() as place:
+        kinds = _run(pools, samples * slices, generator, timeout, place)
+    passed = np.array([kind == "passed" for kind in kinds])
     parts = [(pool, k * samples, (k + 1) * samples) for k in range(slices) for pool in pools]
     rankings = _rankings(parts, rank, generator)
     picks = [ranking.order[0] for _, ranking in zip(parts, rankings, strict=True)]
     return Measurement(
         generator=generator,
         passed=passed.reshape(len(pools), slices, samples).swapaxes(0, 1),
+        failures=Counter(kind for kind in kinds if kind != "passed"),
+        marked=_marked(pools, kinds),
         picks=np.array(picks, np.int64).reshape(slices, len(pools)),
         undecided=sum(not ranking.decided for ranking in rankings),
         invalid=sum(ranking.invalid for ranking in rankings),
@@ -159,6 +181,14 @@ def render(measurement: Measurement, *, seed: int = 0) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(5)]
     body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     notes = [f"[..]: 95 % interval, {RESAMPLES} bootstrap resamples of the problems"]
+    if measurement.failures:
+        counts = sorted(measurement.failures.items(), key=lambda item: -item[1])
+        notes.append(f"failed: {', '.join(f'{count} {_FAILURES[kind]}' for kind, count in counts)}")
+    if measurement.marked:
+        notes.append(
+            f"marked: {measurement.marked} samples are no Python and hold ``` or <|endoftext|>; "
+            "they may fail for that alone: take off such marks and what stands around a fence"
+        )
     if measurement.undecided:
         notes.append(f"undecided: {measurement.undecided} of {slices * problems} rankings; the pick is their first")
     if measurement.invalid:
@@ -195,16 +225,25 @@ def _rankings(parts: Sequence[tuple[Pool, int, int]], rank: Rank | None, name: s
     return list(tqdm(rank(asked), f"{name}: ranking", len(asked), disable=None))
 
 
-def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, workers: int) -> NDArray[np.bool_]:
-    """[P, count]: which of the first samples of each pool pass. Programs that are identical are run once."""
-    programs = [program for pool in pools for program in pool.programs(count)]
-    distinct = list(dict.fromkeys(programs))
-    # Where no program can run (a limit that may not be set, say), every sample would look wrong.
-    if not (trial := run("")).passed:
+def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, sandbox: Sandbox) -> list[Kind]:
+    """[P * count]: how the first samples of each pool end. Programs that are identical are run once."""
+    # If no program can run (a limit that may not be set, say), every sample would look wrong.
+    if not (trial := sandbox.run(Order(program=""))).passed:
         raise UserError(f"{name}: no program can run here ({trial.reason}); lift the limits on this process")
-    outcomes = tqdm(run_many(distinct, workers=workers, timeout=timeout), f"{name}: tests", len(distinct), disable=None)
-    passed = {program: outcome.passed for program, outcome in zip(distinct, outcomes, strict=True)}
-    return np.array([passed[program] for program in programs]).reshape(len(pools), count)
+    asked = [(pool.problem, program) for pool in pools for program in pool.programs(count)]
+    distinct = {(problem.task_id, program): problem.order(program, timeout) for problem, program in asked}
+    outcomes = tqdm(sandbox.run_many(distinct.values()), f"{name}: tests", len(distinct), disable=None)
+    kinds = {key: outcome.kind for key, outcome in zip(distinct, outcomes, strict=True)}
+    return [kinds[problem.task_id, program] for problem, program in asked]
+
+
+def _marked(pools: Sequence[Pool], kinds: Sequence[Kind]) -> int:
+    """How many samples are no Python and hold a mark of their model's."""
+    programs = [program for pool in pools for program in pool.programs(len(kinds) // len(pools))]
+    return sum(
+        kind == "syntax" and any(mark in program for mark in _MARKS)
+        for kind, program in zip(kinds, programs, strict=True)
+    )
 
 
 def _cells(shares: NDArray[np.float64], draws: NDArray[np.float64] | None) -> list[str]:

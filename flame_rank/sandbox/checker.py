@@ -1,0 +1,194 @@
+"""The trusted parent of one untrusted process: runs the tests here, and has the functions under test called over there.
+
+A test sees a function that looks like the program's own; what it returns came over as data (values.py).
+"""
+
+import builtins
+import os
+import resource
+import select
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from flame_rank.sandbox import channel
+from flame_rank.sandbox.program import limit
+from flame_rank.sandbox.values import Codec
+
+WALL = 3  # times the processor time: a busy machine does not turn a slow pass into a failure
+_LOOK = 0.05  # seconds between two looks at what the program takes
+
+
+class Stopped(BaseException):
+    """The program takes more than it may."""
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+class Checker:
+    """Carries out one order for the process `child`."""
+
+    def __init__(self, child: int, read: int, write: int, main: int, usage: Callable[[], tuple[int, int]]):
+        """Args:
+        child: its pid.
+        read, write: descriptors to and from it.
+        main: the descriptor of who gave the order, whose end ends all.
+        usage: bytes of memory and of files that the untrusted processes have at the moment.
+        """
+        self._child, self._read, self._write, self._main, self._usage = child, read, write, main, usage
+        self._namespace: dict[str, Any] = {"__name__": "tests"}
+        self._codec = Codec(self._call, self._namespace)
+        self._memory = self._disk = 0
+        self._alarms = 0
+
+    def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
+        """What came of an order: kind ("passed" or why not), reason, and the values of the calls that it names."""
+        self._memory, self._disk = order["memory"], order["disk"]
+        seconds = WALL * order["timeout"]
+        limit(resource.RLIMIT_CPU, int(seconds) + 2)
+        limit(resource.RLIMIT_AS, 2 * self._memory)
+        signal.signal(signal.SIGALRM, self._alarm)
+        signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)
+        values: list[Any] = []
+        kind, reason = "passed", ""
+        try:
+            cpu = max(1, round(order["timeout"]))
+            own = {"program": order["program"], "cpu": cpu, "memory": self._memory, "paths": order["paths"]}
+            names = self._ask(own)
+            self._test(order, [str(name) for name in names] if isinstance(names, list) else [], values)
+        except Stopped as stop:
+            kind, reason = stop.kind, stop.reason
+        except channel.Closed as error:
+            kind, reason = self._end(order["timeout"], str(error))
+        except BaseException as error:
+            kind, reason = self._describe(error)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return {"kind": kind, "reason": reason[:200], "values": values}
+
+    def _test(self, order: dict[str, Any], names: list[str], values: list[Any]) -> None:
+        entry = order["entry_point"]
+        if order["test"] is None and order["calls"] is None:
+            return
+        exec(order["given"], self._namespace)
+        if entry not in names:
+            raise NameError(f"name '{entry}' is not defined")
+        for name in {entry, *names}:
+            if name == entry or not (name in self._namespace or hasattr(builtins, name)):
+                self._namespace[name] = self._function(name)
+        for arguments in order["calls"] or []:
+            heard = self._exchange({"call": entry, "arguments": arguments, "named": {"dict": []}})
+            values.append({"error": heard["error"][2]} if "error" in heard else {"value": heard["value"]})
+        if order["test"] is not None:
+            exec(order["test"], self._namespace)
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        def function(*arguments: Any, **named: Any) -> Any:
+            return self._call(name, arguments, named)
+
+        function.__name__ = name
+        return function
+
+    def _call(self, called: str | int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        encode = self._codec.encode
+        return self._ask({"call": called, "arguments": encode(list(arguments)), "named": encode(named)})
+
+    def _ask(self, message: dict[str, Any]) -> Any:
+        """The value that a message is answered with; raises what it is answered with as an error."""
+        heard = self._exchange(message)
+        if "error" in heard:
+            raise _exception(heard["error"])
+        try:
+            return self._codec.decode(heard["value"])
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+            raise channel.Closed(f"no message: {type(error).__name__}") from error
+
+    def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Sends a message, answers the calls of this side's functions, and returns the answer."""
+        while True:
+            try:
+                channel.send(self._write, message)
+            except OSError as error:
+                raise channel.Closed("the other side is gone") from error
+            self._wait()
+            heard = channel.receive(self._read)
+            if not isinstance(heard, dict):
+                raise channel.Closed("no message: no object")
+            if "call" not in heard:
+                if "value" not in heard and not _is_error(heard.get("error")):
+                    raise channel.Closed("no message: neither value nor error")
+                return heard
+            function, decode = self._codec.functions[int(heard["call"])], self._codec.decode
+            try:
+                value = function(*decode(heard["arguments"]), **decode(heard["named"]))
+                message = {"value": self._codec.encode(value)}
+            except Exception as error:
+                message = {"error": [[], f"{type(error).__name__}: {error}", ""]}
+
+    def _wait(self) -> None:
+        """Waits until the program answers; looks at what it takes in the meantime."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        poll.register(self._main, 0)
+        while not (events := dict(poll.poll(1000 * _LOOK))):
+            memory, disk = self._usage()
+            if memory > self._memory:
+                raise Stopped("memory", f"took {memory >> 20} MiB of memory")
+            if disk > self._disk:
+                raise Stopped("killed", f"wrote {disk >> 20} MiB")
+        if self._main in events:
+            os._exit(1)
+
+    def _alarm(self, number: int, frame: object) -> None:
+        self._alarms += 1
+        if self._alarms > 2:  # a test that swallows everything
+            os._exit(1)
+        raise Stopped("timeout", "timed out")
+
+    def _end(self, timeout: float, message: str) -> tuple[str, str]:
+        """How a process ended that does not answer."""
+        if not message.startswith("the other side"):
+            return "killed", message
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.kill(self._child, signal.SIGKILL)  # no more than a zombie, if it has ended by itself
+        _, status, used = os.wait4(self._child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        # The kernel counts by its ticks what a limit is compared with, so that it may kill somewhat early.
+        if code == -signal.SIGKILL and used.ru_utime + used.ru_stime >= max(1, round(timeout)) / 2:
+            return "timeout", "timed out"
+        return "killed", f"ended by signal {-code}" if code < 0 else f"left early with status {code}"
+
+    def _describe(self, error: BaseException) -> tuple[str, str]:
+        kinds: dict[str, type[BaseException] | tuple[type[BaseException], ...]] = {
+            "syntax": SyntaxError, "name": NameError, "import": ImportError, "assertion": AssertionError,
+            "memory": MemoryError,
+        }  # fmt: skip
+        kind = next((kind for kind, types in kinds.items() if isinstance(error, types)), "error")
+        name = getattr(error, "sandbox_name", type(error).__name__)
+        try:
+            return kind, f"{name}: {error}"
+        except Exception:
+            return kind, name
+
+
+def _is_error(error: object) -> bool:
+    return (
+        isinstance(error, list)
+        and [type(part) for part in error] == [list, str, str]
+        and all(isinstance(name, str) for name in error[0])
+    )
+
+
+def _exception(error: list[Any]) -> BaseException:
+    """The built-in exception nearest to the one that was described."""
+    for name in error[0]:
+        cls = getattr(builtins, name, None)
+        if isinstance(cls, type) and issubclass(cls, BaseException):
+            try:
+                made = cls(error[1])
+            except TypeError:  # one that takes more than a message
+                continue
+            made.sandbox_name = error[2]  # type: ignore[attr-defined]
+            return made
+    return RuntimeError(error[1])

