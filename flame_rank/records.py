@@ -200,6 +200,21 @@ class Problem:
         return len(self.candidates)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judgements:
+    """What was asked about a problem's candidates, in the order in which it was asked.
+
+    Attributes:
+      rounds: [M] int64, the round of each comparison, from 0.
+      pairs: [M, 2] int64, the candidates (first, second), by index; of equal texts the first stands for all.
+      log_odds: [M] float64, in nats, that the first is the better one; NaN = invalid.
+    """
+
+    rounds: "IntArray"
+    pairs: "IntArray"
+    log_odds: "FloatArray"
+
+
 UNSURE = 0.1
 
 
@@ -221,6 +236,7 @@ class Ranking(Sequence[str | Candidate]):
       explanation: the judge's words on why the best is better than the next; None if they were not asked for.
       option: [n], the option that each candidate is: candidates with equal texts are one option, and so are, if answers
         vote, those with the same final answer. None: only equal texts are.
+      judgements: what was asked and answered, if the Reranker keeps it (`keep_judgements`).
     """
 
     problem: Problem
@@ -234,6 +250,7 @@ class Ranking(Sequence[str | Candidate]):
     verdict_mass: float | None = None
     explanation: str | None = None
     option: "IntArray | None" = None
+    judgements: Judgements | None = None
 
     @cached_property
     def order(self) -> list[int]:

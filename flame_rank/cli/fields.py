@@ -27,7 +27,7 @@ def options(
     """
     types = get_type_hints(kind)
     described = [f for f in dataclasses.fields(kind) if KEY in f.metadata and f.name not in without]
-    parameters = {f.name: _option_name(f)[2:].replace("-", "_") for f in described}
+    parameters = {f.name: option_name(f)[2:].replace("-", "_") for f in described}
 
     def decorate(command: Any) -> Any:
         @functools.wraps(command)
@@ -48,7 +48,7 @@ def options(
     return decorate
 
 
-def _option_name(f: "dataclasses.Field[Any]") -> str:
+def option_name(f: "dataclasses.Field[Any]") -> str:
     description: Description = f.metadata[KEY]
     return description.option or "--" + f.name.replace("_", "-")
 
@@ -57,7 +57,7 @@ def _click_option(f: "dataclasses.Field[Any]", parameter: str, hint: Any, defaul
     description: Description = f.metadata[KEY]
     hint = next(part for part in _parts(hint) if part is not type(None))  # the others are for Python alone
     settings: dict[str, Any] = {"help": description.help, "metavar": description.unit, "default": default}
-    names = (*([description.short] if description.short else []), _option_name(f), parameter)
+    names = (*([description.short] if description.short else []), option_name(f), parameter)
     if hint is bool:
         return click.option(*names, is_flag=True, default=default, help=description.help)
     # click shows a text in parentheses: "[default: (as many as fit in memory)]".

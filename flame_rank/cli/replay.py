@@ -82,7 +82,7 @@ class ReplayJudge:
 @options(
     RankingOptions,
     "ranking_options",
-    without=("confidence", "dedupe", "ledger", "retry_invalid", "ordered", "batch", "explain"),
+    without=("confidence", "dedupe", "ledger", "retry_invalid", "ordered", "batch", "keep_judgements", "explain"),
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the rankings to this file.  [default: standard output]")
 def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOptions, output: str | None) -> int:

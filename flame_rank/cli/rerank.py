@@ -3,15 +3,16 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from flame_rank.cli.exit import DONE, UNFINISHED
-from flame_rank.cli.fields import options
+from flame_rank.cli.fields import option_name, options
 from flame_rank.cli.options import (
     INPUT_FILE,
     JUDGE,
@@ -23,13 +24,14 @@ from flame_rank.cli.options import (
 )
 from flame_rank.cli.summary import Summary
 from flame_rank.errors import UserError
-from flame_rank.fields import described, given
+from flame_rank.fields import described, described_fields, given
 from flame_rank.io.remote import is_url
 from flame_rank.judges.options import JudgeOptions
 from flame_rank.ranking.options import RankingOptions
 
 if TYPE_CHECKING:
     from flame_rank.records import Ranking
+    from flame_rank.report.page import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,12 @@ class OutputOptions:
         automatic="0",
         unit="NATS",
         least=0,
+    )
+    report: str | None = described(
+        None,
+        "Write a page for a browser to this file, too: every problem with all that was asked about it.",
+        automatic="none",
+        unit="FILE.html",
     )
     unordered: bool = described(False, "Write each problem as soon as it is done, not in the order of the input.")
     quiet: bool = described(False, "Show neither progress nor the summary; warnings and errors remain.", short="-q")
@@ -105,7 +113,7 @@ class OutputOptions:
 @click.argument("file", default="-", type=INPUT_FILE)
 @options(OutputOptions, "output")
 @JUDGE
-@options(RankingOptions, "ranking_options", without=("ordered", "batch"))
+@options(RankingOptions, "ranking_options", without=("ordered", "batch", "keep_judgements"))
 @options(InputOptions, "input_options")
 def rerank(
     file: str,
@@ -138,7 +146,7 @@ def rerank(
 
     table = output.table
     to_lines = output.writer(ranking_options.top, ranking_options.seed)
-    for path in (output.file, output.json_summary):
+    for path in (output.file, output.json_summary, output.report):
         if path and not is_url(path) and not Path(path).absolute().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create {Path(path).absolute().parent}")
     bad = bad_lines(input_options.on_bad_line, file, output.file)
@@ -152,6 +160,7 @@ def rerank(
             **parts(output.file),
             "the file of bad lines": bad.path if bad else None,
             "the summary": output.json_summary,
+            "the report": output.report,
             **with_log(ranking_options.ledger),
         },
     )
@@ -161,14 +170,19 @@ def rerank(
     if loaded.pointwise:
         _warn_of_useless_options(ranking_options)
     extract = read_pattern(ranking_options.extract)
-    reranker = Reranker(loaded, **given(replace(ranking_options, ordered=not output.unordered, extract=extract)))
+    own = {"ordered": not output.unordered, "extract": extract, "keep_judgements": output.report is not None}
+    reranker = Reranker(loaded, **given(replace(ranking_options, **own)))
+    settings = {"FILE": file, "--judge": judge}
+    settings |= _as_options(judge_options) | _as_options(ranking_options) | _as_options(input_options)
     summary = Summary(input_options.group_by)
     hidden = True if output.quiet or not sys.stderr else None  # None: hidden unless standard error is a terminal
     top = ranking_options.top
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(problems), unit=" problems", disable=hidden, file=sys.stderr)
     try:
-        with Rows(top or 1) if table else Output(output.file) as out:
+        with Rows(top or 1) if table else Output(output.file) as out, _report(output.report, settings) as report:
             for ranking in rankings:
+                if report is not None:
+                    report.add(ranking)
                 if isinstance(out, Rows):
                     out.write(ranking)
                 else:
@@ -187,6 +201,19 @@ def rerank(
     if table and output.format is None and not output.quiet:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
     return UNFINISHED if summary.undecided or summary.bad_lines else DONE
+
+
+def _report(path: str | None, settings: dict[str, Any]) -> "AbstractContextManager[Report | None]":
+    from flame_rank.report.page import Report
+
+    return nullcontext() if path is None else Report(path, settings)
+
+
+def _as_options(options: object) -> dict[str, Any]:
+    """The options of a dataclass that differ from their defaults, by the names that the command has for them."""
+    return {
+        option_name(f): getattr(options, f.name) for f in described_fields(type(options)) if f.name in given(options)
+    }
 
 
 def _check_confidence(ranking: RankingOptions) -> None:

@@ -71,6 +71,7 @@ class RankingOptions:
         unit="COMPARISONS",
         least=1,
     )
+    keep_judgements: bool = described(False, "Keep all that was asked and answered about a problem in its ranking.")
     explain: bool = described(
         False, "Add the judge's words on why the best candidate is better than the next (language models only)."
     )

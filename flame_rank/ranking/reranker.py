@@ -53,6 +53,7 @@ class Reranker:
         ordered: bool = True,
         seed: int = 0,
         batch: int = 128,
+        keep_judgements: bool = False,
         explain: bool = False,
         extract: str | Extract | None = None,
     ):
@@ -74,7 +75,7 @@ class Reranker:
             raise UserError(
                 f"the judge {self.judge.name} has no words; explanations take a language model as the judge"
             )
-        self.explain = explain
+        self.explain, self.keep_judgements = explain, keep_judgements
         options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
         given = {name: value for name, value in options.items() if value is not None}
         self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise, given)
@@ -179,7 +180,9 @@ class Reranker:
     def _start(self, given: Given) -> Tournament:
         problem = Problem.of(given)
         try:
-            return Tournament.start(problem, self._schedule, self.dedupe, self.seed, self._extract)
+            return Tournament.start(
+                problem, self._schedule, self.dedupe, self.seed, self._extract, keep=self.keep_judgements
+            )
         except TooMany as error:
             raise UserError(f"{problem.name}: {error}" if problem.name else str(error)) from error
 
@@ -220,6 +223,7 @@ class Reranker:
             truncated=noted.truncated,
             verdict_mass=tournament.verdict_mass,
             option=options(tournament.problem, tournament.cluster),
+            judgements=tournament.judgements,
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from flame_rank.candidates.answers import Extract
 from flame_rank.ranking.dedupe import How, distinct, representatives
-from flame_rank.records import Problem
+from flame_rank.records import Judgements, Problem
 from strategies.base import FloatArray, IntArray, Schedule, Standing
 
 ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]
@@ -31,6 +31,7 @@ class Tournament:
       reasons: why they failed, each reason once.
       mass: P(A) + P(B) of a language model, summed over the judgements for which it is known.
       weighed: the number of these judgements.
+      answered: each round with its answers, if they are kept; None if not.
     """
 
     given: Problem
@@ -45,10 +46,18 @@ class Tournament:
     reasons: dict[str, None] = field(default_factory=dict)
     mass: float = 0.0
     weighed: int = 0
+    answered: list[tuple[IntArray, FloatArray]] | None = None
 
     @classmethod
     def start(
-        cls, given: Problem, schedule: ScheduleFunction, dedupe: How, seed: int, extract: Extract | None = None
+        cls,
+        given: Problem,
+        schedule: ScheduleFunction,
+        dedupe: How,
+        seed: int,
+        extract: Extract | None = None,
+        *,
+        keep: bool = False,
     ) -> Self:
         """Opens a problem: up to its first round, or to its end if it has only one distinct text.
 
@@ -58,6 +67,7 @@ class Tournament:
           dedupe: which texts are equal.
           seed: seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
+          keep: whether all that is asked and answered is kept.
         """
         problem = given
         if extract is not None and given.answers is None:
@@ -68,6 +78,7 @@ class Tournament:
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
         tournament = cls(given, problem, representative, cluster, schedule(len(representative), rng))
+        tournament.answered = [] if keep else None
         tournament.advance(None)
         return tournament
 
@@ -78,6 +89,8 @@ class Tournament:
 
     def advance(self, log_odds: FloatArray | None) -> None:
         """Sends the schedule its answers (None at the start) and takes its next round."""
+        if self.answered is not None and self.round is not None and log_odds is not None:
+            self.answered.append((self.round, log_odds))
         try:
             asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
         except StopIteration as end:
@@ -85,6 +98,18 @@ class Tournament:
         else:
             self.round = self.representative[np.asarray(asked, np.int64).reshape(-1, 2)]
             self.comparisons += len(self.round)
+
+    @property
+    def judgements(self) -> Judgements | None:
+        """All that was asked and answered, if it was kept."""
+        if self.answered is None:
+            return None
+        sizes = [len(pairs) for pairs, _ in self.answered]
+        return Judgements(
+            rounds=np.repeat(np.arange(len(sizes)), sizes),
+            pairs=np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in self.answered)]),
+            log_odds=np.concatenate([np.empty(0), *(log_odds for _, log_odds in self.answered)]),
+        )
 
     @property
     def verdict_mass(self) -> float | None:

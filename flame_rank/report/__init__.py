@@ -1,0 +1,1 @@
+"""The page that shows why each candidate stands where it does."""
