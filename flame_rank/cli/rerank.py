@@ -170,7 +170,11 @@ def rerank(
     if loaded.pointwise:
         _warn_of_useless_options(ranking_options)
     extract = read_pattern(ranking_options.extract)
-    own = {"ordered": not output.unordered, "extract": extract, "keep_judgements": output.report is not None}
+    own: dict[str, Any] = {
+        "ordered": not output.unordered,
+        "extract": extract,
+        "keep_judgements": output.report is not None,
+    }
     reranker = Reranker(loaded, **given(replace(ranking_options, **own)))
     settings = {"FILE": file, "--judge": judge}
     settings |= _as_options(judge_options) | _as_options(ranking_options) | _as_options(input_options)
