@@ -135,7 +135,7 @@ def main(
     repeats: int,
 ) -> None:
     """Measure the judge behind the server at URL."""
-    judge: Any = flame_rank.load_judge(f"openai:{model}@{url}", concurrency=concurrency)
+    judge: Any = flame_rank.load_judge(f"openai:{model}@{url}" + (f"#concurrency={concurrency}" if concurrency else ""))
     print(judge.name)
     at_once = judge._concurrency
     shape = (problems, prompt, response, candidates)

@@ -6,9 +6,11 @@ flame_rank.io.jsonl reads problems and flame_rank.io.output writes rankings; bot
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
+
+from flame_rank import messages
 
 if TYPE_CHECKING:  # a record needs no numpy
     from strategies.base import FloatArray, IntArray, Standing
@@ -115,9 +117,10 @@ class Problem:
     Two problems are never equal, whatever they hold: a problem can be the key of a dict.
 
     Attributes:
-      prompt: what the candidates answer.
-      candidates: one or more: plain texts, Candidates, or mappings with a text (one of TEXT_KEYS), which become
-        Candidates.
+      prompt: what the candidates answer: a text, or a list of chat messages, which becomes a text
+        (flame_rank.messages).
+      candidates: one or more: plain texts, Candidates, or what becomes a Candidate: a mapping with a text (one of
+        TEXT_KEYS), a chat message or a list of them.
       name: the name of the problem in messages (its task_id, or FILE:LINE).
       record: the lines that the problem was read from; None if it was made in Python.
       answers: each candidate's final answer, None for a candidate without one; None as a whole: read them from the
@@ -136,11 +139,13 @@ class Problem:
     answers: Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
+        if messages.is_messages(self.prompt):
+            object.__setattr__(self, "prompt", messages.to_text(cast(Any, self.prompt)))
         if not isinstance(self.prompt, str):
-            raise TypeError(f"prompt is {_kind(self.prompt)}, not a str; write a conversation as one text")
+            raise TypeError(f"prompt is {_kind(self.prompt)}; it is a str or a list of chat messages")
         if isinstance(self.candidates, str | bytes | Candidate):
             raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
-        candidates = tuple(_candidate(c) if isinstance(c, Mapping) else c for c in self.candidates)
+        candidates = tuple(c if isinstance(c, str | Candidate) else _made(c, i) for i, c in enumerate(self.candidates))
         if not candidates:
             raise ValueError("no candidates: a problem has at least one")
         for i, candidate in enumerate(candidates):
@@ -334,6 +339,17 @@ class Ranking(Sequence[str | Candidate]):
         name = f"{self.problem.name!r}, " if self.problem.name else ""
         winner = f"p_best {self.p_best[order[0]]:.3f}" if self.decided else "undecided"
         return f"Ranking({name}order [{shown}], {winner}, {self.comparisons} comparisons)"
+
+
+def _made(given: Any, i: int) -> Any:
+    """A Candidate of a mapping or of chat messages; anything else as it is."""
+    turns = [given] if isinstance(given, Mapping) and messages.is_messages([given]) else given
+    if messages.is_messages(turns) and not any(key in given for key in TEXT_KEYS):
+        try:
+            return Candidate(text=messages.to_text(turns), fields={"messages": list(turns)})
+        except ValueError as error:
+            raise ValueError(f"candidate {i}: {error}") from None
+    return _candidate(given) if isinstance(given, Mapping) else given
 
 
 def _candidate(given: Mapping[str, Any]) -> Candidate:

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from flame_rank.io import formats
+from flame_rank.io.formats.base import text
 from flame_rank.io.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
 from flame_rank.io.streams import Stream, opened, rows
 from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
@@ -31,6 +32,7 @@ _STRINGS = msgspec.json.Decoder(list[str])
 _STRING = msgspec.json.Decoder(str)
 _GROUP = msgspec.json.Decoder(str | int)
 _KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
+MESSAGES_KEYS = ("messages", "conversations")  # what came before the answers, if there is no "prompt"
 _BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raises
 
 
@@ -207,7 +209,9 @@ class _Source:
             prompt=self.prompt(fields, group),
             candidates=_candidates(fields[key]),
             name=f"{self.file}:{number}" if group is None else str(group),
-            record=GroupedRecord(fields=fields, key=key, group=group, numbers=(number,), lines=(line,)),
+            record=GroupedRecord(
+                fields=fields, key=key, group=group, numbers=(number,), lines=(line,), messages=_messages(fields)
+            ),
         )
 
     def sample(self, fields: Mapping[str, Raw]) -> "_Sample":
@@ -218,9 +222,9 @@ class _Source:
                 raise ValueError(
                     f"{len(parsed.candidates)} samples, in a file of one a line; keep the two in two files"
                 )
-            return _Sample(parsed.prompt, parsed.prompt, parsed.candidates[0], parsed)
+            return _Sample(parsed.prompt, parsed.prompt, parsed.candidates[0], parsed.messages, parsed)
         group = self.group(fields)
-        return _Sample(group, self.prompt(fields, group), _candidate(fields))
+        return _Sample(group, self.prompt(fields, group), _candidate(fields), _messages(fields))
 
     def group(self, fields: Mapping[str, Raw]) -> str | int:
         """What a flat line shares with the others of its problem."""
@@ -233,8 +237,10 @@ class _Source:
 
     def prompt(self, fields: Mapping[str, Raw], group: str | int | None) -> str:
         """The prompt of a line: its own, or the one that is known for its group."""
+        if (turns := _turns(fields)) is not None:
+            return text(fields[turns], f'"{turns}"')
         if "prompt" in fields:
-            return _string(fields, "prompt", "; write a conversation as one text")
+            return _string(fields, "prompt", " or a list of chat messages")
         known = self.prompts(str(group)) if self.prompts is not None and group is not None else None
         if known is None:
             asked = self.prompts is not None and group is not None
@@ -250,6 +256,7 @@ class _Sample(NamedTuple):
     group: str | int
     prompt: str
     candidate: str | Candidate
+    messages: Raw | None
     parsed: "Parsed | None" = None
 
 
@@ -338,7 +345,7 @@ def _problem(source: _Source, file: IO[bytes], found: _Group) -> Problem:
             raise BadLine(source.file, number, wrong(error)) from None
         lines.append(line)
     numbers = tuple(number for _, number in found.places)
-    group, prompt, _, parsed = samples[0]
+    group, prompt, _, messages, parsed = samples[0]
     return Problem(
         prompt=prompt,
         candidates=[sample.candidate for sample in samples],
@@ -348,7 +355,7 @@ def _problem(source: _Source, file: IO[bytes], found: _Group) -> Problem:
             group=group,
             numbers=numbers,
             lines=tuple(lines),
-            messages=parsed.messages if parsed else None,
+            messages=messages,
             texts=tuple(str(sample.candidate) for sample in samples) if parsed else None,
         ),
     )
@@ -359,10 +366,7 @@ def _otherwise(fields: Mapping[str, Raw]) -> str | None:
     if "custom_id" in fields and "body" in fields:
         return "a request of a batch, without its answers; name the batch's output, and this file by --requests"
     if "messages" in fields or "conversations" in fields:
-        return (
-            'a conversation ("messages"); write what came before the answers as one text, "prompt", and the answers as '
-            'a list, "candidates"'
-        )
+        return 'a conversation, without answers to choose from; give the answers as a list, "candidates"'
     return None
 
 
@@ -377,19 +381,45 @@ def _candidates(raw: Raw) -> list[str | Candidate]:
         kind = _kind(item)
         if kind == "a string":
             candidates.append(_STRING.decode(item))
+        elif kind == "a list":
+            candidates.append(_answer(item, f"candidate {i}"))
         elif kind == "an object":
             try:
                 candidates.append(_candidate(_OBJECT.decode(item)))
             except ValueError as error:
                 raise ValueError(f"candidate {i}: {error}") from None
         else:
-            raise ValueError(f'candidate {i} is {kind}; it is a string or an object with "text"')
+            raise ValueError(f'candidate {i} is {kind}; it is a string, chat messages or an object with "text"')
     return candidates
 
 
+def _turns(fields: Mapping[str, Raw]) -> str | None:
+    """The field that holds what came before the answers as chat messages; None if there is none."""
+    if "prompt" in fields:
+        return "prompt" if _kind(fields["prompt"]) == "a list" else None
+    return next((key for key in MESSAGES_KEYS if key in fields), None)
+
+
+def _messages(fields: Mapping[str, Raw]) -> Raw | None:
+    """The prompt's messages, undecoded."""
+    turns = _turns(fields)
+    return None if turns is None else fields[turns]
+
+
+def _answer(raw: Raw, what: str) -> Candidate:
+    """The candidate of a list of messages."""
+    return Candidate(text=text(raw, what), fields=RawFields({"messages": raw}))
+
+
 def _candidate(fields: Mapping[str, Raw]) -> Candidate:
-    """The candidate of an object with a text."""
+    """The candidate of an object with a text, or of a message."""
     key = next((key for key in TEXT_KEYS if key in fields), None)
+    if key is not None and _kind(fields[key]) == "a list":
+        answer = _answer(fields[key], f'"{key}"')
+        return replace(answer, fields=RawFields({name: value for name, value in fields.items() if name != key}))
+    if key is None and "role" in fields and "content" in fields:
+        raw = Raw(b"[" + msgspec.json.encode(dict(fields)) + b"]")
+        return _answer(raw, "the message")
     if key is None:
         raise ValueError(f"no text; give it as {_either(TEXT_KEYS)}")
     rest = {name: value for name, value in fields.items() if name != key}

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import strategies
 from flame_rank.candidates.answers import Extract, pattern
@@ -19,6 +19,7 @@ from flame_rank.fields import documented
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.ledger.store import Ledger
+from flame_rank.messages import Messages, is_messages
 from flame_rank.ranking.admission import has_room
 from flame_rank.ranking.async_batcher import AsyncBatcher, stream
 from flame_rank.ranking.dedupe import How, distinct, options
@@ -32,6 +33,7 @@ _PAIRWISE = "active"  # all but 1 to 3 in 100 of round-robin's right picks, for 
 
 
 Given: TypeAlias = Problem | Mapping[str, Any]
+Candidates: TypeAlias = Sequence[str | Candidate | Mapping[str, Any] | Messages]
 
 
 class Reranker:
@@ -97,7 +99,7 @@ class Reranker:
         self._runner = JudgeRunner(self.judge, opened)
         self._batchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBatcher] = weakref.WeakKeyDictionary()
 
-    def rank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
+    def rank(self, prompt: str | Messages | Given, candidates: Candidates | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
 
         Raises:
@@ -145,7 +147,7 @@ class Reranker:
             raise failure
         self._runner.check()
 
-    async def arank(self, prompt: str | Given, candidates: Sequence[str | Candidate] | None = None) -> Ranking:
+    async def arank(self, prompt: str | Messages | Given, candidates: Candidates | None = None) -> Ranking:
         """Ranks one problem as `rank` does, for asyncio.
 
         Calls of one event loop that wait at the same time share the judge's batches, in a thread of their own.
@@ -228,8 +230,8 @@ class Reranker:
 
 
 def rerank(
-    prompt: str,
-    candidates: Sequence[str | Candidate],
+    prompt: str | Messages,
+    candidates: Candidates,
     *,
     judge: Judge | PairFunction | str | Path | None = None,
     strategy: str | Strategy | ScheduleFunction | None = None,
@@ -240,8 +242,8 @@ def rerank(
     A judge that is given by its name is loaded at the first call in a thread, and kept until the thread names another.
 
     Args:
-      prompt: what the candidates answer.
-      candidates: texts, or Candidates.
+      prompt: what the candidates answer: a text, or chat messages.
+      candidates: texts, Candidates or chat messages.
       judge, strategy: as in `Reranker`.
       options: the other keywords of `Reranker`.
     """
@@ -268,12 +270,12 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
-def _problem(prompt: str | Given, candidates: Sequence[str | Candidate] | None) -> Problem:
-    if not isinstance(prompt, str):
-        return Problem.of(prompt)
-    if candidates is None:
+def _problem(prompt: str | Messages | Given, candidates: Candidates | None) -> Problem:
+    if candidates is not None:
+        return Problem(prompt=cast(str, prompt), candidates=cast(Sequence[str], candidates))
+    if isinstance(prompt, str) or is_messages(prompt):
         raise TypeError("rank takes a Problem, or a prompt and its candidates")
-    return Problem(prompt=prompt, candidates=candidates)
+    return Problem.of(cast(Given, prompt))
 
 
 def _judge(judge: Judge | PairFunction | str | Path | None) -> Judge:

@@ -29,7 +29,7 @@ def ranking(problem: Problem, order: list[int], scores: list[float], decided: bo
 @pytest.mark.parametrize(
     ("prompt", "candidates", "error", "words"),
     [
-        (["p"], ["a"], TypeError, "prompt is a list, not a str"),
+        (["p"], ["a"], TypeError, "prompt is a list; it is a str or a list of chat messages"),
         (None, ["a"], TypeError, "prompt is None"),
         ("p", [], ValueError, "no candidates"),
         ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it is a str, a flame_rank.Candidate or"),

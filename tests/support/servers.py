@@ -10,8 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import flame_rank
+from flame_rank.judges.options import JudgeOptions
 
 BEFORE, BEHIND = "<user>", "<assistant>"
 MASS = 0.9  # P(A) + P(B)
@@ -241,3 +245,10 @@ def running(abilities: frozenset[str]) -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def load(server: Server, **options: Any) -> Any:
+    """The judge of a server: options of the address and of any judge."""
+    general = {name: options.pop(name) for name in [*options] if name in {f.name for f in fields(JudgeOptions)}}
+    stated = ",".join(f"{name}={value}" for name, value in options.items())
+    return flame_rank.load_judge(f"openai:m@{server.url}#{stated}", **general)

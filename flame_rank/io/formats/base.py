@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from flame_rank import messages
+
 Raw = msgspec.Raw
 Fields: TypeAlias = Mapping[str, Raw]  # of a line, undecoded
 
@@ -99,25 +101,12 @@ def text(raw: Raw, what: str) -> str:
     raise ValueError(f"{what} is {kind(raw)}; it is a string or a list of messages")
 
 
-def conversation(messages: list[dict[str, Any]], what: str) -> str:
+def conversation(given: list[dict[str, Any]], what: str) -> str:
     """Messages as a text; of a single message, its content."""
-    if len(messages) == 1:
-        return content(messages[0], what)
-    raise ValueError(f"{what} has {len(messages)} messages; write what came before the answers as one text")
-
-
-def content(message: Mapping[str, Any], what: str) -> str:
-    """What a message says: its content, or else its refusal."""
-    said = message.get("content")
-    if said is None:
-        said = message.get("refusal") or ""
-    if isinstance(said, list):
-        if any(not isinstance(part, dict) or "text" not in part for part in said):
-            raise ValueError(f"{what} has a part that is not a text; leave it out")
-        said = "".join(str(part["text"]) for part in said)
-    if not isinstance(said, str):
-        raise ValueError(f'{what}: its "content" is not a string; mend or remove the line')
-    return said
+    try:
+        return messages.to_text(given)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def start_in_common(first: Raw, second: Raw, what: str) -> tuple[str, str, str]:
@@ -137,9 +126,9 @@ def start_in_common(first: Raw, second: Raw, what: str) -> tuple[str, str, str]:
 
 def _messages(raw: Raw, what: str) -> list[dict[str, Any]]:
     try:
-        messages: list[dict[str, Any]] = _MESSAGES.decode(raw)
+        given: list[dict[str, Any]] = _MESSAGES.decode(raw)
     except msgspec.ValidationError:
         raise ValueError(f'{what} is a list, but not of messages ({{"role": ..., "content": ...}})') from None
-    if not messages or any("role" not in message for message in messages):
+    if not messages.is_messages(given):
         raise ValueError(f'{what} has a message without a "role"; a message is {{"role": ..., "content": ...}}')
-    return messages
+    return given

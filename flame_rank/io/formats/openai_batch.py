@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from flame_rank.io.formats.base import OBJECT, RAWS, Fields, Parsed, Raw, content, decoded, kind, needed, text
+from flame_rank.io.formats.base import OBJECT, RAWS, Fields, Parsed, Raw, decoded, kind, needed, text
 from flame_rank.io.lines import read_objects
+from flame_rank.messages import content
 
 _TOOL = "a batch's output"
 _REQUEST = '{"custom_id": ..., "body": {"messages": [...]}}'

@@ -73,10 +73,11 @@ BAD = {
         '0: "text" is a number, not a',
     ),
     "no prompt": (b'{"candidates": ["a"]}', 'no "prompt"; give the line one'),
-    "prompt of messages": (
-        b'{"prompt": [{"role": "user"}], "candidates": ["a"]}',
-        '"prompt" is a list, not a',
+    "prompt of an image": (
+        b'{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}], "candidates": ["a"]}',
+        '"prompt": message 0 has an image in it; only text is judged',
     ),
+    "prompt of parts": (b'{"prompt": ["p"], "candidates": ["a"]}', '"prompt" is a list, but not of messages'),
     "prompt null": (b'{"prompt": null, "candidates": ["a"]}', '"prompt" is null, not a string'),
     "another thing": (
         b'{"x": 1}',
@@ -313,7 +314,7 @@ def test_memory_holds_problems_not_the_file(tmp_path: Path, flat: bool) -> None:
         ('[\n {"prompt": "p"}\n]', "not a JSON object, but an array"),
         ('{\n "prompt": "p"\n}', "not JSON by itself; an object over several lines"),
         ("prompt,candidates\np,a\n", "not JSON, perhaps CSV"),
-        ('{"messages": [{"role": "user", "content": "p"}]}', 'a conversation ("messages")'),
+        ('{"messages": [{"role": "user", "content": "p"}]}', "a conversation, without answers to choose from"),
         ('{"custom_id": "1", "method": "POST", "body": {"messages": []}}', "a request of a batch, without its answers"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import servers
 from servers import HOSTED, KEY, LLAMA, SGLANG, VLLM, WRITES, Server, running
+from servers import load as load_server
 
 import flame_rank
 from flame_rank.errors import UserError
@@ -35,7 +36,7 @@ def problem(name: str = "") -> Problem:
 
 
 def load(server: Server, **options: Any) -> Any:
-    return flame_rank.load_judge(f"openai:m@{server.url}", **{"deadline": 5, **options})
+    return load_server(server, **{"deadline": 5, **options})
 
 
 def expected(pairs: Any = PAIRS) -> list[float]:

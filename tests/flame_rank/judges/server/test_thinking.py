@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import HOSTED, WRITES, Server, running
+from servers import load as load_server
 
 import flame_rank
 from flame_rank.errors import UserError
@@ -32,7 +33,7 @@ def says(content: str, *, finish: str = "stop", **message: Any) -> dict[str, Any
 
 def load(server: Server, **options: Any) -> Any:
     server.written = lambda number: says("It is so.\nchoice: A")
-    judge = flame_rank.load_judge(f"openai:m@{server.url}", **{"think": 100, "retries": 0, **options})
+    judge = load_server(server, **{"think": 100, "retries": 0, **options})
     server.seen.clear()
     return judge
 
