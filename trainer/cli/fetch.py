@@ -1,4 +1,4 @@
-"""`flame-train data fetch`: the official releases, on a machine with a network."""
+"""`flame-train data fetch`: downloads the official releases of data sets."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def data() -> None:
-    """Get the data sets."""
+    """Download the data sets."""
 
 
 @data.command()
@@ -18,14 +18,14 @@ def data() -> None:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the data sets go, a folder each.",
+    help="The folder for the data sets; each gets a folder of its own in it.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be fetched.")
+@click.option("--dry-run", is_flag=True, help="Print the addresses and the files instead of downloading.")
 def fetch(names: tuple[str, ...], folder: Path, dry_run: bool) -> None:
-    """Fetch the data sets of tasks as their authors release them; what is there already stays.
+    """Download the data sets of each TASK as their authors release them. Files that exist are left as they are.
 
-    An interrupted download goes on where it was. A data set that asks for an account takes the token of `hf auth
-    login` or HF_TOKEN.
+    An interrupted download continues where it stopped. For a data set that needs an account, the token of `hf auth
+    login` or of HF_TOKEN is sent.
     """
     from flame_rank.errors import UserError
     from trainer.collection.fetch import downloads
@@ -33,16 +33,16 @@ def fetch(names: tuple[str, ...], folder: Path, dry_run: bool) -> None:
     from trainer.collection.tasks import by_name
 
     sets = {task.data.folder: task.data for task in map(by_name, names)}
-    for name, found in sets.items():
-        click.echo(f"{name}: {found.licence} ({found.origin})", err=True)
+    for name, data_set in sets.items():
+        click.echo(f"{name}: {data_set.licence} ({data_set.origin})", err=True)
         if dry_run:
-            if not found.downloads:
-                click.echo(f"{name}: by hand from {found.origin} into {folder / name}")
-            for address, file in found.downloads.items():
+            if not data_set.downloads:
+                click.echo(f"{name}: to be downloaded by hand from {data_set.origin} into {folder / name}")
+            for address, file in data_set.downloads.items():
                 click.echo(f"{address} -> {folder / name / file}")
             continue
         try:
-            for download in downloads(found, folder / name):
+            for download in downloads(data_set, folder / name):
                 get(download)
                 click.echo(str(download.to))
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""Unpacks zip and tar archives that come from elsewhere."""
+"""Unpacks downloaded zip and tar archives, without trust in what they hold."""
 
 import errno
 import gzip
@@ -12,22 +12,23 @@ from flame_rank.errors import UserError
 from flame_rank.io.json_file import one_line
 from flame_rank.io.streams import DAMAGED
 
-# Text is packed to a tenth, a table of one value to a hundredth: what unpacks to more is not a data set.
-RATIO, SLACK = 500, 100_000_000  # bytes for each packed one, and as many more
+# Text is packed to a tenth of its size, a table of one value to a hundredth: an archive that unpacks to more than RATIO
+# times its size plus SLACK bytes is not a data set.
+RATIO, SLACK = 500, 100_000_000
 _CHUNK = 1 << 20
 _NOT_WHOLE = (*DAMAGED, zipfile.BadZipFile, tarfile.TarError, ValueError, IndexError, OverflowError, struct.error)
 
 
 def unpack(archive: Path, name: Path) -> None:
-    """Unpacks a zip or tar file into its folder, once all of it was read to its end; of what would go elsewhere
-    nothing is written. Files of other kinds are left as they are.
+    """Unpacks a zip or tar file into its folder, after it was read to its end. Entries that would leave the folder are
+    not written. Files of other kinds are left as they are.
 
     Args:
-      archive: the file; gone if it is not whole.
-      name: what it is to be called; its ending says what it is, its folder where it goes.
+      archive: the file; it is deleted if it is damaged.
+      name: the file's later path: the ending says of what kind it is, the folder where its content goes.
 
     Raises:
-      UserError: it is not whole, encrypted or packed in an unknown way, or unpacks to more than it may.
+      UserError: the archive is damaged, encrypted or packed by an unknown method, or unpacks to too many bytes.
     """
     try:
         if name.suffix == ".zip":
@@ -44,16 +45,16 @@ def unpack(archive: Path, name: Path) -> None:
         archive.unlink()
         raise UserError(f"{name}: not a whole archive ({one_line(error)}); run it again") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the file's beginning
+        if error.errno != errno.EINVAL:  # it names a position before the file's beginning
             raise
         archive.unlink()
-        raise UserError(f"{name}: not a whole archive (it names places outside of itself); run it again") from error
-    except (RuntimeError, NotImplementedError) as error:  # what zipfile says of a password and of another method
+        raise UserError(f"{name}: not a whole archive (it refers to places outside itself); run it again") from error
+    except (RuntimeError, NotImplementedError) as error:  # zipfile's errors for a password and for an unknown method
         raise UserError(f"{name}: cannot be unpacked here ({error}); unpack {archive} by hand") from error
 
 
 def _read_to_its_end(archive: Path, name: Path) -> None:
-    """Reads what is below a tar file: unpacking stops at its last entry, and the checksum stands behind that."""
+    """Reads all of a compressed tar file: unpacking stops at the last entry, and the checksum stands behind it."""
     packed = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}
     with archive.open("rb") as file:
         head = file.read(2)
@@ -66,4 +67,4 @@ def _read_to_its_end(archive: Path, name: Path) -> None:
 
 def _allow(size: int, archive: Path, name: Path) -> None:
     if size > RATIO * archive.stat().st_size + SLACK:
-        raise UserError(f"{name}: unpacks to more than {size:,} bytes, too much for its size; look at {archive}")
+        raise UserError(f"{name}: unpacks to {size:,} bytes or more, which is too much for its size; look at {archive}")

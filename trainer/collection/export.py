@@ -1,4 +1,4 @@
-"""The collection as files that `datasets`, TRL and T5X read: shards of examples and a data card."""
+"""Writes the collection as files that `datasets`, TRL and T5X read: shards of examples and a data card."""
 
 import json
 import shutil
@@ -30,34 +30,37 @@ def write(
     max_bad: float,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Writes the examples of tasks; what touches an evaluation text is left out.
+    """Writes the examples of tasks, without those that share text with an evaluation task.
 
-    A row holds `task`, `input`, `target`, `weight` (what the example weighs: its task's weight over the number of its
-    task's examples) and `licence`.
+    A row holds `task`, `input`, `target`, `weight` (the task's weight divided by the number of its examples) and
+    `licence`.
 
     Args:
-      weights: of the tasks, as trainer/collection/mixture.py has them.
-      out: a folder that is not there yet; it appears once all is written.
+      weights: the weight of each task, from trainer/collection/mixture.py.
+      data: the folder of data sets.
+      out: a folder that does not exist yet; it appears when all is written.
       form: "jsonl" or "parquet".
-      shard: examples of one file.
+      shard: the largest number of examples in one file.
+      max_bad: the share of a task's records that may be bad.
+      say: receives lines about what was left out and written.
 
     Raises:
-      UserError: `out` is there, or a task cannot be read.
+      UserError: `out` exists, or a task cannot be read.
     """
     if out.exists():
-        raise UserError(f"{out}: is there already; name a new folder")
+        raise UserError(f"{out}: already exists; name a new folder")
     put = _jsonl if form == "jsonl" else _parquet()
     held_out = index_evaluation(TASKS, data, say)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
     rows: dict[str, int] = {}
-    left: dict[str, int] = {}
+    omitted: dict[str, int] = {}
 
     def records() -> Iterator[dict[str, Any]]:
         for task in tqdm(tasks, unit=" tasks", disable=None):
             kept, counts = 0, Counts()
-            # Twice over the task: what an example weighs is known only when all are counted.
+            # The task is read twice: an example's weight is known only when all examples are counted.
             size = sum(1 for _ in without_overlap(examples(task, data, max_bad=max_bad), held_out))
             for example in without_overlap(examples(task, data, counts, max_bad=max_bad), held_out):
                 kept += 1
@@ -70,15 +73,15 @@ def write(
                 }
             rows[task.name] = kept
             if counts.examples > kept:
-                left[task.name] = counts.examples - kept
-                say(f"{task.name}: {left[task.name]} examples share text with an evaluation task and are left out")
+                omitted[task.name] = counts.examples - kept
+                say(f"{task.name}: {omitted[task.name]} examples share text with an evaluation task and are left out")
 
     try:
         _shards(records(), part / "data", put, form, shard)
-        (part / "README.md").write_text(_card(tasks, rows, left, form), encoding="utf-8")
+        (part / "README.md").write_text(_card(tasks, rows, omitted, form), encoding="utf-8")
         part.rename(out)
     except OSError as error:
-        raise UserError(f"{error.filename or part}: {error.strerror}; what is written so far is in {part}") from error
+        raise UserError(f"{error.filename or part}: {error.strerror}; what was written is in {part}") from error
     say(f"{out}: {sum(rows.values())} examples of {len(rows)} tasks")
 
 
@@ -103,7 +106,7 @@ def _parquet() -> _Put:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise UserError("--format parquet takes pyarrow; pip install 'flame-rank[data]'") from error
+        raise UserError("--format parquet needs pyarrow; pip install 'flame-rank[data]'") from error
 
     def put(records: Iterable[dict[str, Any]], file: Path) -> None:
         parquet.write_table(pyarrow.Table.from_pylist(list(records)), file)
@@ -111,8 +114,8 @@ def _parquet() -> _Put:
     return put
 
 
-def _card(tasks: Sequence[Task], rows: Mapping[str, int], left: Mapping[str, int], form: str) -> str:
-    """The data card, with the header that Hugging Face reads."""
+def _card(tasks: Sequence[Task], rows: Mapping[str, int], omitted: Mapping[str, int], form: str) -> str:
+    """Writes the text of the data card, with the header that Hugging Face reads."""
     header = {
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"data/*.{form}"}]}],
         "language": ["en"],
@@ -134,6 +137,13 @@ def _card(tasks: Sequence[Task], rows: Mapping[str, int], left: Mapping[str, int
     ]
     for task in tasks:
         if rows.get(task.name):
-            cells = (task.name, task.capability, task.kind, rows[task.name], left.get(task.name, 0), task.data.licence)
+            cells = (
+                task.name,
+                task.capability,
+                task.kind,
+                rows[task.name],
+                omitted.get(task.name, 0),
+                task.data.licence,
+            )
             lines.append("| " + " | ".join(map(str, (*cells, task.data.origin))) + " |")
     return "\n".join(lines) + "\n"

@@ -1,6 +1,6 @@
-"""Fetches the official release of data sets: from Hugging Face and from plain addresses, resumed where it broke off.
+"""Downloads the official releases of data sets from Hugging Face and other addresses, and continues what broke off.
 
-An archive is unpacked where it lies, with the folders that it has.
+An archive is unpacked into the folder that it is in, with its own folders.
 """
 
 import fnmatch
@@ -29,10 +29,10 @@ class Download:
     """One file to fetch.
 
     Attributes:
-      address: what it is fetched from.
-      to: where it goes.
-      sha256: what upstream says of it, where it does.
-      token: goes with the request, for data sets that ask for an account.
+      address: the URL.
+      to: the file to write.
+      sha256: the digest that upstream states, if it does.
+      token: sent with the request, for data sets that need an account.
     """
 
     address: str
@@ -42,32 +42,33 @@ class Download:
 
 
 def downloads(data: DataSet, folder: Path) -> list[Download]:
-    """The files of the official release of a data set; asks Hugging Face where a pattern stands for several.
+    """Lists the files of a data set's official release; a pattern is resolved by asking Hugging Face.
 
     Args:
-      folder: the data set's own.
+      folder: the data set's own folder.
 
     Raises:
-      UserError: the data set has to be asked for at its page, or Hugging Face does not answer.
+      UserError: the data set can only be had at its page, or Hugging Face does not answer.
     """
     if not data.downloads:
-        raise UserError(f"{data.folder}: is to be had at its page only: {data.origin}; put its files into {folder}")
-    found = []
+        raise UserError(f"{data.folder}: can only be had at its page: {data.origin}; put its files into {folder}")
+    files = []
     for address, file in data.downloads.items():
         for source, name in _resolved(address, file):
             to = folder / name
             hub = address.startswith(_HUB)
-            found.append(Download(address=source, to=to, sha256=data.sha256.get(name), token=_token() if hub else None))
-    return found
+            files.append(Download(address=source, to=to, sha256=data.sha256.get(name), token=_token() if hub else None))
+    return files
 
 
 def fetch(download: Download) -> None:
-    """Fetches one file, or the rest of it, and checks it; a file that is there is left as it is.
+    """Downloads one file, or the rest of it, and checks it; a file that exists is left as it is.
 
-    Beside FILE.part, which holds what came so far, FILE.part.from says which state of the address it came from.
+    FILE.part holds what has been received, and FILE.part.from beside it the version of the file at the address.
 
     Raises:
-      UserError: the address does not answer, or what came is not what upstream says, or another process fetches it.
+      UserError: the address does not answer, or the file does not have the digest that upstream states, or another
+        process is downloading it.
     """
     if download.to.exists():
         return
@@ -81,27 +82,27 @@ def fetch(download: Download) -> None:
         wanted = _receive(download, lock, stated)
         if wanted and (digest := sha256(part)) != wanted:
             part.unlink()
-            raise UserError(f"{download.address}: sha256 is {digest}, and upstream says {wanted}; run it again")
+            raise UserError(f"{download.address}: sha256 is {digest}, but upstream states {wanted}; run it again")
         unpack(part, download.to)
         part.rename(download.to)
     except httpx.HTTPError as error:
         raise UserError(
-            f"{download.address}: {error or type(error).__name__}; run it again, it goes on where it broke off"
+            f"{download.address}: {error or type(error).__name__}; run it again, and it continues where it stopped"
         ) from error
     finally:
         if not part.exists():
             stated.unlink(missing_ok=True)
-        elif not part.stat().st_size:  # nothing came
+        elif not part.stat().st_size:  # nothing was received
             part.unlink()
         writing.release(lock)
 
 
 def _receive(download: Download, part: int, stated: Path) -> str | None:
-    """Takes what is missing of a file into `part`; returns the sha256 that upstream states, if it does."""
+    """Receives what is missing of a file into `part`; returns the sha256 that upstream states, if it does."""
     import httpx
 
     have = os.fstat(part).st_size
-    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, of which the rest can be asked for
+    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that the rest can be requested
     if have:
         headers["Range"] = f"bytes={have}-"
         if stated.exists() and (state := re.sub(rb"[^ -~]", b"", stated.read_bytes()).decode()):
@@ -112,43 +113,43 @@ def _receive(download: Download, part: int, stated: Path) -> str | None:
         begin, total = _range(reply.headers.get("Content-Range", ""))
         partial = reply.status_code == httpx.codes.PARTIAL_CONTENT and begin == have
         if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and total == have:
-            pass  # all of it is there
-        elif have and not partial and reply.status_code in (206, 416):  # a range that nobody asked for: once more
+            pass  # all of it was received
+        elif have and not partial and reply.status_code in (206, 416):  # another range than requested: start again
             os.ftruncate(part, 0)
             return _receive(download, part, stated)
         else:
             _check(reply.status_code, download)
             length = reply.headers.get("Content-Length")
             if not partial:
-                have = 0  # it comes from the beginning
+                have = 0  # the reply starts at the beginning
                 os.ftruncate(part, 0)
                 stated.write_text(_state(reply.headers))
             os.lseek(part, have, os.SEEK_SET)
             total = total if partial and total is not None else None if length is None else have + int(length)
             bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None, leave=False)
             with bar, open(part, "wb", buffering=0, closefd=False) as file:
-                for chunk in reply.iter_raw():  # as it comes: what is kept back would be lost
+                for chunk in reply.iter_raw():  # unbuffered, so that an interruption loses nothing
                     while chunk:
                         taken = file.write(chunk) or 0
                         chunk = chunk[taken:]
                         bar.update(taken)
-        # Hugging Face states it where it sends one on to where the file lies.
-        said = [_stated(answer.headers) for answer in (*reply.history, reply)]
+        # Hugging Face states it in the reply that redirects to the storage of the file.
+        digests = [_stated(answer.headers) for answer in (*reply.history, reply)]
     size = os.fstat(part).st_size
     if total is not None and size != total:
-        raise UserError(f"{download.address}: {size} of {total} bytes came; run it again")
-    return download.sha256 or next(filter(None, said), None)
+        raise UserError(f"{download.address}: {size} of {total} bytes were received; run it again")
+    return download.sha256 or next(filter(None, digests), None)
 
 
 def _range(header: str) -> tuple[int | None, int | None]:
-    """Where a Content-Range begins and how long the whole is: "bytes 5-9/10", "bytes */10"."""
-    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", header.strip())
-    begin, total = found.groups() if found else (None, None)
+    """Reads the start and the total size of a Content-Range: "bytes 5-9/10", "bytes */10"."""
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", header.strip())
+    begin, total = match.groups() if match else (None, None)
     return (None if begin is None else int(begin)), (int(total) if total and total != "*" else None)
 
 
 def _state(headers: Any) -> str:
-    """What If-Range takes: a strong ETag, or when the file was changed."""
+    """Returns a value for If-Range: a strong ETag, or the time of the last change."""
     tag = str(headers.get("ETag", ""))
     return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
 
@@ -156,20 +157,20 @@ def _state(headers: Any) -> str:
 def _check(status: int, download: Download) -> None:
     if status in (401, 403):
         raise UserError(
-            f"{download.address}: not allowed ({status}); accept its terms at its page, then `hf auth login`"
+            f"{download.address}: access denied ({status}); accept the terms at its page, then run `hf auth login`"
         )
     if status >= 400:
-        raise UserError(f"{download.address}: not to be had ({status})")
+        raise UserError(f"{download.address}: not available ({status})")
 
 
 def _stated(headers: object) -> str | None:
-    """The sha256 that Hugging Face states for large files."""
+    """Reads the sha256 that Hugging Face states for large files."""
     tag = str(getattr(headers, "get", lambda *_: "")("X-Linked-ETag", "")).strip('"')
     return tag if len(tag) == 64 else None
 
 
 def _resolved(address: str, file: str) -> Iterator[tuple[str, str]]:
-    """What to fetch, and under which name: patterns become the files that they stand for."""
+    """Yields the URLs of an address and the names of their files; a pattern is replaced by the files that match it."""
     if not address.startswith(_HUB):
         yield address, file
         return
@@ -178,9 +179,9 @@ def _resolved(address: str, file: str) -> Iterator[tuple[str, str]]:
     paths = [path] if "*" not in path else fnmatch.filter(_listed(repository), path)
     if not paths:
         raise UserError(f"{address}: no such file; has the data set changed?")
-    for found in paths:
-        to = f"{file}{found.rsplit('/', 1)[-1]}" if file.endswith("/") else file
-        yield f"{_endpoint()}/datasets/{repository}/resolve/main/{quote(found)}", to
+    for match in paths:
+        to = f"{file}{match.rsplit('/', 1)[-1]}" if file.endswith("/") else file
+        yield f"{_endpoint()}/datasets/{repository}/resolve/main/{quote(match)}", to
 
 
 def _endpoint() -> str:
@@ -195,7 +196,7 @@ def _listed(repository: str) -> list[str]:
     try:
         return list(HfApi(endpoint=_endpoint()).list_repo_files(repository, repo_type="dataset"))
     except (HfHubHTTPError, httpx.HTTPError) as error:
-        raise UserError(f"{repository}: Hugging Face does not list it ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{repository}: Hugging Face does not list its files ({str(error).splitlines()[0]})") from error
 
 
 def _token() -> str | None:
@@ -205,6 +206,6 @@ def _token() -> str | None:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file's bytes."""
+    """Computes the digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""Reads the files of data sets as their authors release them: every record with the place it stands in.
+"""Reads the files of data sets as their authors release them: every record with its place in the files.
 
-A record that cannot be read comes as a BadRecord, with the reason, for whoever counts them; a file that cannot be read
-at all is an error that names it. Nothing is unpickled.
+A record that cannot be read is given as a BadRecord with the reason, for the caller to count; a file that cannot be
+read at all is an error that names it. Nothing is unpickled.
 """
 
 import bz2
@@ -24,7 +24,7 @@ from flame_rank.io.streams import DAMAGED
 
 
 class BadRecord(ValueError):
-    """Why a record cannot be used."""
+    """A record that cannot be used, with the reason."""
 
 
 Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a BadRecord
@@ -32,59 +32,62 @@ Row: TypeAlias = tuple[str, Any]  # "FILE:LINE", and the record or a BadRecord
 _AGAIN = "fetch it again"
 _CUT = f"the file ends within this line; {_AGAIN}"
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # answers are longer than 128 KiB at times
+csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # some answers are longer than 128 KiB
 
 
 class Folder:
-    """A data set's folder. Patterns are relative to it, a name may have .gz, .bz2 or .xz behind it, and all files that
-    match are read, in the order of their names."""
+    """A data set's folder.
+
+    Patterns are relative to it and also match names with .gz, .bz2 or .xz behind them. All files that match a pattern
+    are read, in the order of their names.
+    """
 
     def __init__(self, path: Path):
         self.path = path
 
     def has(self, pattern: str) -> bool:
-        """Whether some file matches."""
+        """Tells whether a file matches."""
         return bool(self._matches(pattern))
 
     def files(self, pattern: str) -> list[Path]:
-        """The files that match; one at least.
+        """Lists the files that match, at least one.
 
         Raises:
-          UserError: there is none, or one is empty.
+          UserError: no file matches, or a file is empty.
         """
-        found = self._matches(pattern)
-        if not found:
+        paths = self._matches(pattern)
+        if not paths:
             raise UserError(f"{self.path / pattern}: no such file")
-        for path in found:
+        for path in paths:
             if not path.stat().st_size:
                 raise UserError(f"{path}: the file is empty; {_AGAIN}")
-        return found
+        return paths
 
     def json(self, pattern: str) -> Iterator[Row]:
-        """One record a file: all that a JSON file holds."""
+        """Reads JSON files; the content of each file is one record."""
         for path in self.files(pattern):
-            with _told(path), _open(path) as file:
+            with _naming(path), _open(path) as file:
                 content = file.read()
             yield str(path), json_file.decoded(content, path, Any, remedy=_AGAIN)
 
     def records(self, pattern: str, key: str | None = None) -> Iterator[Row]:
-        """The elements of JSON files that hold a list, or an object of records; with `key`, of that value in them."""
+        """Reads the elements of JSON files that hold a list or an object of records, or hold one under `key`."""
         for path, value in self.json(pattern):
-            found = value
+            content = value
             if key is not None:
-                found = value.get(key) if isinstance(value, dict) else None
-            if isinstance(found, dict):
-                yield from ((f"{path}: {name!r}", record) for name, record in found.items())
-            elif isinstance(found, list):
-                yield from ((f"{path}: record {k}", record) for k, record in enumerate(found, 1))
+                content = value.get(key) if isinstance(value, dict) else None
+            if isinstance(content, dict):
+                yield from ((f"{path}: {name!r}", record) for name, record in content.items())
+            elif isinstance(content, list):
+                yield from ((f"{path}: record {k}", record) for k, record in enumerate(content, 1))
             else:
                 raise UserError(f"{path}: holds no records{f' under {key!r}' if key else ''}")
 
     def jsonl(self, pattern: str) -> Iterator[Row]:
-        """The lines of JSONL files; empty ones are passed over."""
+        """Reads the lines of JSONL files; empty lines are passed over."""
         decode = msgspec.json.Decoder().decode
         for path in self.files(pattern):
-            with _told(path), _open(path) as file:
+            with _naming(path), _open(path) as file:
                 for number, line in enumerate(file, 1):
                     if line.isspace():
                         continue
@@ -107,17 +110,17 @@ class Folder:
         more: bool = False,
         unended: bool = False,
     ) -> Iterator[Row]:
-        """The rows of CSV and TSV files, as column name -> text.
+        """Reads the rows of CSV and TSV files, as column name -> text.
 
         Args:
-          columns: their names, for files without a header.
-          quoted: whether a quotation mark quotes; False for files in which it is a character like others.
+          columns: the columns' names, for files without a header.
+          quoted: whether a quotation mark quotes; False for files in which it is an ordinary character.
           more: a row may have further columns, which are left out.
-          unended: the release has no newline behind its last row; otherwise a file that ends so was cut.
+          unended: the release has no newline after its last row; in other releases such a file was cut off.
         """
         for path in self.files(pattern):
-            with _told(path), _open(path) as file:
-                # Bytes that are no UTF-8 come as surrogates, so that one bad row does not end the file.
+            with _naming(path), _open(path) as file:
+                # Bytes that are not UTF-8 become surrogates, so that one bad row does not end the file.
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
                 quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
                 lines = _Lines(text)
@@ -126,12 +129,12 @@ class Folder:
                 yield from _ended(table, lines, unended)
 
     def parquet(self, pattern: str) -> Iterator[Row]:
-        """The rows of parquet files, as column name -> value; takes pyarrow."""
+        """Reads the rows of parquet files, as column name -> value; needs pyarrow."""
         try:
             import pyarrow
             from pyarrow import parquet
         except ImportError as error:
-            raise UserError(f"{self.path / pattern}: parquet takes pyarrow; pip install 'flame-rank[data]'") from error
+            raise UserError(f"{self.path / pattern}: parquet needs pyarrow; pip install 'flame-rank[data]'") from error
         for path in self.files(pattern):
             row = 0
             try:
@@ -141,28 +144,28 @@ class Folder:
                             row += 1
                             yield f"{path}: row {row}", record
             except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-                said = f"not whole parquet behind row {row} ({one_line(error)[:200]})"
-                raise UserError(f"{path}: {said}; {_AGAIN}") from error
+                reason = f"not whole parquet after row {row} ({one_line(error)[:200]})"
+                raise UserError(f"{path}: {reason}; {_AGAIN}") from error
 
     def lines(self, *patterns: str, unended: bool = False) -> Iterator[Row]:
-        """Line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts.
+        """Reads line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts.
 
         Args:
-          unended: the release has no newline behind its last line; otherwise a file that ends so was cut.
+          unended: the release has no newline after its last line; in other releases such a file was cut off.
         """
         paths = [self.files(pattern)[0] for pattern in patterns]
         texts = [_lines(path, unended) for path in paths]
         number = 0
         while True:
             number += 1
-            found = [next(text, None) for text in texts]
-            if all(line is None for line in found):
+            lines = [next(text, None) for text in texts]
+            if all(line is None for line in lines):
                 return
-            for path, line in zip(paths, found, strict=True):
+            for path, line in zip(paths, lines, strict=True):
                 if line is None:
                     raise UserError(f"{path}: ends before line {number}, unlike {paths[0].parent}'s other files")
-            bad = next((line for line in found if isinstance(line, BadRecord)), None)
-            yield f"{paths[0]}:{number}", bad if bad is not None else tuple(found)
+            bad = next((line for line in lines if isinstance(line, BadRecord)), None)
+            yield f"{paths[0]}:{number}", bad if bad is not None else tuple(lines)
 
     def _matches(self, pattern: str) -> list[Path]:
         if not self.path.is_dir():
@@ -171,7 +174,7 @@ class Folder:
 
 
 def map_records(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[Row]:
-    """The rows with their records changed; one that cannot be changed is a bad one."""
+    """Applies a function to the records; a record that it refuses becomes a bad one."""
     for where, record in rows:
         if not isinstance(record, BadRecord):
             try:
@@ -184,7 +187,7 @@ def map_records(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[R
 
 
 def reject_bad(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows of a file of which several make one record, or that others are joined with: a bad one spoils those.
+    """Yields the rows, and refuses a bad one: for files whose rows are joined with others, which a bad row would spoil.
 
     Raises:
       UserError: a record is bad.
@@ -200,8 +203,8 @@ def _open(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what a compressed file does not survive into an error that names it."""
+def _naming(path: Path) -> Iterator[None]:
+    """Turns the faults of a damaged file into an error that names it."""
     try:
         yield
     except DAMAGED as error:
@@ -211,7 +214,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _lines(path: Path, unended: bool) -> Iterator[str | BadRecord]:
-    with _told(path), _open(path) as file:
+    with _naming(path), _open(path) as file:
         for line in file:
             if not line.endswith(b"\n") and not unended:
                 yield BadRecord(f"{path.name}: {_CUT}")
@@ -223,7 +226,7 @@ def _lines(path: Path, unended: bool) -> Iterator[str | BadRecord]:
 
 
 class _Lines:
-    """The lines of a file; remembers the last one, and how many quotation marks there were."""
+    """The lines of a file; remembers the last line and the number of quotation marks since it was reset."""
 
     def __init__(self, file: io.TextIOWrapper):
         self._file, self.last, self.marks = file, "\n", 0
@@ -238,7 +241,7 @@ class _Lines:
 
 
 def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
-    """The rows, of which the last one is bad where the file was cut within it."""
+    """Yields the rows; the last one is bad if the file was cut off within it."""
     before = next(rows, None)
     for row in rows:
         if before is not None:
@@ -250,7 +253,7 @@ def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
 
 
 def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quoted: _Lines | None) -> Iterator[Row]:
-    """The rows of a csv.reader as records."""
+    """Yields the rows of a csv.reader as records."""
     while True:
         record: Any
         try:
@@ -261,7 +264,7 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quot
             yield f"{path}:{rows.line_num}", BadRecord(f"not CSV ({error})")
             continue
         odd = False
-        if quoted is not None:  # quotation marks come in pairs
+        if quoted is not None:  # quotation marks stand in pairs
             odd, quoted.marks = quoted.marks % 2 == 1, 0
         if not row:
             continue
@@ -271,7 +274,7 @@ def _table(path: str, rows: Any, columns: Sequence[str] | None, more: bool, quot
         if more:
             row = row[: len(columns)]
         if len(row) != len(columns):
-            record = BadRecord(f"{len(row)} columns where there are {len(columns)}")
+            record = BadRecord(f"{len(row)} columns instead of {len(columns)}")
         elif odd:
             record = BadRecord("a quotation mark without its partner")
         elif any(not field.isascii() and not _encodable(field) for field in row):

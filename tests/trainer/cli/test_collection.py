@@ -86,7 +86,7 @@ def test_show_counts_with_a_tokenizer(data: Path, tiny_model: Path, monkeypatch:
         (["mixture", "--data", "DATA", "--mixture", "flame-rm"], "--ratings FILE: flame-rm"),
         (["mixture", "--data", "DATA", "--ratings", "x"], "--ratings is for --mixture flame-rm"),
         (["mixture", "--data", "DATA", "--plot", "EMPTY/p.unheard"], "p.unheard"),
-        (["export", "--data", "DATA", "--out", "EMPTY"], "is there already; name a new folder"),
+        (["export", "--data", "DATA", "--out", "EMPTY"], "already exists; name a new folder"),
         (["data", "fetch", "nothing", "--data", "EMPTY"], "no task 'nothing'"),
     ],
 )

@@ -49,7 +49,7 @@ def test_what_would_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(archives, "SLACK", 1000)
     content = b"0" * 5_000_000
     data = packed(content) if name == "f.zip" else gzip.compress(tar(content))
-    with pytest.raises(UserError, match=r"unpacks to more than .* bytes, too much for its size"):
+    with pytest.raises(UserError, match=r"unpacks to .* bytes or more, which is too much for its size"):
         unpack(*given(tmp_path, data, name))
     assert [path.name for path in tmp_path.iterdir()] == ["f.part"]
 

@@ -11,7 +11,7 @@ import pytest
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection.examples import Counts, Example, data_folder, examples, is_available, release
+from trainer.collection.examples import Counts, Example, available_release, data_folder, examples, is_available
 from trainer.collection.tasks import TASKS
 from trainer.collection.tasks.base import Task
 
@@ -96,7 +96,9 @@ def check(task: Task, path: Path, damage: str, content: bytes, data: Path, right
 def damage_all(task: Task, data: Path, *, of: int, files: int | None = None) -> None:
     """Damages every file of the form that is there, or the first `files`, each in `of` of the twenty ways."""
     folder, right = data_folder(task, data), shapes(task, data)
-    for path in sorted({path for pattern in release(task, data).files for path in folder.files(pattern)})[:files]:
+    for path in sorted({path for pattern in available_release(task, data).files for path in folder.files(pattern)})[
+        :files
+    ]:
         rng = random.Random(f"{task.name} {path.name}")
         content = path.read_bytes()
         ways = list(damages(content, rng, _kind(path, content)))
@@ -149,7 +151,7 @@ def head(path: Path, to: Path) -> None:
 
 def heads(task: Task, data: Path, to: Path) -> Path:
     folder = data_folder(task, data)
-    for path in {path for pattern in release(task, data).files for path in folder.files(pattern)}:
+    for path in {path for pattern in available_release(task, data).files for path in folder.files(pattern)}:
         head(path, to / task.data.folder / path.relative_to(folder.path))
     return to
 
@@ -166,7 +168,7 @@ def test_damaged_files_at_hand(task: Task, shared_data: Path, tmp_path: Path) ->
     if is_available(task, shared_data):
         data = tmp_path / "whole"
         folder = data_folder(task, shared_data)
-        for path in {path for pattern in release(task, shared_data).files for path in folder.files(pattern)}:
+        for path in {path for pattern in available_release(task, shared_data).files for path in folder.files(pattern)}:
             to = data / task.data.folder / path.relative_to(folder.path)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(path.read_bytes())

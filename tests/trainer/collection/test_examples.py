@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from releases import make
 
 from flame_rank.errors import UserError
-from trainer.collection.examples import Counts, Example, examples, in_both_orders, is_available, release
+from trainer.collection.examples import Counts, Example, available_release, examples, in_both_orders, is_available
 from trainer.collection.tasks import TASKS, by_name
 from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, majority
 
@@ -145,12 +145,12 @@ def test_what_says_nothing_is_counted(tmp_path: Path) -> None:
     ("task", "wrong", "why"),
     [
         (PAIRS, {"q": "q", "a": "a"}, "no field 'b'"),
-        (PAIRS, record(1, a=1), "int where a text is due"),
-        (PAIRS, record(1, q=None), "NoneType where a text is due"),
+        (PAIRS, record(1, a=1), "int instead of a text"),
+        (PAIRS, record(1, q=None), "NoneType instead of a text"),
         (PAIRS, [1, 2], "TypeError"),
         (PAIRS, '{"q": ', "not JSON"),
-        (LABELS, {"q": "q", "label": "maybe"}, "'maybe' is none of its labels"),
-        (LABELS, {"q": "q", "label": 1}, "int where a text is due"),
+        (LABELS, {"q": "q", "label": "maybe"}, "'maybe' is not a label of the task"),
+        (LABELS, {"q": "q", "label": 1}, "int instead of a text"),
         (replace(LABELS, output_fields=("a", "b")), {"q": "q", "label": "yes"}, "1 values for 2 output fields"),
         (replace(LABELS, fields=("a", "b")), {"q": "q", "label": "yes"}, "1 values for 2 fields"),
         (replace(LABELS, kind="pairwise"), {"q": "q", "label": "yes"}, "a pairwise task made a Answer"),
@@ -185,17 +185,17 @@ def test_a_wrong_file_ends_it_early(tmp_path: Path) -> None:
 
 def test_the_form_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pairs: .*set/official.jsonl: no such file; .* fetch pairs --data"):
-        release(PAIRS, tmp_path)
+        available_release(PAIRS, tmp_path)
     assert not is_available(PAIRS, tmp_path)
     write(tmp_path, json.dumps([record(1)]), name="copy.json")
-    assert release(PAIRS, tmp_path).note == "a copy" and len(list(examples(PAIRS, tmp_path))) == 1
+    assert available_release(PAIRS, tmp_path).note == "a copy" and len(list(examples(PAIRS, tmp_path))) == 1
     write(tmp_path, record(1), record(2))
-    assert release(PAIRS, tmp_path).note == "" and len(list(examples(PAIRS, tmp_path))) == 2
+    assert available_release(PAIRS, tmp_path).note == "" and len(list(examples(PAIRS, tmp_path))) == 2
     write(tmp_path, "")
     with pytest.raises(UserError, match="the file is empty; fetch it again"):
         list(examples(PAIRS, tmp_path))
     write(tmp_path, "", "")
-    with pytest.raises(UserError, match="no record in its files"):
+    with pytest.raises(UserError, match="its files hold no record"):
         list(examples(PAIRS, tmp_path))
     for part in ("train", "eval"):
         write(tmp_path / "whole" / part / "..", *[record(1)])

@@ -212,7 +212,7 @@ def test_the_sum_is_stated_where_one_is_sent_on(server: Server, tmp_path: Path) 
         if right:
             fetch(one)
             continue
-        with pytest.raises(UserError, match="upstream says 0000"):
+        with pytest.raises(UserError, match="upstream states 0000"):
             fetch(one)
 
 
@@ -229,12 +229,12 @@ def test_what_is_not_as_stated_is_thrown_away(stated: str, server: Server, tmp_p
     if stated == "by Hugging Face":
         server.tags["/f"] = "0" * 64
     digest = "0" * 64 if stated == "by the data set" else None
-    with pytest.raises(UserError, match=r"sha256 is .* upstream says 0000"):
+    with pytest.raises(UserError, match=r"sha256 is .* upstream states 0000"):
         fetch(Download(address=f"{server.address}/f", to=tmp_path / "f", sha256=digest))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("path", "said"), [("/none", "not to be had (404)"), ("/gated", "accept its terms")])
+@pytest.mark.parametrize(("path", "said"), [("/none", "not available (404)"), ("/gated", "accept the terms")])
 def test_what_is_not_to_be_had(path: str, said: str, server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch(Download(address=server.address + path, to=tmp_path / "f"))
@@ -293,9 +293,9 @@ def test_patterns_are_asked_for_and_the_token_goes_along(server: Server, tmp_pat
     assert server.asked[-1][2] == "Bearer secret"
     with pytest.raises(UserError, match="no such file; has the data set changed"):
         downloads(replace(data, downloads={"hf://datasets/owner/set/none-*": "./"}), tmp_path)
-    with pytest.raises(UserError, match="Hugging Face does not list it"):
+    with pytest.raises(UserError, match="Hugging Face does not list its files"):
         downloads(replace(data, downloads={"hf://datasets/owner/other/none-*": "./"}), tmp_path)
-    with pytest.raises(UserError, match="at its page only"):
+    with pytest.raises(UserError, match="can only be had at its page"):
         downloads(replace(data, downloads={}), tmp_path)
 
 

@@ -89,8 +89,8 @@ def test_bad_rows_of_csv(tmp_path: Path) -> None:
     folder = write(tmp_path, "f", b"a,b\n1\n1,2,3\n1,\xff\n\0,2\n" + b"x" * 10**6 + b",2\n")
     rows = list(folder.csv("f"))
     assert bad(rows)[:3] == [
-        ("f:2", "1 columns where there are 2"),
-        ("f:3", "3 columns where there are 2"),
+        ("f:2", "1 columns instead of 2"),
+        ("f:3", "3 columns instead of 2"),
         ("f:4", "not UTF-8"),
     ]
     assert len(rows[-1][1]["a"]) == 10**6
@@ -120,7 +120,7 @@ def test_parquet(tmp_path: Path) -> None:
     ]
     whole = (tmp_path / "f.parquet").read_bytes()
     for content in (whole[:-9], whole[5:], b"x"):
-        with pytest.raises(UserError, match=r"f\.parquet: not whole parquet behind row 0"):
+        with pytest.raises(UserError, match=r"f\.parquet: not whole parquet after row 0"):
             list(write(tmp_path, "f.parquet", content).parquet("f.parquet"))
 
 
