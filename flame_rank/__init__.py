@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flame_rank.prompts.instructions import Instructions as Instructions
     from flame_rank.ranking.reranker import Reranker as Reranker
     from flame_rank.ranking.reranker import rerank as rerank
+    from flame_rank.ranking.reward import reward as reward
     from flame_rank.records import Candidate as Candidate
     from flame_rank.records import Problem as Problem
     from flame_rank.records import Ranking as Ranking
@@ -51,6 +52,7 @@ _MODULES = {  # name handed on -> where it lives, and what it is called there
     "load_judge": "flame_rank.judges:load",
     "read_problems": "flame_rank.io.jsonl:read_problems",
     "rerank": "flame_rank.ranking.reranker:rerank",
+    "reward": "flame_rank.ranking.reward:reward",
 }
 
 __all__ = sorted(_MODULES)
