@@ -1,5 +1,5 @@
-"""What a training starts from, a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, and
-what it makes: a Hugging Face directory.
+"""The model from which a training starts, a Hugging Face directory or a GGUF file of a family that flame_rank/model
+computes; a training writes Hugging Face directories.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from flame_rank.prompts.format import Format, load_format
 Params = Any  # nnx.State, whose type parameters change from release to release
 
 _ANY_LENGTH = 1 << 30  # tokens: more than any row has
-# All files of a directory that are not weights go along: tokenizer, templates, configuration.
+# All files of a directory but those of weights are copied: tokenizer, templates, configuration.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".gguf")
 
 
@@ -33,12 +33,12 @@ class Base:
     """A model to be trained.
 
     Attributes:
-      path: the directory or GGUF file that it was read from; its tokenizer goes along.
+      path: the directory or GGUF file from which it was read; its tokenizer is copied.
       stated: its config.json.
       architecture: of its family.
       graph, params: of the model, float32, each parameter on its devices.
       form: the unified format in its tokens.
-      layers: how many it has, a T5 in its encoder.
+      layers: the number of its layers; of a T5, those of the encoder.
     """
 
     path: Path
@@ -60,21 +60,21 @@ class Base:
         return self.architecture.positions or _ANY_LENGTH
 
     def read(self, folder: Path, mesh: Mesh) -> Params:
-        """The parameters of the base itself, or those that `save` wrote, float32."""
+        """Reads the parameters of the base itself, or those that `save` wrote, in float32."""
         return self.architecture.load(open_weights(folder), mesh, jnp.float32, fully=True)[1]
 
     def save(self, params: Params, folder: Path) -> None:
-        """Writes a directory that judge, transformers and vLLM read, float32; `folder` is not there yet."""
+        """Writes a directory that the judge, transformers and vLLM read, in float32; `folder` must not exist yet."""
         tensors = {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(params)}
         stated = {name: value for name, value in self.stated.items() if name not in ("torch_dtype", "dtype")}
-        with TemporaryDirectory() as there:
-            others = self._beside_weights(Path(there))
+        with TemporaryDirectory() as temporary:
+            others = self._beside_weights(Path(temporary))
             weight_files.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
 
-    def _beside_weights(self, there: Path) -> list[Path]:
-        """The files of a directory that are no weights, nor config.json; for a GGUF file they are made in `there`."""
+    def _beside_weights(self, temporary: Path) -> list[Path]:
+        """The files to copy, without weights and config.json; those of a GGUF file are made in `temporary`."""
         if gguf_file.is_gguf(self.path):
-            return gguf_tokenizer.save(gguf_file.read(self.path), there)
+            return gguf_tokenizer.save(gguf_file.read(self.path), temporary)
         return [
             path
             for path in sorted(self.path.iterdir())
@@ -88,11 +88,13 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
     """Reads a checkpoint directory or a GGUF file to train it.
 
     Args:
+      path: of the directory or file.
+      mesh: the devices.
       template: whether the unified format goes through the checkpoint's chat template; None = if there is one. The
-        judge that is made reads it in the same way.
+        judge that is trained reads it in the same way.
 
     Raises:
-      UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
+      UserError: a file is missing or damaged or does not fit the others, or needs a computation that is not known here.
     """
     try:
         if is_adapter(path):
@@ -118,7 +120,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
 
 
 def _for_others(model_type: str, header: gguf_file.Header) -> dict[str, Any]:
-    """What config.json says beyond the model's shape: what ends a text, and the class that vLLM looks for."""
+    """The entries of config.json beside the model's shape: the ids that end a text, and the class that vLLM needs."""
     ends = gguf_tokenizer.settings(header).eos
     family = model_type.removesuffix("_text").capitalize()
     stated: dict[str, Any] = {"architectures": [f"{family}ForCausalLM"]}

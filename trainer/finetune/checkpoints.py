@@ -1,6 +1,6 @@
-"""What a training needs beside the model's own files to go on: in one file, or by many processes a part each.
+"""What a training needs beside the model's own files to be resumed: one file, or a folder that many processes write.
 
-Whoever wrote it, any number of processes and devices takes it up.
+Any number of processes and devices reads what any number of them wrote.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 
 from flame_rank.model import arrays_file, sharding
 
-_ONE, _MANY = "training.safetensors", "training"  # written by one process, by many
+_FILE, _FOLDER = "training.safetensors", "training"  # written by one process, and by many
 
 
 def save(state: Any, step: int, folder: Path) -> None:
@@ -19,27 +19,27 @@ def save(state: Any, step: int, folder: Path) -> None:
     arrays = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state))}
     stated = {"step": np.array(step)}
     if jax.process_count() == 1:
-        arrays_file.save({name: np.asarray(leaf) for name, leaf in arrays.items()} | stated, folder / _ONE)
+        arrays_file.save({name: np.asarray(leaf) for name, leaf in arrays.items()} | stated, folder / _FILE)
         return
     import orbax.checkpoint as ocp  # takes a second
 
     with ocp.StandardCheckpointer() as writer:
-        writer.save((folder / _MANY).absolute(), arrays | stated)
+        writer.save((folder / _FOLDER).absolute(), arrays | stated)
 
 
 def restore(like: Any, folder: Path) -> tuple[Any, int]:
-    """The tree that was written, and the step.
+    """Reads the tree that `save` wrote, and the step.
 
     Args:
-      like: a tree of the same structure, on the devices where the arrays go.
-      folder: of a checkpoint.
+      like: a tree of the same structure, whose arrays are on the devices where those that are read go.
+      folder: of the checkpoint.
     """
     leaves, structure = jax.tree.flatten(like)
-    if (folder / _ONE).exists():
-        kept: Any = arrays_file.load(folder / _ONE)
-        # A file keeps a number as an array of one.
-        found = [
-            sharding.put_global(kept[str(i)].astype(leaf.dtype).reshape(leaf.shape), leaf.sharding)
+    if (folder / _FILE).exists():
+        arrays: Any = arrays_file.load(folder / _FILE)
+        # The file holds a number as an array with one element.
+        restored = [
+            sharding.put_global(arrays[str(i)].astype(leaf.dtype).reshape(leaf.shape), leaf.sharding)
             for i, leaf in enumerate(leaves)
         ]
     else:
@@ -47,6 +47,6 @@ def restore(like: Any, folder: Path) -> tuple[Any, int]:
 
         wanted = {str(i): leaf for i, leaf in enumerate(leaves)}
         with ocp.StandardCheckpointer() as reader:
-            kept = reader.restore((folder / _MANY).absolute(), wanted | {"step": np.array(0)})
-        found = [kept[str(i)] for i in range(len(leaves))]
-    return jax.tree.unflatten(structure, found), int(kept["step"].item())
+            arrays = reader.restore((folder / _FOLDER).absolute(), wanted | {"step": np.array(0)})
+        restored = [arrays[str(i)] for i in range(len(leaves))]
+    return jax.tree.unflatten(structure, restored), int(arrays["step"].item())

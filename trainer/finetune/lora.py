@@ -1,5 +1,6 @@
 """Low-rank adaptation (Hu et al. 2021): a frozen weight W [out, in] plus (alpha / rank) B A, of which A [rank, in] and
-B [out, rank] are trained. Saved merged into W, or as the library PEFT does and flame_rank/model/adapter.py reads it."""
+B [out, rank] are trained. Adapters are saved merged into W, or in the form of the library PEFT, which
+flame_rank/model/adapter.py reads."""
 
 import json
 import re
@@ -21,57 +22,60 @@ Adapters = dict[str, dict[str, jax.Array]]  # tensor name -> "A", "B"
 
 TARGETS = re.compile(r"(_proj|Attention\.[qkvo]|\.wi(_0|_1)?|\.wo)\.weight$")  # every matrix inside the layers
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
-ALPHA = 2  # times the rank: the weight of an adapter is the same whatever the rank
+ALPHA = 2  # alpha / rank: the weight of an adapter does not depend on the rank
 
 
 def stays(path: tuple[Any, ...], freeze: int) -> bool:
-    """Whether a decoder's parameter is one of its embeddings or of its `freeze` lowest layers."""
+    """Tells whether a decoder's parameter is one of its embeddings or of its `freeze` lowest layers."""
     return freeze > 0 and ("embed_tokens" in path or ("layers" in path and path[path.index("layers") + 1] < freeze))
 
 
 def start(params: Params, rank: int, seed: int, *, freeze: int = 0) -> Adapters:
-    """Makes adapters that change nothing yet, for the layers from number `freeze` on: A is normal with variance 1 / in,
-    B is 0."""
-    found: Adapters = {}
+    """Makes adapters that change nothing yet: A is normal with variance 1 / in, and B is 0.
+
+    Args:
+      freeze: the first layers, and the embeddings, get none.
+    """
+    adapters: Adapters = {}
     for number, (path, leaf) in enumerate(nnx.to_flat_state(params)):
         name = ".".join(map(str, path))
         if TARGETS.search(name) and not stays(path, freeze):
             out, into = leaf.shape
             key = jax.random.fold_in(jax.random.key(seed), number)
-            found[name] = {"A": jax.random.normal(key, (rank, into)) * into**-0.5, "B": jnp.zeros((out, rank))}
-    return found
+            adapters[name] = {"A": jax.random.normal(key, (rank, into)) * into**-0.5, "B": jnp.zeros((out, rank))}
+    return adapters
 
 
 def attach(model: Any, adapters: Mapping[str, Mapping[str, jax.Array]]) -> None:
-    """Adds adapters to the matrices of a model, beside their weights: nothing of a weight's size is computed."""
-    for name, own in adapters.items():
-        place = model
+    """Puts adapters beside the weights of a model's matrices, so that no array of a weight's size is computed."""
+    for name, adapter in adapters.items():
+        layer = model
         for part in name.split(".")[:-1]:
-            place = place[int(part)] if part.isdecimal() else getattr(place, part)
-        place.adapter = own["A"], ALPHA * own["B"]
+            layer = layer[int(part)] if part.isdecimal() else getattr(layer, part)
+        layer.adapter = adapter["A"], ALPHA * adapter["B"]
 
 
 def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> Params:
-    """The parameters with the adapters added."""
+    """Adds adapters to the parameters, and returns the sums."""
     tree = jax.tree.map(lambda leaf: leaf, params)  # a copy, whose leaves may be set
     for path, leaf in nnx.to_flat_state(tree):
-        own = adapters.get(".".join(map(str, path)))
-        if own is not None:
-            leaf.set_value(leaf[...] + ALPHA * (own["B"] @ own["A"]).astype(leaf.dtype))
+        adapter = adapters.get(".".join(map(str, path)))
+        if adapter is not None:
+            leaf.set_value(leaf[...] + ALPHA * (adapter["B"] @ adapter["A"]).astype(leaf.dtype))
     return tree
 
 
 def _layers(adapters: Adapters) -> list[int] | None:
-    """The numbers of the layers that have adapters; None if that is all of them, from 0 on, or a T5."""
-    found = sorted({int(match[1]) for name in adapters if (match := _LAYER.match(name))})
-    return found if found and found[0] else None
+    """The numbers of the layers that have adapters; None if all layers have, or the model is a T5."""
+    numbers = sorted({int(match[1]) for name in adapters if (match := _LAYER.match(name))})
+    return numbers if numbers and numbers[0] else None
 
 
 def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
     """Writes a folder that `flame-rank rerank --judge` and PEFT read.
 
     Args:
-      base: the path or the hub's name of what the adapters were trained on.
+      base: the path or the hub's name of the model on which the adapters were trained.
     """
     rank = next(iter(adapters.values()))["A"].shape[0]
     modules = sorted({name.rsplit(".", 2)[-2] for name in adapters})
@@ -87,8 +91,8 @@ def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
         "task_type": "SEQ_2_SEQ_LM" if any("Attention." in name for name in adapters) else "CAUSAL_LM",
     }
     tensors = {
-        tensor_name(name.removesuffix(".weight"), side): np.asarray(own[side], np.float32)
-        for name, own in adapters.items()
+        tensor_name(name.removesuffix(".weight"), side): np.asarray(adapter[side], np.float32)
+        for name, adapter in adapters.items()
         for side in ("A", "B")
     }
     folder.mkdir(parents=True, exist_ok=True)

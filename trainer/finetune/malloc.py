@@ -1,7 +1,7 @@
-"""Memory that stays with the process, of a training on a CPU.
+"""Keeps freed memory in the process of a training on a CPU.
 
-A step's temporary arrays are gigabytes, which glibc takes from the system and gives back each time: every page is then
-touched for the first time in every step, and that costs more than the elementwise work on it.
+A step has gigabytes of temporary arrays, which glibc takes from the system and gives back each time. Every page would
+be touched for the first time in every step, and that costs more than the elementwise work on it.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# <malloc.h>: blocks of any size come from the heap, whose free end is never given back; one heap for all threads.
+# <malloc.h>: take blocks of any size from the heap, never give back its free end, and have one heap for all threads.
 _SETTINGS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_ARENA_MAX": (-8, 1)}
 
 
@@ -22,7 +22,7 @@ def _libc() -> Any:
 
 @cache
 def memory() -> int:
-    """Bytes that this process may have."""
+    """Returns the number of bytes that this process may use."""
     limit = Path("/sys/fs/cgroup/memory.max")
     stated = limit.read_text().strip() if limit.exists() else "max"
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -30,14 +30,14 @@ def memory() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what is freed; to be called before jax starts its threads. Does nothing without glibc."""
+    """Lets the C library keep freed memory; call it before jax starts its threads. It does nothing without glibc."""
     if libc := _libc():
         for parameter, value in _SETTINGS.values():
             libc.mallopt(parameter, value)
 
 
 def give_back() -> None:
-    """Gives the system what is free where this process holds more than half of the memory: programs of many shapes
+    """Gives free memory back to the system if this process has more than half of all memory: programs of many shapes
     would each keep a block of their own."""
     if libc := _libc():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

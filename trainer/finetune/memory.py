@@ -1,8 +1,8 @@
-"""How much of a batch a training computes at once: a stated rule, checked against XLA's own count in its test.
+"""How much of a batch a training computes at once: an estimate, which its test compares with XLA's own count.
 
-For the gradient a matrix keeps what goes in and what comes out of it, half as much again is kept between matrices, and
-attention keeps its scores three times over. What is trained has, beside itself, a part's gradient, the sum of them and
-two moments. A quarter of the memory that is left beside those is for a batch.
+For the gradient, the input and the output of every matrix are kept, half as much again between matrices, and three
+copies of the attention scores. Each trained parameter has a gradient of the part, the sum of the parts' gradients and
+two moments beside itself. A quarter of the memory that is left beside those is for a batch.
 """
 
 import math
@@ -28,19 +28,19 @@ _QUERIES = re.compile(r"(q_proj|Attention\.q)\.weight$")
 
 
 def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int:
-    """Tokens, padding included, that a training computes at once on all devices.
+    """Estimates the number of tokens, padding included, that a training computes at once on all devices.
 
     Args:
-      longest: tokens of the longest row that may come.
+      longest: tokens of the longest row that may occur.
 
     Raises:
-      UserError: not even a row of that length fits.
+      UserError: a single row of that length does not fit.
     """
-    memory, own, each = _memory(mesh), weights(base, recipe) // mesh.size, token(base, recipe, longest)
-    free = memory - own
+    memory, fixed, each = _memory(mesh), weights(base, recipe) // mesh.size, token(base, recipe, longest)
+    free = memory - fixed
     if longest * each > free:
         raise UserError(
-            f"the parameters and their moments take {own / 2**30:.1f} GiB, a row of {longest} tokens "
+            f"the parameters and their moments take {fixed / 2**30:.1f} GiB, a row of {longest} tokens "
             f"{longest * each / 2**30:.1f} GiB more, and there are {memory / 2**30:.1f} GiB; --lora, --freeze or a "
             "smaller --max-input needs less"
         )
@@ -48,8 +48,8 @@ def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int
 
 
 def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
-    """Bytes that a token of a row of `longest` tokens keeps for the gradient."""
-    kept: dict[Any, float] = defaultdict(float)  # numbers, by layer
+    """Estimates the bytes that are kept for the gradient for each token of a row of `longest` tokens."""
+    kept: dict[Any, float] = defaultdict(float)  # count of numbers in each layer
     for path, leaf in nnx.to_flat_state(base.params):
         name = ".".join(map(str, path))
         if lora.TARGETS.search(name) and not lora.stays(path, recipe.freeze):
@@ -57,13 +57,13 @@ def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
             kept[layer] += _BETWEEN * sum(leaf.shape)
             if _QUERIES.search(name):
                 kept[layer] += _SCORES * leaf.shape[0] // base.architecture.head_dim * longest
-    # XLA computes nothing twice on a CPU, whatever it is told.
-    some = recipe.recompute and jax.default_backend() != "cpu"
-    return int(max(kept.values()) if some else sum(kept.values())) * jnp.dtype(recipe.dtype).itemsize
+    # On a CPU, XLA computes nothing again, even if it is asked to.
+    one_layer = recipe.recompute and jax.default_backend() != "cpu"
+    return int(max(kept.values()) if one_layer else sum(kept.values())) * jnp.dtype(recipe.dtype).itemsize
 
 
 def weights(base: Base, recipe: ResolvedRecipe) -> int:
-    """Bytes of the parameters and of what belongs to those that are trained, float32."""
+    """Computes the bytes of the parameters, and of the gradients and moments of the trained ones, in float32."""
     total = trained = 0
     for path, leaf in nnx.to_flat_state(base.params):
         size, name = math.prod(leaf.shape), ".".join(map(str, path))
@@ -74,7 +74,7 @@ def weights(base: Base, recipe: ResolvedRecipe) -> int:
 
 
 def _memory(mesh: Mesh) -> int:
-    """Bytes of one device."""
+    """The bytes of memory of one device."""
     device = mesh.devices.flat[0]
     if device.platform == "cpu":
         return malloc.memory() // jax.local_device_count()

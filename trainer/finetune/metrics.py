@@ -1,4 +1,4 @@
-"""The numbers of a run on its way: lines of metrics.jsonl, and the same as events for TensorBoard."""
+"""The metrics of a run: lines of metrics.jsonl, and the same numbers as events for TensorBoard."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flame_rank.io import json_file
+from flame_rank.io.writing import write_whole
 from trainer.finetune import processes
 
 METRICS, EVENTS = "metrics.jsonl", "tensorboard"
@@ -17,14 +18,14 @@ _NO_SCALARS = ("step", "seconds", "time")
 
 @contextmanager
 def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Gives what writes a line; of many processes, only the first one does.
+    """Yields a function that writes a line; of many processes, only the first one writes.
 
-    What a run that was killed wrote past its checkpoint comes again: it is dropped. Events are made anew of the lines
-    that stay, so that both say the same and no step is there twice.
+    Lines past the checkpoint from which a run is resumed are dropped, since their steps are made again. The events are
+    made anew from the lines that stay, so that both files have the same numbers and no step twice.
 
     Args:
       out: the folder of the run.
-      step: of the checkpoint from which it goes on.
+      step: of the checkpoint from which the run is resumed; 0 without one.
     """
     if not processes.is_primary():
         yield lambda line: None
@@ -33,9 +34,7 @@ def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     path = out / METRICS
     kept = [line for line in lines(path) if line["step"] <= step]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-    part.replace(path)
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
     shutil.rmtree(out / EVENTS, ignore_errors=True)
     with SummaryWriter(str(out / EVENTS)) as events, path.open("a", encoding="utf-8") as file:
 
@@ -55,21 +54,21 @@ def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def scalars(line: dict[str, Any]) -> dict[str, float]:
-    """A line's numbers by their names in TensorBoard."""
+    """Returns the numbers of a line by their names in TensorBoard."""
     if "eval" in line:
         return {f"eval/{task}": value for task, value in line["eval"].items()} | {"eval/mean": line["mean"]}
     return {name: value for name, value in line.items() if name not in _NO_SCALARS}
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's metrics, without one that was broken off.
+    """Yields the lines of a run's metrics, without a last one that was cut off when the run was killed.
 
     Raises:
-      BadFile: one is damaged.
+      BadFile: a line is damaged.
     """
     remedy = "remove the line"
     for number, raw in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else [], 1):
-        if not raw.endswith(b"\n"):  # killed while it was written
+        if not raw.endswith(b"\n"):  # the run was killed while it wrote the line
             return
         line = json_file.decoded(raw, f"{path}:{number}", remedy=remedy)
         try:
@@ -77,7 +76,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
         except (TypeError, KeyError, AttributeError):
             sound = False
         if not sound:
-            raise json_file.BadFile(f"{path}:{number}: holds no numbers of a step; {remedy}")
+            raise json_file.BadFile(f"{path}:{number}: does not hold the numbers of a step; {remedy}")
         yield line
 
 

@@ -1,4 +1,4 @@
-"""The processes of a training on many hosts: all compute, the first one writes what there is one of."""
+"""The processes of a training on many hosts: all of them compute, and the first one writes the files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +7,20 @@ import jax
 
 from flame_rank.errors import UserError
 
-# Seconds: for the first process alone, and at the end, where all arrive together unless one has failed.
+# Seconds that processes wait for the first one, and at the end, when all arrive together unless one has failed.
 _LONGEST, _SHORT = 24 * 3600, 30
 
 
 def initialize(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Joins the other processes; before anything touches a device. Without arguments, as jax finds out by itself.
+    """Joins the other processes; call it before anything touches a device.
+
+    Args:
+      coordinator: HOST:PORT, an address on the host of process 0; None for all three if jax finds them by itself.
+      processes: how many there are.
+      process: the number of this one, from 0 on.
 
     Raises:
-      UserError: they are not found.
+      UserError: the other processes are not found.
     """
     try:
         jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=_SHORT)
@@ -24,24 +29,28 @@ def initialize(coordinator: str | None, processes: int | None, process: int | No
 
 
 def is_primary() -> bool:
-    """Whether this is the process that writes."""
+    """Tells whether this is the first process, which writes the files and prints."""
     return jax.process_index() == 0
 
 
-def barrier(what: str) -> None:
-    """Until every process is here."""
+def barrier(name: str) -> None:
+    """Waits until every process has called this with the same name."""
     if jax.process_count() > 1:
         from orbax.checkpoint import multihost  # takes a second
 
         # Not jax's own barrier of devices: on CPUs it gives up after 30 s, and a mixture's rows may take an hour.
-        multihost.sync_global_processes(what, timeout=_LONGEST, processes=set(range(jax.process_count())))
+        multihost.sync_global_processes(name, timeout=_LONGEST, processes=set(range(jax.process_count())))
 
 
 @contextmanager
-def primary_first(what: str) -> Iterator[None]:
-    """What is inside is done by the first process, then by the others, which find its files."""
+def primary_first(name: str) -> Iterator[None]:
+    """Lets the first process do what is inside before the others, which then find its files.
+
+    Args:
+      name: of the barrier between them.
+    """
     if not is_primary():
-        barrier(what)
+        barrier(name)
     yield
     if is_primary():
-        barrier(what)
+        barrier(name)

@@ -28,7 +28,8 @@ class Recipe:
     batch: int = described(8, "The number of examples in one step.", unit="EXAMPLES", least=1)
     rate: float = described(1e-4, "The highest learning rate of Adam.", above=0)
     schedule: Literal["constant", "cosine", "linear"] = described(
-        "constant", "How the learning rate goes on after the warm-up: it stays, or falls to 0 along a cosine or a line."
+        "constant",
+        "What the learning rate does after the warm-up: stay constant, or fall to 0 along a cosine or a line.",
     )
     warmup: int = described(
         0, "The number of first steps in which the learning rate rises from 0.", unit="STEPS", least=0
@@ -43,10 +44,10 @@ class Recipe:
         below=1,
     )
     max_input: int = described(
-        2048, "The longest input; --on-long says what is done with a longer one.", unit="TOKENS", least=64
+        2048, "The length of the longest input; --on-long says what happens to a longer one.", unit="TOKENS", least=64
     )
     max_target: int = described(
-        1024, "The longest target; --on-long says what is done with a longer one.", unit="TOKENS", least=1
+        1024, "The length of the longest target; --on-long says what happens to a longer one.", unit="TOKENS", least=1
     )
     accumulate: int | None = described(
         None,

@@ -1,6 +1,6 @@
-"""What of a model is trained: all of it, what is above its lowest layers, or low-rank adapters.
+"""Which parameters of a model are trained: all of them, those above its lowest layers, or low-rank adapters.
 
-Only what is trained is an argument of the loss, so that no gradient is computed for the rest, nor below it.
+Only the trained parameters are an argument of the loss, so that no gradient is computed for the others, nor below them.
 """
 
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ Trained: TypeAlias = Any  # nnx.State, or lora.Adapters
 
 
 def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
-    """What is trained, and what stays as it is."""
+    """Splits a model into the parameters that are trained and those that stay as they are."""
     if recipe.lora:
         return lora.start(params, recipe.lora, recipe.seed, freeze=recipe.freeze), params
     if recipe.freeze:
@@ -25,7 +25,7 @@ def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
 
 
 def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
-    """The model."""
+    """Puts the two results of `split` together to a model."""
     if isinstance(trained, nnx.State):
         return nnx.merge(graph, trained, frozen)
     model = nnx.merge(graph, frozen)
@@ -34,7 +34,7 @@ def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
 
 
 def params(graph: Any, trained: Trained, frozen: Params) -> Params:
-    """All parameters as they are now, adapters merged."""
+    """Puts the two results of `split` together to all parameters of the model, with adapters merged into them."""
     if isinstance(trained, nnx.State):
         return nnx.split(nnx.merge(graph, trained, frozen))[1]
     return lora.merged(trained, frozen)

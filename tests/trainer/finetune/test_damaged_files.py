@@ -103,7 +103,7 @@ DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
         lambda path: tail_patch_curves.table(tail_patch_curves.read_curves(path.parent.parent)),
     ),
     "run": ("recipe.json", lines({"seed": 0}), lambda path: check_settings(path, {"seed": 0})),
-    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._kept(path, print))),
+    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._whole_lines(path, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
     "weights": ("weights.csv", b"task,weight\nx,1.5\ny,2\n", read_weights),
     "json": ("x.json", lines([RECORD]), read_all("x.json", Folder.json)),
@@ -181,7 +181,7 @@ def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytes
     other = seen() | {"sound": [True]}
     for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not what is seen in a problem")):
         path = put(tmp_path, "x.jsonl", lines(seen()) + second)
-        assert len(list(learning._kept(path, print))) == 1
+        assert len(list(learning._whole_lines(path, print))) == 1
         assert capsys.readouterr().out.startswith(f"{path}:2: {said}")
 
 
