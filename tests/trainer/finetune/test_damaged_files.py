@@ -179,7 +179,7 @@ def test_a_damaged_judge_is_named(tiny_judge_dir: Path, tmp_path: Path) -> None:
 
 def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = seen() | {"sound": [True]}
-    for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not what is seen in a problem")):
+    for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not the evidence of a problem")):
         path = put(tmp_path, "x.jsonl", lines(seen()) + second)
         assert len(list(learning._whole_lines(path, print))) == 1
         assert capsys.readouterr().out.startswith(f"{path}:2: {said}")
