@@ -59,10 +59,10 @@ TASKS: tuple[Task, ...] = (
 
 
 def by_name(name: str) -> Task:
-    """The task of this name.
+    """Returns the task with this name.
 
     Raises:
-      UserError: there is none.
+      UserError: no task has this name.
     """
     from difflib import get_close_matches
 

@@ -12,7 +12,7 @@ _RULE = (
     "of it is contradicted by the document or not to be found there. What you know from elsewhere does not count."
 )
 
-# the benchmark's name of the part: title, what document and claim are, claims in the test split
+# the benchmark's name of the part -> title, what document and claim are, number of claims in the test split
 _PARTS = {
     "AggreFact-CNN": (
         "A news summary and its article",
@@ -76,7 +76,7 @@ _PARTS = {
 _STANCES = ("irrelevant", "refute", "partially-support", "completely-support")
 _WICE = ("not_supported", "partially_supported", "supported")
 _LFQA = ("not_supported", "partially", "supported")
-# LFQA's systems, and the passages that their answers were shown with to the annotators
+# LFQA's systems, and the passages that the annotators saw beside their answers
 _LFQA_DOCUMENTS = {
     "alpaca": "webgpt",
     "alpaca_wdoc": "webgpt",
@@ -88,7 +88,7 @@ _LFQA_DOCUMENTS = {
 
 
 def _official(part: str) -> Release:
-    """The claims of one part, among those of all parts in the files of the test split."""
+    """Selects the claims of one part from the files of the test split, which hold all parts."""
 
     def read(folder: Folder) -> Iterator[Row]:
         for where, record in folder.parquet("test-*.parquet"):
@@ -99,13 +99,13 @@ def _official(part: str) -> Release:
 
 
 def _whole(value: str, scale: tuple[str, ...]) -> int:
-    """1 for the last value of a scale, full support, and 0 for the others, as Tang et al. fold them."""
+    """Returns 1 for the last value of a scale, full support, and 0 for the others, as Tang et al. do."""
     return int(scale.index(value) == len(scale) - 1)
 
 
 def _stance(record: Any) -> dict[str, Any]:
     label = _whole(record["stance"], _STANCES)
-    evidence = record["evidence"].replace("\0", "")  # two pages of the web have some
+    evidence = record["evidence"].replace("\0", "")  # two web pages contain them
     return {"dataset": "FactCheck-GPT", "doc": evidence, "claim": record["claim"], "label": label}
 
 
@@ -115,7 +115,7 @@ def _wice(record: Any) -> dict[str, Any]:
 
 
 def _lfqa(folder: Folder) -> Iterator[Row]:
-    """One record for each sentence on which two of its three annotators agree."""
+    """Yields a record for each sentence on which at least two of its three annotators agree."""
     documents: dict[str, dict[int, str]] = {}
     for name in sorted(set(_LFQA_DOCUMENTS.values())):
         rows = folder.records(f"lfqa/docs/docs-{name}.json")
@@ -125,13 +125,13 @@ def _lfqa(folder: Folder) -> Iterator[Row]:
             for number, sentence in enumerate(answer["annotations"], 1):
                 vote = majority(sentence["labels"])
                 if vote is not None:
-                    claim = sentence["answer"].removesuffix("</s>")  # Alpaca's sign for the end of its answer
+                    claim = sentence["answer"].removesuffix("</s>")  # Alpaca's end token
                     doc = documents[name][answer["question_id"]]
                     record = {"dataset": "Lfqa", "doc": doc, "claim": claim, "label": _whole(vote, _LFQA)}
                     yield f"{where}, sentence {number}", record
 
 
-# What of the sources can be had apart from the benchmark; partial support counts as none in all three.
+# The sources that can be had without the benchmark; partial support counts as no support in all three.
 _SOURCES = {
     "FactCheck-GPT": Release(
         files=("factcheck_gpt/subtask3_claim_evidence_stance.jsonl",),

@@ -50,7 +50,7 @@ QA_FROM_HF = DataSet(
 
 
 def _quotes(side: Any) -> str:
-    """The extracts that one answer was written from, by the numbers with which it cites them."""
+    """Lists the extracts that an answer was written from, with the numbers by which it cites them."""
     quotes = side["quotes"]
     if isinstance(quotes, dict):  # as columns
         passages = list(zip(quotes["title"], quotes["extract"], strict=True))
@@ -60,7 +60,7 @@ def _quotes(side: Any) -> str:
 
 
 def _webgpt_sides(record: Any) -> tuple[Any, Any, bool]:
-    """The better side, the worse one, and whether they are equally good: the sign of the score counts, as upstream."""
+    """Returns the better side, the worse one, and whether both are equally good, by the score's sign as upstream."""
     first, second = record
     if first["question"] != second["question"] or abs(first["score"] + second["score"]) > 1e-6:
         raise ValueError("the two sides do not belong together")
@@ -76,7 +76,7 @@ def _webgpt(record: Any) -> Iterator[Pair]:
 
 
 def _webgpt_answer(record: Any) -> Iterator[Answer]:
-    """The answers that people preferred to another one; some were written without sources."""
+    """Yields the answers that people preferred to another answer; some were written without sources."""
     better, _, tie = _webgpt_sides(record)
     quotes = _quotes(better)
     if quotes and not tie:
@@ -88,7 +88,7 @@ def _passages(record: Any) -> str:
 
 
 def _fine_grained(record: Any) -> Iterator[Pair]:
-    """Four answers, all six pairs of them: 1 or 2 for the better one of a pair, 0 for neither."""
+    """Yields the six pairs of four answers: the release has 1 or 2 for the better one of a pair, 0 for neither."""
     answers = [record[f"prediction {number}"] for number in (1, 2, 3, 4)]
     context = record["question"], _passages(record)
     for (first, second), chosen in zip(combinations(answers, 2), record["preference"], strict=True):
@@ -98,14 +98,14 @@ def _fine_grained(record: Any) -> Iterator[Pair]:
         yield Pair(context=context, better=better, worse=worse, tie=chosen == 0)
 
 
-# The three kinds of errors that the annotators looked for, by the names that they have in the release.
+# The three kinds of errors that the annotators looked for, under their names in the release.
 _IRRELEVANT = frozenset({"Irrelevant", "Redundant", "Incoherent"})
 _UNVERIFIABLE = frozenset({"Wrong-Grounding", "Unverifiable"})
 _MISSING = frozenset({"Missing-Answer", "Missing-Major-Auxiliary", "Missing-Minor-Auxiliary"})
 
 
 def _has_error(kinds: frozenset[str]) -> Callable[[Any], Iterator[Answer]]:
-    """Whether the first answer, the only one that was annotated so, has an error of these kinds."""
+    """Tells whether the first answer has an error of these kinds; the others were not annotated for errors."""
 
     def convert(record: Any) -> Iterator[Answer]:
         feedback = record["feedback"]

@@ -1,5 +1,5 @@
 """What a task is: where its human judgements come from, what its annotators were asked, and how a record of the
-upstream release becomes examples (the paper's sections 3.1 to 3.3)."""
+release becomes examples (the paper's sections 3.1 to 3.3)."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,14 +22,14 @@ RESPONSES = ("response_a", "response_b")  # the last two fields of a pairwise ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two responses and which of them the annotators held to be the better one.
+    """Two responses, of which the annotators preferred one.
 
-    Which one becomes response_a is not decided here: trainer/collection/examples.py does it for all tasks alike.
+    trainer/collection/examples.py decides for all tasks which of them becomes response_a.
 
     Attributes:
       context: the values of the task's fields, in their order.
-      words: an explanation that does not say which response stood first; for tasks with that output field.
-      tie: neither is better; `better` and `worse` are then the two in the release's order.
+      words: an explanation that does not say which response came first; for tasks with that output field.
+      tie: neither response is better; `better` and `worse` are then the two in the release's order.
       votes: of the annotators for `better` and for `worse`; (1, 0) if the release gives only their verdict.
     """
 
@@ -43,11 +43,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the annotators said of one text.
+    """The annotators' answer about one text.
 
     Attributes:
       context: the values of the task's fields, in their order.
-      values: of the output fields, in their order; the first one is a label where the task has labels.
+      values: the values of the output fields, in their order; the first is a label if the task has labels.
     """
 
     context: tuple[str, ...]
@@ -56,13 +56,13 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One form in which a data set is to be had.
+    """One form in which a data set can be had.
 
     Attributes:
-      files: patterns relative to the data set's folder; a `.gz` behind a name counts as the name. Where each of them
-        matches a file, the form is there.
-      read: the records, each with the place it stands in; what joins several files does it here.
-      note: what this form is, where it is not the official release.
+      files: patterns relative to the data set's folder; a name with `.gz` behind it matches, too. The release is
+        available if each pattern matches a file.
+      read: yields the records, each with its place in the files; it also joins files if a record needs several.
+      note: what this release is, if it is not the official one.
     """
 
     files: tuple[str, ...]
@@ -72,17 +72,17 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Where human judgements come from.
+    """The source of human judgements.
 
     Attributes:
-      folder: under --data.
+      folder: its name under --data.
       origin: who publishes it: a Hugging Face data set ("hf:owner/name"), a repository ("github:owner/name") or a page.
-      licence: as its authors state it; "none stated" where they do not.
+      licence: the licence that its authors state, or "none stated".
       permissive: commercial use and redistribution are allowed (share-alike and attribution included).
-      releases: forms that are read, the official one first; the first that is there counts.
-      downloads: address -> file under the folder, of the official release. "hf://datasets/owner/name/path" and
-        "https://..." are understood; with a * in the address, the file is a folder, and ends in "/".
-      sha256: of files, where upstream states it.
+      releases: the releases that can be read, the official one first; the first that is available is read.
+      downloads: address -> file under the folder, for the official release. An address is
+        "hf://datasets/owner/name/path" or "https://..."; if it has a *, the file is a folder and ends in "/".
+      sha256: the digests of files that upstream states.
     """
 
     folder: str
@@ -100,14 +100,15 @@ class Task:
 
     Attributes:
       name: unique, lower case with hyphens.
-      fields: the names of the context's fields; a pairwise task's two responses stand behind them.
-      title, description: what goes under INSTRUCTIONS: the task's definition and how to judge, written from what the
+      fields: the names of the context's fields; the two responses of a pairwise task follow them.
+      title, description: the text under INSTRUCTIONS: the task's definition and how to judge, written from what the
         annotators were asked.
-      labels: what the first output field may hold; empty for a generative task. TIE among them keeps ties, which are
-        left out otherwise.
-      convert: a pure function from a record to its examples; none where the annotators do not say. A KeyError,
-        TypeError, ValueError, IndexError or AttributeError says that the record is not as upstream has them.
-      full: examples in the full release, where that is known.
+      labels: the values that the first output field may have; empty for a generative task. Ties are left out unless
+        TIE is among the labels.
+      convert: a pure function from a record to its examples; it yields nothing if the annotators do not answer. A
+        KeyError, TypeError, ValueError, IndexError or AttributeError means that the record does not have the released
+        form.
+      full: the number of examples in the full release, if it is known.
     """
 
     name: str
@@ -135,7 +136,7 @@ class Task:
 
 
 def majority(votes: Iterable[str | int]) -> Any:
-    """The vote that more than half of the annotators cast; None where there is none."""
+    """Returns the vote that more than half of the annotators cast; None if there is not one."""
     cast = list(votes)
     most = max(cast, key=cast.count, default=None)
     return most if most is not None and 2 * cast.count(most) > len(cast) else None

@@ -1,4 +1,4 @@
-"""Attribution: claims and summaries checked against their source; extras, which the paper does not have."""
+"""Attribution: claims and summaries checked against their source; extra tasks that are not in the paper."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,7 @@ _REFCHECKER_MODELS = ("alpaca_7B", "chatgpt", "claude2", "davinci001", "falcon_4
 
 
 def _refchecker_claims(folder: Folder) -> Iterator[Row]:
-    """The answers, each with its question and the passages to check it by."""
+    """Yields the answers, each with its question and the passages to check it against."""
     for setting, source in _REFCHECKER.items():
         questions = {record["id"]: record for _, record in folder.records(f"data/{setting}/{source}.json")}
         rows = folder.records(f"{setting}/{source}_*_answers.json")
@@ -34,7 +34,7 @@ REFCHECKER = DataSet(
     licence="Apache-2.0; parts of the questions and passages CC BY-SA 3.0, MS MARCO's non-commercial",
     permissive=False,
     releases=(
-        # data/ is what the repository's script gathers: the questions and passages, which cannot be had as they are.
+        # data/ holds the questions and passages that the repository's script collects; they are not published as files.
         Release(
             files=tuple(
                 name
@@ -66,7 +66,7 @@ SUMMEDITS = DataSet(
 
 
 def _summac(name: str) -> DataSet:
-    """A data set as SummaC's benchmark keeps it; it is put together by its loader, not to be had as a file."""
+    """A data set in the form of SummaC's benchmark, whose loader makes it; it is not published as a file."""
     return DataSet(
         folder="extra_summ_human_eval",
         origin="github:tingofurro/summac",
@@ -93,7 +93,7 @@ def _summedits(record: Any) -> Iterator[Answer]:
 
 
 def _summac_polytope(record: Any) -> Iterator[Answer]:
-    """By the errors of accuracy: its overall label also holds what is left out or said twice against a summary."""
+    """Yields a verdict from the errors of accuracy only: the overall label also counts omissions and repetitions."""
     wrong = {"Inaccuracy_internal", "Inaccuracy_external"}.intersection(record["errors"])
     if record["inaccuracy_label"] != (0 if wrong else 1):
         raise ValueError("inaccuracy_label does not go with the errors")

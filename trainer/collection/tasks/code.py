@@ -25,7 +25,7 @@ _WORDING = re.compile(
     r"|format\w*|styles?|lint\w*|pep8|pep 8|flake8|rubocop|eslint|jshint|jscs|links?|urls?|copyright|licen[cs]e)\b",
     re.I,
 )
-# What LLMDebugger puts before the programs of its repair runs, and not before their seeds.
+# LLMDebugger puts this before the programs of its repair runs, but not before their seeds.
 _PREAMBLE = (
     "from typing import *\nimport math\nfrom heapq import *\nimport itertools\nimport re\nimport typing\nimport heapq\n"
     "_str=str\nimport re\n"
@@ -66,7 +66,9 @@ def _programs(folder: Folder) -> Iterator[Row]:
 
 def _program(record: Any) -> Solutions:
     body = record["solution"].removeprefix(_PREAMBLE)
-    text = record["solution"] if _USES.search(body) else body  # without what it does not need, and what seeds lack
+    text = (
+        record["solution"] if _USES.search(body) else body
+    )  # without imports that it does not use and that seeds lack
     solved = record["is_solved"]  # whether it passes MBPP's hidden tests
     if type(solved) is not bool:
         raise ValueError(f"is_solved is {solved!r}")
@@ -102,8 +104,8 @@ COMMITPACKFT = DataSet(
         for language in _COMMIT_LANGUAGES
     },
 )
-# AgentCoder's runs are left out: which of a record's two programs `passed` is about, it does not say. WizardCoder's
-# have no labels.
+# AgentCoder's runs are left out, because it is not stated which of a record's two programs `passed` refers to.
+# WizardCoder's runs have no labels.
 MBPP_PROGRAMS = DataSet(
     folder="mbpp_model_solutions",
     origin="github:FloridSleeves/LLMDebugger, github:noahshinn/reflexion",
@@ -115,7 +117,7 @@ MBPP_PROGRAMS = DataSet(
 
 
 def _code_contests(record: Any) -> Iterator[Pair]:
-    """One pair for each language with both: its first correct and its first incorrect solution."""
+    """Yields a pair for each language that has both: its first correct and its first incorrect solution."""
     right, wrong = (_first_by_language(record[field]) for field in ("solutions", "incorrect_solutions"))
     for language in sorted(right.keys() & wrong.keys()):
         context = record["description"], _limits(record), _CONTEST_LANGUAGES[language]
@@ -151,7 +153,7 @@ def _commitpack(record: Any) -> Iterator[Pair]:
 
 
 def fixes_a_bug(message: str) -> bool:
-    """Whether a commit's message says that it fixes a bug in a program."""
+    """Tells whether a commit's message says that it fixes a bug in a program."""
     subject = message.strip().partition("\n")[0]
     named = _BUG.search(subject) is not None and _FIXED.search(subject) is not None
     return (named or _FIX.search(subject) is not None) and _WORDING.search(subject) is None

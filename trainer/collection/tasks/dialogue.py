@@ -1,4 +1,4 @@
-"""Attribution: is a reply in a dialogue borne out by the knowledge that it was to be based on?"""
+"""Attribution: is a reply in a dialogue supported by the knowledge that it should be based on?"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ _AUDIT_FILES = (
     *("GPT2/gpt2_processed_wow.csv", "GPT2/gpt2_processed_cmu.csv", "GPT2/gpt2_processed_topical.csv"),
     *("DoHA/doha_processed_wow.csv", "DoHA/doha_processed_cmu.csv", "DoHA/doha_processed_topical.csv"),
 )
-_MODELS = ("ctrl", "gpt2", "doha")  # a column of that name holds what the model replied
+_MODELS = ("ctrl", "gpt2", "doha")  # the column of that name holds the model's reply
 _FAITH = ("entailment", "partial hallucination", "hallucination", "uncooperative", "generic")
 _ACTS = ("disclosure", "edification", "advisement", "confirmation", "acknowledgement", "question")
 _ACT_OF = dict(zip(_ACTS, _ACTS, strict=True)) | {
@@ -25,11 +25,11 @@ _ACT_OF = dict(zip(_ACTS, _ACTS, strict=True)) | {
 }
 _VERDICTS = {"SUPPORTS": "supports", "REFUTES": "refutes", "NOT ENOUGH INFO": "not enough info"}
 _ATTRIBUTABLE = ("fully attributable", "not fully attributable", "generic")
-_CONSISTENT = {"0": "consistent", "1": "inconsistent"}  # the files mark what is inconsistent
+_CONSISTENT = {"0": "consistent", "1": "inconsistent"}  # the files mark inconsistent replies
 
 
 def _audit(folder: Folder) -> Iterator[Row]:
-    """The audited replies, of people and of models, under the same names."""
+    """Yields the audited replies of people and of models, with the same field names."""
 
     def same(row: Any) -> Any:
         if "BEGIN" in row:
@@ -65,7 +65,7 @@ DIALFACT = DataSet(
     licence="BSD 3-Clause",
     permissive=True,
     releases=(
-        # The training part is synthetic; people judged these two.
+        # The training part is synthetic; people judged only these two.
         Release(
             files=("valid_split.jsonl", "test_split.jsonl"),
             read=lambda folder: folder.jsonl("*_split.jsonl"),
@@ -109,7 +109,7 @@ Q2 = DataSet(
     licence="Apache-2.0; Wizard of Wikipedia's texts MIT",
     permissive=True,
     releases=(
-        # The repository's four other files hold replies of this one.
+        # The repository's four other files hold replies that are also in this file.
         Release(files=("cross_annotation.csv",), read=lambda folder: folder.csv("cross_annotation.csv")),
     ),
     downloads={
@@ -121,37 +121,42 @@ Q2 = DataSet(
 
 
 def _dialogue(turns: list[str]) -> str:
-    """What was said so far, by two in turn; the last turn is the partner's, to which the reply answers."""
+    """Writes out a dialogue of two speakers in turn; the last turn is the partner's, which the reply answers."""
     names = ("Partner", "Speaker")
     return "\n".join(f"{names[(len(turns) - 1 - k) % 2]}: {turn.strip()}" for k, turn in enumerate(turns))
 
 
 def _faith(tags: Iterable[str]) -> str:
-    """One label for all that annotators ticked; empty where they ticked nothing."""
+    """Returns one label for all tags that annotators chose; empty if they chose none."""
     labels = {tag.strip().lower() for tag in tags} - {""}
     if unknown := labels - set(_FAITH):
         raise ValueError(f"BEGIN is {sorted(unknown)}")
     if "partial hallucination" in labels or {"hallucination", "entailment"} <= labels:
         return "partial hallucination"
-    order = ("hallucination", "uncooperative", "entailment", "generic")  # uncooperative replies are entailed ones
+    order = (
+        "hallucination",
+        "uncooperative",
+        "entailment",
+        "generic",
+    )  # uncooperative replies are also tagged as entailed
     return next((name for name in order if name in labels), "")
 
 
 def _faithdial(record: Any) -> Iterator[Answer]:
     for turn in record["utterances"]:
         history, knowledge = _dialogue(turn["history"]), turn["knowledge"]
-        label = _faith(turn["BEGIN"])  # of the original reply, which stands as the response where nobody edited it
+        label = _faith(turn["BEGIN"])  # of the original reply, which is the response if nobody edited it
         if not label:
             continue
         original, response = turn["original_response"], turn["response"]
         yield Answer(context=(history, knowledge, original or response), values=(label,))
-        # Annotators rewrote what was hallucinated so that the knowledge bears it out, as its authors' critic has it.
+        # Annotators rewrote hallucinations so that the knowledge supports them; the authors' critic uses them so.
         if original and original != response and "hallucination" in label:
             yield Answer(context=(history, knowledge, response), values=("entailment",))
 
 
 def _faithdial_act(record: Any) -> Iterator[Answer]:
-    """Replies that do one thing only."""
+    """Yields the replies with a single act."""
     for turn in record["utterances"]:
         acts = {_ACT_OF[act.strip().lower()] for act in turn["VRM"]}
         if len(acts) == 1 and acts != {""}:
@@ -159,7 +164,7 @@ def _faithdial_act(record: Any) -> Iterator[Answer]:
             yield Answer(context=(_dialogue(turn["history"]), reply), values=(acts.pop(),))
 
 
-_SLIPS = {"entailmentt": "entailment", "hallucinated": "hallucination"}  # of the pen, in three rows
+_SLIPS = {"entailmentt": "entailment", "hallucinated": "hallucination"}  # spelling errors in three rows
 
 
 def _faithdial_audit(record: Any) -> Iterator[Answer]:
@@ -172,7 +177,7 @@ def _faithdial_audit(record: Any) -> Iterator[Answer]:
 def _dialfact(record: Any) -> Iterator[Answer]:
     label = _VERDICTS[record["response_label"]]
     evidence = "\n".join(f"{title}: {text}" for title, _, text, *_ in record["evidence_list"])
-    # A personal reply makes no claim: its label is a matter of form. Without evidence there is nothing to judge by.
+    # A personal reply makes no claim, so its label means nothing; without evidence a reply cannot be judged.
     if _reply_type(record) == "factual" and evidence:
         yield Answer(context=(_dialogue(record["context"]), evidence, record["response"]), values=(label,))
 

@@ -1,4 +1,4 @@
-"""General text quality: what GENIE's annotators said of answers, explanations and summaries that systems wrote."""
+"""General text quality: GENIE's annotations of answers, explanations and summaries that systems wrote."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,8 @@ from trainer.collection.release_files import BadRecord, Folder, Row, reject_bad
 from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
-_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the form's five buttons, from one end to the other
-_MARGIN = 0.25  # from neutral: on average the annotators at least prefer one, weakly
+_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the values of the form's five buttons
+_MARGIN = 0.25  # least distance from neutral: on average the annotators at least prefer one weakly
 
 GENIE_RATINGS = DataSet(
     folder="genie",
@@ -26,7 +26,7 @@ GENIE_RATINGS = DataSet(
 
 
 def _xsum(folder: Folder) -> Iterator[Row]:
-    """One record for each pair of summaries, with all assignments to it.
+    """Yields a record for each pair of summaries, with all assignments of it.
 
     Each submission has a folder: what went into the annotation, from allenai/evaluation-interfaces, and the forms that
     came back, by `amti extract tabular`.
@@ -77,7 +77,7 @@ def _rating(record: Any) -> Iterator[Answer]:
 
 
 def _preference(record: Any) -> Iterator[Pair]:
-    """A system's summary against the reference, by the overall question.
+    """Compares a system's summary with the reference, by the overall question.
 
     In each form, its field says which of the two stood first, and its value how far that one is preferred.
     """
@@ -89,7 +89,7 @@ def _preference(record: Any) -> Iterator[Pair]:
             shares.append(1 - _step(form["overall.r"]))
     if not shares:
         return
-    share = sum(shares) / len(shares)  # 1 where all strongly prefer the system's
+    share = sum(shares) / len(shares)  # 1 if all annotators strongly prefer the system's summary
     summaries = record["decoded_pp"], record["reference_pp"]
     better, worse = summaries if share > 0.5 else summaries[::-1]
     tie = abs(share - 0.5) < _MARGIN
@@ -100,7 +100,7 @@ def _answer(record: Any) -> Iterator[Answer]:
     answers = record["answers"]
     if not answers or isinstance(answers, str):
         raise ValueError(f"answers is {answers!r}")
-    yield Answer(context=(record["question"],), values=(answers[0],))  # any of them will do
+    yield Answer(context=(record["question"],), values=(answers[0],))  # all of them are right
 
 
 TASKS = (

@@ -1,4 +1,4 @@
-"""Attribution: does an answer, a summary or a biography hold what its source, or the world, does not bear out?"""
+"""Attribution: does an answer, a summary or a biography state what its source, or the world, does not support?"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,20 +21,20 @@ _FACTSCORE_REPO = "https://raw.githubusercontent.com/google-deepmind/long-form-f
 
 
 def _mocha_answers(folder: Folder) -> Iterator[Row]:
-    """The answers of each data set that MOCHA is made of: data set -> identifier -> answer."""
+    """Yields the answers of each data set that MOCHA is made of: data set -> identifier -> answer."""
     for path, parts in folder.json("**/train.json"):
         for part, answers in parts.items():
             yield from ((f"{path}: {part} {name!r}", answer) for name, answer in answers.items())
 
 
 def _ragtruth_responses(folder: Folder) -> Iterator[Row]:
-    """The responses, each with what it was to be based on."""
+    """Yields the responses, each with the source that it should be based on."""
     sources = {record["source_id"]: record for _, record in folder.jsonl("source_info.jsonl")}
     yield from map_records(folder.jsonl("response.jsonl"), lambda response: sources[response["source_id"]] | response)
 
 
 def _wikibio_regenerated(folder: Folder) -> Iterator[Row]:
-    """The passages of SelfCheckGPT's replication, with the field names of the release."""
+    """Yields the passages of SelfCheckGPT's replication, with the field names of the release."""
     names = {"main_passage": "gpt3_text", "main_sentences": "gpt3_sentences"}
     rows = folder.records("dataset-generated.json")
     yield from map_records(rows, lambda record: {names.get(name, name): value for name, value in record.items()})
@@ -70,7 +70,7 @@ FACTSCORE = DataSet(
             read=lambda folder: (row for name in _SYSTEMS for row in folder.jsonl(f"{name}.jsonl")),
         ),
     ),
-    # Its authors have the files in a drive's archive; this is the same ones, as another project keeps them.
+    # The authors publish the files in an archive on a drive; another project publishes the same files.
     downloads={f"{_FACTSCORE_REPO}/labeled_data/{name}.jsonl": f"{name}.jsonl" for name in _SYSTEMS},
 )
 HALUEVAL = DataSet(
@@ -78,7 +78,7 @@ HALUEVAL = DataSet(
     origin="github:RUCAIBox/HaluEval",
     licence="MIT",
     permissive=True,
-    # The three other files hold hallucinations that a model was asked for.
+    # The three other files hold hallucinations that a model was asked to write.
     releases=(Release(files=("general_data.json",), read=lambda folder: folder.jsonl("general_data.json")),),
     downloads={"https://raw.githubusercontent.com/RUCAIBox/HaluEval/main/data/general_data.json": "general_data.json"},
 )
@@ -108,13 +108,13 @@ def _mocha(record: Any) -> Iterator[Answer]:
 
 
 def _ragtruth(kind: str, source: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], Iterator[Answer]]:
-    """The responses of one of the three kinds; `source` gives the fields before the response."""
+    """Converts the responses of one of the three kinds; `source` gives the fields before the response."""
 
     def convert(record: Any) -> Iterator[Answer]:
         for name, known in _RAGTRUTH.items():
             if record[name] not in known:
                 raise ValueError(f"{name} is {record[name]!r}")
-        # As in the authors' training: no refusals, and no responses that were cut off.
+        # As in the authors' training, refusals and responses that were cut off are left out.
         if record["task_type"] != kind or record["split"] != "train" or record["quality"] != "good":
             return
         label = "yes" if record["labels"] else "no"  # a span that an annotator marked
@@ -124,8 +124,8 @@ def _ragtruth(kind: str, source: Callable[[Any], tuple[str, ...]]) -> Callable[[
 
 
 def _factscore(record: Any) -> Iterator[Answer]:
-    for sentence in record["annotations"] or ():  # none where the system had nothing to tell
-        for fact in sentence["human-atomic-facts"] or ():  # none where the sentence has nothing to do with the person
+    for sentence in record["annotations"] or ():  # none if the system did not write a biography
+        for fact in sentence["human-atomic-facts"] or ():  # none if the sentence is not about the person
             context = record["topic"], record["output"], fact["text"]
             yield Answer(context=context, values=(_SUPPORT[fact["label"]],))
 

@@ -24,7 +24,7 @@ _EXPERTS = "experts_pairwise_human_preferences.jsonl"
 
 
 def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[Row]:
-    """One record for each pair, where it first stands: the list of all judgements of it."""
+    """Yields a record for each pair, at its first place in the file: the list of all judgements of it."""
     groups: dict[Hashable, tuple[str, list[Any]]] = {}
     for where, record in reject_bad(map_records(rows, lambda record: (pair(record), record))):
         groups.setdefault(record[0], (where, []))[1].append(record[1])
@@ -32,7 +32,7 @@ def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[
 
 
 def _preferred(context: tuple[str, ...], first: str, second: str, votes: list[int]) -> Pair:
-    """The response that more votes are for: 1 the first one, 2 the second one, 0 neither."""
+    """Makes a pair; the better response has more votes: 1 is a vote for the first, 2 for the second, 0 for neither."""
     ones, twos = votes.count(1), votes.count(2)
     better, worse = (first, second) if ones >= twos else (second, first)
     counts = max(ones, twos), min(ones, twos)
@@ -139,7 +139,7 @@ def _alpacafarm(record: Any) -> Iterator[Pair]:
 
 
 def _rankgen(judgements: Any) -> Iterator[Pair]:
-    """The utterance says the choice, "Text 1" or "Text 2", and then why."""
+    """Reads the choice from an utterance that begins with "Text 1" or "Text 2" and then gives the reason."""
     votes = []
     for row in judgements:
         choice = re.match(r"text ([12])\b", row["Answer.utterance"].strip(), re.IGNORECASE)
@@ -170,7 +170,7 @@ def _literary_mt(record: Any) -> Iterator[Pair]:
 
 
 def _copoem(judgements: Any) -> Iterator[Pair]:
-    """A judge ticked one of two boxes."""
+    """Reads judgements in which one of two boxes is ticked."""
     ticks = [(row["Answer.creative1.creative1"], row["Answer.creative2.creative2"]) for row in judgements]
     votes = [{("TRUE", "FALSE"): 1, ("FALSE", "TRUE"): 2}[tick] for tick in ticks]
     row = judgements[0]

@@ -42,7 +42,7 @@ def _dipper(record: Any) -> Iterator[Answer]:
 
 
 def _axis(axis: str) -> Callable[[Any], Iterator[Answer]]:
-    """A labeller's rating; a summary that several of them rated is there as often."""
+    """Yields each labeller's rating; a summary that several labellers rated occurs as often."""
 
     def convert(record: Any) -> Iterator[Answer]:
         info, summary = record["info"], record["summary"]
@@ -50,7 +50,7 @@ def _axis(axis: str) -> Callable[[Any], Iterator[Answer]]:
         if not axes.keys() & _AXES:
             raise ValueError(f"axes are {', '.join(axes)}")
         rating = axes.get(axis)
-        if rating is None:  # not asked of this labeller
+        if rating is None:  # this labeller was not asked
             return
         text = info["post"] if "post" in info else info["article"]
         yield Answer(context=(info["title"], text, summary["text"]), values=(str(rating),))

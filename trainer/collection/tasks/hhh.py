@@ -16,7 +16,7 @@ _WRAPPED = re.compile(
 
 
 def _unwrapped(record: Any) -> dict[str, Any]:
-    """A record in BIG-bench's form; Prometheus' prompts around both responses have it as their middle."""
+    """Returns a record in BIG-bench's form, which is the middle part of Prometheus' prompts."""
     chosen, rejected = (_WRAPPED.search(record[f"{name}_instruction"]) for name in ("chosen", "rejected"))
     if chosen is None or rejected is None or chosen[1] != rejected[1]:
         raise ValueError("not two responses to one instruction")

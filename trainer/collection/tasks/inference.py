@@ -12,7 +12,7 @@ _PROTOCOLS = ("base", "contrast", "edit_other", "edit_premise", "paragraph")
 
 
 def _esnli_texts(folder: Folder) -> Iterator[Row]:
-    """The repository's line-aligned texts, with the field names of the release."""
+    """Yields the repository's line-aligned texts, with the field names of the release."""
     names = ("gold_label", "Sentence1", "Sentence2", "Explanation_1")
     for part in ("dev", "test"):
         texts = f"labels.{part}", f"s1.{part}", f"s2.{part}", f"preproc1_expl_1.{part}"
@@ -21,7 +21,7 @@ def _esnli_texts(folder: Folder) -> Iterator[Row]:
 
 
 def _vitaminc_samples(folder: Folder) -> Iterator[Row]:
-    """The release's fields under other names, their labels in small letters."""
+    """Yields records whose fields have other names than in the release and whose labels are in lower case."""
     names = {"claim": "claim", "evidence": "evidence", "label": "label", "unique_id": "id"}
 
     def upstream(record: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Instruction tuning: answers to be written, so that what judges can follow instructions itself."""
+"""Instruction tuning: answers for the model to write, so that the judge can also follow instructions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,14 +28,14 @@ LIMA = DataSet(
 
 
 def _transcript(turns: list[tuple[str, str]]) -> str:
-    """A conversation as text; a single message of the user stands as it is."""
+    """Writes out a conversation; a single message of the user is left as it is."""
     if len(turns) == 1 and turns[0][0] == "User":
         return turns[0][1]
     return "\n\n".join(f"{speaker}: {text}" for speaker, text in turns)
 
 
 def _tulu_v2(record: Any) -> Iterator[Answer]:
-    """The assistant's last message, behind all that was said before."""
+    """Yields the assistant's last message, after the whole conversation before it."""
     turns = [(_SPEAKERS[message["role"]], message["content"]) for message in record["messages"]]
     while turns and turns[-1][0] != "Assistant":
         turns.pop()
@@ -44,7 +44,7 @@ def _tulu_v2(record: Any) -> Iterator[Answer]:
 
 
 def _lima(record: Any) -> Iterator[Answer]:
-    """The last reply; user and assistant take turns."""
+    """Yields the last reply; user and assistant take turns."""
     texts = record["conversations"]
     texts = texts[: len(texts) // 2 * 2]
     if not texts:
@@ -54,7 +54,7 @@ def _lima(record: Any) -> Iterator[Answer]:
 
 
 def _prm800k_if(record: Solutions) -> Iterator[Answer]:
-    """The human's solution, and all of a model's that labellers found right to the end."""
+    """Yields the human's solution, and all of the model's solutions that labellers found right to the end."""
     right, _ = record.sure()
     for text in [record.human, *right] if record.human else right:
         yield Answer(context=(record.problem,), values=(text,))

@@ -1,4 +1,4 @@
-"""General text quality: is a text well written, and does what it takes for granted hold?"""
+"""General text quality: is a text well written, and are its presuppositions true?"""
 
 import ast
 import re
@@ -23,9 +23,9 @@ _ERRORS = {
     "Technical_Jargon": "jargon",
 }
 _TOKENS = {"_SEP_": ",", "_QUOTE_": '"', "_LEFT_": "<", "_RIGHT_": ">", "_NEWLINE_": "\n"}  # in explanations
-_MAUVE_SECONDS = 25.0  # faster answers are left out, as the authors do
-# "Slightly A" and "tie" are both 1a in the release, so that such an answer says nothing; for the authors' script, 0 is
-# a tie as well.
+_MAUVE_SECONDS = 25.0  # faster answers are left out, as by the authors
+# "Slightly A" and "tie" are both 1a in the release, so such an answer is not used; for the authors' script, 0 is a tie,
+# too.
 _MAUVE_BETTER = {"2a": "a", "1a": None, "0": None, "1b": "b", "2b": "b"}
 _ACCEPTABLE = {"0": "unacceptable", "1": "acceptable"}
 _CREPE_LABELS = ("normal", "false presupposition")
@@ -92,7 +92,7 @@ CREPE = DataSet(
 
 
 def _spans(record: Any) -> Iterator[tuple[str, str, str]]:
-    """The text with one span marked, the kind of error and the explanation, for all errors of all annotators."""
+    """Yields the text with one span marked, the kind of error and the explanation, for all errors of all annotators."""
     try:
         annotators = ast.literal_eval(record["responses"])
     except (SyntaxError, RecursionError) as error:
@@ -131,7 +131,7 @@ def _mauve(question: str, record: Any) -> Iterator[Pair]:
 
 
 def _plain(html: str) -> str:
-    """The text of the paragraphs that the annotators were shown."""
+    """Returns the text of the paragraphs that the annotators saw."""
     lines = re.sub(r"</p>\s*<p>|<br\s*/?>", "\n", html)
     return unescape(re.sub(r"</?(?:p|strong)>", "", lines)).strip()
 
@@ -141,7 +141,7 @@ def _cola(record: Any) -> Iterator[Answer]:
 
 
 def _crepe_label(record: Any) -> str | None:
-    """What all annotators say; None where they do not agree."""
+    """Returns the answer of all annotators; None if they do not agree."""
     labels = set(record["labels"])
     if not labels or not labels <= set(_CREPE_LABELS):
         raise ValueError(f"labels is {record['labels']!r}")

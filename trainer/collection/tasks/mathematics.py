@@ -46,8 +46,8 @@ BIGBENCH_MISTAKE = DataSet(
 
 
 def _prm800k_solutions(record: Solutions) -> Iterator[Pair]:
-    """Both kinds of pairs of the paper's section 3.2: every wrong solution against the human's of MATH, and the k-th
-    wrong one against the k-th right one by a model."""
+    """Yields both kinds of pairs of the paper's section 3.2: every wrong solution with the human's of MATH, and the
+    k-th wrong solution with the k-th right one by a model."""
     right, wrong = record.sure()
     pairs = [(record.human, text) for text in wrong] if record.human else []
     for better, worse in [*pairs, *zip(right, wrong, strict=False)]:
@@ -55,14 +55,14 @@ def _prm800k_solutions(record: Solutions) -> Iterator[Pair]:
 
 
 def _prm800k_steps(record: Any) -> Iterator[Pair]:
-    """The k-th step rated good against the k-th rated bad at the same point; what the labeller wrote counts as good."""
+    """Yields the k-th good step with the k-th bad one at the same point; a step that the labeller wrote is good."""
     if not is_used(record):
         return
     for point in points(record):
         good = [text for text, rating in point.proposals if rating == GOOD]
         good += [point.written] if point.written else []
         bad = [text for text, rating in point.proposals if rating == BAD]
-        both = set(good) & set(bad)  # the same text twice, rated otherwise
+        both = set(good) & set(bad)  # the same text twice, with different ratings
         good, bad = ([text for text in dict.fromkeys(texts) if text not in both] for texts in (good, bad))
         context = record["question"]["problem"], "\n".join(point.before) or "(no step yet)"
         for better, worse in zip(good, bad, strict=False):
@@ -70,7 +70,7 @@ def _prm800k_steps(record: Any) -> Iterator[Pair]:
 
 
 def _gsm8k(record: Any) -> tuple[str, list[str], list[str]]:
-    """The question and the models' solutions: right ones, wrong ones."""
+    """Returns the question, the models' right solutions and their wrong ones."""
     texts: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for model in _MODELS:
         texts[record[model]["is_correct"]][record[model]["solution"]] = None
@@ -78,7 +78,7 @@ def _gsm8k(record: Any) -> tuple[str, list[str], list[str]]:
 
 
 def _gsm8k_solutions(record: Any) -> Iterator[Pair]:
-    """Every right solution against every wrong one; the human's where the models have none that is right."""
+    """Yields every right solution with every wrong one; the human's solution if no model's is right."""
     question, right, wrong = _gsm8k(record)
     for better, worse in product(right or [record["ground_truth"]], wrong):
         yield Pair(context=(question,), better=better, worse=worse)

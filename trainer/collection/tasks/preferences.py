@@ -9,8 +9,8 @@ from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task, majority
 from trainer.collection.tasks.safety import PKU_SAFERLHF, hh_data, hh_pair
 
-# Both as SHP's authors advise: closer scores say little, and a post with many comments should not weigh more.
-_SHP_RATIO = 2.0  # the better comment's score over the worse one's
+# Both as SHP's authors advise: closer scores mean little, and a post with many comments should not count more.
+_SHP_RATIO = 2.0  # the better comment's score divided by the worse one's
 _SHP_PER_POST = 5
 _SHP_PARTS = (
     *("askacademia", "askanthropology", "askbaking", "askcarguys", "askculinary", "askdocs", "askengineers"),
@@ -20,7 +20,7 @@ _SHP_PARTS = (
 
 
 def _shp_rows(folder: Folder) -> Iterator[Row]:
-    """The preferences without those beyond the first five clear ones of a post."""
+    """Yields at most the first five clear preferences of each post."""
     taken: Counter[str] = Counter()
     for place, record in folder.jsonl("*/train.json"):
         if isinstance(record, dict) and record.get("score_ratio", 0) >= _SHP_RATIO:
@@ -63,7 +63,7 @@ def _guanaco_file(size: str) -> str:
 
 
 def _prd_rows(folder: Folder) -> Iterator[Row]:
-    """All votes on two models' answers to one question, whichever was shown first, with the answers."""
+    """Yields all votes on two models' answers to one question, in both orders of showing, with the answers."""
     sources = {model: (f"generations/{model}.jsonl", "text") for model in (*_PRD_MODELS, "answer_claude")}
     for model, size in _GUANACO.items():
         sources[model] = f"qlora_generations/{_guanaco_file(size)}", "generation"
@@ -136,7 +136,7 @@ def _beavertails(record: Any) -> Iterator[Pair]:
 
 
 def _arena_side(conversation: Any) -> tuple[list[str], str]:
-    """What the user wrote, and the model's side: its reply, or all that came behind the first prompt."""
+    """Returns the user's prompt and the model's side: its reply, or everything after the first prompt."""
     roles = [turn["role"] for turn in conversation]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
         raise ValueError(f"the turns are {roles}")
@@ -149,7 +149,7 @@ def _arena_side(conversation: Any) -> tuple[list[str], str]:
 
 
 def _arena(record: Any) -> Iterator[Pair]:
-    """English battles; where the two models were not asked the same, they cannot be compared."""
+    """Yields English battles in which both models were asked the same."""
     winner = record["winner"]
     if winner not in ("model_a", "model_b", "tie", "tie (bothbad)"):
         raise ValueError(f"winner is {winner!r}")
@@ -163,24 +163,24 @@ def _arena(record: Any) -> Iterator[Pair]:
 
 
 def _prd(record: Any) -> Iterator[Pair]:
-    """What more than half of the votes say."""
+    """Yields the pair by the majority of the votes."""
     chosen = majority(record["votes"])
     first, second = record["answers"]
-    if chosen is None or first is None or second is None:  # one model left a question out
+    if chosen is None or first is None or second is None:  # one model did not answer the question
         return
     better, worse = (second, first) if chosen == record["models"][1] else (first, second)
     yield Pair(context=(record["question"],), better=better, worse=worse, tie=chosen == "tie")
 
 
 def _pandalm(record: Any) -> Iterator[Pair]:
-    """What two of the three annotators say: 0 is a tie."""
+    """Yields the pair by at least two of the three annotators; 0 is a tie."""
     votes = [record[f"annotator{number}"] for number in (1, 2, 3)]
     if not {0, 1, 2}.issuperset(votes):
         raise ValueError(f"annotators say {votes}")
     chosen = majority(votes)
     if chosen is None:
         return
-    pair = str(record["response1"]), str(record["response2"])  # "True" became a truth value at times
+    pair = str(record["response1"]), str(record["response2"])  # a response "True" became a boolean in some records
     better, worse = pair[::-1] if chosen == 2 else pair
     yield Pair(context=(record["instruction"], record["input"]), better=better, worse=worse, tie=chosen == 0)
 

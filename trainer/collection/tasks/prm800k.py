@@ -10,8 +10,8 @@ from trainer.collection.release_files import Folder, Row, reject_bad
 from trainer.collection.tasks.base import DataSet, Release
 from trainer.collection.tasks.solutions import Solutions, gathered
 
-GOOD, BAD = 1, -1  # ratings of a step; 0 is one that is neither wrong nor of use
-_ENDS = ("solution", "found_error", "give_up", "bad_problem")  # why labelling ended
+GOOD, BAD = 1, -1  # ratings of a step; a step rated 0 is neither wrong nor useful
+_ENDS = ("solution", "found_error", "give_up", "bad_problem")  # the reasons why labelling ended
 _ANSWER = "# Answer"  # stands before the answer in a solution's last step
 _FILES = "prm800k/data/phase1_train.jsonl", "prm800k/data/phase2_train.jsonl"
 _REPACK = "phase1_train_plus.converted.jsonl"
@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
 
 def points(record: Any) -> Iterator[Point]:
-    """The points of a labelled solution, up to the one where labelling ended."""
+    """Yields the points of a labelled solution, up to the one where labelling ended."""
     before: list[str] = []
     for step in record["label"]["steps"]:
         proposals, index = step["completions"] or [], step["chosen_completion"]
@@ -50,7 +50,7 @@ def points(record: Any) -> Iterator[Point]:
 
 
 def is_used(record: Any) -> bool:
-    """Whether a labelled solution counts: not one that screened labellers, nor one of a broken problem."""
+    """Tells whether a labelled solution is used: those that screened labellers and those of broken problems are not."""
     end = record["label"]["finish_reason"]
     if end not in _ENDS:
         raise ValueError(f"finish_reason is {end!r}")
@@ -91,8 +91,8 @@ def _answer(step: str) -> str:
 
 
 def _repacked(folder: Folder) -> Iterator[Row]:
-    """Labelled solutions put together again from one row for each proposed step. Labellers, times, flags and the
-    answers of MATH are not there, and neither is why labelling ended without a solution."""
+    """Yields labelled solutions, put together from one row for each proposed step. These rows lack labellers, times,
+    flags, the answers of MATH, and the reason why labelling ended without a solution."""
     place = ""
     rows: list[Any] = []
     for where, row in reject_bad(folder.jsonl(_REPACK)):
@@ -106,7 +106,7 @@ def _repacked(folder: Folder) -> Iterator[Row]:
 
 
 def _begins(row: Any, rows: list[Any]) -> bool:
-    """Whether a row begins another solution than the rows before it: a point has one chosen step."""
+    """Tells whether a row begins another solution than the rows before it: a point has only one chosen step."""
     if row["instruction"] != rows[-1]["instruction"] or len(row["responses"]) < len(rows[-1]["responses"]):
         return True
     return row["is_preferred_response"] and any(

@@ -25,7 +25,7 @@ def helpsteer_data(part: str) -> DataSet:
 
 
 def helpsteer_rating(aspect: str) -> Callable[[Any], Iterator[Answer]]:
-    """The rating of one aspect, 0 to 4; the release has one for each response."""
+    """Yields the rating of one aspect, 0 to 4; the release has one rating for each response."""
 
     def convert(record: Any) -> Iterator[Answer]:
         yield Answer(context=(record["prompt"], record["response"]), values=(str(record[aspect]),))
@@ -33,7 +33,7 @@ def helpsteer_rating(aspect: str) -> Callable[[Any], Iterator[Answer]]:
     return convert
 
 
-# aspect: title, description; the evaluation on the validation part asks the same
+# aspect -> title, description; the evaluation on the validation part asks the same
 HELPSTEER_ASPECTS = {
     "helpfulness": (
         "Helpfulness of a response",
@@ -91,7 +91,7 @@ _FEEDBACKQA_RATINGS = {"Bad": "1", "Could be Improved": "2", "Acceptable": "3", 
 
 
 def _feedbackqa_context(record: Any) -> tuple[str, str]:
-    """The question, and the passage as it was shown: its page's title, its headings and its text."""
+    """Returns the question, and the passage as the annotators saw it: its page's title, its headings and its text."""
     passage = record["passage"]["reference"]
     parts = (passage["page_title"], *passage["section_headers"], passage["section_content"])
     return record["question"], "\n".join(part for part in parts if part)
@@ -106,7 +106,7 @@ def _feedbackqa(record: Any) -> Iterator[Answer]:
 
 
 def _feedbackqa_explanation(record: Any) -> Iterator[Answer]:
-    """One example for each annotator: an explanation goes with its writer's own rating."""
+    """Yields an example for each annotator: an explanation belongs to its writer's own rating."""
     for rating, explanation in zip(record["rating"], record["feedback"], strict=True):
         context = (*_feedbackqa_context(record), _FEEDBACKQA_RATINGS[rating])
         yield Answer(context=context, values=(explanation,))
@@ -126,7 +126,7 @@ SIMPEVAL = DataSet(
 
 
 def _simplikert(folder: Folder) -> Iterator[Row]:
-    """The rows of all annotators of one simplification, as one record: a list of them."""
+    """Yields the rows of all annotators of one simplification as one record, a list."""
     rated: dict[tuple[str, str], list[Any]] = defaultdict(list)
     where: dict[tuple[str, str], str] = {}
     for place, row in reject_bad(folder.csv("simplikert_2022.csv")):
@@ -148,18 +148,18 @@ SIMPLIKERT = DataSet(
 
 
 def _simpeval(record: Any) -> Iterator[Answer]:
-    """The mean of five annotators (2022: three) in tens: single ones are twelve points of a hundred from it."""
+    """Yields the mean of five annotators (2022: three) in tens: single ratings are twelve points of 100 off it."""
     past = "processed_generation" in record
     simplification = record["processed_generation"] if past else record["generation"]
     ratings = [float(record[f"rating_{number}"]) for number in range(1, 6 if past else 4)]
     if not all(0 <= rating <= 100 for rating in ratings):
         raise ValueError(f"ratings are {ratings}")
-    if simplification.strip():  # a system wrote nothing once
+    if simplification.strip():  # one system wrote nothing once
         yield Answer(context=(record["original"], simplification), values=(rounded_mean([fmean(ratings) / 10]),))
 
 
 def _likert(aspect: str, lowest: int) -> Callable[[Any], Iterator[Answer]]:
-    """The rounded mean of three annotators on a scale of five steps, whose lowest one becomes 1."""
+    """Converts to the rounded mean of three annotators on a scale of five steps, of which the lowest becomes 1."""
 
     def convert(rows: Any) -> Iterator[Answer]:
         ratings = [int(row[f"Answer.{aspect}"]) - lowest + 1 for row in rows]

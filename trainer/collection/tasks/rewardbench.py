@@ -120,7 +120,7 @@ _LLMBAR = {
 
 
 def _official(part: str) -> Release:
-    """The pairs of one part, among those of all parts in one file."""
+    """Selects the pairs of one part from a file that holds all parts."""
 
     def read(folder: Folder) -> Iterator[Row]:
         for where, record in folder.parquet("filtered-*.parquet"):
@@ -131,7 +131,7 @@ def _official(part: str) -> Release:
 
 
 def _llmbar(part: str) -> Release:
-    """LLMBar's own file, from which all of its pairs are taken."""
+    """LLMBar's own file, from which RewardBench took all of its pairs."""
     file = f"llmbar/{_LLMBAR[part]}/dataset.json"
 
     def pair(record: Any) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _llmbar(part: str) -> Release:
 
 
 def _humanevalpack(part: str) -> Release:
-    """HumanEvalPack's own file: the same problems, with the solution and with a bug put into it."""
+    """HumanEvalPack's own file: the same problems, each with its solution and with a bug inserted into it."""
     file = f"humanevalpack/{part.removeprefix('hep-')}/humanevalpack.jsonl"
 
     def pair(record: Any) -> dict[str, Any]:

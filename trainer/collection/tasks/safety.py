@@ -1,4 +1,4 @@
-"""Safety: replies that do harm, and replies that do not."""
+"""Safety: harmful and harmless replies."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ _HARMS = {
     "terrorism,organized_crime": "terrorism",
     "violence,aiding_and_abetting,incitement": "violence",
 }
-_MODERATED = ("S", "H", "V", "HR", "SH", "S3", "H2", "V2")  # 1 or 0; a kind that was not judged is left out
+_MODERATED = ("S", "H", "V", "HR", "SH", "S3", "H2", "V2")  # each 1 or 0; a kind that was not judged is missing
 _SUCCESS = ("0", "1", "2", "3", "4")
 
 
@@ -48,7 +48,7 @@ def hh_data(part: str) -> DataSet:
 
 
 def hh_pair(record: Any) -> Iterator[Pair]:
-    """Two transcripts that differ in their last reply; a few part ways earlier and are left out."""
+    """Yields two transcripts that differ in their last reply; a few differ earlier and are left out."""
     prompt, turn, better = record["chosen"].rpartition(_TURN)
     other, _, worse = record["rejected"].rpartition(_TURN)
     if not turn:
@@ -90,7 +90,7 @@ PKU_SAFERLHF = DataSet(
         for model in ("Alpaca-7B", "Alpaca2-7B", "Alpaca3-8B")
     },
 )
-_RED_TEAM_FILE = "red-team-attempts/red_team_attempts.jsonl"  # one JSON list, for all its name
+_RED_TEAM_FILE = "red-team-attempts/red_team_attempts.jsonl"  # one JSON list, despite the name
 RED_TEAM = DataSet(
     folder="hh_rlhf_red_team",
     origin="hf:Anthropic/hh-rlhf",
@@ -121,7 +121,7 @@ def _beavertails_category(record: Any) -> Iterator[Answer]:
     if record["category"].keys() != _HARMS.keys():
         raise ValueError(f"category has {', '.join(record['category'])}")
     harms = [harm for name, harm in _HARMS.items() if record["category"][name]]
-    if len(harms) == 1:  # of several, the annotators do not say which one counts
+    if len(harms) == 1:  # if there are several, the annotators do not say which is the main one
         yield Answer(context=(record["prompt"], record["response"]), values=(harms[0],))
 
 
@@ -132,7 +132,7 @@ def _safer(record: Any) -> Iterator[Pair]:
 
 
 def _red_team(record: Any) -> Iterator[Answer]:
-    rating = record["rating"]  # the attacker's own
+    rating = record["rating"]  # the attacker's own rating
     if rating is not None:
         yield Answer(context=(record["task_description"], record["transcript"]), values=(f"{rating:g}",))
 
@@ -143,7 +143,7 @@ def _moderation(record: Any) -> Iterator[Answer]:
         raise ValueError(f"flags are {flags!r}")
     if 1 in flags:
         yield Answer(context=(record["prompt"],), values=("unsafe",))
-    elif None not in flags:  # a text without a fault that was not judged for all kinds may have one
+    elif None not in flags:  # a text that was not judged for all kinds may be harmful in another way
         yield Answer(context=(record["prompt"],), values=("safe",))
 
 

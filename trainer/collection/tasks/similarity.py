@@ -13,7 +13,7 @@ _MULTIPIT = "https://raw.githubusercontent.com/Yao-Dou/multipit/HEAD/data"
 
 
 def _cxc(folder: Folder) -> Iterator[Row]:
-    """The ratings, which name captions by their numbers in COCO, with the texts of the captions.
+    """Yields the ratings, which name captions by their numbers in COCO, with the texts of the captions.
 
     The layout is that of the repository, data/sts_{val,test}.csv, with Karpathy's dataset_coco.json beside data.
     """
@@ -32,7 +32,7 @@ def _cxc(folder: Folder) -> Iterator[Row]:
 
 
 def _qqp_split(folder: Folder) -> Iterator[Row]:
-    """The release's fields; what it put in quotation marks has them still, as texts of this file."""
+    """Yields the release's fields; texts that the release put in quotation marks keep them, as in this file."""
 
     def bare(text: str) -> str:
         quoted = len(text) > 1 and text[0] == text[-1] == '"'
@@ -44,13 +44,15 @@ def _qqp_split(folder: Folder) -> Iterator[Row]:
         return {"question1": questions[0], "question2": questions[1], "is_duplicate": label}
 
     for where, record in folder.csv("quora-dev.csv", delimiter="\t"):
-        cut = not isinstance(record, BadRecord) and record["is_duplicate"] == ""  # at a line break inside a question
+        cut = (
+            not isinstance(record, BadRecord) and record["is_duplicate"] == ""
+        )  # cut off at a line break inside a question
         if not cut:
             yield from map_records(iter([(where, record)]), upstream)
 
 
 def _sts(folder: Folder, name: str) -> Iterator[Row]:
-    """The benchmark's rows, some of which name their source behind."""
+    """Yields the benchmark's rows, some of which name their source in further columns."""
     columns = ("genre", "file", "year", "index", "score", "sentence1", "sentence2")
     return folder.csv(name, delimiter="\t", quoted=False, more=True, columns=columns)
 
@@ -152,7 +154,7 @@ def _pair(record: Any) -> Iterator[Answer]:
 
 def _qqp(record: Any) -> Iterator[Answer]:
     label = _DUPLICATE[record["is_duplicate"]]
-    if record["question1"].strip() and record["question2"].strip():  # a few pairs lack a question
+    if record["question1"].strip() and record["question2"].strip():  # in a few pairs a question is missing
         yield Answer(context=(record["question1"], record["question2"]), values=(label,))
 
 

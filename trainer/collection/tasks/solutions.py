@@ -1,4 +1,4 @@
-"""Right and wrong solutions of the same problem, gathered from all of a release's records."""
+"""Right and wrong solutions of the same problem, collected from all records of a release."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from trainer.collection.release_files import Row, map_records, reject_bad
 
 @dataclass(slots=True, kw_only=True)
 class Solutions:
-    """One problem, and what is known of the attempts at it.
+    """One problem with its right and wrong solutions.
 
     Attributes:
-      human: a person's solution, where there is one.
+      human: a person's solution, if there is one.
       right, wrong: solutions by models; each text once, as keys in the order of the release.
     """
 
@@ -22,19 +22,19 @@ class Solutions:
     wrong: dict[str, None] = field(default_factory=dict)
 
     def add(self, right: Iterable[str], wrong: Iterable[str]) -> None:
-        """Takes up further attempts."""
+        """Adds further solutions."""
         self.right |= dict.fromkeys(right)
         self.wrong |= dict.fromkeys(wrong)
 
     def sure(self) -> tuple[list[str], list[str]]:
-        """The right and the wrong ones, without texts that are held to be both."""
+        """Returns the right and the wrong solutions, without texts that are labelled as both."""
         return [text for text in self.right if text not in self.wrong], [
             text for text in self.wrong if text not in self.right
         ]
 
 
 def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
-    """One record for each problem, which stands where its first attempt does."""
+    """Yields a record for each problem, at the place of its first solution."""
     problems: dict[str, tuple[str, Solutions]] = {}
     for where, solutions in reject_bad(map_records(rows, read)):
         _, known = problems.setdefault(solutions.problem, (where, solutions))

@@ -1,4 +1,4 @@
-"""General text quality: which of two summaries is the better one, and does a summary do what it was asked for?"""
+"""General text quality: which of two summaries is better, and does a summary meet its requirement?"""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -8,7 +8,7 @@ from trainer.collection.release_files import Folder, Row
 from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, rounded_mean
 
 _LIKERT = ("1", "2", "3", "4", "5")
-_NEWS_MARGIN = 2  # votes of three annotators: one called it the best and another the worst, at least
+_NEWS_MARGIN = 2  # the least difference in votes of three annotators; a vote for the worst summary counts -1
 _NEWS_SYSTEMS = ("gpt3", "t0", "brio")
 _TLDR_SPLITS = ("train", "valid1", "valid2")
 _TLDR = "https://openaipublic.blob.core.windows.net/summarize-from-feedback/dataset/comparisons"
@@ -41,7 +41,7 @@ SUMMARY_FEEDBACK = DataSet(
 
 
 def _news(folder: Folder) -> Iterator[Row]:
-    for part in ("cnn", "bbc"):  # the third file, keyword_human.json, is of another task
+    for part in ("cnn", "bbc"):  # the third file, keyword_human.json, belongs to another task
         yield from folder.records(f"**/{part}_human.json")
 
 
@@ -73,7 +73,7 @@ NEWS_WRITERS = DataSet(
 
 
 def _instrusum(record: Any) -> Iterator[Pair]:
-    """Pairs on which the annotators agreed; upstream left out ties and the others."""
+    """Yields the pairs on which the annotators agreed; upstream left out the others and ties."""
     scores = float(record["score_1"]), float(record["score_2"])
     if scores[0] == scores[1]:
         raise ValueError("the two scores are equal")
@@ -106,7 +106,7 @@ def _summary_feedback(record: Any) -> Iterator[Pair]:
 
 
 def _news_overall(record: Any) -> Iterator[Pair]:
-    """Each annotator names the best and the worst of three summaries."""
+    """Yields pairs from annotators who each name the best and the worst of three summaries."""
     votes = dict.fromkeys(_NEWS_SYSTEMS, 0)
     for annotator in record["annotators"]:
         for system in annotator["best_summary"]:
@@ -120,7 +120,7 @@ def _news_overall(record: Any) -> Iterator[Pair]:
 
 
 def _writer_or_model(field: str) -> Callable[[Any], Iterator[Pair]]:
-    """A freelance writer's summary against a model's, by one of the two questions."""
+    """Compares a freelance writer's summary with a model's, by one of the two questions."""
 
     def convert(record: Any) -> Iterator[Pair]:
         choice = record[field]
@@ -236,7 +236,7 @@ TASKS = (
         ),
         fields=("article",),
         convert=_writer_or_model("informative_writer_better"),
-        full=599 - 132,  # comparisons, and those that came out as equally good
+        full=599 - 132,  # comparisons without those of equally good summaries
     ),
     Task(
         name="news-overall-zhang",

@@ -1,4 +1,4 @@
-"""General text quality: further ratings of summaries, none of which the paper lists."""
+"""General text quality: further ratings of summaries, which the paper does not list."""
 
 import html
 import re
@@ -15,7 +15,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def _converted(folder: Folder, file: str, key: str) -> Iterator[Row]:
-    """One record for each summary in a file of BARTScore's."""
+    """Yields a record for each summary in a file of BARTScore's."""
     for where, article in folder.records(file):
         for system, entry in article["sys_summs"].items():
             texts = {"article": article["src"], "reference": article["ref_summ"], "summary": entry["sys_summ"]}
@@ -73,7 +73,7 @@ def _newsroom_side(side: str) -> Callable[[Any], Iterator[Answer]]:
     return convert
 
 
-# REALSumm. The repository has its summaries and scores as pickles, which are not opened here.
+# REALSumm. Its repository has the summaries and scores as pickles, which are not opened here.
 
 REALSUMM = DataSet(
     folder=_FOLDER,
@@ -91,7 +91,7 @@ REALSUMM = DataSet(
 
 
 def _realsumm(record: Any) -> Iterator[Answer]:
-    """The share of the reference's units of content that annotators found in the summary, in fifths."""
+    """Yields the share of the reference's content units that annotators recognised in the summary, in fifths."""
     share = record["scores"]["litepyramid_recall"]
     if not 0 <= share <= 1:
         raise ValueError(f"litepyramid_recall is {share}")

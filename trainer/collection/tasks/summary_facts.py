@@ -26,7 +26,7 @@ _QAGS_REPO = "https://raw.githubusercontent.com/W4ngatang/qags/master/data"
 
 
 def _xsum(folder: Folder, articles: dict[str, str]) -> Iterator[Row]:
-    """One record a summary: its article, and the spans that each of its annotators marked; without an article, none."""
+    """Yields a record for each summary with an article: the article, and the spans that each annotator marked."""
     summaries: dict[tuple[str, str], Any] = {}
     for where, row in reject_bad(folder.csv(_XSUM_SPANS)):
         key = row["bbcid"], row["system"]
@@ -96,7 +96,7 @@ QAGS = DataSet(
 
 
 def _frank_votes(sentence: Any) -> list[list[str]]:
-    """What each annotator ticked for a sentence, in words: one error or several, or none."""
+    """Lists the errors that each annotator chose for a sentence, in words: one, several or none."""
     votes = [[_ERRORS[tick] for tick in ticks] for ticks in sentence.values()]
     if not all(votes):
         raise ValueError("an annotator ticked nothing")
@@ -107,7 +107,7 @@ def _frank(record: Any) -> Iterator[Answer]:
     verdicts = []
     for sentence in record["summary_sentences_annotations"]:
         verdicts.append(majority("yes" if vote == ["none"] else "no" for vote in _frank_votes(sentence)))
-    # One sentence that is not factual makes the summary so; "no" is certain even where another one is undecided.
+    # A summary with one sentence that is not factual is not factual, even if another sentence is undecided.
     if "no" in verdicts or None not in verdicts:
         label = "no" if "no" in verdicts else "yes"
         yield Answer(context=(record["article"], record["summary"]), values=(label,))
@@ -118,7 +118,7 @@ def _frank_error(record: Any) -> Iterator[Answer]:
     for text, sentence in zip(*sentences, strict=True):
         votes = _frank_votes(sentence)
         errors = [name for name in _ERRORS.values() if 2 * sum(name in vote for vote in votes) > len(votes)]
-        if len(errors) == 1:  # one type, of which most annotators are sure
+        if len(errors) == 1:  # a single type, which most annotators chose
             yield Answer(context=(record["article"], record["summary"], text), values=(errors[0],))
 
 
@@ -133,18 +133,18 @@ def _xsum_faithful(record: Any) -> Iterator[Answer]:
         if mark["hallucination_type"] not in ("intrinsic", "extrinsic"):
             raise ValueError(f"hallucination_type is {mark['hallucination_type']!r}")
         span, start = _unescaped(mark["hallucinated_span"]).strip(), int(mark["hallucinated_span_start"])
-        start = summary.find(span, max(start - 1, 0))  # counted from 1, and from the space before it at times
+        start = summary.find(span, max(start - 1, 0))  # counted from 1, and sometimes from the space before it
         if start < 0 or not span:
             raise ValueError("a span is not of its summary")
         characters.update(range(start, start + len(span)))
     verdict = majority(bool(characters) for characters in marked.values())
     quotes = _quotes(summary, list(marked.values())) if verdict else ["none"]
-    if verdict is not None and quotes:  # they may agree that something is wrong, and not on what
+    if verdict is not None and quotes:  # they may agree that something is wrong, but not on what
         yield Answer(context=(record["article"], summary), values=("; ".join(quotes),))
 
 
 def _quotes(summary: str, marked: list[set[int]]) -> list[str]:
-    """Runs of words whose characters were marked by most annotators for the greater part."""
+    """Returns the runs of words of which most annotators marked more than half of the characters."""
     runs: list[list[str]] = [[]]
     end = 0
     for word in summary.split(" "):
@@ -158,7 +158,7 @@ def _quotes(summary: str, marked: list[set[int]]) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    """As annotators saw it: the files have a backslash before an apostrophe, and for a line break."""
+    """Returns a text as annotators saw it: the files have a backslash before an apostrophe and for a line break."""
     return text.replace("\\'", "'").replace("\\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""General text quality: one summary, and what annotators said of one side of it."""
+"""General text quality: one aspect of one summary, as annotators rated it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,12 +11,12 @@ _YES_NO = ("yes", "no", "unsure")
 
 
 def _articles(rows: Iterator[Row], wanted: set[str], key: str, texts: tuple[str, ...]) -> dict[str, str]:
-    """The articles of these ids; in each row, the text is the first of some fields that it has."""
+    """Reads the articles with these ids; the text of a row is the first of some fields that the row has."""
     return {row[key]: next(row[text] for text in texts if text in row) for _, row in rows if row[key] in wanted}
 
 
 def _joined(rows: Iterator[Row], articles: dict[str, str], id_of: Callable[[Any], str]) -> Iterator[Row]:
-    """The rows with the article as a further field, `text`."""
+    """Yields the rows with the article as a further field, `text`."""
 
     def join(record: Any) -> Any:
         if id_of(record) not in articles:
@@ -72,7 +72,7 @@ SEAHORSE_ARTICLES = DataSet(
 def _seahorse(question: str, with_article: bool) -> Callable[[Any], Iterator[Answer]]:
     def convert(record: Any) -> Iterator[Answer]:
         answer = record[question]
-        if answer:  # empty where the annotator did not understand the summary and was asked no more
+        if answer:  # empty if the annotator did not understand the summary and was not asked further
             label = {"Yes": "yes", "No": "no", "Unsure": "unsure"}[answer]
             article = (record["text"],) if with_article else ()
             yield Answer(context=(*article, record["summary"]), values=(label,))
@@ -81,7 +81,7 @@ def _seahorse(question: str, with_article: bool) -> Callable[[Any], Iterator[Ans
 
 
 def _seahorse_task(name: str, question: int, title: str, description: str) -> Task:
-    with_article = question >= 4  # the first three questions are asked of the summary alone
+    with_article = question >= 4  # the first three questions are about the summary alone
     return Task(
         name=f"seahorse-{name}",
         split="train",
@@ -97,7 +97,7 @@ def _seahorse_task(name: str, question: int, title: str, description: str) -> Ta
     )
 
 
-# SummEval. Its annotations name articles of CNN and the Daily Mail by the hash that Hugging Face has as id.
+# SummEval. Its annotations name articles of CNN and the Daily Mail by the hash that is their id on Hugging Face.
 
 
 def _summeval_id(record: Any) -> str:
@@ -112,7 +112,7 @@ def _summeval(folder: Folder) -> Iterator[Row]:
 
 
 def _summeval_converted(folder: Folder) -> Iterator[Row]:
-    """The records of BARTScore's file, which has the means of the experts' scores: as those of a single expert."""
+    """Yields the records of BARTScore's file, whose means of the experts' scores stand as those of a single expert."""
     for where, article in folder.records("bartscore_SummEval_data.converted.json"):
         for system, entry in article["sys_summs"].items():
             record = {"text": article["src"], "decoded": entry["sys_summ"], "expert_annotations": [entry["scores"]]}
@@ -166,7 +166,7 @@ def _summeval_task(side: str, title: str, description: str) -> Task:
     )
 
 
-# riSum. The paper describes 300 documents with an instruction, three answers to each and three annotators of each.
+# riSum. The paper describes 300 documents with an instruction, three answers to each, and three annotators for each.
 
 RISUM = DataSet(
     folder="risum",
