@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +10,6 @@ from flame_rank.errors import UserError
 from trainer.collection import mixture
 from trainer.collection.mixture import THRESHOLDS, Rating, bundles, flame, flame_rm, read_ratings, trained_on
 from trainer.collection.tasks import TASKS
-from trainer.finetune.sampler import WINDOW, dealt, drawn
 
 
 def rated(**scores: tuple[int, float]) -> dict[str, Rating]:
@@ -105,36 +103,3 @@ def test_what_is_trained_on() -> None:
     assert {task.split for task in trained_on(TASKS, extra=True)} <= {"train", "extra"}
     assert all(task.data.permissive for task in trained_on(TASKS, permissive=True))
     assert mixture.CAP == 65_536
-
-
-@given(st.integers(0, 99), st.integers(0, 10**6))
-def test_a_step_is_a_function_of_seed_and_step(seed: int, step: int) -> None:
-    weights, sizes = np.array([1.0, 3, 0.5]), np.array([5, 1, 10**6])
-    tasks, places = drawn(weights, sizes, seed=seed, step=step, batch=8)
-    again = drawn(weights, sizes, seed=seed, step=step, batch=8)
-    assert np.array_equal(tasks, again[0]) and np.array_equal(places, again[1])
-    assert (places < sizes[tasks]).all() and (places >= 0).all()
-
-
-def test_tasks_are_drawn_by_their_weights() -> None:
-    weights, sizes = np.array([1.0, 3, 4]), np.array([2, 2, 2])
-    found = [drawn(weights, sizes, seed=0, step=step, batch=64) for step in range(500)]
-    share = np.bincount(np.concatenate([tasks for tasks, _ in found]), minlength=3) / 32_000
-    np.testing.assert_allclose(share, [0.125, 0.375, 0.5], atol=0.015)  # 5 standard deviations
-
-
-def test_a_batch_is_dealt_by_length() -> None:
-    rng = np.random.default_rng(0)
-    weights, lengths = np.array([1.0, 3.0]), [rng.integers(20, 500, 50), rng.integers(20, 500, 400)]
-    sizes = np.array([50, 400])
-    for first in (0, 5 * WINDOW):
-        steps = [dealt(weights, lengths, seed=3, step=first + k, batch=8) for k in range(WINDOW)]
-        again = dealt(weights, lengths, seed=3, step=first + 2, batch=8)
-        assert all(np.array_equal(a, b) for a, b in zip(again, steps[2], strict=True))
-        plain = [drawn(weights, sizes, seed=3, step=first + k, batch=8) for k in range(WINDOW)]
-        of_these, of_those = (sorted(np.concatenate(found, 1).T.tolist()) for found in (steps, plain))
-        assert of_these == of_those  # each example once
-        width = [max(lengths[t][p] for t, p in zip(*step, strict=True)) for step in steps]
-        long = [max(lengths[t][p] for t, p in zip(*step, strict=True)) for step in plain]
-        assert sum(width) < 0.7 * sum(long)
-        assert width != sorted(width) and width != sorted(width, reverse=True)
