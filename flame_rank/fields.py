@@ -72,6 +72,11 @@ def documented(kind: type[Any]) -> Callable[[_Function], _Function]:
     return document
 
 
+def self_documented(kind: type[_Value]) -> type[_Value]:
+    """Writes the help of a dataclass's fields into its own docstring, in place of the line `{options}`."""
+    return documented(kind)(kind)
+
+
 def described_fields(kind: type[Any]) -> "list[Field[Any]]":
     """Lists the fields of a dataclass that have a description, in their order."""
     return [f for f in fields(kind) if KEY in f.metadata]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flame_rank.fields import described
+from flame_rank.fields import described, self_documented
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskChoice:
-    """Which training tasks of the collection are used; the fields describe themselves."""
+    """Which training tasks of the collection are used."""
 
     licence: Literal["any", "permissive"] = described(
         "any", "Which data sets to use: all of them, or only those whose licence allows commercial use."
@@ -17,9 +17,14 @@ class TaskChoice:
     extra: bool = described(False, "Add the training tasks that are not in the paper.")
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class MixtureOptions(TaskChoice):
-    """Which mixture of tasks, and how it is weighted; the fields describe themselves."""
+    """Which mixture of tasks, and how it is weighted.
+
+    Attributes:
+      {options}
+    """
 
     mixture: str = described(
         "flame",

@@ -4,15 +4,19 @@ is made of it."""
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from flame_rank.fields import described
+from flame_rank.fields import described, self_documented
 
 DROPOUT = 0.05  # section 3.5
 STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The numbers of a training; None is a number that is chosen by `resolve`. The fields describe themselves.
+    """The numbers of a training; a number that is None is chosen by `resolve`.
+
+    Attributes:
+      {options}
 
     Raises:
       ValueError: a number is out of its range, or the batch does not divide into the parts.

@@ -5,12 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from flame_rank.fields import described
+from flame_rank.fields import described, self_documented
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class ExampleOptions:
-    """How examples become token ids; the fields describe themselves."""
+    """How examples become token ids.
+
+    Attributes:
+      {options}
+    """
 
     template: Literal["chat", "plain"] | None = described(
         None,
@@ -23,9 +28,14 @@ class ExampleOptions:
     )
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What is measured during a training; the fields describe themselves."""
+    """What is measured during a training.
+
+    Attributes:
+      {options}
+    """
 
     tasks: tuple[str, ...] = described(
         (), "Measure the accuracy on this task during the training; repeat it.", option="--eval", unit="TASK"
@@ -43,11 +53,13 @@ class EvaluationOptions:
     )
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
-    """What is saved during a training; the fields describe themselves.
+    """What is saved during a training.
 
     Attributes:
+      {options}
       best: keep the checkpoint with the highest mean accuracy, too.
     """
 
@@ -80,9 +92,13 @@ class CheckpointPolicy:
         return min(self.every, steps)
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class Devices:
-    """Where a training runs; the fields describe themselves.
+    """Where a training runs.
+
+    Attributes:
+      {options}
 
     Raises:
       ValueError: some, but not all, of coordinator, processes and process are given.

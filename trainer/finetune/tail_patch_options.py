@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
-from flame_rank.fields import described
+from flame_rank.fields import described, self_documented
 from trainer.collection.mixture_options import TaskChoice
 
 
+@self_documented
 @dataclass(frozen=True, kw_only=True)
 class TailPatchOptions(TaskChoice):
-    """Which tasks are patched, and what is measured; the fields describe themselves.
+    """Which tasks are patched, and what is measured.
+
+    Attributes:
+      {options}
 
     Raises:
       ValueError: a shard is not K/N, or a category is not NAME=TASK[,TASK...] with a name that flame-rm knows.

@@ -68,3 +68,10 @@ def test_what_is_outside_the_limits_is_a_usage_error(wrong: list[str]) -> None:
 def test_what_the_dataclass_refuses_is_a_mistake_of_the_users() -> None:
     found = run("--steps", "13")
     assert found.exit_code == 2 and "steps is 13" in found.output
+
+
+def test_a_dataclass_documents_its_fields() -> None:
+    from trainer.finetune import Recipe
+
+    text = " ".join((Recipe.__doc__ or "").split())
+    assert "batch: The number of examples in one step. Default: 8." in text and "{options}" not in text
