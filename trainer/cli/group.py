@@ -3,10 +3,12 @@
 import click
 
 from flame_rank.cli.exit import run
+from trainer.cli.bias import bias
 from trainer.cli.default import default
 from trainer.cli.evaluate import evaluate
 from trainer.cli.export import export
 from trainer.cli.fetch import data as data_command
+from trainer.cli.health import health
 from trainer.cli.mixture import mixture
 from trainer.cli.run import run as run_command
 from trainer.cli.show import show
@@ -20,7 +22,7 @@ def cli() -> None:
     """Train a judge, learn the default judge, and measure how often a judge agrees with people."""
 
 
-for command in (data_command, tasks, show, mixture, export, run_command, tail_patch, evaluate, default):
+for command in (data_command, tasks, show, mixture, export, run_command, tail_patch, evaluate, bias, health, default):
     cli.add_command(command)
 
 

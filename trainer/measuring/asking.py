@@ -63,45 +63,55 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
         raise ValueError(f"{judge.name} compares two responses, and {task.name} does not ask that")
     for start in range(0, len(examples), BATCH):
         group = examples[start : start + BATCH]
-        if isinstance(judge, LanguageModelJudge):
-            yield from _by_labels(judge, task, group)
+        if not isinstance(judge, LanguageModelJudge):
+            for example, log_odds in zip(group, both_orders(judge, task, group), strict=True):
+                yield _pair_answer(task, example, log_odds)
+        elif task.kind == "pairwise":
+            scores = _likelihoods(judge, task, list(in_both_orders(group, task)), width=2)
+            for example, orders in zip(group, scores.reshape(len(group), 2, -1), strict=True):
+                mass = float(np.exp(orders).sum(-1).min())
+                yield _pair_answer(task, example, orders[:, 0] - orders[:, 1], mass)
         else:
-            yield from _by_comparison(judge, task, group)
+            for example, labels in zip(group, _likelihoods(judge, task, group), strict=True):
+                p = np.exp(labels - np.logaddexp.reduce(labels))
+                mass = float(np.exp(labels).sum())
+                yield Answer(task=task.name, example=identity(example), p=tuple(p.tolist()), mass=mass)
 
 
-def _by_comparison(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
-    problems = [
-        Problem(prompt="\n\n".join(filter(None, example.values[:-2])), candidates=list(example.values[-2:]))
-        for example in examples
-    ]
-    judgements = judge.judge([(problem, _ORDERS) for problem in problems])
-    for example, log_odds in zip(examples, judgements, strict=True):
-        yield _pair_answer(task, example, log_odds[0], log_odds[1])
+def both_orders(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatArray:
+    """The log-odds [R, 2] of the response in the first place: as the examples stand, and with their responses
+    exchanged; NaN without a valid answer."""
+    if isinstance(judge, LanguageModelJudge):
+        scores = _likelihoods(judge, task, list(in_both_orders(examples, task)), width=2)
+        return (scores[:, 0] - scores[:, 1]).reshape(-1, 2)
+    return np.array(judge.judge([(_problem(example), _ORDERS) for example in examples])).reshape(-1, 2)
 
 
-def _by_labels(judge: LanguageModelJudge, task: Task, examples: Sequence[Example]) -> Iterator[Answer]:
-    """By the likelihood of each label behind the example; examples that are too long are cut as in training."""
-    pairwise = task.kind == "pairwise"
-    turned = list(in_both_orders(examples, task)) if pairwise else list(examples)
+def as_they_stand(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatArray:
+    """The log-odds [R] of response_a against response_b, in this order only; NaN without a valid answer."""
+    if isinstance(judge, LanguageModelJudge):
+        scores = _likelihoods(judge, task, examples)
+        return np.asarray(scores[:, 0] - scores[:, 1])
+    return np.array(judge.judge([(_problem(example), _ORDERS[:1]) for example in examples])).reshape(-1)
+
+
+def _problem(example: Example) -> Problem:
+    return Problem(prompt="\n\n".join(filter(None, example.values[:-2])), candidates=list(example.values[-2:]))
+
+
+def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Example], *, width: int = 1) -> FloatArray:
+    """The log-likelihood [R, C] of each label behind each example; what is too long is cut as in training.
+
+    Args:
+      width: how many examples in a row begin alike; what is alike is encoded once.
+    """
     shared, targets = judge.form.labels(task.instructions, task.labels)
     head = len(judge.form.frame(task.instructions, task.context)[0])
     room = judge.kernel.max_length - len(shared) - max(map(len, targets))
-    rows = encode(judge.form, task, turned, max_input=room, max_target=1)
-    inputs = [ids for ids, _, _ in rows]
-    width = 2 if pairwise else 1
-    paths = [  # two orders of a pair share what stands before the responses
-        path
-        for start in range(0, len(inputs), width)
-        for path in _in_pieces(inputs[start : start + width], head, shared)
-    ]
-    scores = judge.kernel.log_likelihoods(paths, targets).reshape(len(examples), width, -1)  # [R, orders, C]
-    for example, orders in zip(examples, scores, strict=True):
-        mass = float(np.exp(orders).sum(-1).min())
-        if pairwise:
-            yield _pair_answer(task, example, orders[0, 0] - orders[0, 1], orders[1, 0] - orders[1, 1], mass)
-        else:
-            p = np.exp(orders[0] - np.logaddexp.reduce(orders[0]))
-            yield Answer(task=task.name, example=identity(example), p=tuple(p.tolist()), mass=mass)
+    inputs = [ids for ids, _, _ in encode(judge.form, task, examples, max_input=room, max_target=1)]
+    starts = range(0, len(inputs), width)
+    paths = [path for start in starts for path in _in_pieces(inputs[start : start + width], head, shared)]
+    return judge.kernel.log_likelihoods(paths, targets)
 
 
 def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:
@@ -112,8 +122,9 @@ def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Id
         yield [piece for piece in (ids[:head], ids[head:alike], ids[alike:] + shared) if piece]
 
 
-def _pair_answer(task: Task, example: Example, first: float, second: float, mass: float | None = None) -> Answer:
-    """An answer from the log-odds of the first place in both orders."""
+def _pair_answer(task: Task, example: Example, orders: FloatArray, mass: float | None = None) -> Answer:
+    """An answer from the log-odds [2] of the first place in both orders."""
+    first, second = orders.tolist()
     log_odds = (first - second) / 2
     if not np.isfinite(log_odds):
         return Answer(task=task.name, example=identity(example), p=(), mass=mass)

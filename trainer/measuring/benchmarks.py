@@ -118,6 +118,13 @@ TABLE_2: Mapping[str, Sequence[float]] = {
     "FLAMe-RM-24B": (86.7, 94.7, 71.7, 85.7, 94.8),
 }
 
+SECTIONS: Mapping[str, Sequence[str]] = {  # RewardBench's, with its two kinds of Reasoning apart, as Table 5 has them
+    **{name: tuple(tasks_of(part)) for name, part in REWARDBENCH.parts.items() if isinstance(part, Pool)},
+    "Math": ("rewardbench-math-prm",),
+    "Coding": tuple(f"rewardbench-hep-{name}" for name in _LANGUAGES),
+}
+TABLE_5: Mapping[str, float] = {"Chat": 79.1, "Chat Hard": 29.6, "Math": 6.5, "Coding": 35.7, "Safety": 41.9}
+
 
 def wins(values: Mapping[str, float]) -> int:
     """On how many benchmarks a judge is at least as good as all of the paper's language models as judges (its headline:

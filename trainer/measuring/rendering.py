@@ -1,9 +1,11 @@
-"""A report card as text that is Markdown, too."""
+"""A report card and the table of biases, as text that is Markdown, too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.measuring.benchmarks import BENCHMARKS, TABLE_1, TABLE_2, wins
+from trainer.measuring.bias import Bias
 from trainer.measuring.card import PRINTED, Card, Line
+from trainer.measuring.cobbler import COLUMNS, KNOWN, TABLE_3
 
 
 def markdown(card: Card) -> str:
@@ -73,3 +75,39 @@ def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
     for k, row in enumerate([heads, ["-" * width for width in widths], *rows]):
         fill = "-" if k == 1 else " "
         yield "| " + " | ".join(cell.ljust(width, fill) for cell, width in zip(row, widths, strict=True)) + " |"
+
+
+def biases(
+    judge: str, count: int, columns: Mapping[str, Bias], average: float, published: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Table 3 with a judge's row.
+
+    Args:
+      count: comparisons of each test.
+      published: what CoBBLEr's authors counted of each judge.
+    """
+    lines = [
+        f"Judge: {judge}",
+        "",
+        f"Shares of {count} comparisons, with 95 % bootstrap intervals over instructions.",
+        "",
+    ]
+    lines += _aligned(
+        ["", "share", "valid"],
+        [[name, _shares(column.score), f"{column.valid:.3f}"] for name, column in columns.items()],
+    )
+    lines += ["", "Beside the paper's Table 3; lower is better:", ""]
+    own = [f"{columns[name].score[0]:.2f}" if name in columns else "n/a" for name in COLUMNS]
+    rows = [[name, *(f"{share:.2f}" for share in row)] for name, row in TABLE_3.items()]
+    lines += _aligned(["", "average", *COLUMNS], [["this judge", f"{average:.2f}", *own], *rows])
+    if published:
+        lines += ["", "By the counts of CoBBLEr's authors (compassion is consistency there):", ""]
+        cells = [[name, *(f"{row[column]:.3f}" for column in COLUMNS)] for name, row in published.items()]
+        lines += _aligned(["", *COLUMNS], cells)
+    lines += ["", *(f"- {line}" for line in KNOWN)]
+    return "\n".join(lines) + "\n"
+
+
+def _shares(values: tuple[float, float, float]) -> str:
+    middle, low, high = values
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
