@@ -36,8 +36,8 @@ def health(data: Path, names: tuple[str, ...]) -> None:
         paper = f", paper {TABLE_5[section]:.1f} %" if section in TABLE_5 else ""
         share = f"{result.longer} of {result.n} pairs, {100 * result.longer / result.n:.1f} %{paper}"
         click.echo(
-            f"{section} ({len(here)} of {len(tasks)} tasks): the longer response is the better one in {share}; by length "
-            f"alone {result.by_length:.1f} % are right"
+            f"{section} ({len(here)} of {len(tasks)} tasks): the longer response is the better one in {share}; "
+            f"by length alone {result.by_length:.1f} % are right"
         )
         click.echo("  telling words: " + ", ".join(f"{word} {share:+.0f}" for word, share in result.telling))
     if not printed:
