@@ -12,6 +12,7 @@ from trainer.cli.health import health
 from trainer.cli.mixture import mixture
 from trainer.cli.run import run as run_command
 from trainer.cli.show import show
+from trainer.cli.stability import stability
 from trainer.cli.tail_patch import tail_patch
 from trainer.cli.tasks import tasks
 
@@ -22,7 +23,20 @@ def cli() -> None:
     """Train a judge, learn the default judge, and measure how often a judge agrees with people."""
 
 
-for command in (data_command, tasks, show, mixture, export, run_command, tail_patch, evaluate, bias, health, default):
+for command in (
+    data_command,
+    tasks,
+    show,
+    mixture,
+    export,
+    run_command,
+    tail_patch,
+    evaluate,
+    bias,
+    health,
+    stability,
+    default,
+):
     cli.add_command(command)
 
 

@@ -1,0 +1,25 @@
+"""`flame-train stability`: how much a run's evaluations move."""
+
+from pathlib import Path
+
+import click
+
+from trainer.cli.options import FILE, FOLDER
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--last", type=click.IntRange(min=1), metavar="K", help="Use the last K evaluations; without it, all of them."
+)
+@click.option("--plot", type=FILE, metavar="FILE", help="Draw them, too: SVG or PNG by the ending of FILE.")
+def stability(run: Path, last: int | None, plot: Path | None) -> None:
+    """Print mean and spread of the accuracies that RUN, a folder of `flame-train run --eval`, measured on its way
+    (the paper's Figure 4)."""
+    from flame_rank.cli.tables import print_table
+    from trainer.measuring.stability import draw, read_courses, rows
+
+    courses = read_courses(run, last)
+    print_table(("category", "evaluations", "mean", "deviation", "range"), rows(courses), texts=1)
+    if plot:
+        draw(courses, plot)
