@@ -16,8 +16,8 @@ from releases import make
 
 from flame_rank.errors import UserError
 from trainer.collection.examples import Counts, Example, available_release, examples, in_both_orders, is_available
-from trainer.collection.tasks import TASKS, by_name
-from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task, majority
+from trainer.collection.tasks import by_name
+from trainer.collection.tasks.base import Answer, DataSet, Pair, Release, Task
 
 
 def pairs(record: Any) -> Iterator[Pair]:
@@ -201,18 +201,6 @@ def test_the_form_that_is_there(tmp_path: Path) -> None:
         write(tmp_path / "whole" / part / "..", *[record(1)])
         shutil.move(tmp_path / "whole" / "set", tmp_path / part / "set")
         assert is_available(PAIRS, tmp_path)
-
-
-def test_majority() -> None:
-    assert majority([1, 1, 2]) == 1 and majority(["a", "b"]) is None and majority([]) is None
-
-
-def test_by_name() -> None:
-    assert by_name("mnli") in TASKS
-    with pytest.raises(UserError, match="did you mean mnli"):
-        by_name("mnly")
-    with pytest.raises(UserError, match="flame-train tasks"):
-        by_name("qqqqqqqq")
 
 
 def test_votes_go_with_their_responses(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from places import GOLDEN, ROOT
 from releases import GOLDEN_TASKS, RELEASES, make
 
 import trainer.collection.tasks.base
+from flame_rank.errors import UserError
 from trainer.collection.examples import Counts, data_folder, examples, is_available
 from trainer.collection.tasks import TASKS, by_name
 from trainer.collection.tasks.base import Task
@@ -110,3 +111,11 @@ def test_the_documented_task(tmp_path: Path) -> None:
     found = list(examples(names["HEADLINE"], tmp_path, counts))
     assert counts.unanswered == 1
     assert [e.values[1:][e.label == "B"] for e in found] == ["one", "two"]
+
+
+def test_by_name() -> None:
+    assert by_name("mnli") in TASKS
+    with pytest.raises(UserError, match="did you mean mnli"):
+        by_name("mnly")
+    with pytest.raises(UserError, match="flame-train tasks"):
+        by_name("qqqqqqqq")

@@ -1,4 +1,4 @@
-"""What the tasks share: the rounding of the annotators' means."""
+"""What the tasks share: majorities of annotators, and the rounding of their means."""
 
 import math
 from fractions import Fraction
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.collection.tasks.base import rounded_mean
+from trainer.collection.tasks.base import majority, rounded_mean
 
 
 @pytest.mark.parametrize(("ratings", "rounded"), [([1, 2], "2"), ([2, 3], "3"), ([0.5], "1"), ([2.4999], "2")])
@@ -24,3 +24,7 @@ def test_the_nearest_whole_number(ratings: list[int]) -> None:
 def test_nothing_has_no_mean() -> None:
     with pytest.raises(ValueError, match="at least one"):
         rounded_mean([])
+
+
+def test_majority() -> None:
+    assert majority([1, 1, 2]) == 1 and majority(["a", "b"]) is None and majority([]) is None
