@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SHIPPED = ("default", "agreement", "coder")
-SERVER = "openai:"
+SERVER, REWARD = "openai:", "reward:"
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 
 
@@ -47,8 +47,9 @@ def load(
         directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of such a family except
         T5, quantised or not; the folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked
         for. Or openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted
-        ones). Or MODULE:FUNCTION or FILE.py:FUNCTION, a function f(prompt, pairs) -> log-odds; a module is imported
-        from the current directory or the installed packages.
+        ones), or reward:MODEL@URL#OPTIONS, a reward model behind one. Or MODULE:FUNCTION or FILE.py:FUNCTION, a
+        function f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed
+        packages.
       {options}
 
     Raises:
@@ -72,6 +73,8 @@ def load(
     )
     if str(spec).startswith(SERVER):
         return _server(str(spec), options)
+    if str(spec).startswith(REWARD):
+        return _reward(str(spec), options)
     folder = Path(spec)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
@@ -93,7 +96,7 @@ def load(
     if not module or not function:
         raise UserError(
             f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, openai:MODEL@URL, "
-            "nor MODULE:FUNCTION"
+            "reward:MODEL@URL, nor MODULE:FUNCTION"
         )
     return _imported(module, function)
 
@@ -106,6 +109,14 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
     if useless := [name for name in ("dtype", "max_batch_tokens", "model_parallel", "attention") if name in options]:
         raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
     return judge.load(spec, **options)
+
+
+def _reward(spec: str, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges.server import reward
+
+    if options:
+        raise UserError(f"--judge {REWARD}... takes no {', '.join(options)}: a reward model is asked nothing in words")
+    return reward.load(spec)
 
 
 def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":

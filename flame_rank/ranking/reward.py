@@ -27,8 +27,8 @@ def reward(
       judge, strategy, options: as in `Reranker`.
 
     Returns:
-      f(prompts, completions, **columns) -> rewards. Prompts and completions are texts or chat messages, one prompt for
-      each completion; other columns are not looked at. A reward is the completion's score in its group, in nats: a
+      ``f(prompts, completions, **columns) -> rewards``. Prompts and completions are texts or chat messages, one prompt
+      for each completion; other columns are not looked at. A reward is the completion's score in its group, in nats: a
       difference is the log-odds of being the better one. It is NaN, which TRL leaves out, for a group with too few
       valid judgements.
     """

@@ -48,6 +48,17 @@ def decode(ids: Sequence[int]) -> str:
     return b"".join(pieces).decode(errors="replace")
 
 
+def rendered(messages: list[dict[str, str]], asks: bool) -> str:
+    """A chat in the model's template."""
+    starts = {"user": BEFORE, "assistant": BEHIND}
+    return "".join(starts[m["role"]] + m["content"] for m in messages) + (BEHIND if asks else "")
+
+
+def reward(answer: str) -> float:
+    """What the reward model thinks."""
+    return 0.25 * len(answer) - 3
+
+
 def judged(text: str) -> float:
     """The log-odds of a comparison in the unified format."""
     match = re.search(r"\nresponse_a: (.*)\nresponse_b: (.*)\n\nEVALUATION:", text, re.DOTALL)
@@ -102,12 +113,12 @@ class Server:
             if "messages" in body:
                 if "chat tokens" not in can:
                     return None
-                return {"tokens": encode(f"{BEFORE}{body['messages'][0]['content']}{BEHIND}")}
+                return {"tokens": encode(rendered(body["messages"], body["add_generation_prompt"]))}
             return {"tokens": encode(body["prompt"]), "max_model_len": 4096}
         if path == "/detokenize" and "tokenize" in can:
             return {"prompt": decode(body["tokens"])}
         if path == "/apply-template" and "template" in can:
-            return {"prompt": f"{BEFORE}{body['messages'][0]['content']}{BEHIND}"}
+            return {"prompt": rendered(body["messages"], True)}
         usage = {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 60}}
         if path in ("/v1/score", "/generative_scoring") and path.rpartition("/")[2] in can:
             ids = [encode("A")[0], encode("B")[0]]
@@ -117,6 +128,15 @@ class Server:
                 return {"scores": [[math.exp(p) for p in pair] for pair in odds]}
             shares = [1 / (1 + math.exp(b - a)) for a, b in odds]
             return {"data": [{"index": k, "score": share} for k, share in enumerate(shares)], "usage": usage}
+        if path == "/classify" and "rewards of vLLM" in can and body["use_activation"] is False and "input" in body:
+            value = reward(decode(body["input"]).partition(BEHIND)[2])
+            return {"data": [{"index": 0, "label": "LABEL_0", "probs": [value], "num_classes": 1}], "usage": usage}
+        if path == "/classify" and "rewards of SGLang" in can and "input_ids" in body:
+            return {"embedding": [reward(decode(body["input_ids"]).partition(BEHIND)[2])], "meta_info": {}}
+        if path == "/score" and "scores" in can:
+            return {"data": [{"index": 0, "score": reward(body["text_2"])}], "usage": usage}
+        if path == "/rerank" and "rerank" in can:
+            return {"results": [{"index": 0, "relevance_score": reward(body["documents"][0])}]}
         if path == "/v1/completions" and "top" in can:
             wide = body["logprobs"] > self.top
             if wide and "props" not in can:
@@ -200,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "garbage":
             self._send(200, b"{choices: nan")
         elif fault == "shape":
-            self._send(200, {"choices": [], "scores": [[1]], "data": {}})
+            self._send(200, {"choices": [], "scores": [[1]], "data": {}, "results": [[]]})
         elif fault is not None:
             words = f"wrong key {self.headers['Authorization']}" if fault == "401" else "come again"
             self._send(int(fault), {"error": {"message": words}}, {"retry-after-ms": "2"})
@@ -247,8 +267,8 @@ def running(abilities: frozenset[str]) -> Iterator[Server]:
         thread.join()
 
 
-def load(server: Server, **options: Any) -> Any:
+def load(server: Server, prefix: str = "openai:", **options: Any) -> Any:
     """The judge of a server: options of the address and of any judge."""
     general = {name: options.pop(name) for name in [*options] if name in {f.name for f in fields(JudgeOptions)}}
     stated = ",".join(f"{name}={value}" for name, value in options.items())
-    return flame_rank.load_judge(f"openai:m@{server.url}#{stated}", **general)
+    return flame_rank.load_judge(f"{prefix}m@{server.url}#{stated}", **general)

@@ -1,4 +1,5 @@
-"""What `--judge openai:MODEL@URL#OPTIONS` names: a model, its server, and how it is asked."""
+"""What `--judge openai:MODEL@URL#OPTIONS` and `reward:MODEL@URL#OPTIONS` name: a model, its server, and how it is
+asked."""
 
 import math
 import os
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flame_rank.errors import UserError
 
-PREFIX = "openai:"
+OPENAI, REWARD = "openai:", "reward:"
 HOSTED = "https://api.openai.com/v1"
 _SPEC = re.compile(r"(?P<model>.*?)(?:@(?P<url>https?://[^#]*))?(?:#(?P<options>.*))?", re.DOTALL)
 
@@ -30,6 +31,7 @@ class ServerOptions:
       effort: "low", "medium" or "high", for servers that take a reasoning effort.
       temperature: of drawn verdicts and reasoning.
       price: of a million tokens, "IN/OUT" or "IN/OUT/CACHED", in a currency of yours.
+      scale: of a reward model, log-odds in nats of a difference of 1 between two rewards.
     """
 
     concurrency: int | None = None
@@ -42,16 +44,17 @@ class ServerOptions:
     effort: str | None = None
     temperature: float = 1.0
     price: str | None = None
+    scale: float = 1.0
 
-    def with_given(self, given: Mapping[str, Any]) -> "ServerOptions":
-        """These options with others in their place, which may be text.
+    def with_given(self, given: Mapping[str, str]) -> "ServerOptions":
+        """These options with others in their place, as they stand in an address.
 
         Raises:
           UserError: there is no such option, or it has no such value.
         """
         names = {option.name for option in fields(self)}
         if unknown := [name for name in given if name not in names]:
-            raise UserError(f"--judge {PREFIX}...: no option {', '.join(unknown)}; it takes {', '.join(sorted(names))}")
+            raise UserError(f"--judge ...#{unknown[0]}: a server's judge takes {', '.join(sorted(names))}")
         return replace(self, **{name: _value(name, value) for name, value in given.items()})
 
 
@@ -61,12 +64,14 @@ class Address:
 
     Attributes:
       model: its name there; empty for the only one that the server has.
+      prefix: "openai:" or "reward:".
       url: where the OpenAI-compatible paths begin, with "/v1" if the server has it.
       key: what the server is shown; it is in no record, ledger or message.
     """
 
     model: str
     url: str
+    prefix: str = OPENAI
     key: str = ""
 
     @property
@@ -76,52 +81,50 @@ class Address:
 
     @property
     def name(self) -> str:
-        return f"{PREFIX}{self.model}@{self.url}"
+        return f"{self.prefix}{self.model}@{self.url}"
 
     def hide(self, message: str) -> str:
         """A message without the key."""
         return message.replace(self.key, "***") if self.key else message
 
 
-def parse(spec: str, given: Mapping[str, Any]) -> tuple[Address, ServerOptions]:
+def parse(spec: str) -> tuple[Address, ServerOptions]:
     """Reads openai:MODEL@URL#OPTIONS; what is missing comes from OPENAI_BASE_URL and OPENAI_API_KEY.
-
-    Args:
-      given: options by name, which count before those of the address.
 
     Raises:
       UserError: it is none, or it holds a key.
     """
-    match = _SPEC.fullmatch(spec.removeprefix(PREFIX))
+    prefix = next(prefix for prefix in (OPENAI, REWARD) if spec.startswith(prefix))
+    match = _SPEC.fullmatch(spec.removeprefix(prefix))
     assert match is not None, "every text matches"
     model, stated = match["model"], match["options"] or ""
     url = (match["url"] or os.environ.get("OPENAI_BASE_URL") or HOSTED).rstrip("/")
     parts = urlsplit(url)
     if "@" in model and not match["url"]:
-        raise UserError(f"--judge {PREFIX}MODEL@URL: a URL begins with http:// or https://")
+        raise UserError(f"--judge {prefix}MODEL@URL: a URL begins with http:// or https://")
     if parts.username is not None or parts.password is not None:
-        raise UserError(f"--judge {PREFIX}...: a key or password does not go into the URL; set OPENAI_API_KEY")
+        raise UserError(f"--judge {prefix}...: a key or password does not go into the URL; set OPENAI_API_KEY")
     if not parts.hostname:
-        raise UserError(f"--judge {PREFIX}{model}@{url}: it has no host")
+        raise UserError(f"--judge {prefix}{model}@{url}: it has no host")
     if parts.path in ("", "/"):
         url += "/v1"
     if not model and url == HOSTED:
-        raise UserError(f"--judge {spec}: it is {PREFIX}MODEL@URL, such as {PREFIX}Qwen/Qwen3-8B@http://localhost:8000")
+        raise UserError(f"--judge {spec}: it is {prefix}MODEL@URL, such as {prefix}Qwen/Qwen3-8B@http://localhost:8000")
     options = {}
     for part in filter(None, stated.split(",")):
         name, equals, value = part.partition("=")
         if not equals:
             raise UserError(f"--judge {spec}: {part!r} behind the # is not NAME=VALUE")
         options[name.strip().replace("-", "_")] = value.strip()
-    address = Address(model=model, url=url, key=os.environ.get("OPENAI_API_KEY", ""))
-    return address, ServerOptions().with_given({**options, **given})
+    address = Address(model=model, url=url, prefix=prefix, key=os.environ.get("OPENAI_API_KEY", ""))
+    return address, ServerOptions().with_given(options)
 
 
 _WHOLE = {"concurrency": 1, "samples": 1, "think": 1, "retries": 0}  # and the least value of each
 _EFFORTS = ("low", "medium", "high")
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(name: str, value: str) -> Any:
     try:
         if name in _WHOLE:
             number: float = int(value)
@@ -145,9 +148,7 @@ def _value(name: str, value: Any) -> Any:
             "effort": ", ".join(_EFFORTS),
             **{name: f"a whole number, {least} or more" for name, least in _WHOLE.items()},
         }
-        raise UserError(
-            f"--judge {PREFIX}...: {name} is {value!r}; it is {kinds.get(name, 'a positive number')}"
-        ) from None
+        raise UserError(f"--judge ...#{name}={value}: it is {kinds.get(name, 'a positive number')}") from None
 
 
 def read_price(text: str) -> tuple[float, float, float]:

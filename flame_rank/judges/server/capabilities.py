@@ -7,6 +7,7 @@ from typing import Any
 from flame_rank.errors import UserError
 from flame_rank.judges.options import OnLong
 from flame_rank.judges.server import paths
+from flame_rank.judges.server.address import Address
 from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unanswered
 from flame_rank.judges.server.prompts import Comparison, TokenPrompts
 from flame_rank.judges.server.thinking import switches
@@ -58,7 +59,7 @@ def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], An
       UserError: it cannot be reached, or nothing works.
     """
     try:
-        model, weights = wait(_model(client))
+        model, weights = wait(find_model(client))
         client.address = model
         options = client.options
         concurrency = options.concurrency or wait(_slots(client)) or CONCURRENCY
@@ -75,7 +76,7 @@ def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], An
         raise UserError(f"--judge {client.address.name}: {error}") from None
 
 
-async def _model(client: Client) -> tuple[Any, str]:
+async def find_model(client: Client) -> tuple[Address, str]:
     """The address with the model's name, and what the server says of its weights."""
     try:
         listed = await client.get("/models")

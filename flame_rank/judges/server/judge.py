@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -193,15 +192,13 @@ def load(
     max_length: int | None = None,
     on_long: OnLong = "cut",
     template: str | None = None,
-    **options: Any,
 ) -> ServerJudge:
-    """The judge that openai:MODEL@URL#OPTIONS names; options as in `ServerOptions`, the rest as in
-    `flame_rank.load_judge`.
+    """Makes the judge that openai:MODEL@URL#OPTIONS names; arguments as in `flame_rank.load_judge`.
 
     Raises:
       UserError: it names none, or the server cannot be reached or cannot give verdicts.
     """
-    place, asked = address.parse(spec, options)
+    place, asked = address.parse(spec)
     instructions = with_criteria(criteria) if criteria else PAIRWISE
     wanted = capabilities.Wanted(instructions=instructions, max_length=max_length, on_long=on_long, template=template)
     return ServerJudge(Client(place, asked), wanted)
