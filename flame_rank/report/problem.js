@@ -1,5 +1,5 @@
 const LARGE = 24, ROWS = 200;  // candidates of a matrix or drawing; comparisons of a table before it is asked for all
-const signed = value => (value >= 0 ? "+" : "−") + Math.abs(value).toFixed(2);
+const signed = value => (Math.abs(value) < .005 ? "" : value > 0 ? "+" : "−") + Math.abs(value).toFixed(2);
 const wins = value => 1 / (1 + Math.exp(-value));
 
 function showProblem(problem) {
