@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 Order: TypeAlias = Literal["both", "random", "fixed"]
 
 MOST = 20_000_000  # comparisons of one problem that fit in memory: about 6 GB
+FEW = 16  # candidates; of so many, what is asked of many problems alike is kept
 DECIMALS = 9  # scores that agree to this many decimals are tied; later digits depend on the order of summation
 
 
@@ -124,8 +126,15 @@ def check_options(order: str, budget: int | None, top: int) -> None:
 
 
 def every_pair(n: int) -> IntArray:
-    """Returns all pairs (i, j) of n candidates, i < j, in order of position: [P, 2] int64."""
-    return np.argwhere(np.tri(n, k=-1, dtype=bool).T)
+    """Returns all pairs (i, j) of n candidates, i < j, in order of position: [P, 2] int64, read-only for small n."""
+    return _few_pairs(n) if n <= FEW else np.argwhere(np.tri(n, k=-1, dtype=bool).T)
+
+
+@cache
+def _few_pairs(n: int) -> IntArray:
+    pairs = np.argwhere(np.tri(n, k=-1, dtype=bool).T)
+    pairs.flags.writeable = False  # one array serves all problems
+    return pairs
 
 
 def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray:

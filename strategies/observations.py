@@ -1,13 +1,14 @@
 """Turns judgements into observations of differences of quality, and fits scores to them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
-from strategies.base import FloatArray, IntArray
+from strategies.base import FEW, FloatArray, IntArray
 from strategies.laplacian import centred, differences, solve
 
 CERTAIN = 1e6  # nats: the value used for infinite log-odds, so that such an answer does not make scores NaN
@@ -41,21 +42,61 @@ class Observations:
 def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
     """Turns judgements [M, 2], [M] into observations. NaN is left out, repeated comparisons are averaged, and infinite
     log-odds, which a judge should have clipped, count as +-CERTAIN."""
-    valid = ~np.isnan(log_odds)
-    first, second = asked[valid].T
+    asked, valid = np.asarray(asked, np.int64), ~np.isnan(log_odds)
+    if not valid.all():
+        asked, log_odds = asked[valid], log_odds[valid]
+    # Problems with equally many candidates are often asked the same: what follows from that alone is computed once.
+    design = _known_design(asked.tobytes(), n) if len(asked) <= FEW * (FEW - 1) else _design(asked, n)
+    mean = np.bincount(design.at, clipped(log_odds), 2 * len(design.pairs)).reshape(2, -1) / design.count
+    both = (mean[0] - mean[1]) / 2
+    return Observations(
+        pairs=design.pairs,
+        log_odds=np.where(design.swapped, mean[1], np.where(design.single, mean[0], both)),
+        single=design.single,
+        n=n,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Design:
+    """Which pairs M comparisons are of.
+
+    Attributes:
+      at: [M] int64, the pair of each comparison (low, high), or P more for (high, low).
+      count: [2, P], the comparisons of each order, at least 1.
+      swapped: [P] bool, only the order (high, low) was asked.
+      pairs, single: as in Observations.
+    """
+
+    at: IntArray
+    count: IntArray
+    swapped: npt.NDArray[np.bool_]
+    pairs: IntArray
+    single: npt.NDArray[np.bool_]
+
+
+@lru_cache(maxsize=128)
+def _known_design(asked: bytes, n: int) -> _Design:
+    design = _design(np.frombuffer(asked, np.int64).reshape(-1, 2), n)
+    for array in (design.pairs, design.single):  # they serve many problems
+        array.flags.writeable = False
+    return design
+
+
+def _design(asked: IntArray, n: int) -> _Design:
+    first, second = asked.T
     low, high = np.minimum(first, second), np.maximum(first, second)
     pair, place = np.unique(low * n + high, return_inverse=True)
-    at = np.where(first < second, place, len(pair) + place)  # the comparisons (low, high), then those (high, low)
+    at = np.where(first < second, place, len(pair) + place)
     count = np.bincount(at, minlength=2 * len(pair)).reshape(2, -1)
-    mean = np.bincount(at, clipped(log_odds[valid]), 2 * len(pair)).reshape(2, -1) / np.maximum(count, 1)
-    single = (count == 0).any(axis=0)
     swapped = count[0] == 0
     pairs = np.stack([pair // n, pair % n], axis=1)
-    return Observations(
+    return _Design(
+        at=at,
+        count=np.maximum(count, 1),
+        swapped=swapped,
         pairs=np.where(swapped[:, None], pairs[:, ::-1], pairs),
-        log_odds=np.where(swapped, mean[1], np.where(single, mean[0], (mean[0] - mean[1]) / 2)),
-        single=single,
-        n=n,
+        single=(count == 0).any(axis=0),
     )
 
 

@@ -7,6 +7,7 @@ Student distribution. This is Bradley-Terry's model with log-odds instead of ver
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
@@ -94,13 +95,14 @@ def posterior(observed: Observations) -> Posterior:
         return Posterior(mean, None, np.ones(n), degrees=np.inf, noise=NOISE, spare=0, consistent=True)
     flow, squares, count = flow_of(observed), float(y @ y), len(y)
     vectors: FloatArray | None = None
-    if count == n * (n - 1) // 2 and not single.any():  # all but the constant direction have the eigenvalue n
+    biased = bool(single.any())
+    if count == n * (n - 1) // 2 and not biased:  # all but the constant direction have the eigenvalue n
         values, projected = np.full(n, float(n)), flow
     elif n > LARGE:
         return _large(observed)
     else:
         laplacian = laplacian_of(observed)
-        if single.any():  # the bias, integrated out
+        if biased:  # the bias, integrated out
             first, second = observed.pairs[single].T
             towards = np.bincount(first, minlength=n) - np.bincount(second, minlength=n)
             weight, total = single.sum() + BIAS, y[single].sum()
@@ -110,20 +112,20 @@ def posterior(observed: Observations) -> Posterior:
         values = np.maximum(values, 0.0)
         projected = vectors.T @ flow
     power = projected**2
-    least = max(squares - float((power[values > 1e-9] / values[values > 1e-9]).sum()), 0.0)
-    filtered = 1 / (values + RATIOS[:, None])  # [K, n]
+    positive = values > 1e-9
+    least = max(squares - float((power[positive] / values[positive]).sum()), 0.0)
+    filtered, likely, drawn = _complete(n) if vectors is None else _grid(values)
     left = np.maximum(squares - filtered @ power, least)  # [K], for the noise and the prior of s to explain
     degrees = WORTH + count
-    likely = -((np.log(RATIOS) / SURE) ** 2) / 2
-    likely = likely - 0.5 * np.log1p(values / RATIOS[:, None]).sum(axis=1) - degrees / 2 * np.log(WORTH * NOISE + left)
+    unexplained = WORTH * NOISE + left
+    likely = likely - degrees / 2 * np.log(unexplained)
     share = np.exp(likely - likely.max())
     share /= share.sum()
-    noises = (WORTH * NOISE + left) / degrees  # [K]
-    filtered = 1 / (values + DRAWN * RATIOS[:, None])
-    shrunk, spread = share @ filtered, (share * noises) @ filtered  # [n], [n]
+    noises = unexplained / degrees  # [K]
+    shrunk, spread = share @ drawn, (share * noises) @ drawn  # [n], [n]
     mean = projected * shrunk if vectors is None else vectors @ (projected * shrunk)
     covariance = None if vectors is None else (vectors * spread) @ vectors.T
-    spare = count - (n - 1) - bool(single.any())
+    spare = count - (n - 1) - biased
     return Posterior(
         mean=mean - mean.mean(),
         covariance=covariance,
@@ -133,6 +135,24 @@ def posterior(observed: Observations) -> Posterior:
         spare=spare,
         consistent=spare <= 0 or least <= ROUNDING**2 * squares,
     )
+
+
+@cache
+def _complete(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Computes `_grid` for n candidates of which all pairs were observed in both orders."""
+    return _grid(np.full(n, float(n)))
+
+
+def _grid(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Computes what a posterior takes from the eigenvalues [n] alone, for each of the K RATIOS.
+
+    Returns:
+      [K, n], the share of each direction that a fit leaves; [K], the logarithm of the likelihood but for the noise's
+      part; and [K, n], as the first, with DRAWN.
+    """
+    filtered = 1 / (values + RATIOS[:, None])
+    likely = -((np.log(RATIOS) / SURE) ** 2) / 2 - 0.5 * np.log1p(values / RATIOS[:, None]).sum(axis=1)
+    return filtered, likely, 1 / (values + DRAWN * RATIOS[:, None])
 
 
 def _large(observed: Observations) -> Posterior:
