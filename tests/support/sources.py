@@ -119,9 +119,9 @@ def summeval(data: Path, texts: Sequence[str]) -> None:
 
 
 def summary_facts(data: Path, texts: Sequence[str]) -> None:
-    one = {"original_summary": "It is so.", "edit_types": [], "split": "test"}
+    edits = {"original_summary": "It is so.", "edit_types": [], "split": "test"}
     records = [
-        {"id": f"news_{n}_{label}", "doc": text, "summary": f"It is {label}.", "label": label, **one}
+        {"id": f"news_{n}_{label}", "doc": text, "summary": f"It is {label}.", "label": label, **edits}
         for n, text in enumerate(texts)
         for label in (1, 0)
     ]
@@ -166,9 +166,9 @@ def dialogue(data: Path, texts: Sequence[str]) -> None:
 
 
 def dialogue_facts(data: Path, texts: Sequence[str]) -> None:
-    said = {"round": 1, "topic": "It", "dodeca_response": "it is so .", "memnet_response": "it is not ."}
+    turn = {"round": 1, "topic": "It", "dodeca_response": "it is so .", "memnet_response": "it is not ."}
     labels = {"knowledge": "It is so.", "gold": "So.", "dodeca_label": 0, "memnet_label": 1}
-    records = [{"": n, "episode_idx": n, "message": text, **said, **labels} for n, text in enumerate(texts)]
+    records = [{"": n, "episode_idx": n, "message": text, **turn, **labels} for n, text in enumerate(texts)]
     write_csv(data / "q2" / "cross_annotation.csv", records)
 
 

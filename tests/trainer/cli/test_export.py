@@ -24,13 +24,13 @@ def test_export(form: str, data: Path, tmp_path: Path) -> None:
     rows = []
     for path in shards:
         if form == "jsonl":
-            found = [json.loads(line) for line in path.read_text().splitlines()]
+            results = [json.loads(line) for line in path.read_text().splitlines()]
         else:
             from pyarrow import parquet
 
-            found = parquet.read_table(path).to_pylist()
-        assert len(found) <= 40
-        rows += found
+            results = parquet.read_table(path).to_pylist()
+        assert len(results) <= 40
+        rows += results
     assert all(row.keys() == {"task", "input", "target", "weight", "licence"} for row in rows)
     assert f"{len(rows)} examples of " in done.stderr
     names = {task.name for task in TASKS if task.split == "train" and task.data.permissive}
@@ -50,8 +50,8 @@ def test_export_leaves_out_what_an_evaluation_task_has(tmp_path: Path) -> None:
     make(tmp_path / "data")
     file = tmp_path / "data" / "expert_lfqa" / "experts_pairwise_human_preferences.jsonl"
     question = "Why is it that one two three four five six seven eight nine ten is how people count?"
-    held = json.loads(file.read_text().splitlines()[0]) | {"question": question}
-    file.write_text(json.dumps(held) + "\n" + file.read_text())
+    held_out = json.loads(file.read_text().splitlines()[0]) | {"question": question}
+    file.write_text(json.dumps(held_out) + "\n" + file.read_text())
     train = tmp_path / "data" / "hh_rlhf_harmless" / "harmless-base"
     record = {"chosen": f"\n\nHuman: {question}\n\nAssistant: a", "rejected": f"\n\nHuman: {question}\n\nAssistant: b"}
     (train / "train.jsonl").write_text(json.dumps(record) + "\n")

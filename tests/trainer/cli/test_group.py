@@ -13,7 +13,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["show", "hh-harmles"], "no task 'hh-harmles'; did you mean hh-harmless"),
         (["show", "mnli"], "--data: say where"),
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["data", "fetch", "nothing", "--data", "EMPTY"], "no task 'nothing'"),
     ],
 )
-def test_mistakes_are_told(arguments: list[str], said: str, data: Path, tmp_path: Path) -> None:
+def test_mistakes_are_told(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
     places = {"EMPTY": str(tmp_path), "DATA": str(data)}
     done = run(*(places.get(a, a.replace("EMPTY", str(tmp_path))) for a in arguments))
-    assert done.exit_code != 0 and said.replace("EMPTY", str(tmp_path)) in str(done.exception) + done.output
+    assert done.exit_code != 0 and message.replace("EMPTY", str(tmp_path)) in str(done.exception) + done.output

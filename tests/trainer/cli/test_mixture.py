@@ -38,8 +38,12 @@ def test_flame_rm_takes_ratings(data: Path, tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("task,category,rating,score\n" + "\n".join(rows) + "\n")
     done = succeed("mixture", "--data", data, "--mixture", "flame-rm", "--ratings", tmp_path / "ratings.csv")
     for option in (["--cap", "5"], ["--temperature", "2"]):
-        told = run("mixture", "--data", data, "--mixture", "flame-rm", "--ratings", tmp_path / "ratings.csv", *option)
-        assert told.exit_code != 0 and "--cap and --temperature are for --mixture flame" in str(told.exception)
+        done_wrong = run(
+            "mixture", "--data", data, "--mixture", "flame-rm", "--ratings", tmp_path / "ratings.csv", *option
+        )
+        assert done_wrong.exit_code != 0 and "--cap and --temperature are for --mixture flame" in str(
+            done_wrong.exception
+        )
     weights = {line.split()[0]: int(line.split()[2]) for line in done.stdout.splitlines()[1:98]}
     # Of the four that help safety the last three are the best; mnli, the third, also helps chat.
     assert [weights[name] for name in train[:5]] == [30_000, 250_000, 250_000, 250_000, 3_000]

@@ -28,12 +28,12 @@ def test_show_counts_with_a_tokenizer(data: Path, tiny_model: Path, monkeypatch:
         done = succeed("show", "hh-harmless", "--data", data, *arguments)
         return re.findall(r"--- hh-harmless \d: (\d+) \+ 1 tokens", done.stdout), done.stderr
 
-    words, told = sizes()
+    words, notes = sizes()
     examples = succeed("show", "hh-harmless", "--data", data, "--n", 1).stdout
     assert words[0] == str(len(examples[: examples.index("--- hh")].split()) - 1)  # without the verdict
-    said = "flame-train: SmolLM2-135M-Instruct is not on this machine, so words are counted as tokens; name another"
-    assert told == f"{said} by --tokenizer\n"
-    tokens, told = sizes("--tokenizer", tiny_model)
-    assert told == "" and all(int(a) > int(b) for a, b in zip(tokens, words, strict=True))
+    message = "flame-train: SmolLM2-135M-Instruct is not on this machine, so words are counted as tokens; name another"
+    assert notes == f"{message} by --tokenizer\n"
+    tokens, notes = sizes("--tokenizer", tiny_model)
+    assert notes == "" and all(int(a) > int(b) for a, b in zip(tokens, words, strict=True))
     monkeypatch.setenv("FLAME_RANK_MODEL", str(tiny_model))  # which the default judge would read with
     assert sizes() == (tokens, "")

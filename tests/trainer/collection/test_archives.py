@@ -57,11 +57,11 @@ def test_what_would_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_zip_files_that_cannot_be_unpacked(tmp_path: Path) -> None:
     data = bytearray(packed())
     at = data.index(b"PK\x01\x02")
-    for place, value, said in ((8, 1, "encrypted"), (10, 99, "compression method")):
+    for place, value, message in ((8, 1, "encrypted"), (10, 99, "compression method")):
         other = bytearray(data)
         other[at + place] = value
         other[place - 2] = value
-        with pytest.raises(UserError, match=rf"f\.zip: cannot be unpacked here \(.*{said}.*\); unpack .* by hand$"):
+        with pytest.raises(UserError, match=rf"f\.zip: cannot be unpacked here \(.*{message}.*\); unpack .* by hand$"):
             unpack(*given(tmp_path, bytes(other), "f.zip"))
     other = bytearray(data)
     other[14] ^= 1  # its checksum

@@ -77,23 +77,27 @@ def check(task: Task, path: Path, damage: str, content: bytes, data: Path, right
     path.write_bytes(content)
     counts = Counts()
     try:
-        found = [(shape(example), example) for example in examples(task, data, counts)]
+        results = [(shape(example), example) for example in examples(task, data, counts)]
     except UserError as error:
-        said = str(error)
-        assert task.name in said and task.data.folder in said and "\n" not in said, (path.name, damage, said)
+        message = str(error)
+        assert task.name in message and task.data.folder in message and "\n" not in message, (
+            path.name,
+            damage,
+            message,
+        )
         return
     finally:
         path.write_bytes(whole)
-    wrong = [example for key, example in found if key not in right]
+    wrong = [example for key, example in results if key not in right]
     if wrong and damage.startswith("cut"):
         path.write_bytes(content[: content.rfind(b"\n") + 1])
         right = shapes(task, data)
         path.write_bytes(whole)
-        wrong = [example for key, example in found if key not in right]
+        wrong = [example for key, example in results if key not in right]
     assert not wrong, (path.name, damage, wrong[0].values, wrong[0].target)
 
 
-def damage_all(task: Task, data: Path, *, of: int, files: int | None = None) -> None:
+def damage_all(task: Task, data: Path, *, chosen: int, files: int | None = None) -> None:
     """Damages every file of the form that is there, or the first `files`, each in `of` of the twenty ways."""
     folder, right = data_folder(task, data), shapes(task, data)
     for path in sorted({path for pattern in available_release(task, data).files for path in folder.files(pattern)})[
@@ -102,7 +106,7 @@ def damage_all(task: Task, data: Path, *, of: int, files: int | None = None) -> 
         rng = random.Random(f"{task.name} {path.name}")
         content = path.read_bytes()
         ways = list(damages(content, rng, _kind(path, content)))
-        for name, content in rng.sample(ways, of):
+        for name, content in rng.sample(ways, chosen):
             check(task, path, name, content, data, right)
 
 
@@ -120,7 +124,7 @@ every = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 @every
 def test_damaged_fixtures(task: Task, made: Path) -> None:
-    damage_all(task, made, of=20)
+    damage_all(task, made, chosen=20)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +163,7 @@ def heads(task: Task, data: Path, to: Path) -> Path:
 @every
 def test_damaged_heads_of_what_is_at_hand(task: Task, shared_data: Path, tmp_path: Path) -> None:
     if is_available(task, shared_data):
-        damage_all(task, heads(task, shared_data, tmp_path), of=3, files=6)
+        damage_all(task, heads(task, shared_data, tmp_path), chosen=3, files=6)
 
 
 @pytest.mark.full
@@ -172,7 +176,7 @@ def test_damaged_files_at_hand(task: Task, shared_data: Path, tmp_path: Path) ->
             to = data / task.data.folder / path.relative_to(folder.path)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(path.read_bytes())
-        damage_all(task, data, of=20)
+        damage_all(task, data, chosen=20)
 
 
 def test_folders_of_the_manifest_are_read(shared_data: Path) -> None:

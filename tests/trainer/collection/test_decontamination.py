@@ -23,12 +23,12 @@ def test_runs() -> None:
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.lists(st.sampled_from("abcd"), min_size=13, max_size=40))
-def test_touches_is_a_common_run(one: list[str], other: list[str]) -> None:
+def test_touches_is_a_common_run(item: list[str], other: list[str]) -> None:
     def plain(words: list[str]) -> set[tuple[str, ...]]:
         return {tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)}
 
-    found = NgramIndex([" ".join(other)]).overlaps(" ".join(one))
-    assert found == bool(plain(one) & plain(other))
+    results = NgramIndex([" ".join(other)]).overlaps(" ".join(item))
+    assert results == bool(plain(item) & plain(other))
 
 
 def test_examples_that_touch_are_left_out() -> None:

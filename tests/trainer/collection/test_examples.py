@@ -75,21 +75,21 @@ def test_labels_are_recoverable_and_sides_equally_often(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[int]
 ) -> None:
     data = write(tmp_path_factory.mktemp("d"), *(record(k) for k in numbers))  # repetitions among them
-    found = list(examples(PAIRS, data))
-    assert [better(example) for example in found] == [f"good {k}" for k in numbers]
-    sides = [example.label for example in found]
+    results = list(examples(PAIRS, data))
+    assert [better(example) for example in results] == [f"good {k}" for k in numbers]
+    sides = [example.label for example in results]
     assert abs(sides.count("A") - sides.count("B")) <= 1
 
 
 def test_neither_the_place_nor_an_id_tells_the_side(tmp_path: Path) -> None:
-    found = list(examples(PAIRS, write(tmp_path, *(record(k) for k in range(2000)))))
-    sides = [example.label == "A" for example in found]
+    results = list(examples(PAIRS, write(tmp_path, *(record(k) for k in range(2000)))))
+    sides = [example.label == "A" for example in results]
     guesses = {
         "the place is even": [k % 2 == 0 for k in range(2000)],
         "the first half": [k < 1000 for k in range(2000)],
         "the side before": [True, *sides[:-1]],
-        "the id's last digit": [int(example.values[0][-1]) < 5 for example in found],
-        "the id's hash": [hashlib.sha256(example.values[0].encode()).digest()[0] < 128 for example in found],
+        "the id's last digit": [int(example.values[0][-1]) < 5 for example in results],
+        "the id's hash": [hashlib.sha256(example.values[0].encode()).digest()[0] < 128 for example in results],
     }
     for name, guess in guesses.items():
         hits = sum(g == s for g, s in zip(guess, sides, strict=True))
@@ -100,8 +100,8 @@ def test_neither_the_place_nor_an_id_tells_the_side(tmp_path: Path) -> None:
 
 def test_the_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
     records = [record(k) for k in range(50)]
-    one = {e.input: e.target for e in examples(PAIRS, write(tmp_path / "a", *records))}
-    assert one == {e.input: e.target for e in examples(PAIRS, write(tmp_path / "b", *records[::-1]))}
+    item = {e.input: e.target for e in examples(PAIRS, write(tmp_path / "a", *records))}
+    assert item == {e.input: e.target for e in examples(PAIRS, write(tmp_path / "b", *records[::-1]))}
 
 
 def test_the_whole_text() -> None:
@@ -121,14 +121,14 @@ def test_ties_are_left_out_or_kept(tmp_path: Path) -> None:
 def test_both_orders(tmp_path: Path) -> None:
     data = write(tmp_path, record(1), record(2, tie=True), record(3))
     task = replace(PAIRS, labels=("A", "B", "tie"))
-    found = list(in_both_orders(examples(task, data), task))
-    for one, other in zip(found[::2], found[1::2], strict=True):
-        assert other.values == (*one.values[:-2], one.values[-1], one.values[-2]) and one.pieces is other.pieces
+    results = list(in_both_orders(examples(task, data), task))
+    for item, other in zip(results[::2], results[1::2], strict=True):
+        assert other.values == (*item.values[:-2], item.values[-1], item.values[-2]) and item.pieces is other.pieces
         assert other.target == f" {other.label}"
-        assert {one.label, other.label} == {"A", "B"} if one.label != "tie" else other.label == "tie"
-        assert one.label == "tie" or better(one) == better(other)
+        assert {item.label, other.label} == {"A", "B"} if item.label != "tie" else other.label == "tie"
+        assert item.label == "tie" or better(item) == better(other)
     words = replace(PAIRS, output_fields=("choice", "explanation"))  # "response_a is ..." would be wrong then
-    assert len(list(in_both_orders(iter(found[:2]), words))) == 2
+    assert len(list(in_both_orders(iter(results[:2]), words))) == 2
 
 
 def test_what_says_nothing_is_counted(tmp_path: Path) -> None:

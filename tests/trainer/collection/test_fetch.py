@@ -126,24 +126,26 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_comes_whole_and_once(server: Server, tmp_path: Path) -> None:
     server.files["/f"] = CONTENT
-    one = Download(address=f"{server.address}/f", to=tmp_path / "a" / "f", sha256=hashlib.sha256(CONTENT).hexdigest())
-    fetch(one)
-    fetch(one)
-    assert one.to.read_bytes() == CONTENT and [p.name for p in one.to.parent.iterdir()] == ["f"]
+    download = Download(
+        address=f"{server.address}/f", to=tmp_path / "a" / "f", sha256=hashlib.sha256(CONTENT).hexdigest()
+    )
+    fetch(download)
+    fetch(download)
+    assert download.to.read_bytes() == CONTENT and [p.name for p in download.to.parent.iterdir()] == ["f"]
     assert server.asked == [("/f", None, None)]
 
 
 def test_it_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut = CONTENT, 3000
-    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    download = Download(address=f"{server.address}/f", to=tmp_path / "f")
     for _ in range(3):
         with pytest.raises(UserError, match="run it again"):
-            fetch(one)
-        assert not one.to.exists()
+            fetch(download)
+        assert not download.to.exists()
     assert (tmp_path / "f.part").stat().st_size == 9000
     server.cut = None
-    fetch(one)
-    assert one.to.read_bytes() == CONTENT
+    fetch(download)
+    assert download.to.read_bytes() == CONTENT
     assert [wanted for _, wanted, _ in server.asked] == [None, "bytes=3000-", "bytes=6000-", "bytes=9000-"]
 
 
@@ -157,22 +159,22 @@ def test_a_server_that_does_not_say_how_much_comes(server: Server, tmp_path: Pat
 @pytest.mark.parametrize("state", [{"ETag": '"one"'}, {"Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}])
 def test_a_file_that_was_changed_comes_anew(state: dict[str, str], server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, state
-    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    download = Download(address=f"{server.address}/f", to=tmp_path / "f")
     with pytest.raises(UserError, match="run it again"):
-        fetch(one)
+        fetch(download)
     server.cut, server.files["/f"] = None, CONTENT[::-1]
     server.states["/f"] = {name: value.replace("one", "two").replace("28", "29") for name, value in state.items()}
-    fetch(one)
-    assert one.to.read_bytes() == CONTENT[::-1] and server.conditions == [None, *state.values()]
+    fetch(download)
+    assert download.to.read_bytes() == CONTENT[::-1] and server.conditions == [None, *state.values()]
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
 def test_a_weak_tag_is_no_condition(server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, {"ETag": 'W/"one"'}
-    one = Download(address=f"{server.address}/f", to=tmp_path / "f")
+    download = Download(address=f"{server.address}/f", to=tmp_path / "f")
     for _ in range(2):
         with pytest.raises(UserError, match="run it again"):
-            fetch(one)
+            fetch(download)
     assert server.conditions == [None, None]
 
 
@@ -196,10 +198,10 @@ def test_one_process_fetches_a_file(server: Server, tmp_path: Path) -> None:
     from flame_rank.io import writing
 
     server.files["/f"] = CONTENT
-    held = writing.lock(tmp_path / "f.part")
+    held_out = writing.lock(tmp_path / "f.part")
     with pytest.raises(UserError, match=r"f\.part: process \d+ is writing it"):
         fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
-    writing.release(held)
+    writing.release(held_out)
     fetch(Download(address=f"{server.address}/f", to=tmp_path / "f"))
     assert (tmp_path / "f").read_bytes() == CONTENT
 
@@ -208,12 +210,12 @@ def test_the_sum_is_stated_where_one_is_sent_on(server: Server, tmp_path: Path) 
     server.files |= {"/f": b"", "/store": CONTENT}
     server.elsewhere["/f"] = "/store"
     for stated, right in ((hashlib.sha256(CONTENT).hexdigest(), True), ("0" * 64, False)):
-        server.tags["/f"], one = stated, Download(address=f"{server.address}/f", to=tmp_path / stated[:8])
+        server.tags["/f"], download = stated, Download(address=f"{server.address}/f", to=tmp_path / stated[:8])
         if right:
-            fetch(one)
+            fetch(download)
             continue
         with pytest.raises(UserError, match="upstream states 0000"):
-            fetch(one)
+            fetch(download)
 
 
 def test_a_whole_part_needs_no_more(server: Server, tmp_path: Path) -> None:
@@ -234,11 +236,11 @@ def test_what_is_not_as_stated_is_thrown_away(stated: str, server: Server, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("path", "said"), [("/none", "not available (404)"), ("/gated", "accept the terms")])
-def test_what_is_not_to_be_had(path: str, said: str, server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "message"), [("/none", "not available (404)"), ("/gated", "accept the terms")])
+def test_what_is_not_to_be_had(path: str, message: str, server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch(Download(address=server.address + path, to=tmp_path / "f"))
-    assert said in str(caught.value) and path in str(caught.value)
+    assert message in str(caught.value) and path in str(caught.value)
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ def hub(server: Server, repository: str, files: dict[str, bytes]) -> None:
     """Puts a data set of Hugging Face's on the server."""
     for name, content in files.items():
         server.files[f"/datasets/{repository}/resolve/main/{name}"] = content
-    listed = [{"type": "file", "path": name, "size": len(found), "oid": "0"} for name, found in files.items()]
+    listed = [{"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in files.items()]
     server.files[f"/api/datasets/{repository}/tree/main"] = json.dumps(listed).encode()
 
 
@@ -283,12 +285,12 @@ def test_patterns_are_asked_for_and_the_token_goes_along(server: Server, tmp_pat
         releases=(),
         downloads={"hf://datasets/owner/set/data/train-*.parquet": "parts/"},
     )
-    found = downloads(data, tmp_path)
-    assert [one.to.relative_to(tmp_path).as_posix() for one in found] == [
+    results = downloads(data, tmp_path)
+    assert [download.to.relative_to(tmp_path).as_posix() for download in results] == [
         f"parts/train-{part}-0.parquet" for part in "ab"
     ]
-    for one in found:
-        fetch(one)
+    for download in results:
+        fetch(download)
     assert (tmp_path / "parts" / "train-b-0.parquet").read_bytes() == b"train-b"
     assert server.asked[-1][2] == "Bearer secret"
     with pytest.raises(UserError, match="no such file; has the data set changed"):

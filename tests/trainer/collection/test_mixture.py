@@ -50,11 +50,11 @@ def test_the_papers_example() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.floats(0, 100)), min_size=5, max_size=5))
-def test_a_task_is_in_others_exactly_when_it_is_in_nothing_else(found: list[tuple[int, float]]) -> None:
-    ratings = {c: Rating(rating=r, score=s) for c, (r, s) in zip(THRESHOLDS, found, strict=True)}
+def test_a_task_is_in_others_exactly_when_it_is_in_nothing_else(results: list[tuple[int, float]]) -> None:
+    ratings = {c: Rating(rating=r, score=s) for c, (r, s) in zip(THRESHOLDS, results, strict=True)}
     names = bundles(ratings)
     assert names and (names == ["others"]) == ("others" in names)
-    assert ("general" in names) == (sum(r for r, _ in found) >= 5)
+    assert ("general" in names) == (sum(r for r, _ in results) >= 5)
 
 
 def write(path: Path, *rows: str) -> Path:
@@ -64,8 +64,10 @@ def write(path: Path, *rows: str) -> Path:
 
 def test_ratings_are_read(tmp_path: Path) -> None:
     rows = [f"a,{category},{k - 1},{50 + k}.5" for k, category in enumerate(list(THRESHOLDS)[:4])]
-    found = read_ratings(write(tmp_path / "r", *rows, "a,safety,2,100"))
-    assert found["a"]["chat"] == Rating(rating=-1, score=50.5) and found["a"]["math"] == Rating(rating=2, score=53.5)
+    results = read_ratings(write(tmp_path / "r", *rows, "a,safety,2,100"))
+    assert results["a"]["chat"] == Rating(rating=-1, score=50.5) and results["a"]["math"] == Rating(
+        rating=2, score=53.5
+    )
 
 
 @pytest.mark.parametrize(

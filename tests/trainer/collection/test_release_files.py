@@ -139,9 +139,9 @@ def test_aligned_lines(tmp_path: Path) -> None:
 
 def test_changed_rows() -> None:
     rows = [("f:1", {"a": "1"}), ("f:2", BadRecord("cut")), ("f:3", {"b": "1"}), ("f:4", {"a": "x"})]
-    found = list(map_records(iter(rows), lambda record: int(record["a"])))
-    assert found[0] == ("f:1", 1)
-    assert bad(found) == [
+    results = list(map_records(iter(rows), lambda record: int(record["a"])))
+    assert results[0] == ("f:1", 1)
+    assert bad(results) == [
         ("f:2", "cut"),
         ("f:3", "no field 'a'"),
         ("f:4", "ValueError: invalid literal for int() with base 10: 'x'"),

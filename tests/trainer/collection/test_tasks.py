@@ -50,14 +50,14 @@ def test_says_what_it_is(task: Task) -> None:
 @every
 def test_loads_from_its_upstream_format(task: Task, data: Path) -> None:
     counts = Counts()
-    found = list(examples(task, data, counts, max_bad=0))
-    assert 2 <= len(found) == counts.examples and counts.bad == 0
+    results = list(examples(task, data, counts, max_bad=0))
+    assert 2 <= len(results) == counts.examples and counts.bad == 0
     # The official form, which is the first one, is the one that the fixtures have.
     assert all(data_folder(task, data).has(pattern) for pattern in task.data.releases[0].files)
     if task.kind == "pairwise":
-        letters = Counter(example.label for example in found)
+        letters = Counter(example.label for example in results)
         assert abs(letters["A"] - letters["B"]) <= 1
-    for example in found:
+    for example in results:
         assert len(example.values) == len(task.context) and example.target.startswith(" ")
         assert example.label in task.labels if task.labels else not example.label
 
@@ -74,24 +74,24 @@ def test_no_golden_is_left_over() -> None:
     assert {path.name for path in RELEASES.iterdir()} == used
 
 
-def told() -> dict[str, dict[str, object]]:
+def manifest() -> dict[str, dict[str, object]]:
     """What is found at hand for each task, as its manifest has it: records, examples, labels."""
     files = [json.loads(path.read_text()) for path in sorted(FOUND.glob("*.json"))]
     return {name: counts for file in files for name, counts in file.items()}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", told())
+@pytest.mark.parametrize("name", manifest())
 def test_what_is_at_hand_loads_whole(name: str, shared_data: Path) -> None:
     counts = Counts()
     for _ in examples(by_name(name), shared_data, counts):
         pass
-    wanted = told()[name]
+    wanted = manifest()[name]
     assert {"records": counts.records, "examples": counts.examples, "labels": counts.labels} == wanted
 
 
 def test_all_that_is_at_hand_is_counted(shared_data: Path) -> None:
-    assert {task.name for task in TASKS if is_available(task, shared_data)} == told().keys()
+    assert {task.name for task in TASKS if is_available(task, shared_data)} == manifest().keys()
 
 
 def test_the_documented_task(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_the_documented_task(tmp_path: Path) -> None:
     ]
     (tmp_path / "headlines" / "votes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     counts = Counts()
-    found = list(examples(names["HEADLINE"], tmp_path, counts))
+    results = list(examples(names["HEADLINE"], tmp_path, counts))
     assert counts.unanswered == 1
-    assert [e.values[1:][e.label == "B"] for e in found] == ["one", "two"]
+    assert [e.values[1:][e.label == "B"] for e in results] == ["one", "two"]
 
 
 def test_by_name() -> None:

@@ -92,8 +92,8 @@ def pairs(prompt: str, **values: list[float]) -> tuple[LabelledProblem, PoolEvid
     """A problem whose first candidate is better than each other."""
     n = len(next(iter(values.values())))
     problem = Problem(prompt=prompt, candidates=[f"{prompt} {'long' * i}" for i in range(n)])
-    one = LabelledProblem(problem=problem, pairs=np.array([(0, i) for i in range(1, n)], np.int64))
-    return one, evidence(**{name: np.array(of, np.float64) for name, of in values.items()})
+    item = LabelledProblem(problem=problem, pairs=np.array([(0, i) for i in range(1, n)], np.int64))
+    return item, evidence(**{name: np.array(chosen, np.float64) for name, chosen in values.items()})
 
 
 @pytest.mark.usefixtures("unlearned")
@@ -117,9 +117,9 @@ def test_rows_use_their_evidence() -> None:
 def test_a_prompt_counts_once_and_a_source_for_itself() -> None:
     made = [pairs("p", forward=[1, 0])] * 3 + [pairs("q", forward=[0, 1]), pairs("r", forward=[1, 0])]
     labelled, seen = zip(*made, strict=True)
-    found = ablation_table(labelled, seen, ["s", "s", "s", "s", "t"], "texts")
-    assert list(found) == ["s", "t"]
-    assert found["s"]["forward"][0] == 0.5 and found["t"]["forward"][0] == 1
+    results = ablation_table(labelled, seen, ["s", "s", "s", "s", "t"], "texts")
+    assert list(results) == ["s", "t"]
+    assert results["s"]["forward"][0] == 0.5 and results["t"]["forward"][0] == 1
 
 
 @pytest.mark.usefixtures("unlearned")
@@ -143,10 +143,10 @@ def test_nothing_is_measured_where_it_was_learned(several: bool, monkeypatch: py
     learned_on: list[tuple[set[str], set[str]]] = []
 
     def fake_learn(
-        inside: Sequence[LabelledProblem], of: Sequence[PoolEvidence], named: Sequence[str], **_: Any
+        inside: Sequence[LabelledProblem], chosen: Sequence[PoolEvidence], named: Sequence[str], **_: Any
     ) -> dict[str, float]:
-        assert len(inside) == len(of) == len(named)
-        learned_on.append(({one.problem.prompt for one in inside}, {*named}))
+        assert len(inside) == len(chosen) == len(named)
+        learned_on.append(({item.problem.prompt for item in inside}, {*named}))
         return {"forward": float(len(learned_on))}  # which weights a problem was measured by
 
     monkeypatch.setattr(ablation, "learn", fake_learn)

@@ -42,33 +42,33 @@ def test_draw_fills_pools_as_a_weak_sampler_would() -> None:
     drawn = draw([pool(number, 20, 20) for number in range(60)], seed=0, times=2)
     assert len(drawn) == 120
     count = []
-    for one in drawn:
-        assert one.right is not None
-        assert len(one.problem.texts) == len(set(one.problem.texts)) == len(one.right) == SAMPLES == 10
-        assert [text.startswith("right") for text in one.problem.texts] == one.right.tolist()
-        count.append(int(one.right.sum()))
+    for item in drawn:
+        assert item.right is not None
+        assert len(item.problem.texts) == len(set(item.problem.texts)) == len(item.right) == SAMPLES == 10
+        assert [text.startswith("right") for text in item.problem.texts] == item.right.tolist()
+        count.append(int(item.right.sum()))
     assert set(count) == {1, 2, 3, 4, 5, 6}
     assert np.mean(count) == pytest.approx(3.5, abs=0.5)
     # The right ones stand anywhere: a judge that prefers a place learns nothing.
-    assert np.mean([one.right[0] for one in drawn if one.right is not None]) == pytest.approx(0.35, abs=0.15)
+    assert np.mean([item.right[0] for item in drawn if item.right is not None]) == pytest.approx(0.35, abs=0.15)
 
 
 def test_pairs_are_every_right_one_with_every_wrong_one() -> None:
-    for one in draw([pool(1, 8, 9)], seed=0, times=20):
-        assert one.right is not None
-        expected = {(i, j) for i in range(10) for j in range(10) if one.right[i] and not one.right[j]}
-        assert {(int(i), int(j)) for i, j in one.pairs} == expected
-        assert len(one.pairs) == len(expected)
-        assert one.pairs.dtype == np.int64
+    for item in draw([pool(1, 8, 9)], seed=0, times=20):
+        assert item.right is not None
+        expected = {(i, j) for i in range(10) for j in range(10) if item.right[i] and not item.right[j]}
+        assert {(int(i), int(j)) for i, j in item.pairs} == expected
+        assert len(item.pairs) == len(expected)
+        assert item.pairs.dtype == np.int64
 
 
 def test_mutants_fill_up_where_sampled_mistakes_are_too_few() -> None:
-    for one in draw([pool(1, 10, 3, mutants=10)], seed=0, times=20):
-        wrong = [text for text in one.problem.texts if not text.startswith("right")]
+    for item in draw([pool(1, 10, 3, mutants=10)], seed=0, times=20):
+        wrong = [text for text in item.problem.texts if not text.startswith("right")]
         assert sum(text.startswith("wrong") for text in wrong) == 3
-        assert len(one.problem.texts) == SAMPLES
-    for one in draw([pool(1, 10, 9, mutants=10)], seed=0, times=20):
-        assert not any(text.startswith("mutant") for text in one.problem.texts)
+        assert len(item.problem.texts) == SAMPLES
+    for item in draw([pool(1, 10, 9, mutants=10)], seed=0, times=20):
+        assert not any(text.startswith("mutant") for text in item.problem.texts)
 
 
 @pytest.mark.parametrize("too_little", [pool(1, 9, 0), pool(1, 0, 9), pool(1, 2, 2)])
@@ -77,18 +77,18 @@ def test_draw_leaves_out_what_cannot_be_filled(too_little: LabelledPool) -> None
 
 
 def test_a_pool_may_be_small() -> None:
-    assert {len(one.problem.texts) for one in draw([pool(1, 1, 4)], seed=0, times=10)} == {5}
+    assert {len(item.problem.texts) for item in draw([pool(1, 1, 4)], seed=0, times=10)} == {5}
 
 
 def test_pools_of_other_sizes() -> None:
     drawn = draw([pool(number, 20, 20) for number in range(40)], seed=0, times=1, sizes=(2, 4))
-    assert {len(one.problem) for one in drawn} == {2, 3, 4} and len(drawn) == 40
-    assert all(one.right is not None and 0 < one.right.sum() < len(one.right) for one in drawn)
+    assert {len(item.problem) for item in drawn} == {2, 3, 4} and len(drawn) == 40
+    assert all(item.right is not None and 0 < item.right.sum() < len(item.right) for item in drawn)
 
 
 def test_draw_is_a_function_of_its_seed() -> None:
     def texts(seed: int, *pools: LabelledPool) -> list[tuple[str, ...]]:
-        return [one.problem.texts for one in draw(pools, seed=seed, times=2)]
+        return [item.problem.texts for item in draw(pools, seed=seed, times=2)]
 
     first, second = pool(1, 20, 20), pool(2, 20, 20)
     assert texts(0, first, second) == texts(0, first, second)
@@ -98,11 +98,11 @@ def test_draw_is_a_function_of_its_seed() -> None:
 
 
 def test_group() -> None:
-    said = [("p", "a", "b"), ("q", "x", "y"), ("p", "b", "c"), ("p", "a", "c"), ("p", "c", "a")]
-    one, other = group_by_prompt(Comparison(prompt=p, better=b, worse=w) for p, b, w in said)
-    assert (one.problem.prompt, one.problem.texts) == ("p", ("a", "b", "c"))
-    assert one.pairs.tolist() == [[0, 1], [1, 2], [0, 2], [2, 0]]
-    assert one.right is None
+    triples = [("p", "a", "b"), ("q", "x", "y"), ("p", "b", "c"), ("p", "a", "c"), ("p", "c", "a")]
+    item, other = group_by_prompt(Comparison(prompt=p, better=b, worse=w) for p, b, w in triples)
+    assert (item.problem.prompt, item.problem.texts) == ("p", ("a", "b", "c"))
+    assert item.pairs.tolist() == [[0, 1], [1, 2], [0, 2], [2, 0]]
+    assert item.right is None
     assert (other.problem.texts, other.pairs.tolist()) == (("x", "y"), [[0, 1]])
     assert group_by_prompt([]) == []
 
@@ -161,7 +161,7 @@ def world(count: int, weights: dict[str, float], n: int = 6, known: bool = False
     rng = np.random.default_rng(0)
     seen = [drawn(rng, n) for _ in range(count)]
     decide = best_known if known else compared
-    return [decide(rng, one.quality(weights)) for one in seen], seen, ["source"] * count
+    return [decide(rng, item.quality(weights)) for item in seen], seen, ["source"] * count
 
 
 @pytest.mark.usefixtures("unpulled")
@@ -176,7 +176,7 @@ def test_learns_the_weights_that_made_the_problems(known: bool) -> None:
 @pytest.mark.usefixtures("unpulled")
 def test_what_cannot_be_right_is_a_rule_and_not_learned() -> None:
     labelled, seen, sources = world(400, PLANTED)
-    everything = [replace(one, sound=np.ones(6, np.bool_)) for one in seen]
+    everything = [replace(item, sound=np.ones(6, np.bool_)) for item in seen]
     with_rule, without = learn(labelled, seen, sources), learn(labelled, everything, sources)
     # Where the rule is not known, that such candidates are worse speaks against what they happen to have.
     assert abs(with_rule["overlap"] - 4.0) < abs(without["overlap"] - 4.0)
@@ -245,9 +245,9 @@ def test_other_weights_may_be_fixed() -> None:
 
 @pytest.mark.parametrize("right", [[True, True], [False, False]])
 def test_problems_that_tell_nothing(right: list[bool]) -> None:
-    one = label_right(Problem(prompt="p", candidates=["a", "b"]), np.array(right))
-    assert one.pairs.shape == (0, 2)
-    assert learn([one], [evidence({"forward": np.array([1.0, 0.0])})], ["a"]) == {}
+    item = label_right(Problem(prompt="p", candidates=["a", "b"]), np.array(right))
+    assert item.pairs.shape == (0, 2)
+    assert learn([item], [evidence({"forward": np.array([1.0, 0.0])})], ["a"]) == {}
     assert learn([], [], []) == {}
 
 
@@ -265,7 +265,7 @@ def test_calibration_makes_p_best_the_share_of_right_picks() -> None:
         name: np.mean([_p_best(half * q) for q, s in zip(qualities, sources, strict=True) if s == name])
         for name in ("a", "b")
     }
-    picks = [right_share(one, quality) for one, quality in zip(labelled, qualities, strict=True)]
+    picks = [right_share(item, quality) for item, quality in zip(labelled, qualities, strict=True)]
     assert (stated["a"] + stated["b"]) / 2 == pytest.approx((np.mean(picks[:100]) + np.mean(picks[100:])) / 2, abs=1e-6)
     assert calibration_factor([MANY], [np.arange(9.0)], ["c"]) == 1.0
 
@@ -282,18 +282,18 @@ def test_scaled() -> None:
 def test_right_share_of_a_pool_is_whether_the_pick_is_right() -> None:
     problem = Problem(prompt="p", candidates=list("abcd"))
     right = np.array([True, False, False, True])
-    one = LabelledProblem(problem=problem, pairs=np.array([[0, 1]]), right=right)
-    assert right_share(one, np.array([2.0, 1.0, 0.0, 0.0])) == 1.0
-    assert right_share(one, np.array([0.0, 1.0, 0.0, 0.0])) == 0.0
-    assert right_share(one, np.array([1.0, 1.0, 0.0, 0.0])) == 0.5
-    assert right_share(one, np.array([1.0, 1.0, 1.0, 1.0 - 1e-12])) == 0.5
-    assert right_share(one, np.array([1.0, 1.0, 1.0, 0.0])) == pytest.approx(1 / 3)
+    item = LabelledProblem(problem=problem, pairs=np.array([[0, 1]]), right=right)
+    assert right_share(item, np.array([2.0, 1.0, 0.0, 0.0])) == 1.0
+    assert right_share(item, np.array([0.0, 1.0, 0.0, 0.0])) == 0.0
+    assert right_share(item, np.array([1.0, 1.0, 0.0, 0.0])) == 0.5
+    assert right_share(item, np.array([1.0, 1.0, 1.0, 1.0 - 1e-12])) == 0.5
+    assert right_share(item, np.array([1.0, 1.0, 1.0, 0.0])) == pytest.approx(1 / 3)
 
 
 def test_right_share_of_others_is_the_pairs_in_order() -> None:
     problem = Problem(prompt="p", candidates=list("abc"))
-    one = LabelledProblem(problem=problem, pairs=np.array([[0, 1], [1, 2], [0, 2], [0, 2]]))
-    assert right_share(one, np.array([3.0, 2.0, 1.0])) == 1.0
-    assert right_share(one, np.array([1.0, 2.0, 3.0])) == 0.0
-    assert right_share(one, np.array([2.0, 2.0 + 1e-12, 3.0])) == 0.125  # a tie is half
-    assert right_share(one, np.zeros(3)) == 0.5
+    item = LabelledProblem(problem=problem, pairs=np.array([[0, 1], [1, 2], [0, 2], [0, 2]]))
+    assert right_share(item, np.array([3.0, 2.0, 1.0])) == 1.0
+    assert right_share(item, np.array([1.0, 2.0, 3.0])) == 0.0
+    assert right_share(item, np.array([2.0, 2.0 + 1e-12, 3.0])) == 0.125  # a tie is half
+    assert right_share(item, np.zeros(3)) == 0.5

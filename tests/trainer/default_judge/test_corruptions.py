@@ -21,10 +21,10 @@ texts = st.one_of(st.text(max_size=80), pieces)
 @given(text=texts, other=texts, seed=st.integers(0, 99), refused=st.booleans())
 @settings(deadline=None, max_examples=300)
 def test_any_reply(text: str, other: str, seed: int, refused: bool) -> None:
-    found = corrupt(text, other, random.Random(seed), refused=refused)
-    assert all(one == one.strip() != "" for one in found)
-    assert text.strip() not in found and len({*found}) == len(found) <= len(corruptions._CORRUPTIONS) + refused
-    assert found == corrupt(text, other, random.Random(seed), refused=refused)
+    results = corrupt(text, other, random.Random(seed), refused=refused)
+    assert all(item == item.strip() != "" for item in results)
+    assert text.strip() not in results and len({*results}) == len(results) <= len(corruptions._CORRUPTIONS) + refused
+    assert results == corrupt(text, other, random.Random(seed), refused=refused)
 
 
 @given(text=texts)
@@ -44,7 +44,7 @@ def test_sentences() -> None:
     assert corruptions._sentences("3.5 is e.g.this") == ["3.5 is e.g.this "]
 
 
-def said(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
     """Its sentences without the white space around them."""
     return [sentence.strip() for sentence in corruptions._sentences(text)]
 
@@ -54,12 +54,12 @@ def test_every_kind_is_there_once() -> None:
         *("_elsewhere", "_drift", "_loop", "_break_off", "_disorder", "_jumble")
     ]
     drawn = (corrupt(TEXT, OTHER, random.Random(seed), refused=False) for seed in range(20))
-    elsewhere, drift, loop, broken, disorder, jumble = next(found for found in drawn if len(found) == 6)
+    elsewhere, drift, loop, broken, disorder, jumble = next(results for results in drawn if len(results) == 6)
     assert elsewhere == OTHER
     assert drift.startswith("One thing") and drift.endswith("Dogs do not.")
-    assert max(Counter(said(loop)).values()) > 1
+    assert max(Counter(sentences(loop)).values()) > 1
     assert TEXT.startswith(broken)
-    assert sorted(said(disorder)) == sorted(said(TEXT)) and disorder != TEXT
+    assert sorted(sentences(disorder)) == sorted(sentences(TEXT)) and disorder != TEXT
     assert jumble != TEXT and not Counter(jumble.split(" ")) - Counter(TEXT.split(" "))
 
 
@@ -88,15 +88,15 @@ def test_the_second_half_is_of_another_reply() -> None:
 
 
 def test_sentences_are_repeated() -> None:
-    own, most = said(TEXT), 0
+    own, most = sentences(TEXT), 0
     for text in every(corruptions._loop):
-        found = said(text)
-        counts = Counter(found)
+        results = sentences(text)
+        counts = Counter(results)
         repeated = [sentence for sentence in own if counts[sentence] > 1]
-        assert 1 <= len(repeated) <= 2 and set(found) <= set(own)
+        assert 1 <= len(repeated) <= 2 and set(results) <= set(own)
         most = max(most, *counts.values())
         # Without what is repeated, it is a beginning of the text.
-        assert list(dict.fromkeys(found)) == own[: len(counts)]
+        assert list(dict.fromkeys(results)) == own[: len(counts)]
     assert most == 4
     assert every(corruptions._loop, "One.") == {"One. " * n for n in (2, 3, 4)}
 
@@ -114,7 +114,7 @@ def test_it_breaks_off() -> None:
 def test_sentences_stand_in_disorder() -> None:
     made = every(corruptions._disorder)
     assert len(made) > 100
-    assert all(sorted(said(text)) == sorted(said(TEXT)) for text in made)
+    assert all(sorted(sentences(text)) == sorted(sentences(TEXT)) for text in made)
 
 
 def test_words_are_in_disorder_or_missing() -> None:
@@ -132,6 +132,6 @@ def test_words_are_in_disorder_or_missing() -> None:
 
 @pytest.mark.parametrize(("text", "left"), [("One.", {"One. One."}), ("One. One.", {"One."})])
 def test_damage_that_changes_nothing_is_left_out(text: str, left: set[str]) -> None:
-    found = [{*corrupt(text, text, random.Random(seed), refused=False)} for seed in range(60)]
-    assert min(map(len, found)) < len(corruptions._CORRUPTIONS) and all(text not in one for one in found)
-    assert left <= set().union(*found)
+    results = [{*corrupt(text, text, random.Random(seed), refused=False)} for seed in range(60)]
+    assert min(map(len, results)) < len(corruptions._CORRUPTIONS) and all(text not in item for item in results)
+    assert left <= set().union(*results)

