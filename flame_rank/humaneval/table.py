@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from flame_rank.errors import UserError
 from flame_rank.humaneval.samples import Pool
+from flame_rank.io.writing import part_of
 from flame_rank.records import Problem
 from flame_rank.sandbox.pool import Kind, Order, Sandbox
 
@@ -209,7 +210,7 @@ def bootstrap(values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
 
 def write_json(path: Path, measurements: Sequence[Measurement]) -> None:
     """Writes the measurements' records as a list, beside the file and then in its place."""
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     part.write_text(json.dumps([measurement.record() for measurement in measurements], indent=1) + "\n")
     part.replace(path)
 

@@ -21,7 +21,7 @@ from flame_rank.errors import UserError
 from flame_rank.io import parquet
 from flame_rank.io.lines import BadLine
 from flame_rank.io.remote import is_url, put_file
-from flame_rank.io.writing import lock, release
+from flame_rank.io.writing import lock, part_of, release
 from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
 
 RESULT_KEYS = (
@@ -164,7 +164,7 @@ class Output:
         if self._path and self._path.suffix in (".xz", ".zst", ".bz2", ".zip"):
             raise UserError(f"{path}: written is plain text or .gz; name it so, and pack it afterwards")
         beside = self._path is not None and (self._path.is_file() or not self._path.exists())
-        self._part = self._path.with_name(self._path.name + ".part") if self._path and beside else None
+        self._part = part_of(self._path) if self._path and beside else None
         self._name = str(self._part or self._path or "stdout")
         self._stream: IO[bytes] | None = None
         self._plain: IO[bytes] | None = None  # below what packs

@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialise
 
+from flame_rank.io.writing import part_of
+
 Array = npt.NDArray[Any]
 
 
@@ -28,7 +30,7 @@ def load(path: Path) -> dict[str, Array]:
 
 def save(tensors: Mapping[str, Array], path: Path) -> None:
     """Writes a safetensors file beside `path` and renames it."""
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     # safetensors writes the buffer as it is in memory: a transposed array would be garbage.
     part.write_bytes(serialise({name: np.ascontiguousarray(t) for name, t in tensors.items()}, {"format": "pt"}))
     part.replace(path)

@@ -11,6 +11,7 @@ import jax
 import msgspec
 import numpy as np
 
+from flame_rank.io.writing import part_of
 from flame_rank.model.safetensors_file import DTYPES, WORDS, header, on_host, write
 from flame_rank.model.weights import CONFIG, READABLE, Array, Index, Stored, Weights
 
@@ -159,7 +160,7 @@ def save(
             for tensor in shard.values():
                 on_host(tensor)
         return
-    part = folder.with_name(folder.name + ".part")
+    part = part_of(folder)
     part.mkdir(parents=True, exist_ok=True)
     for left in part.iterdir():  # of an interrupted save; a stale model.safetensors would be read instead of shards
         left.unlink()

@@ -11,6 +11,7 @@ import msgspec
 from tqdm import tqdm
 
 from flame_rank.errors import UserError
+from flame_rank.io.writing import part_of
 from trainer.collection.decontamination import index_evaluation, without_overlap
 from trainer.collection.examples import Counts, examples
 from trainer.collection.tasks import TASKS
@@ -51,7 +52,7 @@ def write(
         raise UserError(f"{out}: already exists; name a new folder")
     put = _jsonl if form == "jsonl" else _parquet()
     held_out = index_evaluation(TASKS, data, say)
-    part = out.with_name(out.name + ".part")
+    part = part_of(out)
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
     rows: dict[str, int] = {}

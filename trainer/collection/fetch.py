@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from flame_rank.errors import UserError
 from flame_rank.io import writing
+from flame_rank.io.writing import part_of
 from trainer.collection.archives import unpack
 from trainer.collection.tasks.base import DataSet
 
@@ -74,7 +75,7 @@ def fetch(download: Download) -> None:
         return
     import httpx
 
-    part = download.to.with_name(download.to.name + ".part")
+    part = part_of(download.to)
     stated = part.with_name(part.name + ".from")
     part.parent.mkdir(parents=True, exist_ok=True)
     lock = writing.lock(part)
