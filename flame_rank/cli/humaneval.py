@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, say_failed_before
+from flame_rank.code_evidence.options import EvidenceOptions
 from flame_rank.errors import UserError
 from flame_rank.fields import described, given
 from flame_rank.judges.options import JudgeOptions
@@ -67,6 +69,7 @@ class MeasurementOptions:
 )
 @options(InputOptions, "input_options", without=("problems", "from_format", "requests", "shard"))
 @options(MeasurementOptions, "wanted")
+@options(EvidenceOptions, "evidence_options", without=("tests",))
 @options(SandboxOptions, "sandbox_options")
 def humaneval(
     samples_files: tuple[Path, ...],
@@ -75,15 +78,16 @@ def humaneval(
     ranking_options: RankingOptions,
     input_options: InputOptions,
     wanted: MeasurementOptions,
+    evidence_options: EvidenceOptions,
     sandbox_options: SandboxOptions,
 ) -> int:
     """Measure pass@1 on HumanEval: without ranking, with the judge's pick, and with the best possible pick.
 
     SAMPLES are JSONL files as rerank reads them. Each line is either a problem with "prompt" and "samples" (a list), or
     a single sample with "task_id" and "completion", or with EvalPlus' "solution", a whole program. "-" is standard
-    input. A file that rerank has written is measured by the ranking that it holds, unless --judge, --strategy or
-    --ledger is given. The programs are run in a sandbox, without network and without your files, and cannot forge
-    their results.
+    input. A file that rerank has written is measured by the ranking that it holds, unless --judge, --strategy,
+    --ledger or --evidence is given. The programs are run in a sandbox, without network and without your files, and
+    cannot forge their results.
 
     Exit status: 0 if everything was measured; 1 if a line was left out or a ranking was undecided; 2 for a mistake in
     the arguments or the input.
@@ -109,15 +113,23 @@ def humaneval(
         sample_files.read(path, known, group_by=input_options.group_by, on_bad_line=lines)
         for path, lines in zip(samples_files, bad, strict=True)
     ]
+    evidence = evidence_options.parts
+    if "tests" in evidence:
+        raise UserError("--evidence tests: HumanEval's tests are what is measured here; leave the part out")
     named = click.get_current_context().get_parameter_source("judge") is not ParameterSource.DEFAULT
-    again = named or wanted.strategy is not None or ranking_options.ledger is not None
+    again = named or wanted.strategy is not None or ranking_options.ledger is not None or bool(evidence)
     recorded = [not again and _are_recorded(pools, wanted.samples * wanted.slices) for pools in files]
-    sandbox = sandbox_options.start()  # before jax is: a small process starts others quickly
+    sandbox = sandbox_options.start()  # before jax, which makes starting slow
     reranker = None
     if not all(recorded):
+        from flame_rank.code_evidence.judge import EvidenceJudge
+        from flame_rank.code_evidence.questions import read_humaneval_question
         from flame_rank.ranking.reranker import Reranker
 
         loaded = load_judge(judge, judge_options)
+        if evidence:
+            question = partial(read_humaneval_question, problems=known)
+            loaded = EvidenceJudge(loaded, evidence, sandbox, question=question)
         ranking = replace(ranking_options, strategy=wanted.strategy, seed=wanted.seed)
         try:
             reranker = Reranker(judge=loaded, **given(ranking))

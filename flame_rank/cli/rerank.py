@@ -23,11 +23,13 @@ from flame_rank.cli.options import (
     say_failed_before,
 )
 from flame_rank.cli.summary import Summary
+from flame_rank.code_evidence.options import EvidenceOptions
 from flame_rank.errors import UserError
 from flame_rank.fields import described, described_fields, given
 from flame_rank.io.remote import is_url
 from flame_rank.judges.options import JudgeOptions
 from flame_rank.ranking.options import RankingOptions
+from flame_rank.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
     from flame_rank.records import Ranking
@@ -115,6 +117,8 @@ class OutputOptions:
 @JUDGE
 @options(RankingOptions, "ranking_options", without=("ordered", "batch", "keep_judgements"))
 @options(InputOptions, "input_options")
+@options(EvidenceOptions, "evidence_options")
+@options(SandboxOptions, "sandbox_options", timeout=1.0)
 def rerank(
     file: str,
     output: OutputOptions,
@@ -122,6 +126,8 @@ def rerank(
     judge_options: JudgeOptions,
     ranking_options: RankingOptions,
     input_options: InputOptions,
+    evidence_options: EvidenceOptions,
+    sandbox_options: SandboxOptions,
 ) -> int:
     """Rank the candidates of every problem in FILE, best first.
 
@@ -165,7 +171,10 @@ def rerank(
         },
     )
     problems = input_options.read(file, bad)
+    sandbox = sandbox_options.start() if evidence_options.parts else None  # before jax, which makes starting slow
     loaded = load_judge(judge, judge_options)
+    if sandbox is not None:
+        loaded = evidence_options.judge(loaded, sandbox, sandbox_options.timeout)
     _check_confidence(ranking_options)
     if loaded.pointwise:
         _warn_of_useless_options(ranking_options)

@@ -59,16 +59,21 @@ class CodeProblem:
 
     @cached_property
     def given(self) -> str:
-        """The prompt as a program by itself, for what its tests take from it (imports, helpers); "" if it is none."""
-        for body in ("", "    pass", "\tpass", "  pass", " pass"):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of escapes in a docstring
-                    ast.parse(f"{self.prompt}\n{body}\n")
-            except (SyntaxError, ValueError):
-                continue
-            return f"{self.prompt}\n{body}\n"
-        return ""
+        """What its tests may take from the prompt: imports and helpers."""
+        return completed(self.prompt)
+
+
+def completed(prompt: str) -> str:
+    """Makes a program of a prompt that may break off behind the head of a function; "" if it is no Python."""
+    for body in ("", "    pass", "\tpass", "  pass", " pass"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes in a docstring
+                ast.parse(f"{prompt}\n{body}\n")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return f"{prompt}\n{body}\n"
+    return ""
 
 
 def load(path: Path | None = None) -> dict[str, CodeProblem]:

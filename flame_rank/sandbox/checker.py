@@ -4,6 +4,7 @@ A test sees a function that looks like the program's own; what it returns came o
 """
 
 import builtins
+import json
 import os
 import resource
 import select
@@ -16,6 +17,7 @@ from flame_rank.sandbox.program import limit
 from flame_rank.sandbox.values import Codec
 
 WALL = 3  # times the processor time: a busy machine does not turn a slow pass into a failure
+_LONGEST_VALUE = 1 << 16  # characters of the result of a call that is kept
 _LOOK = 0.05  # seconds between two looks at what the program takes
 
 
@@ -79,7 +81,12 @@ class Checker:
                 self._namespace[name] = self._function(name)
         for arguments in order["calls"] or []:
             heard = self._exchange({"call": entry, "arguments": arguments, "named": {"dict": []}})
-            values.append({"error": heard["error"][2]} if "error" in heard else {"value": heard["value"]})
+            if "error" in heard:
+                values.append({"error": heard["error"][2]})
+            elif len(json.dumps(heard["value"])) > _LONGEST_VALUE:
+                values.append({"error": "MemoryError"})
+            else:
+                values.append({"value": heard["value"]})
         if order["test"] is not None:
             exec(order["test"], self._namespace)
 

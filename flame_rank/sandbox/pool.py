@@ -117,15 +117,21 @@ class Sandbox:
             self._add(_Worker(self.level, self._readable))
 
     def run(self, order: Order) -> Outcome:
-        """Runs one program to its end."""
+        """Runs one program to its end; once more if its worker is lost, whoever killed that."""
         worker = self._free.get()
         try:
-            return worker.run(order)
+            for _ in range(2):
+                if worker.gone and not self._closed:
+                    self._workers.remove(worker)
+                    worker = _Worker(self.level, self._readable)
+                    self._workers.append(worker)
+                outcome = worker.run(order)
+                if outcome is not None:
+                    return outcome
+                if worker.interrupted:
+                    break
+            return Outcome("killed", "its worker ended")
         finally:
-            if worker.gone and not self._closed:
-                self._workers.remove(worker)
-                worker = _Worker(self.level, self._readable)
-                self._workers.append(worker)
             self._free.put(worker)
 
     def run_many(self, orders: Iterable[Order]) -> Generator[Outcome]:
@@ -135,22 +141,22 @@ class Sandbox:
         """
         orders = iter(orders)
         pool = ThreadPoolExecutor(len(self._workers))
-        done = False
+        running = deque[Future[Outcome]]()
 
         def start(count: int) -> list[Future[Outcome]]:
             return [pool.submit(self.run, order) for order in islice(orders, count)]
 
         try:
-            running = deque(start(4 * len(self._workers)))
+            running.extend(start(4 * len(self._workers)))
             while running:
                 yield running.popleft().result()
                 running.extend(start(1))
-            done = True
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            if not done:
+            if any(not future.done() for future in running):
                 for worker in list(self._workers):
-                    worker.interrupt()
+                    worker.interrupted = True
+                    worker.end()
             pool.shutdown()
 
     def close(self) -> None:
@@ -194,6 +200,7 @@ class _Worker:
     Attributes:
       missing: what the kernel does not permit.
       gone: it has ended.
+      interrupted: it was ended with what it ran.
     """
 
     def __init__(self, level: Level, readable: Sequence[str]):
@@ -218,29 +225,29 @@ class _Worker:
                 },
                 start_new_session=True,
             )
-        self.gone, self._lock = False, threading.Lock()
+        self.gone, self.interrupted, self._lock = False, False, threading.Lock()
         try:
             ready = channel.receive(self._socket.fileno(), _LONGEST)
         except (channel.Closed, OSError) as error:
             ready = {"failed": f"its process ended at once: {error}"}
         if "failed" in ready:
-            self.interrupt()
+            self.end()
             raise _Refused(ready["failed"])
         self.missing: list[str] = ready["missing"]
 
-    def run(self, order: Order) -> Outcome:
-        """Runs one program to its end."""
+    def run(self, order: Order) -> Outcome | None:
+        """Runs one program to its end; None if the worker is lost."""
         encode = Codec(lambda *_: None, {}).encode
         calls = None if order.calls is None else [encode(list(arguments)) for arguments in order.calls]
         try:
             channel.send(self._socket.fileno(), {**vars(order), "calls": calls})
             found = channel.receive(self._socket.fileno(), _LONGEST)
         except (channel.Closed, OSError):
-            self.interrupt()
-            return Outcome("killed", "its worker ended")
+            self.end()
+            return None
         return Outcome(found["kind"], found["reason"], tuple(found["values"]))
 
-    def interrupt(self) -> None:
+    def end(self) -> None:
         """Ends the worker and all in it."""
         with self._lock:
             if self.gone:
@@ -256,4 +263,4 @@ class _Worker:
 
 def _end_all(workers: list[_Worker]) -> None:
     for worker in list(workers):
-        worker.interrupt()
+        worker.end()

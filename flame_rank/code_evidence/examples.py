@@ -1,0 +1,141 @@
+"""The examples in a prompt or docstring: calls of the function with what they return, as people write them.
+
+`>>> f(1)` with the value on the next line (doctest), `f(1) == 2`, `f(1) = 2`, `f(1) -> 2`, `f(1) => 2`, `f(1) ➞ 2`,
+`f(1) returns 2`, `f(1) should return 2`, `Input: 1` with `Output: 2` below, `For x = 1 the output should be 2`.
+Both sides are literals (or true, false, null): nothing here is evaluated.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_GIVES = re.compile(
+    r"""[ \t`'".,;:)]*
+    (?:==+>?|=+>?|-+>|[➞→⇒⟶➔]|(?:\#\s*)?(?:should\s+|must\s+|will\s+)?
+       (?:returns?|gives?|outputs?|yields?|equals?|evaluates\s+to|be(?:comes)?|is)\b(?:\s+to)?)
+    [ \t:`]*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_STATED = re.compile(
+    r"""^[ \t]*(?:Input:[ \t]*(?P<in>\S.*)\n[ \t]*Output:
+        |(?:For|If)[ ]+(?P<for>\w+[ ]*=[ ]*\S.*?),?[ ]+[^\n=]*?
+         (?:output|result|return)[ ]*(?:(?:should|will|must)[ ]be|is|=)
+     )[ \t]*""",
+    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
+)
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+_NEXT_LINE = re.compile(r"[ \t]*\n[ \t]*")
+_LONGEST = 2000  # characters of a call or a value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A call and its result.
+
+    Attributes:
+      arguments: of the call, all by position.
+      expected: what it returns.
+    """
+
+    arguments: tuple[Any, ...]
+    expected: Any
+
+
+def read_examples(text: str, function: str) -> list[Example]:
+    """Reads the examples of a function in a text, each once, in the text's order."""
+    found: dict[str, Example] = {}
+    for match in re.finditer(rf"(>>>[ \t]*)?(?<![\w.]){re.escape(function)}[ \t]*\(", text):
+        if text[: match.start()].endswith("def "):
+            continue
+        call = _balanced(text, match.end() - 1)
+        arguments = _arguments(call)
+        if arguments is None:
+            continue
+        rest = text[match.end() - 1 + len(call) :]
+        gives = _GIVES.match(rest) or (_NEXT_LINE.match(rest) if match[1] else None)
+        if gives is None:
+            continue
+        for value in _literals(rest[gives.end() :].split("\n", 1)[0]):
+            if isinstance(value, bool) or not any(isinstance(argument, _Word) for argument in arguments):
+                plain = tuple(str(a) if isinstance(a, _Word) else a for a in arguments)
+                found.setdefault(repr(plain), Example(arguments=plain, expected=value))
+            break
+    for match in _STATED.finditer(text):
+        arguments = _arguments(f"({match['in'] or match['for']})")
+        value = next(_literals(text[match.end() :].split("\n", 1)[0]), _NOTHING)
+        if arguments is not None and value is not _NOTHING:
+            found.setdefault(repr(arguments), Example(arguments=arguments, expected=value))
+    return list(found.values())
+
+
+class _Word(str):
+    """A bare word for an argument: a text, as it seems, if the function returns a truth value; else a variable."""
+
+
+_NOTHING = object()
+
+
+def _balanced(text: str, start: int) -> str:
+    """The text from a bracket to the one that closes it; to the end of what may be a call if none does."""
+    depth, quote = 0, ""
+    for at in range(start, min(len(text), start + _LONGEST)):
+        character = text[at]
+        if quote:
+            if character == quote and text[at - 1] != "\\":
+                quote = ""
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+            if depth == 0:
+                return text[start : at + 1]
+    return text[start : start + _LONGEST]
+
+
+def _arguments(call: str) -> tuple[Any, ...] | None:
+    """The literals between the brackets of a call; None if they are none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(f"f{call}", mode="eval").body
+        if not isinstance(tree, ast.Call):
+            return None
+        return tuple(_literal(argument) for argument in (*tree.args, *(keyword.value for keyword in tree.keywords)))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal, or a bare word.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    if isinstance(node, ast.Name):
+        return _WORDS[node.id.lower()] if node.id.lower() in _WORDS else _Word(node.id)
+    return ast.literal_eval(node)
+
+
+def _literals(line: str) -> Iterator[Any]:
+    """The literals that a line begins with, the longest first."""
+    line = line.strip()[:_LONGEST]
+    if line[:1] in "([{":
+        line = _balanced(line, 0) or line
+    for end in range(len(line), 0, -1):
+        if (after := line[end:].lstrip()) and after[0] in "+-*/%=<>":
+            continue  # the beginning of a calculation
+        if end < len(line) and (line[end].isalnum() or line[end] == "_" or line[end : end + 2].strip(".").isdigit()):
+            continue  # in the middle of a word or a number
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value = _literal(ast.parse(line[:end].strip(" .,;:`"), mode="eval").body)
+            if not isinstance(value, _Word):
+                yield value
+        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+            continue

@@ -1,0 +1,59 @@
+"""The options of evidence for code, for the commands that rank programs."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, get_args
+
+from flame_rank.errors import UserError
+from flame_rank.fields import described
+
+if TYPE_CHECKING:
+    from flame_rank.code_evidence.collect import Part
+    from flame_rank.code_evidence.judge import EvidenceJudge
+    from flame_rank.judges.base import Judge
+    from flame_rank.sandbox.pool import Sandbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions:
+    """What programs show when they are run, before a judge is asked."""
+
+    evidence: str | None = described(
+        None,
+        "Run the candidates, which are programs, and rank by what they show, a list of: parse, examples (of the prompt "
+        "or docstring), agreement (of their results on inputs made from examples and signature), tests (--tests). The "
+        "judge decides what that leaves open.",
+        automatic="run nothing",
+        unit="PART,PART",
+    )
+    tests: str = described(
+        "tests", "Take the tests of --evidence tests from this field of a problem: Python, or a list.", unit="FIELD"
+    )
+
+    def judge(self, judge: "Judge", sandbox: "Sandbox", timeout: float) -> "EvidenceJudge":
+        """Puts the evidence before a judge.
+
+        Args:
+          sandbox: where programs run.
+          timeout: seconds of processor time for one program.
+        """
+        from flame_rank.code_evidence.judge import EvidenceJudge
+        from flame_rank.code_evidence.questions import read_question
+
+        question = partial(read_question, tests_field=self.tests)
+        return EvidenceJudge(judge, self.parts, sandbox, timeout=timeout, question=question)
+
+    @property
+    def parts(self) -> "tuple[Part, ...]":
+        """The kinds of evidence.
+
+        Raises:
+          UserError: one is unknown.
+        """
+        from flame_rank.code_evidence.collect import Part
+
+        known = get_args(Part)
+        named = [part.strip() for part in (self.evidence or "").split(",") if part.strip()]
+        if unknown := [part for part in named if part not in known]:
+            raise UserError(f"--evidence {unknown[0]}: it is a list of {', '.join(known)}, with commas between")
+        return tuple(part for part in known if part in named)

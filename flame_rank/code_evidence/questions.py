@@ -1,0 +1,85 @@
+"""A problem of any data set of Python functions as a question of code: which function, which programs, which tests."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from flame_rank.candidates.code_views import FENCE, PROGRAM, is_continuation, parse
+from flame_rank.code_evidence.collect import CodeQuestion
+from flame_rank.errors import UserError
+from flame_rank.humaneval.problems import CodeProblem, completed
+from flame_rank.records import Candidate, GroupedRecord, Problem
+
+_DEFINED = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)[ \t]*\(", re.MULTILINE)
+
+
+def read_question(problem: Problem, tests_field: str = "tests") -> CodeQuestion | None:
+    """Reads a problem as a question of code; None if its candidates define no function.
+
+    A candidate is a whole program, a program in a fence, or the body of the function that the prompt ends in. Behind a
+    prompt that is Python a whole program may use what the prompt imports and defines.
+
+    Args:
+      tests_field: the field of the problem's record that holds tests: a text of Python, or a list of such texts. A text
+        that defines `check(candidate)` has it called.
+
+    Raises:
+      UserError: the field holds something else.
+    """
+    given = completed(problem.prompt)
+    programs = [_program(problem.prompt, given, candidate) for candidate in problem.candidates]
+    defined = _DEFINED.findall(problem.prompt)
+    if defined:
+        function = defined[-1]
+    else:
+        counts = Counter(name for program in programs for name in _DEFINED.findall(program)[-1:])
+        if not counts:
+            return None
+        function = counts.most_common(1)[0][0]
+    if not any(isinstance(node, PROGRAM) for p in programs if (tree := parse(p)) is not None for node in tree.body):
+        return None
+    tests = _tests(problem, tests_field, function)
+    return CodeQuestion(function=function, text=problem.prompt, programs=programs, tests=tests, given=given)
+
+
+def read_humaneval_question(problem: Problem, problems: Mapping[str, CodeProblem]) -> CodeQuestion | None:
+    """Reads samples of a problem of HumanEval, by its name: what is run is what the tests are run on.
+
+    The examples come from the problem's own prompt: files in the field cut them out of theirs.
+    """
+    known = problems[problem.name]
+    programs = [known.program(candidate) for candidate in problem.candidates]
+    return CodeQuestion(function=known.entry_point, text=known.prompt, programs=programs)
+
+
+def _program(prompt: str, given: str, candidate: str | Candidate) -> str:
+    text = candidate if isinstance(candidate, str) else candidate.text
+    if fenced := FENCE.search(text):
+        text = fenced[1]
+    if is_continuation(prompt, text):
+        return f"{prompt}{text}\n"
+    return f"{given}\n{text}\n"
+
+
+def _tests(problem: Problem, name: str, function: str) -> list[str]:
+    fields = _fields(problem)
+    if name not in fields:
+        return []
+    found = msgspec.json.decode(fields[name])
+    texts = [found] if isinstance(found, str) else found
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{problem.name}: {name!r} holds no tests; make it a text of Python or a list of such texts")
+    return [f"{text}\ncheck({function})" if re.search(r"^def check\(", text, re.MULTILINE) else text for text in texts]
+
+
+def _fields(problem: Problem) -> Mapping[str, Any]:
+    """The undecoded fields of a problem's record."""
+    record = problem.record
+    if record is None:
+        return {}
+    if isinstance(record, GroupedRecord):
+        return record.fields
+    return msgspec.json.decode(record.lines[0], type=dict[str, msgspec.Raw])

@@ -1,0 +1,135 @@
+"""Evidence for code: what programs show when they are run, and the judge behind it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from flame_rank.cli.humaneval import humaneval
+from flame_rank.cli.rerank import rerank
+from flame_rank.code_evidence.collect import PARTS, CodeEvidence, CodeQuestion, collect
+from flame_rank.code_evidence.judge import EvidenceJudge
+from flame_rank.code_evidence.questions import read_question
+from flame_rank.errors import UserError
+from flame_rank.judges import load
+from flame_rank.judges.function import FunctionJudge
+from flame_rank.ranking.reranker import Reranker
+from flame_rank.records import Candidate, Problem
+from flame_rank.sandbox.pool import Sandbox
+
+PROMPT = 'def add(a, b):\n    """Adds.\n    >>> add(1, 2)\n    3\n    >>> add(0, 0)\n    0\n    """\n'
+RIGHT, TIMES, MINUS, BROKEN, LOOP = (
+    f"    {body}\n" for body in ("return a + b", "return a * b", "return a - b", "return (a", "while True: pass")
+)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(workers=2) as made:
+        yield made
+
+
+def look(sandbox: Sandbox, bodies: list[str], tests: list[str] | None = None) -> CodeEvidence:
+    programs = [PROMPT + body for body in bodies]
+    question = CodeQuestion(function="add", text=PROMPT, programs=programs, tests=tests or [])
+    return next(collect([question], PARTS, sandbox))
+
+
+def test_each_part(sandbox: Sandbox) -> None:
+    tests = ["assert add(2, 2) == 4", "assert add(5, 5) == 10"]
+    bodies = [RIGHT, TIMES, MINUS, BROKEN, LOOP, RIGHT]
+    values = look(sandbox, bodies, tests).values
+    assert values["parse"].tolist() == [1, 1, 1, 0, 1, 1]
+    assert values["examples"].tolist() == [1, 0.5, 0.5, 0, 0, 1]
+    assert values["tests"].tolist() == [1, 0.5, 0, 0, 0, 1]
+    agreement = values["agreement"]
+    assert agreement[0] == agreement[5] == agreement.max() and agreement[3] == agreement[4] == 0
+    assert np.all((agreement >= 0) & (agreement <= 1))
+
+
+def test_a_part_without_anything_to_go_by_is_not_there(sandbox: Sandbox) -> None:
+    question = CodeQuestion(function="f", text="def f(x):\n", programs=["def f(x): return x"])
+    assert next(collect([question], ("examples", "tests"), sandbox)).values == {}
+
+
+def test_equal_results_of_other_types(sandbox: Sandbox) -> None:
+    prompt = "def half(x):\n    '''half(4) == 2'''\n"
+    programs = [f"def half(x): return {body}" for body in ("x / 2", "x // 2", "(x // 2,)", "'2'")]
+    question = CodeQuestion(function="half", text=prompt, programs=programs)
+    assert next(collect([question], ("examples",), sandbox)).values["examples"].tolist() == [1, 1, 0, 0]
+
+
+def test_many_problems_keep_their_order(sandbox: Sandbox) -> None:
+    questions = [
+        CodeQuestion(function="f", text=f"f(1) == {k}", programs=[f"def f(x): return {j}" for j in range(3)])
+        for k in [0, 1, 2] * 7
+    ]
+    best = [int(e.values["examples"].argmax()) for e in collect(questions, ("examples",), sandbox)]
+    assert best == [0, 1, 2] * 7
+
+
+def test_a_pairwise_judge_is_asked_about_what_is_open(sandbox: Sandbox) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def longer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        asked.extend(pairs)
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    other = "    return sum([a, b])\n"
+    judge = EvidenceJudge(FunctionJudge(longer, name="longer"), ("examples",), sandbox)
+    ranking = Reranker(judge, "round-robin").rank(PROMPT, [TIMES, RIGHT, other, MINUS])
+    assert ranking.order[:2] == [2, 1]
+    assert {frozenset(pair) for pair in asked} == {frozenset((RIGHT, other)), frozenset((TIMES, MINUS))}
+    assert judge.name == "longer behind examples"
+
+
+def test_a_pointwise_judge_decides_among_equals(sandbox: Sandbox) -> None:
+    judge = EvidenceJudge(load("agreement"), ("parse", "examples"), sandbox)
+    assert Reranker(judge).rank(PROMPT, [MINUS, MINUS, MINUS, RIGHT]).order[0] == 3
+    prose = Problem(prompt="Say hello.", candidates=["Hello!", "Hello", "Hello, hello"])
+    assert Reranker(judge).rank(prose).order == Reranker(load("agreement")).rank(prose).order
+
+
+def test_questions_of_any_data_set() -> None:
+    fenced = f"Sure!\n```python\n{PROMPT}{RIGHT}```\nDone."
+    question = read_question(Problem(prompt="Add two numbers.", candidates=[fenced, "I cannot."]))
+    assert question is not None and question.function == "add"
+    assert question.programs[0].strip() == f"{PROMPT}{RIGHT}".strip()
+    given = "import math\ndef root(x):\n    '''Takes the root.'''\n"
+    whole = Candidate(text="def root(x):\n    return math.sqrt(x)\n", key="solution")
+    question = read_question(Problem(prompt=given, candidates=[whole, "    return math.sqrt(x)"]))
+    assert question is not None and all("import math" in program for program in question.programs)
+    assert read_question(Problem(prompt="Say hello.", candidates=["Hello!"])) is None
+
+
+def test_rerank_with_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    fields = {"task_id": "a", "prompt": PROMPT, "candidates": [TIMES, TIMES, RIGHT, BROKEN]}
+    path.write_text(json.dumps(fields | {"unit": ["assert add(2, 3) == 5"]}) + "\n")
+    for evidence in ("examples", "tests", "parse,examples,agreement,tests"):
+        line = [str(path), "--judge", "agreement", "--evidence", evidence, "--tests", "unit", "--workers", "1"]
+        done = CliRunner().invoke(rerank, line, catch_exceptions=False, standalone_mode=False)
+        assert json.loads(done.stdout)["best"] == 2
+    path.write_text(json.dumps(fields | {"tests": 3}) + "\n")
+    with pytest.raises(UserError, match="'tests' holds no tests"):
+        line = [str(path), "--judge", "agreement", "--evidence", "tests"]
+        CliRunner().invoke(rerank, line, catch_exceptions=False, standalone_mode=False)
+    with pytest.raises(UserError, match="--evidence luck: it is a list of parse, examples, agreement, tests"):
+        CliRunner().invoke(rerank, [str(path), "--evidence", "luck"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_humaneval_with_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    wrong, right = "    return x - y\n", "    return x + y\n"
+    samples = [wrong, wrong, wrong, right]
+    path.write_text(json.dumps({"task_id": "HumanEval/53", "prompt": "def add(x, y):\n", "samples": samples}) + "\n")
+    out = tmp_path / "out.json"
+    for options, share in (([], 0.0), (["--evidence", "examples"], 1.0)):
+        line = [str(path), "--judge", "agreement", "--samples", "4", "--json", str(out), *options]
+        CliRunner().invoke(humaneval, line, catch_exceptions=False, standalone_mode=False)
+        assert json.loads(out.read_text())[0]["judge"] == share
+    with pytest.raises(UserError, match="HumanEval's tests are what is measured here"):
+        CliRunner().invoke(humaneval, [str(path), "--evidence", "tests"], catch_exceptions=False, standalone_mode=False)
