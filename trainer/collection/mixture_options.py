@@ -46,5 +46,8 @@ class MixtureOptions(TaskChoice):
         least=1,
     )
     temperature: float = described(
-        1.0, "Weights in flame are raised to 1/temperature: above 1, small tasks are drawn more often.", above=0
+        1.0,
+        "Weights in flame are raised to 1/temperature: above 1, small tasks are drawn more often.",
+        unit="NUMBER",
+        above=0,
     )

@@ -30,7 +30,7 @@ class Recipe:
         least=1,
     )
     batch: int = described(8, "The number of examples in one step.", unit="EXAMPLES", least=1)
-    rate: float = described(1e-4, "The highest learning rate of Adam.", above=0)
+    rate: float = described(1e-4, "The highest learning rate of Adam.", unit="RATE", above=0)
     schedule: Literal["constant", "cosine", "linear"] = described(
         "constant",
         "What the learning rate does after the warm-up: stay constant, or fall to 0 along a cosine or a line.",
@@ -48,10 +48,10 @@ class Recipe:
         below=1,
     )
     max_input: int = described(
-        2048, "The length of the longest input; --on-long says what happens to a longer one.", unit="TOKENS", least=64
+        2048, "The length of the longest input; a longer one is cut or left out.", unit="TOKENS", least=64
     )
     max_target: int = described(
-        1024, "The length of the longest target; --on-long says what happens to a longer one.", unit="TOKENS", least=1
+        1024, "The length of the longest target; a longer one is cut or left out.", unit="TOKENS", least=1
     )
     accumulate: int | None = described(
         None,
