@@ -22,7 +22,7 @@ from typing import Any
 import click
 import numpy as np
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
     "model_type": "qwen2",
     "hidden_size": 768,
@@ -124,7 +124,8 @@ class Process:
     """One row's process, loaded and warmed up; `answers` holds what it said, `problem` why it says no more."""
 
     def __init__(self, name: str, spec_file: Path, spec: dict[str, Any], python: str):
-        self.name, self.problem, self.answers = name, "", []
+        self.name, self.problem = name, ""
+        self.answers: list[dict[str, Any]] = []
         environment = {**os.environ, "JAX_PLATFORMS": spec["device"], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         environment["JAX_TRACEBACK_FILTERING"] = "off"  # so that an error's last line is its message
         if spec["dtype"] == "float32":  # as PyTorch does; without effect on a CPU
@@ -144,6 +145,7 @@ class Process:
 
     def read(self) -> dict[str, Any]:
         """Waits for the next answer; an empty one when there is none, and then `problem` says why."""
+        assert self.process.stdout
         line = self.process.stdout.readline()
         answer = json.loads(line) if line else {}
         if not line:
@@ -155,6 +157,7 @@ class Process:
         return answer
 
     def ask(self) -> None:
+        assert self.process.stdin
         with suppress(BrokenPipeError):  # it has ended: `read` tells why
             self.process.stdin.write("\n")
             self.process.stdin.flush()
@@ -162,6 +165,7 @@ class Process:
             self.answers.append(answer)
 
     def close(self) -> None:
+        assert self.process.stdin
         with suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait()
@@ -171,7 +175,7 @@ def summarise(process: Process, paths: list[list[list[int]]]) -> dict[str, Any]:
     """Returns what is reported of a row of judgements, times as the median of its runs."""
     times = [answer["seconds"] for answer in process.answers]
     last, seconds = process.answers[-1], statistics.median(times)
-    tokens, flops = count(paths, ROWS[process.name][1], last_layer=not process.name.startswith("kernel"))
+    tokens, flops = count(paths, ROWS[process.name][1] or 0, last_layer=not process.name.startswith("kernel"))
     log_probs = np.array(last.pop("log_probs"))
     return {
         **process.ready,

@@ -41,9 +41,9 @@ def of_transformers(model: Path, prompt: list[int], candidates: list[list[int]])
     rows = torch.tensor([prompt + ids for ids in candidates])  # [N, P + L]
     targets = rows[:, len(prompt) :]
 
-    @torch.no_grad()
     def run() -> list[float]:
-        logits = network(rows, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]  # [N, L, V]
+        with torch.no_grad():
+            logits = network(rows, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]  # [N, L, V]
         log_probs = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
         return [float(row) for row in log_probs.sum(1)]
 

@@ -113,8 +113,11 @@ def transformers_row(spec: Spec, *, keep_prompt: bool) -> Row:
     tokens = torch.tensor([whole(path) for path in spec["paths"]], device=device)  # [R, T]
     prompt = len(spec["paths"][0][0]) if keep_prompt else 0
 
-    @torch.inference_mode()
     def run(batch: int, pairs: int | None = None) -> list[list[float]]:
+        with torch.inference_mode():
+            return encode(batch, pairs)
+
+    def encode(batch: int, pairs: int | None) -> list[list[float]]:
         kept = model(tokens[:1, :prompt], use_cache=True, logits_to_keep=1).past_key_values if prompt else None
         log_probs = []
         for rows in tokens[:pairs, prompt:].split(batch):
@@ -155,7 +158,8 @@ def llama_cpp_row(spec: Spec, *, keep_prefix: bool) -> Row:
     yield {}
 
     def run(paths: list[list[int]]) -> list[list[float]]:
-        log_probs, cached = [], []
+        log_probs: list[list[float]] = []
+        cached: list[int] = []
         for tokens in paths:
             same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(cached, tokens, strict=False))
             model.n_tokens = len(list(same)) if keep_prefix else 0
@@ -198,6 +202,7 @@ def write_gguf(folder: Path) -> Path:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
     for key, tensor in SafetensorsLocal(folder / "model.safetensors").tensors.items():
         name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        assert name is not None
         writer.add_tensor(name, tensor.mmap_bytes().view("<f4").reshape(tensor.shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -29,7 +29,9 @@ SURE = 0.9
 
 def contenders(n: int) -> dict[str, Strategy]:
     """The strategies that are compared, by what the table calls them."""
-    compared = {name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")}
+    compared: dict[str, Strategy] = {
+        name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")
+    }
     compared["round-robin, random order"] = by_name("round-robin", order="random")
     for times in (2, 4):
         compared[f"active, {times}N"] = by_name("active", budget=times * n)

@@ -129,7 +129,8 @@ def operations(spec: Spec, config: dict[str, Any]) -> int:
     N, K, H = (config[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim"))
     matrices = 2 * D * N * H + 2 * D * K * H + 3 * D * F
     tokens, keys = sum(lengths(spec)), sum(n * (n + 1) // 2 for n in lengths(spec))
-    return layers * (6 * matrices * tokens + 12 * N * H * keys) + 6 * D * config["vocab_size"] * TARGET * spec["batch"]
+    head: int = 6 * D * config["vocab_size"] * TARGET * spec["batch"]
+    return int(layers * (6 * matrices * tokens + 12 * N * H * keys)) + head
 
 
 @click.command(help=__doc__)
@@ -154,7 +155,9 @@ def main(
         config = stated("llama", size)
         write("llama", size, Path(folder), ["no text takes part"])
         spec = {"folder": folder, "batch": batch, "tokens": tokens, "vocabulary": config["vocab_size"]}
-        processes, times, values = {}, {}, {}
+        processes: dict[str, subprocess.Popen[str]] = {}
+        times: dict[str, list[float]] = {}
+        values: dict[str, list[float]] = {}
         for name in rows.split(","):
             click.echo(f"warming up {ROWS[name]}", err=True)
             command = [sys.executable, __file__, "--row", name, "--spec", json.dumps(spec)]

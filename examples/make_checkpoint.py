@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from flame_rank.model import config, t5, weight_files
 from flame_rank.model.decoder import Decoder
+from flame_rank.model.t5_config import T5Config
 from trainer.collection.examples import examples, is_available
 from trainer.collection.mixture import trained_on
 from trainer.collection.tasks import TASKS
@@ -114,7 +115,7 @@ def write(family: str, size: str, folder: Path, texts: Iterable[str], seed: int 
 
     def model() -> nnx.Module:
         if family == "t5":
-            return t5.T5(t5.T5Config.read(shape), nnx.Rngs(seed))
+            return t5.T5(T5Config.read(shape), nnx.Rngs(seed))
         return Decoder(config.read(shape), nnx.Rngs(seed))
 
     params = nnx.split(model())[1]

@@ -13,7 +13,7 @@ import strategies
 if TYPE_CHECKING:
     from flame_rank.errors import UserError as UserError
     from flame_rank.io.jsonl import read_problems as read_problems
-    from flame_rank.judges import load as load_judge  # noqa: F401
+    from flame_rank.judges import load as _load
     from flame_rank.judges.base import Judge as Judge
     from flame_rank.judges.base import Notes as Notes
     from flame_rank.judges.function import FunctionJudge as FunctionJudge
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from strategies import Knockout as Knockout
     from strategies import RoundRobin as RoundRobin
     from strategies import Standing as Standing
+
+    load_judge = _load
 
 if getattr(strategies, "OWNER", None) != "flame_rank":
     raise ImportError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from strategies.active import Active as Active
+    from strategies.base import Counted as Counted
     from strategies.base import Order as Order
     from strategies.base import Schedule as Schedule
     from strategies.base import Standing as Standing
@@ -41,12 +42,12 @@ NAMES: Final = tuple(_CLASSES)
 
 _MODULES = {  # name handed on -> where it lives
     **{_CLASSES[name]: f"strategies.{name.replace('-', '_')}" for name in _CLASSES},
-    **dict.fromkeys(("Order", "Schedule", "Standing", "Strategy"), "strategies.base"),
+    **dict.fromkeys(("Counted", "Order", "Schedule", "Standing", "Strategy"), "strategies.base"),
     "standing": "strategies.posterior",
 }
 
 
-def by_name(name: str, **options: Any) -> "Strategy":
+def by_name(name: str, **options: Any) -> "Counted":
     """The strategy of this name.
 
     Args:
@@ -63,7 +64,7 @@ def by_name(name: str, **options: Any) -> "Strategy":
         nearest = get_close_matches(name, NAMES, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"no strategy is called {name!r}; there are {', '.join(NAMES)}{hint}")
-    strategy: Strategy = __getattr__(_CLASSES[name])(**options)
+    strategy: Counted = __getattr__(_CLASSES[name])(**options)
     return strategy
 
 

@@ -116,6 +116,13 @@ class Strategy(Protocol):
         """
 
 
+class Counted(Strategy, Protocol):
+    """A strategy that knows how many comparisons it may ask, as all named strategies do."""
+
+    def comparisons(self, n: int) -> tuple[int, int]:
+        """Returns the fewest and the most comparisons for n candidates."""
+
+
 def check_options(order: str, budget: int | None, top: int) -> None:
     """Raises ValueError unless these are an order policy, a budget and a number of first places."""
     if order not in get_args(Order):

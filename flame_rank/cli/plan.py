@@ -18,7 +18,7 @@ from flame_rank.ranking.options import RankingOptions
 
 if TYPE_CHECKING:
     from flame_rank.plan.plans import Plan, Plans
-    from flame_rank.plan.rounds import Counted
+    from strategies.base import Counted
 
 _RANKING = ("order", "budget", "confidence", "dedupe", "top")  # of the ranking's options, those that this command has
 

@@ -19,8 +19,8 @@ from jax.sharding import PartitionSpec as P
 Params = Any  # nnx.State, whose type parameters change from release to release
 Axes = tuple[str | None, ...]  # the mesh axis over which each axis of a tensor is split
 ROWS, COLUMNS = ("model", None), (None, "model")
-BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, "model"), P()  # type: ignore[no-untyped-call]
-PARTS = P(None, "data")  # type: ignore[no-untyped-call]
+BATCH, BY_HEAD, WHOLE = P("data"), P(None, None, "model"), P()
+PARTS = P(None, "data")
 
 # The first pattern that a name contains counts; a tensor that none matches is whole on every device.
 RULES: tuple[tuple[str, Axes], ...] = (
@@ -72,7 +72,7 @@ def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1, *, full
         free = next((k for k, n in enumerate(shape) if fits[k] is None and n % mesh.shape["data"] == 0), None)
         if free is not None:
             fits[free] = "data"
-    return P(*fits)  # type: ignore[no-untyped-call]
+    return P(*fits)
 
 
 def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = False) -> Params:

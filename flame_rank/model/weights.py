@@ -214,5 +214,5 @@ def _put(files: Weights, name: str, dtype: np.dtype[Any], place: Sharding) -> ja
 
     # Wait for the transfer: otherwise the host would hold many tensors at once.
     array = jax.make_array_from_callback(shape, place, part, dtype=dtype)
-    jax.block_until_ready(array)  # type: ignore[no-untyped-call]
+    jax.block_until_ready(array)
     return array

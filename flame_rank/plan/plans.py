@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from flame_rank.judges.base import Judge
 from flame_rank.plan.probe import Probe, probe
-from flame_rank.plan.rounds import Counted, Rounds, rounds
+from flame_rank.plan.rounds import Rounds, rounds
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Problem
-from strategies.base import IntArray
+from strategies.base import Counted, IntArray
 
 if TYPE_CHECKING:  # they import jax, which a function as the judge does without
     from flame_rank.judges.language_model import LanguageModelJudge

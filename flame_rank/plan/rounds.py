@@ -3,19 +3,11 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from flame_rank.ranking.admission import has_room
 from strategies.base import IntArray, Strategy
-
-
-class Counted(Strategy, Protocol):
-    """A strategy that knows how many comparisons it may ask, as all named strategies do."""
-
-    def comparisons(self, n: int) -> tuple[int, int]:
-        """Returns the fewest and the most comparisons for n candidates."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -306,11 +306,24 @@ def test_a_long_chain_is_exact() -> None:
     np.testing.assert_allclose(rank_centrality(wins, prior=0), truth, atol=1e-7)
 
 
-MATRIX = {"wins": [aggregate.bradley_terry, aggregate.pagerank, aggregate.rank_centrality], "log_odds": [
-    aggregate.margins, aggregate.wins_of, aggregate.verdicts_of, aggregate.comparisons_of, aggregate.copeland,
-    aggregate.borda, aggregate.win_rate, graph.beats, graph.cycles, graph.components, graph.top_cycle,
-    graph.ranked_pairs, graph.kemeny,
-]}  # fmt: skip
+MATRIX: dict[str, list[Any]] = {  # argument -> functions
+    "wins": [aggregate.bradley_terry, aggregate.pagerank, aggregate.rank_centrality],
+    "log_odds": [
+        aggregate.margins,
+        aggregate.wins_of,
+        aggregate.verdicts_of,
+        aggregate.comparisons_of,
+        aggregate.copeland,
+        aggregate.borda,
+        aggregate.win_rate,
+        graph.beats,
+        graph.cycles,
+        graph.components,
+        graph.top_cycle,
+        graph.ranked_pairs,
+        graph.kemeny,
+    ],
+}
 BAD: list[Any] = [
     [[0.0, 1.0]],
     [0.0, 1.0],

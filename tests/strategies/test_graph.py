@@ -82,7 +82,7 @@ def dominant_sets(table: FloatArray) -> Iterator[set[int]]:
 def against(table: FloatArray, order: tuple[int, ...]) -> float:
     """The sum of margins against an order."""
     margin = np.nan_to_num(margins(table))
-    return sum(max(0.0, margin[j, i]) for i, j in combinations(order, 2))
+    return sum(max(0.0, float(margin[j, i])) for i, j in combinations(order, 2))
 
 
 def test_victories_are_edges_and_ties_are_none() -> None:

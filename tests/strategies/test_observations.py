@@ -48,7 +48,7 @@ def part_of(observed: Observations) -> IntArray:
     np.fill_diagonal(reach, True)
     for _ in range(9):  # 2 to the power of 9 steps
         reach = reach.astype(np.float32) @ reach.astype(np.float32) > 0
-    return reach.argmax(axis=1)
+    return np.asarray(reach.argmax(axis=1), np.int64)
 
 
 @given(made=judged(noise=1.0))
@@ -79,7 +79,7 @@ def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArra
     np.testing.assert_allclose(found.mean, known[:N] - known[:N].mean(), atol=1e-9)
     left = y - design[:, :N] @ known[:N]
     left = left - single * (left[single].sum() / (single.sum() + BIAS))
-    noise = (WORTH * NOISE + left @ left) / (WORTH + max(len(y) - (N - 1) - single.any(), 0))
+    noise = (WORTH * NOISE + left @ left) / (WORTH + max(len(y) - (N - 1) - int(single.any()), 0))
     assert found.noise == pytest.approx(noise)
     towards = design.T @ single
     own = np.diag(design.T @ design)[:N] - towards[:N] ** 2 / (single.sum() + BIAS) + DRAWN

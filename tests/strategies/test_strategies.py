@@ -12,9 +12,9 @@ from schedules import connected, perfect, play, tables
 
 import strategies
 from strategies import Active, Knockout, Pointwise, RoundRobin, Swiss, by_name
-from strategies.base import FloatArray, Order, Strategy
+from strategies.base import Counted, FloatArray, Options, Order, Strategy
 
-ALL: list[Strategy] = [
+ALL: list[Counted] = [
     *(by_name(name) for name in strategies.NAMES),
     *(by_name(name, order="random") for name in strategies.NAMES if name != "pointwise"),
     Knockout(order="fixed"),
@@ -93,9 +93,10 @@ def test_comparisons_are_counted_exactly(n: int) -> None:
 @each
 @given(table=tables(), budget=st.integers(1, 40))
 @settings(deadline=None, max_examples=12)
-def test_a_budget_is_kept(strategy: Strategy, table: FloatArray, budget: int) -> None:
+def test_a_budget_is_kept(strategy: Options, table: FloatArray, budget: int) -> None:
     n = len(table)
-    limited = replace(strategy, budget=budget)  # type: ignore[type-var]
+    limited = replace(strategy, budget=budget)
+    assert isinstance(limited, Strategy)
     result, asked = play(limited, table)
     assert len(asked) <= budget
     assert sorted(result.order.tolist()) == list(range(n))

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from flame_rank.model import config as configs
 from flame_rank.model import t5
 from flame_rank.model.decoder import Decoder
+from flame_rank.model.t5_config import T5Config
 
 _SIZES = {
     "vocab_size": 97,
@@ -176,7 +177,7 @@ def _filled(config: dict[str, Any]) -> tuple[Any, Any]:
 
     def model() -> nnx.Module:
         if config["model_type"] == "t5":
-            return t5.T5(t5.T5Config.read(config), nnx.Rngs(0))
+            return t5.T5(T5Config.read(config), nnx.Rngs(0))
         return Decoder(configs.read(config), nnx.Rngs(0))
 
     graph, params = nnx.split(nnx.eval_shape(model))

@@ -40,8 +40,8 @@ Run = Callable[..., Done]
 
 def started(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": HOME} | options
-    return subprocess.Popen([*COMMAND, "rerank", *map(str, arguments), "--judge", "functions:slow"], **options)
+    given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": HOME} | options
+    return subprocess.Popen([*COMMAND, "rerank", *map(str, arguments), "--judge", "functions:slow"], **given)
 
 
 def write(path: Path, *lines: Any) -> Path:

@@ -21,7 +21,8 @@ Entries = dict[str, Any]
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    return ARCHITECTURES.get(config["model_type"], config["model_type"])
+    family = str(config["model_type"])
+    return ARCHITECTURES.get(family, family)
 
 
 def parameters(config: Mapping[str, Any]) -> Entries:

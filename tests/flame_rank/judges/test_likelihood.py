@@ -19,7 +19,7 @@ from flame_rank import Problem, UserError
 from flame_rank.cli.group import cli
 from flame_rank.judges.base import Judge
 from flame_rank.judges.checkpoint import load_reader
-from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Reader
+from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Part, Reader
 from flame_rank.model.text import load as load_tokenizer
 from strategies.base import FloatArray
 
@@ -147,7 +147,8 @@ def test_a_candidate_behind_its_prompt(reader: Reader, plain: Plain) -> None:
 
 
 def test_it_is_what_the_kernel_says_of_a_label(reader: Reader, plain: Plain) -> None:
-    [found] = reader.read(all_of(QUESTION), ("forward",))
+    forward: tuple[Part, ...] = ("forward",)
+    [found] = reader.read(all_of(QUESTION), forward)
     label = (*plain.ids(QUESTION.texts[1]), plain.end)
     [[whole]] = reader.kernel.log_likelihoods([(plain.before(QUESTION.prompt),)], [label])
     assert found.forward[1] == pytest.approx(whole / len(label), abs=1e-4)
@@ -182,9 +183,12 @@ def test_only_what_is_asked_for_is_read(reader: Reader, monkeypatch: pytest.Monk
     assert of.keys() == PARTS
     labels: list[int] = []
     ask = reader.kernel.token_log_probs
-    monkeypatch.setattr(
-        reader.kernel, "token_log_probs", lambda paths, asked: labels.append(len(asked)) or ask(paths, asked)
-    )
+
+    def counted(paths: Any, asked: Any) -> Any:
+        labels.append(len(asked))
+        return ask(paths, asked)
+
+    monkeypatch.setattr(reader.kernel, "token_log_probs", counted)
     for part, names in of.items():
         [found] = reader.read(all_of(QUESTION), (part,))  # type: ignore[arg-type]
         for name in ("forward", "gain", "total", "ending", "reverse", "refusal"):
@@ -197,7 +201,12 @@ def test_only_what_is_asked_for_is_read(reader: Reader, monkeypatch: pytest.Monk
 
 def test_nothing_is_read_of_no_candidate(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(reader.kernel, "token_log_probs", lambda paths, labels: asked.extend(labels) or [])
+
+    def recorded(paths: Any, labels: Any) -> list[Any]:
+        asked.extend(labels)
+        return []
+
+    monkeypatch.setattr(reader.kernel, "token_log_probs", recorded)
     [found] = reader.read([(QUESTION, [])])
     assert found.forward.shape == (0,) and found.refusal == 0 and asked == [] and reader.read([]) == []
 
@@ -249,7 +258,7 @@ def test_a_length_without_room(folders: dict[str, Path], form: str) -> None:
 
 def test_another_reading_has_another_name(folders: dict[str, Path], readers: dict[str, Reader]) -> None:
     names = {reader.name for reader in readers.values()}
-    names |= {load_reader(folders["chat"], **options).name for options in ({"max_length": 100}, {"template": "plain"})}  # type: ignore[arg-type]
+    names |= {load_reader(folders["chat"], **options).name for options in ({"max_length": 100}, {"template": "plain"})}
     names.add(load_reader(folders["chat"], max_length=MAX_LENGTH, dtype="bfloat16").name)
     assert len(names) == 6
     assert load_reader(folders["chat"], max_length=MAX_LENGTH).name == readers["chat"].name
@@ -293,7 +302,8 @@ def test_the_judge_reads_a_problem_once(judge: Judge, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("option", ["criteria", "on_long"])
 def test_options_that_do_not_fit(option: str, folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=f"^--ask likelihood takes no {option}: nothing is asked in words"):
-        flame_rank.load_judge(folders["chat"], ask="likelihood", **{option: "skip"})
+        given: dict[str, Any] = {option: "skip"}
+        flame_rank.load_judge(folders["chat"], ask="likelihood", **given)
 
 
 def rerank(tmp_path: Path, *arguments: object) -> tuple[dict[str, Any], str]:

@@ -32,7 +32,7 @@ def known(path: Path, name: str, judge: FunctionJudge = JUDGE) -> list[float]:
     with Ledger(path, judge, read_only=True) as ledger:
         [found] = ledger.look_up([(problem(name), PAIRS)])
     assert found.known.all()
-    return found.log_odds.tolist()
+    return [float(log_odds) for log_odds in found.log_odds]
 
 
 def test_all_judgements_are_there_once(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_valid_judgement_replaces_a_failure(tmp_path: Path) -> None:
 
 def test_many_judgements_take_many_pages(tmp_path: Path) -> None:
     names = {f"p{k}": (float(k), -float(k)) for k in range(700)}
-    merge(tmp_path / "all", [write(tmp_path / "1", **names)])
+    merge(tmp_path / "all", [write(tmp_path / "1", JUDGE, **names)])
     assert known(tmp_path / "all", "p699") == [699.0, -699.0]
 
 

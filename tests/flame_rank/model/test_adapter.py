@@ -107,7 +107,7 @@ def test_reads_what_merging_gives(name: str, tmp_path: Path) -> None:
 
 def test_names_of_other_bases(tmp_path: Path) -> None:
     """A base without a prefix, or with vision beside the text, whose adapters are left out as it is."""
-    whole = {
+    whole: dict[str, np.ndarray] = {
         "layers.0.mlp.down_proj.weight": np.ones((3, 5), np.float32),
         "vision_tower.q_proj.weight": np.ones((2, 2)),
     }

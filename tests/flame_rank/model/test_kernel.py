@@ -296,7 +296,7 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
 
     cache, x = numbers(2, 512, config.num_key_value_heads, config.head_dim), numbers(B, T, D)
     view = jax.eval_shape(lambda before: views(config, before, T, S, jnp.dtype(dtype)), ints(B))[0]
-    run, arrays = {
+    programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "begin": (partial(begin, S=S), (ints(B, T), ints(B))),
         "write": (partial(write, S=S, how="xla"), (cache, x, view, ints(B), ints(B), ints(B))),
         "read": (partial(read, S=S, how="xla"), (cache, x, view, ints(B), ints(B, 1))),
@@ -306,7 +306,8 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
             partial(generate, S=S, limit=8, how="xla"),
             ([cache] * config.num_hidden_layers, ints(B), ints(B), ints(B), ints(1)),
         ),
-    }[program]
+    }
+    run, arrays = programs[program]
     graph, params = nnx.split(model.model.layers[0] if program in ("write", "read") else model)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), params)
     lowered = jax.jit(lambda params, *given: run(nnx.merge(graph, params), *given))

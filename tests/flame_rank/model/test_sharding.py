@@ -145,7 +145,8 @@ def test_a_mesh_has_all_devices_or_says_why_not() -> None:
 def test_shardings_is_the_same_tree_and_leaves_the_shapes_alone() -> None:
     params = nnx.split(nnx.eval_shape(Causal))[1]
     places = sharding.shardings(params, sharding.mesh(devices=jax.devices()[:1]), HEAD)
-    assert jax.tree.structure(places) == jax.tree.structure(params)
+    structure: Any = jax.tree.structure(params)
+    assert jax.tree.structure(places) == structure
     assert all(isinstance(place, NamedSharding) for place in jax.tree.leaves(places))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(params))
 

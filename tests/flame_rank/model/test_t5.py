@@ -82,7 +82,8 @@ def build(config: T5Config) -> T5:
 
 def run(graph: Any, params: Any, tokens: jax.Array, lengths: jax.Array, targets: jax.Array) -> jax.Array:
     model = nnx.merge(graph, params)
-    return model.logits(model.decode(targets, model.encode(tokens, lengths), lengths))
+    logits: jax.Array = model.logits(model.decode(targets, model.encode(tokens, lengths), lengths))
+    return logits
 
 
 _run = jax.jit(run, static_argnums=0)
@@ -246,7 +247,9 @@ def test_generating_is_taking_the_likeliest_until_the_end() -> None:
     expected[3] = 60  # of no input, nothing
     stops = (int(expected[0, 2]), int(expected[1, 4]))
     graph, params = nnx.split(model)
-    run = jax.jit(lambda params: generate(nnx.merge(graph, params), tokens, lengths, eos=stops, limit=limit))
+    run = jax.jit(
+        lambda params: generate(nnx.merge(graph, params), *map(jnp.asarray, (tokens, lengths)), eos=stops, limit=limit)
+    )
     with jax.default_matmul_precision("highest"):
         found = np.asarray(run(params))
     ends = [next((i for i, token in enumerate(row) if token in stops), limit) for row in expected]

@@ -274,7 +274,7 @@ def test_a_judge_may_rank_in_threads() -> None:
     def outer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
         if prompt != "inner":
             ranked = pool.submit(copy_context().run, reranker.rank, "inner", ["a", "bb"])
-            assert ranked.result(timeout=20).order == [1, 0]  # type: ignore[attr-defined]
+            assert ranked.result(timeout=20).order == [1, 0]
         return [float(len(a) - len(b)) for a, b in pairs]
 
     with ThreadPoolExecutor(1) as pool:

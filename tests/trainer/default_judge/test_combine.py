@@ -132,7 +132,7 @@ def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None)
 
 
 def drawn(rng: np.random.Generator, n: int) -> PoolEvidence:
-    return evidence({name: rng.normal(size=n) for name in EVERY}, rng.random(n) < 0.9)
+    return evidence({name: rng.normal(size=n) for name in EVERY}, (rng.random(n) < 0.9).tolist())
 
 
 def compared(rng: np.random.Generator, quality: FloatArray) -> LabelledProblem:

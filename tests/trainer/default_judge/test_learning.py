@@ -16,6 +16,7 @@ import sources
 import flame_rank
 from flame_rank import judges
 from flame_rank.errors import UserError
+from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import EVIDENCE, READING, JudgeSettings, PoolJudge
 from flame_rank.judges.likelihood import PARTS
 from flame_rank.judges.model_location import identify
@@ -185,7 +186,7 @@ def test_builds_a_judge_through_interruptions(
         return readers[-1]
 
     out, (model, path) = tmp_path / "out", identify(str(tiny_model))
-    monkeypatch.setattr(learning.checkpoint, "load_reader", load_reader)
+    monkeypatch.setattr(checkpoint, "load_reader", load_reader)
 
     def run(stop: str | None) -> list[str]:
         message: list[str] = []

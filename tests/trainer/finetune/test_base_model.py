@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: 
     base = base_model.load(gguf_file, MESH)
     base.save(base.params, tmp_path / "saved")
     problem = flame_rank.Problem(prompt="Which is <|im_end|> 42?", candidates=["A naïve one", "return 1.5"])
-    judges = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
+    judges: list[Any] = [flame_rank.load_judge(path) for path in (gguf_file, tmp_path / "saved")]
     assert judges[0].tokens(problem, 0, 1) == judges[1].tokens(problem, 0, 1)
     assert judges[0].verdict_ids == judges[1].verdict_ids
     found = [judge.judge([(problem, np.array([[0, 1]]))])[0][0] for judge in judges]

@@ -31,7 +31,7 @@ print(int(open("/proc/self/statm").read().split()[1]) * 4096)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other settings")
-def test_what_is_freed_is_taken_again_without_page_faults_and_given_back_where_it_is_much():
+def test_what_is_freed_is_taken_again_without_page_faults_and_given_back_where_it_is_much() -> None:
     def run(how: str) -> list[int]:
         done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, check=True)
         return [int(line) for line in done.stdout.split()]

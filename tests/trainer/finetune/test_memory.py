@@ -10,7 +10,7 @@ import pytest
 from small_training import MESH, SMALL, checkpoint, fresh, some
 
 from flame_rank.errors import UserError
-from trainer.finetune import base_model, memory
+from trainer.finetune import base_model, malloc, memory
 from trainer.finetune.batches import collate
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
@@ -18,7 +18,7 @@ from trainer.finetune.training import Training
 
 @pytest.mark.parametrize("options", [{}, {"lora": 2, "freeze": 1}], ids=str)
 def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
-    sizes = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256}
+    sizes: dict[str, Any] = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256}
     base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
     training = Training(base, replace(SMALL, **options), MESH)
     counted = []
@@ -35,10 +35,10 @@ def test_too_little_memory_is_told_and_little_is_enough(
     base: base_model.Base, rows: TokenizedRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
-    monkeypatch.setattr(memory.malloc, "memory", lambda: (least - 1) * jax.local_device_count())
+    monkeypatch.setattr(malloc, "memory", lambda: (least - 1) * jax.local_device_count())
     with pytest.raises(UserError, match=r"GiB more, and there are 0.0 GiB; --lora"):
         Training(base, SMALL, MESH)
-    monkeypatch.setattr(memory.malloc, "memory", lambda: least * jax.local_device_count())
+    monkeypatch.setattr(malloc, "memory", lambda: least * jax.local_device_count())
     little = Training(fresh(base), SMALL, MESH)
     assert little.room == 320
     monkeypatch.undo()

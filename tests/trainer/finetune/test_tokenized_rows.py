@@ -18,7 +18,7 @@ from trainer.finetune.tokenized_rows import build, encode
 
 
 def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_model.Base) -> None:
-    judge = flame_rank.load_judge(folder)
+    judge: Any = flame_rank.load_judge(folder)
     problem = flame_rank.Problem(prompt="What is 2 + 2?", candidates=["It is 4.", "Five \n"])
     task = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
     pieces = tuple(frame(PAIRWISE, PAIRWISE_CONTEXT))
@@ -31,7 +31,7 @@ def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_mod
 
 
 def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: base_model.Base) -> None:
-    judge = flame_rank.load_judge(folder, max_length=300)
+    judge: Any = flame_rank.load_judge(folder, max_length=300)
     problem = flame_rank.Problem(prompt="p " * 100, candidates=["a b " * 200, "short"])
     task = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
     pieces = tuple(frame(PAIRWISE, PAIRWISE_CONTEXT))

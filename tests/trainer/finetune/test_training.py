@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -57,7 +58,7 @@ def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: T
 
 def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: TokenizedRows) -> None:
     # 1 part forward, 1 for the gradient of what goes into a matrix, 1 for that of the matrix itself.
-    sizes = {"num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256}
+    sizes: dict[str, Any] = {"num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 256}
     base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
     found = {}
     for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):

@@ -84,7 +84,7 @@ def test_the_interval_covers_and_knows_prompts() -> None:
         assert low <= middle <= high
     assert 88 <= covered <= 100  # of 100 intervals at 95 %
     alone = interval(figure, {"rankgen": judged([True, False] * 50, range(100))})
-    together = interval(figure, {"rankgen": judged([True, True, False, False] * 25, np.arange(100) // 2)})
+    together = interval(figure, {"rankgen": judged([True, True, False, False] * 25, [k // 2 for k in range(100)])})
     assert together[2] - together[1] > 1.2 * (alone[2] - alone[1])  # half as many independent ones
 
 

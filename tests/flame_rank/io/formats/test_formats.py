@@ -22,7 +22,7 @@ def said(content: str) -> list[dict[str, str]]:
 
 
 def choice(text: str, index: int) -> dict[str, Any]:
-    message = {"role": "assistant", "reasoning_content": None, "content": text, "tool_calls": []}
+    message: dict[str, Any] = {"role": "assistant", "reasoning_content": None, "content": text, "tool_calls": []}
     return {"index": index, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from flame_rank.judges.base import Judge
+
 PLAIN = ROOT.parent / "shared" / "data" / "plain-dev.jsonl"
 SAMPLES = ROOT / "examples" / "samples.jsonl"
 
@@ -29,14 +31,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     import flame_rank
 
     monkeypatch.setenv("FLAME_RANK_MODEL", str(weights()))
     return flame_rank.load_judge("default")
 
 
-def test_every_pick_of_the_example_is_one_to_defend(judge: object) -> None:
+def test_every_pick_of_the_example_is_one_to_defend(judge: Judge) -> None:
     """Programs that handle a list without a second value, runs counted in order, a sum that says that it does not come
     out, the whole explanation."""
     import flame_rank
@@ -48,7 +50,7 @@ def test_every_pick_of_the_example_is_one_to_defend(judge: object) -> None:
         assert ranking.order[0] in good[record["id"]], record["id"]
 
 
-def test_what_a_person_finds_plainly_right(judge: object) -> None:
+def test_what_a_person_finds_plainly_right(judge: Judge) -> None:
     import flame_rank
 
     for prompt, right, wrong in [
@@ -66,11 +68,11 @@ def test_what_a_person_finds_plainly_right(judge: object) -> None:
 
 @pytest.mark.full
 @pytest.mark.skipif(not PLAIN.exists(), reason=f"{PLAIN} is not there")
-def test_plain_problems(judge: object) -> None:
+def test_plain_problems(judge: Judge) -> None:
     import flame_rank
 
     records = [json.loads(line) for line in PLAIN.read_text("utf-8").splitlines()]
-    reranker = flame_rank.Reranker(judge)  # type: ignore[arg-type]
+    reranker = flame_rank.Reranker(judge)
     given = [flame_rank.Problem(prompt=one["prompt"], candidates=one["candidates"]) for one in records]
     rankings = list(reranker.rank_many(given))
     right = [ranking.order[0] in one["right"] for one, ranking in zip(records, rankings, strict=True)]

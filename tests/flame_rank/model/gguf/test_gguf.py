@@ -25,6 +25,7 @@ from tokenizers_tiny import CHATML, SENTENCES, TURNS, write_byte_bpe, write_conf
 
 import flame_rank
 from flame_rank.errors import UserError
+from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.model import chat, config, text
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.gguf import file as gguf_file
@@ -154,6 +155,7 @@ def test_judges_as_the_directory_does(bpe: Path, whole: Path, tmp_path: Path) ->
     for template in (None, "plain"):
         theirs, ours = (flame_rank.load_judge(place, template=template) for place in (tmp_path, whole))
         assert ours.name.startswith("llama:") and ours.name != theirs.name
+        assert isinstance(ours, LanguageModelJudge) and isinstance(theirs, LanguageModelJudge)
         assert ours.tokens(problem, 0, 1) == theirs.tokens(problem, 0, 1)
     found, expected = (judge.judge([(problem, np.array([[0, 1]]))])[0] for judge in (ours, theirs))
     assert abs(expected[0]) > 0.01

@@ -190,7 +190,7 @@ def test_log_probability_equals_transformers(path: Path) -> None:
     assert len(ids) == 300
     with jax.default_matmul_precision("highest"):
         kernel = load_scorer(path, ComputeOptions(max_length=300, dtype="float32"))
-        ours = float(kernel.log_likelihoods([[ids[:1]]], [ids[1:]])[0, 0])
+        ours = float(kernel.log_likelihoods([[tuple(ids[:1])]], [tuple(ids[1:])])[0, 0])
     del kernel
     model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     with torch.no_grad():
