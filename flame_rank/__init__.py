@@ -13,7 +13,7 @@ import strategies
 if TYPE_CHECKING:
     from flame_rank.errors import UserError as UserError
     from flame_rank.io.jsonl import read_problems as read_problems
-    from flame_rank.judges import load as _load
+    from flame_rank.judges import load as load_judge
     from flame_rank.judges.base import Judge as Judge
     from flame_rank.judges.base import Notes as Notes
     from flame_rank.judges.function import FunctionJudge as FunctionJudge
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from strategies import Knockout as Knockout
     from strategies import RoundRobin as RoundRobin
     from strategies import Standing as Standing
-
-    load_judge = _load
 
 if getattr(strategies, "OWNER", None) != "flame_rank":
     raise ImportError(
@@ -57,7 +55,25 @@ _MODULES = {  # name handed on -> where it lives, and what it is called there
     "reward": "flame_rank.ranking.reward:reward",
 }
 
-__all__ = sorted(_MODULES)
+__all__ = [
+    "Candidate",
+    "FunctionJudge",
+    "Instructions",
+    "Judge",
+    "Knockout",
+    "Notes",
+    "Problem",
+    "Ranking",
+    "Reranker",
+    "RoundRobin",
+    "Standing",
+    "UserError",
+    "from_probabilities",
+    "load_judge",
+    "read_problems",
+    "rerank",
+    "reward",
+]
 
 
 def __getattr__(name: str) -> Any:

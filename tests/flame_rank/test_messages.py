@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import flame_rank
 from flame_rank.messages import from_text, normalised, to_text
 
-WEATHER = [
+WEATHER: list[dict[str, Any]] = [
     {"role": "system", "content": "You answer in one word."},
     {"role": "user", "content": [{"type": "text", "text": "What is the "}, {"type": "text", "text": "weather?"}]},
     {
@@ -109,7 +109,11 @@ def test_messages_are_ranked_in_python() -> None:
         seen.append((prompt, pairs))
         return [float(len(a) - len(b)) for a, b in pairs]
 
-    answers = [[{"role": "assistant", "content": "rain"}], {"role": "assistant", "content": "It rains."}, "rain!"]
+    answers: list[Any] = [
+        [{"role": "assistant", "content": "rain"}],
+        {"role": "assistant", "content": "It rains."},
+        "rain!",
+    ]
     ranking = flame_rank.rerank(WEATHER, answers, judge=longer, strategy="knockout")
     assert seen[0][0] == WRITTEN
     assert ranking.order == [1, 2, 0]

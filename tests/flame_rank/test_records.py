@@ -153,7 +153,7 @@ def test_mappings_are_problems_and_candidates() -> None:
 
 
 def test_what_the_package_shows() -> None:
-    assert dir(flame_rank) == flame_rank.__all__ == sorted(flame_rank.__all__)
+    assert dir(flame_rank) == flame_rank.__all__ == sorted(flame_rank.__all__) == sorted(flame_rank._MODULES)
     assert {"rerank", "Reranker", "Problem", "load_judge", "UserError"} <= set(dir(flame_rank))
     assert all(getattr(flame_rank, name).__doc__ for name in dir(flame_rank))
     text = pydoc.render_doc(flame_rank)

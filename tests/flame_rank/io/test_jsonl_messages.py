@@ -27,7 +27,7 @@ def test_a_prompt_of_messages(tmp_path: Path, key: str) -> None:
     asked = ASKED
     if key == "conversations":
         asked = [{"from": "system", "value": "Be short."}, {"from": "human", "value": "Hi"}]
-    line = {key: asked, "candidates": ["a", [ANSWER], ANSWER, {"text": "b", "n": 1}]}
+    line: dict[str, Any] = {key: asked, "candidates": ["a", [ANSWER], ANSWER, {"text": "b", "n": 1}]}
     [problem] = read(tmp_path, line)
     assert problem.prompt == WRITTEN and problem.texts == ("a", "Hello", "Hello", "b")
     ranking = Reranker(lambda prompt, pairs: [0.0] * len(pairs)).rank(problem)

@@ -30,7 +30,8 @@ def longer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
 
 
 def write(path: Path, problems: list[dict[str, Any]], **options: Any) -> Path:
-    reranker = Reranker(longer, **{"strategy": "round-robin", "order": "both", "keep_judgements": True} | options)
+    given: dict[str, Any] = {"strategy": "round-robin", "order": "both", "keep_judgements": True} | options
+    reranker = Reranker(longer, **given)
     with Report(path, {"FILE": "in.jsonl", "--seed": 3}) as report:
         for ranking in reranker.rank_many(problems):
             report.add(ranking)

@@ -1,6 +1,7 @@
 """What a judge is asked of a task, and how its answers are read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_language_model_is_asked_in_the_tasks_own_words(data: Path, tiny_model: Path) -> None:
-    judge = flame_rank.load_judge(tiny_model, max_length=2048, template="plain")
+    judge: Any = flame_rank.load_judge(tiny_model, max_length=2048, template="plain")
     for name in ("rankgen", "aggrefact-wice", "lens-overall"):
         task = by_name(name)
         given = list(examples(task, data))
@@ -30,7 +31,7 @@ def test_a_language_model_is_asked_in_the_tasks_own_words(data: Path, tiny_model
                 *context, first, second = example.values
                 orders.append((*context, second, first))
             contexts = [dict(zip(task.context, values, strict=True)) for values in orders]
-            plain = judge.score_choices(task.instructions, contexts, task.labels)  # type: ignore[attr-defined]
+            plain = judge.score_choices(task.instructions, contexts, task.labels)
             if task.kind == "pairwise":
                 log_odds = [np.log(p[0] / p[1]) for p in plain]
                 wanted = 1 / (1 + np.exp(-(log_odds[0] - log_odds[1]) / 2))
@@ -43,7 +44,7 @@ def test_a_language_model_is_asked_in_the_tasks_own_words(data: Path, tiny_model
 
 def test_what_is_too_long_is_cut(data: Path, tiny_model: Path) -> None:
     task = by_name("aggrefact-wice")
-    judge = flame_rank.load_judge(tiny_model, max_length=512, template="plain")
+    judge: Any = flame_rank.load_judge(tiny_model, max_length=512, template="plain")
     given = [next(iter(examples(task, data)))]
     long = [type(given[0])(**{f: getattr(given[0], f) for f in given[0].__slots__})]  # a copy
     object.__setattr__(long[0], "values", ("words " * 5000, given[0].values[1]))
