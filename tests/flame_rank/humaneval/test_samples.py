@@ -113,7 +113,10 @@ WRONG_LINES: dict[str, tuple[list[Any], str]] = {
     "no name": ([{"samples": ["x"]}], ':1: no "prompt"; give the line one, a string'),
     "a task_id of another kind": ([SAMPLE | {"task_id": 1.5}], ':1: "task_id" is a number; it is a string or an int'),
     "no text": ([SAMPLE | {"completion": None}], ':1: "completion" is null, not a string; make it one'),
-    "no text in a list": ([MANY | {"samples": ["x", None]}], ":1: candidate 1 is null; it is a string, chat messages or"),
+    "no text in a list": (
+        [MANY | {"samples": ["x", None]}],
+        ":1: candidate 1 is null; it is a string, chat messages or",
+    ),
     "no list": ([MANY | {"samples": {"x": "y"}}], ':1: "samples" is an object, not a list'),
     "an empty list": ([MANY | {"samples": []}], ":1: no candidates: a problem has at least one"),
     "no samples": ([{"prompt": "def one(x):"}], ":1: no candidates; give them as a list"),
