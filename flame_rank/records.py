@@ -277,7 +277,8 @@ class Ranking(Sequence[str | Candidate]):
 
     @cached_property
     def options(self) -> "IntArray":
-        """[n] int64, indexed by candidate, the option that it is: `option`, or by its text if that is None."""
+        """[n] int64, indexed by candidate, the option of each candidate: `option`, or one option per distinct text if
+        that is None."""
         import numpy as np
 
         if self.option is not None:
@@ -317,7 +318,7 @@ class Ranking(Sequence[str | Candidate]):
           ValueError: k is not positive.
         """
         if k < 1:
-            raise ValueError(f"top({k}): k is 1 or more")
+            raise ValueError(f"top({k}): k must be 1 or more")
         return self[:k]
 
     def __len__(self) -> int:

@@ -48,15 +48,15 @@ _MODULES = {  # name handed on -> where it lives
 
 
 def by_name(name: str, **options: Any) -> "Counted":
-    """The strategy of this name.
+    """Makes the strategy of this name.
 
     Args:
       name: one of NAMES.
       options: the fields of the strategy's class, such as order="both".
 
     Raises:
-      ValueError: no strategy has this name, or an option has a value that does not exist.
-      TypeError: the strategy has no such option.
+      ValueError: no strategy has this name, or an option has an invalid value.
+      TypeError: the strategy does not have one of these options.
     """
     if name not in _CLASSES:
         from difflib import get_close_matches

@@ -209,7 +209,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
 
 
 def size(path: Path) -> int:
-    """Bytes of a ledger on the disk, with the write-ahead log beside it."""
+    """Returns the bytes of a ledger on disk, including its write-ahead log."""
     log = Path(f"{path.resolve()}-wal")
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 

@@ -129,7 +129,7 @@ class _Plan:
         )
 
     def read(self, outcomes: list[Outcome]) -> CodeEvidence:
-        """The evidence from what came of the orders."""
+        """Returns the evidence from the results of the orders."""
         place = {program: k for k, program in enumerate(self.sound)}
         member = [place.get(program, -1) for program in self.question.programs]
         values: dict[Part, FloatArray] = {}

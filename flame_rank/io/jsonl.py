@@ -151,7 +151,7 @@ class _Source:
     tried: "tuple[Format, ...]" = ()
 
     def recognised(self, fields: Mapping[str, Raw]) -> "_Source":
-        """The source, in the format whose shape a line has."""
+        """Returns the source in the format whose shape the line has."""
         if self._own(fields):
             return self
         return replace(self, format=next((known for known in self.tried if known.fits(fields)), self.format))

@@ -227,7 +227,7 @@ class Stack(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """A causal language model as its configuration says."""
+    """A causal language model of any supported decoder family; its configuration says which parts it has."""
 
     def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         self.config = config

@@ -29,7 +29,7 @@ class Template(msgspec.Struct):
 
 
 class Config(msgspec.Struct):
-    """The keys that are used of tokenizer_config.json and of special_tokens_map.json."""
+    """The keys of tokenizer_config.json and special_tokens_map.json that are used."""
 
     bos_token: _Named | None = None
     eos_token: _Named | None = None

@@ -36,5 +36,6 @@ def with_criteria(criteria: str) -> Instructions:
 
 
 def with_words(instructions: Instructions) -> Instructions:
-    """The same instructions, which also ask for an explanation after the verdict: so the verdict can be read first."""
+    """Returns the same instructions, which also ask for an explanation after the verdict, so that the verdict can be
+    read first."""
     return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))

@@ -1,4 +1,4 @@
-"""Has rounds answered: by the ledger if it holds a judgement, by the judge if it does not."""
+"""Answers rounds of comparisons: from the ledger if it holds a judgement, by the judge if it does not."""
 
 import logging
 import os

@@ -73,7 +73,7 @@ def map_user(inside: int, user: int, group: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process as soon as its parent is gone."""
+    """Asks the kernel to kill this process as soon as its parent ends."""
     call("prctl", _SET_DEATH_SIGNAL, 9, 0, 0, 0)
     if os.getppid() not in (parent, 0):  # 0: the parent is outside of this process's namespace
         os._exit(1)

@@ -90,7 +90,7 @@ def test_a_ranking_reads_like_a_list_of_what_was_given() -> None:
     assert result.p_best.sum() == pytest.approx(1) and (result.comparisons, result.judge) == (6, "j")
     with pytest.raises(IndexError):
         result[3]
-    with pytest.raises(ValueError, match="k is 1 or more"):
+    with pytest.raises(ValueError, match="k must be 1 or more"):
         result.top(0)
 
 

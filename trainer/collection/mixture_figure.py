@@ -1,4 +1,4 @@
-"""The shares of a mixture by kind and by capability of its tasks, and the paper's Figures 2 and 3 of them."""
+"""Computes the shares of a mixture by kind and by capability, and draws them as the paper's Figures 2 and 3 do."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -222,7 +222,7 @@ def _chosen(patches: TailPatchOptions, data: Path) -> list[Task]:
 
 
 def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str], None]) -> dict[str, list[Task]]:
-    """The tasks of each category that are under `data`.
+    """Finds the tasks of each category that are available under `data`.
 
     Raises:
       UserError: a task is not an evaluation task with labels, or none of a category's tasks is there.

@@ -81,7 +81,7 @@ def card(
     not_applicable: Sequence[str] = (),
     missing: Sequence[str] = (),
 ) -> Card:
-    """Makes a card of what a judge, and perhaps another one, answered to tasks by name."""
+    """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name."""
     figures: dict[str, Figure] = dict(BENCHMARKS)
     for name, benchmark in BENCHMARKS.items():
         if isinstance(benchmark, Pool) and benchmark.metric == "single judgements":

@@ -31,7 +31,7 @@ class Health:
 
     @property
     def by_length(self) -> float:
-        """% of pairs that a judge gets right which always prefers the longer response, or always the shorter one,
+        """% of pairs that are right for a judge that always prefers the longer response, or always the shorter one,
         whichever is better here; equal lengths are half right."""
         return 100 * (max(self.longer, self.shorter) + (self.n - self.longer - self.shorter) / 2) / self.n
 

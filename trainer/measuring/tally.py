@@ -123,7 +123,7 @@ def interval(
 
 
 def of_task(task: Task) -> Pool:
-    """The figure of one task by itself."""
+    """Computes the figure of one task alone."""
     if task.kind == "pairwise":
         return Pool((task.name,))
     return Pool((task.name,), "exact match")

@@ -76,7 +76,7 @@ class Address:
 
     @property
     def root(self) -> str:
-        """Where the server's own paths begin."""
+        """The base URL for the server's own paths, outside the OpenAI API."""
         return self.url.removesuffix("/v1")
 
     @property

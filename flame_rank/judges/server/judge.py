@@ -26,7 +26,7 @@ _WORDS = 256  # tokens of an explanation
 
 
 class _Log:
-    """What is known of a problem's judgements."""
+    """The judgements of a problem that are known so far."""
 
     def __init__(self) -> None:
         self.warm: set[Hashable] = set()  # prefixes that the server has read

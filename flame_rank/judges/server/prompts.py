@@ -115,7 +115,7 @@ def message(instructions: Instructions, asked: Comparison) -> list[dict[str, str
 
 
 def with_reasons_first(instructions: Instructions) -> Instructions:
-    """The same instructions, with the reasons asked for before the verdict."""
+    """Returns the same instructions, which ask for the reasons before the verdict."""
     return replace(
         instructions,
         description=(

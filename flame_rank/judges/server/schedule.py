@@ -1,4 +1,4 @@
-"""In which order requests are sent, so that a server finds in its prefix cache what it has read before."""
+"""Orders the requests so that a server finds shared prefixes in its cache."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence

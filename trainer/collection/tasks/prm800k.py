@@ -39,7 +39,7 @@ def points(record: Any) -> Iterator[Point]:
     for step in record["label"]["steps"]:
         proposals, index = step["completions"] or [], step["chosen_completion"]
         if any(proposal["rating"] not in (BAD, 0, GOOD, None) for proposal in proposals):
-            raise ValueError("a rating is none of -1, 0 and 1")
+            raise ValueError("a rating is not -1, 0 or 1")
         written = step["human_completion"]["text"] if step["human_completion"] else None
         chosen = written if index is None else proposals[index]["text"]
         rated = [(proposal["text"], proposal["rating"]) for proposal in proposals if not proposal.get("flagged")]
