@@ -63,7 +63,8 @@ def plan(
     Tokens are those that are encoded; what comparisons share counts once. Programs are the shapes that are compiled
     for. Both are known only for a directory of weights, and "about" stands before them if the pairs that will be asked
     depend on the answers: then they are estimated from up to 2,048 of the problems. Seconds are estimated from a few
-    comparisons that are judged now: up to 256 with a directory of weights, 9 with a function.
+    comparisons that are judged now: up to 256 with a directory of weights, 9 with a function or a server. Of a server,
+    tokens are estimated from these, too, and their cost if it has a price (openai:MODEL@URL#price=IN/OUT).
     """
     from tqdm import tqdm
 
@@ -138,11 +139,11 @@ def _print(plans: "Plans") -> None:
     """Prints a row for each strategy, with tokens and programs only if they are known."""
     rows = [_row(plan) for plan in plans.plans]
     known = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
-    heads = ("strategy", "comparisons", "tokens", "programs", "seconds")
+    heads = ("strategy", "comparisons", "tokens", "programs", "seconds", "cost")
     print_table([heads[k] for k in known], [[row[k] for k in known] for row in rows], texts=1)
 
 
-def _row(plan: "Plan") -> tuple[str, str, str, str, str]:
+def _row(plan: "Plan") -> tuple[str, ...]:
     about = "about " if plan.estimated else ""
     seconds = plan.seconds
     return (
@@ -151,4 +152,5 @@ def _row(plan: "Plan") -> tuple[str, str, str, str, str]:
         "" if plan.tokens is None else f"{about}{plan.tokens:,}",
         "" if plan.programs is None else f"{about}{plan.programs:,}",
         "" if seconds is None else f"about {seconds:,.0f}" if seconds >= 10 else f"about {seconds:.2g}",
+        "" if plan.cost is None else f"about {plan.cost:,.2f}" if plan.cost >= 1 else f"about {plan.cost:.2g}",
     )

@@ -1,6 +1,7 @@
 """What a run of `flame-rank rerank` comes to: one line for people, or an object of counts for programs."""
 
 from array import array
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
 
     from flame_rank.cli.options import Skip
     from flame_rank.io.output import Quarantine
+    from flame_rank.judges.server.usage import Usage
     from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
 
@@ -26,6 +28,8 @@ class Summary:
         self._bad_lines_file: Path | None = None
         self._names = array("q")  # hashes
         self._p_best, self._decided = 0.0, 0
+        self._usage: Usage | None = None
+        self._cost: float | None = None
 
     def add(self, ranking: "Ranking") -> None:
         """Counts a ranking."""
@@ -50,6 +54,9 @@ class Summary:
         self.repeated = len(self._names) - len(np.unique(np.array(self._names)))
         if bad is not None:
             self.bad_lines, self._bad_lines_file = bad.count, bad.path
+        self._usage = getattr(reranker.judge, "usage", None)
+        if self._usage is not None:
+            self._cost = self._usage.cost(getattr(reranker.judge, "price", None))
 
     @property
     def mean_p_best(self) -> float | None:
@@ -72,6 +79,7 @@ class Summary:
             "tied": self.tied,
             "unsure": self.unsure,
             "mean_p_best": self.mean_p_best,
+            **({"server": asdict(self._usage), "cost": self._cost} if self._usage is not None else {}),
         }
 
     def line(self) -> str:
@@ -91,4 +99,6 @@ class Summary:
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
         mean = self.mean_p_best
         sure = [] if mean is None else [f"P(best) {mean:.2f} on average"]
-        return "; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure])
+        server = [str(self._usage)] if self._usage is not None else []
+        cost = [] if self._cost is None else [f"it cost {self._cost:.4g}"]
+        return "; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure, *server, *cost])

@@ -30,12 +30,14 @@ class Plan:
       strategy: name of the strategy.
       least, most: comparisons; equal if the number does not depend on the judge's answers.
       tokens: tokens to encode: each distinct piece once, and again if the kernel's cache was emptied in between; for a
-        T5, whole texts. None if the judge is not a local model.
+        T5, whole texts. For a judge behind a server, tokens that are read and written, as many a comparison as in the
+        probe. None for other judges.
       programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled.
       estimated: the pairs that are asked depend on answers or on random choices; tokens, programs and seconds are
         those of a simulated run over candidates of random qualities.
       sampled: number of problems in that run; None if it covered all.
       seconds: predicted from the probe, compiling included; None if there is no probe.
+      cost: of these tokens, if the judge is behind a server and has a price.
     """
 
     strategy: str
@@ -46,6 +48,7 @@ class Plan:
     estimated: bool
     sampled: int | None
     seconds: float | None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,15 +155,17 @@ def _plan(
     seconds = None
     if timed.seconds is not None:
         seconds = timed.seconds * units + timed.compiling * (encoded.programs if encoded else 0)
+    tokens = encoded.tokens if encoded else None if timed.tokens is None else round(timed.tokens * units)
     return Plan(
         strategy=strategy.name,
         least=least,
         most=most,
-        tokens=encoded.tokens if encoded else None,
+        tokens=tokens,
         programs=encoded.programs if encoded else None,
-        estimated=not all(asked(n).certain for n in sizes),
+        estimated=timed.tokens is not None or not all(asked(n).certain for n in sizes),
         sampled=encoded.sampled if encoded else None,
         seconds=0.0 if most == 0 else seconds,
+        cost=None if timed.cost is None else timed.cost * units,
     )
 
 

@@ -28,12 +28,16 @@ class Probe:
         judge gave no answer.
       compiling: seconds to compile for one shape (level, prefix bucket, own bucket, rows).
       problem: the reason why there are no seconds.
+      tokens: read and written per comparison, as a server counts them; None for a judge that is not behind one.
+      cost: per comparison, in the currency of the price that the user gave; None without a price.
     """
 
     comparisons: int = 0
     seconds: float | None = None
     compiling: float = 0.0
     problem: str | None = None
+    tokens: float | None = None
+    cost: float | None = None
 
 
 def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
@@ -55,6 +59,7 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
         shapes = len(kernel.usage.shapes) if kernel else 0
         to_warm, _, _ = _timed(judge, warm)
         shapes = len(kernel.usage.shapes) - shapes if kernel else 0
+        spent = _spent(judge)
         seconds, tokens, answered = _timed(judge, asked)
     except UserError:
         raise
@@ -68,10 +73,13 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
         units = tokens
     else:
         units = sum(len({*problem.texts}) for problem, _ in asked) if judge.pool_aware else comparisons
+    each = {name: (total - spent[name]) / comparisons for name, total in _spent(judge).items()}
     return Probe(
         comparisons=in_all,
         seconds=seconds / max(1, units),
         compiling=max(0.0, to_warm - seconds) / shapes if shapes else 0.0,
+        tokens=each.get("tokens"),
+        cost=each.get("cost"),
     )
 
 
@@ -79,6 +87,15 @@ def _kernel(judge: Judge) -> Any:
     """Returns the judge's kernel if it counts what it encodes; otherwise None."""
     kernel = getattr(judge, "kernel", None)
     return kernel if hasattr(kernel, "usage") else None
+
+
+def _spent(judge: Judge) -> dict[str, float]:
+    """Returns the tokens that a server has counted so far and what they cost, as far as that is known."""
+    usage: Any = getattr(judge, "usage", None)
+    if usage is None:
+        return {}
+    cost = usage.cost(getattr(judge, "price", None))
+    return {"tokens": usage.tokens, **({} if cost is None else {"cost": cost})}
 
 
 def _count(kernel: Any) -> int:

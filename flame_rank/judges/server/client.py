@@ -85,12 +85,13 @@ class Client:
         raise Unanswered(self.address.hide(why)[:300])
 
     async def get(self, path: str, *, own: bool = False) -> Any:
-        """The parsed answer to a GET, None for one that is not JSON.
+        """The parsed answer to a GET, None for one that is not JSON. It is sent twice at most: a server that is not there
+        is soon said.
 
         Raises:
           Refused, Unanswered, UserError: as `post`.
         """
-        reply = await self._reply("get", path, own)
+        reply = await self._reply("get", path, own, options={"max_retries": min(1, self.options.retries)})
         return None if isinstance(reply, str) else reply
 
     async def _reply(self, method: str, path: str, own: bool, **request: Any) -> Any:

@@ -39,6 +39,16 @@ class Usage:
         self.cached_tokens += _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
         self.completion_tokens += _count(usage.get("completion_tokens"))
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that were read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __str__(self) -> str:
+        cached = f" ({self.cached_tokens / self.prompt_tokens:.0%} from its cache)" if self.cached_tokens else ""
+        bounds = f"; {self.bounds:,} judgements are bounds" if self.bounds else ""
+        return f"the server read {self.prompt_tokens:,} tokens{cached} and wrote {self.completion_tokens:,}{bounds}"
+
     def cost(self, price: str | None) -> float | None:
         """What this costs at a price such as "0.15/0.60/0.075"; None without one."""
         if price is None:
