@@ -85,8 +85,8 @@ class Client:
         raise Unanswered(self.address.hide(why)[:300])
 
     async def get(self, path: str, *, own: bool = False) -> Any:
-        """The parsed answer to a GET, None for one that is not JSON. It is sent twice at most: a server that is not there
-        is soon said.
+        """Returns the parsed answer to a GET, None for one that is not JSON. It is sent twice at most, so that it does
+        not take long to say that a server is not there.
 
         Raises:
           Refused, Unanswered, UserError: as `post`.
