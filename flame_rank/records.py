@@ -291,13 +291,13 @@ class Ranking(Sequence[str | Candidate]):
         """False if too few judgements were valid to name a winner."""
         return bool(self.standing.decided)
 
-    @property
+    @cached_property
     def tied(self) -> list[int]:
         """Indices of the candidates that share the first place; empty if only one text has it."""
         tied = self.standing.tied
         return tied if len({self.problem.texts[i] for i in tied}) > 1 else []
 
-    @property
+    @cached_property
     def unsure(self) -> bool:
         """Whether the best candidate is hardly likelier to be the best than the others.
 

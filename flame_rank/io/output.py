@@ -8,8 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType, TracebackType
@@ -51,7 +50,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
     """
     if top is not None and top < 1:
         raise ValueError(f"top is {top}; it is 1 or more")
-    scores = [float(score) for score in ranking.scores]
+    scores = [float(score) for score in ranking.scores.tolist()]
     if not all(map(math.isfinite, scores)):
         raise ValueError(f"{ranking.problem.name}: a score is not finite; {ranking.strategy} has to leave it out")
     record = ranking.problem.record
@@ -74,7 +73,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
     fields |= {
         "ranking": order,
         "scores": scores,
-        "p_best": [float(p) for p in ranking.p_best],
+        "p_best": ranking.p_best.tolist(),
         "best": order[0] if ranking.decided else None,
         "comparisons": ranking.comparisons,
         "strategy": ranking.strategy,
@@ -169,6 +168,7 @@ class Output:
         self._stream: IO[bytes] | None = None
         self._plain: IO[bytes] | None = None  # below what packs
         self._lock: int | None = None
+        self._interrupt = _LateInterrupt()
 
     def __enter__(self) -> Self:
         if self._path is None:
@@ -184,23 +184,26 @@ class Output:
         if self._path and self._path.suffix == ".gz":
             self._plain = self._stream
             self._stream = cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=self._stream, mtime=0))
+        self._interrupt.install()
         return self
 
     def write(self, lines: bytes) -> None:
         """Writes whole lines, and does not keep them waiting in a buffer."""
         assert self._stream is not None, "an Output is written to inside its with block"
         try:
-            with _whole():
-                rest = memoryview(lines)
-                while rest:  # an unbuffered stream (python -u) takes a part where a signal comes in between
-                    rest = rest[self._stream.write(rest) :]
-                self._stream.flush()
+            self._interrupt.begin()
+            rest = memoryview(lines)
+            while rest:  # an unbuffered stream (python -u) takes a part if a signal comes in between
+                rest = rest[self._stream.write(rest) :]
+            self._stream.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._name) from error
+        self._interrupt.end()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._interrupt.restore()
         if self._path is None or self._stream is None:
             return
         try:
@@ -238,28 +241,46 @@ class Output:
                 self._plain.close()
 
 
-@contextmanager
-def _whole() -> Iterator[None]:
-    """Lets Ctrl-C wait for the end of a line that is being written; a second one does not wait."""
-    before = signal.getsignal(signal.SIGINT)
-    # Another handler is not ours to put off, and only the main thread may set one.
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting = False
+class _LateInterrupt:
+    """Lets Ctrl-C wait for the end of a line that is being written; a second one does not wait.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal waiting
-        waiting = True
-        signal.signal(signal.SIGINT, before)
+    The handler is set once for an output: setting it for each line would take as long as writing the line.
+    """
 
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._writing = self._waiting = self._installed = False
+
+    def install(self) -> None:
+        """Sets the handler, unless the program has one of its own; only the main thread may set one."""
+        here = threading.current_thread() is threading.main_thread()
+        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            self._installed = True
+
+    def restore(self) -> None:
+        """Sets Python's own handler again."""
+        if self._installed and signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def begin(self) -> None:
+        """Begins a line."""
+        self._writing = True
+
+    def end(self) -> None:
+        """Ends a line.
+
+        Raises:
+          KeyboardInterrupt: Ctrl-C was pressed while it was written.
+        """
+        self._writing = False
+        if self._waiting:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._writing or self._waiting:
+            raise KeyboardInterrupt
+        self._waiting = True
 
 
 class Quarantine:

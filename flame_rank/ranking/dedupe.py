@@ -48,7 +48,10 @@ def representatives(cluster: IntArray) -> IntArray:
     Args:
       cluster: [n], the distinct texts, as `distinct` has them.
     """
-    return np.unique(cluster, return_index=True)[1].astype(np.int64)
+    first: dict[int, int] = {}  # in the order of the numbers, since texts are numbered as they appear
+    for i, k in enumerate(cluster.tolist()):
+        first.setdefault(k, i)
+    return np.array(list(first.values()), np.int64)
 
 
 def options(problem: Problem, cluster: IntArray) -> IntArray:

@@ -115,6 +115,8 @@ class JudgeRunner:
     def _weigh(self, tournament: Tournament, mass: FloatArray) -> None:
         """Adds P(A) + P(B) [M] to the sums of a tournament and of the run."""
         known = mass[~np.isnan(mass)]
+        if not len(known):  # the judge is no language model
+            return
         total, count = float(known.sum()), len(known)
         tournament.mass, tournament.weighed = tournament.mass + total, tournament.weighed + count
         self._mass, self._weighed = self._mass + total, self._weighed + count
@@ -181,9 +183,13 @@ class JudgeRunner:
                     asking[k].reasons.setdefault(_SILENT)
         if not self._worked:
             self._watch(asking, answers)
-        weigh: Any = getattr(self._judge, "verdict_mass", lambda problem, pairs: np.full(len(pairs), np.nan))
-        masses = [weigh(tournament.problem, asked) for tournament, asked in zip(asking, rounds, strict=True)]
-        return [np.stack(both) for both in zip(answers, masses, strict=True)]
+        judged = [np.full((2, len(asked)), np.nan) for asked in rounds]
+        weigh: Any = getattr(self._judge, "verdict_mass", None)
+        for tournament, asked, log_odds, both in zip(asking, rounds, answers, judged, strict=True):
+            both[0] = log_odds
+            if weigh is not None:
+                both[1] = weigh(tournament.problem, asked)
+        return judged
 
     def _watch(self, asking: list[Tournament], answers: list[FloatArray]) -> None:
         """Notes whether the judge works at all; a judge that answers NaN does: it says that it does not know."""
