@@ -208,22 +208,6 @@ def test_what_is_measured_is_not_measured_again(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--category", "poetry=target"], "'poetry' is none of chat, chat-hard"),
-        (["--category", "chat"], "'chat' is not NAME=TASK"),
-        (["--category", "chat=target,"], "is not NAME=TASK"),
-        (["--category", "chat=coin", "--category", "chat=target"], "chat is there twice"),
-        (["--shard", "3/2"], "'3/2' is not K/N"),
-        (["--shard", "0/2"], "'0/2' is not K/N"),
-        ([], "--base DIR and --data DIR are missing"),
-    ],
-)
-def test_wrong_options_are_told(more: list[str], message: str, tmp_path: Path) -> None:
-    assert message in invoke("tail-patch", "--out", tmp_path, *more, code=2).output
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
         ([], "category chat: none of its tasks is under"),
         (["--category", "chat=coin"], "category chat-hard: none of its tasks is under"),
         (["--category", "chat=helpful"], "category chat: helpful is no evaluation task"),
@@ -238,10 +222,6 @@ def test_tasks_that_do_not_serve_are_told(
     arguments = ["tail-patch", "--base", base, "--data", data, "--out", tmp_path / "out", *SHAPE, *more]
     found = invoke(*arguments, code=1).exception
     assert isinstance(found, UserError) and message in str(found)
-
-
-def test_a_folder_without_curves_is_told(tmp_path: Path) -> None:
-    assert "no curves in it" in str(invoke("tail-patch", "--report", "--out", tmp_path, code=1).exception)
 
 
 @pytest.mark.full  # a minute: the vanilla mixture takes twenty times the steps
