@@ -1,10 +1,10 @@
-"""Measures Bradley-Terry scores against evalica's: counting comparisons into a matrix and fitting it without a prior.
+"""Compares Bradley-Terry scores with evalica's: counts comparisons into a matrix and fits it without a prior.
 
     python examples/benchmark_aggregate.py [--players N] [--comparisons M] [--repeats R]
 
-The comparisons are drawn from Bradley-Terry itself, with standard normal scores. Each library gets them in the form
-that it takes: arrays here, lists and a ready index of the players there. The repeats are interleaved, so that other
-work on the machine falls on both alike; the times are medians.
+The comparisons are drawn from the Bradley-Terry model with standard normal scores. Each library gets them in its own
+input form: arrays for this one, lists and a ready index of the players for evalica. The repeats are interleaved, so
+that other work on the machine affects both alike; the times are medians.
 """
 
 import statistics
@@ -23,7 +23,7 @@ TOLERANCE = 1e-12  # evalica's, of the norm of a step; its own default is 1e-6
 
 
 def draw(players: int, comparisons: int, seed: int = 0) -> tuple[IntArray, FloatArray]:
-    """Comparisons [M, 2] of random players, and their outcomes [M], 1 = the first won, 0 = the second."""
+    """Draws comparisons [M, 2] of random players, and their outcomes [M], 1 = the first won, 0 = the second."""
     rng = np.random.default_rng(seed)
     quality = rng.standard_normal(players)
     first = rng.integers(players, size=comparisons)
@@ -48,7 +48,7 @@ def main(players: int, comparisons: int, repeats: int) -> None:
         clock.append(time.perf_counter())
         scores = bradley_terry(wins, prior=0)
         clock.append(time.perf_counter())
-        evalica.indexing(xs, ys, index)  # evalica.bradley_terry does this too: timed to be told apart
+        evalica.indexing(xs, ys, index)  # evalica.bradley_terry does this too; timed to show its share
         clock.append(time.perf_counter())
         result = evalica.bradley_terry(xs, ys, winners, index=index, tolerance=TOLERANCE, limit=10_000)
         clock.append(time.perf_counter())

@@ -2,8 +2,8 @@
 
     python examples/benchmark_collection.py DATA
 
-DATA holds the data sets, a folder each. For every task that is there: examples, seconds, examples a second, megabytes
-of text a second; at the end the median of the rates, the whole, and the most memory that the process held.
+DATA contains the data sets, one folder each. Prints for every available task: examples, seconds, examples per second
+and megabytes of text per second; at the end the median of the rates, the totals, and the peak memory of the process.
 """
 
 import resource

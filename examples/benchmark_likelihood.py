@@ -1,10 +1,11 @@
-"""Measures how fast the kernel reads candidates, beside transformers batched on the same weights, in one run.
+"""Compares how fast the kernel and batched transformers read candidates with the same weights, in one run.
 
     pip install -e '.[parity]' && python examples/benchmark_likelihood.py MODEL [--repeats R]
 
-MODEL is a checkpoint directory or a GGUF file that transformers reads, too. What is read: the log-probability of every
-token of each candidate behind its prompt, random token ids. The kernel encodes the prompt once; transformers reads
-prompt and candidate as one row each, and computes logits at the candidates' tokens only. Repeats are interleaved.
+MODEL is a checkpoint directory or a GGUF file that transformers can read, too. Both compute the log-probability of
+every token of each candidate after its prompt; the tokens are random ids. The kernel encodes the prompt once;
+transformers reads prompt and candidate as one row each, and computes logits at the candidates' tokens only. Repeats are
+interleaved.
 """
 
 import statistics

@@ -1,9 +1,9 @@
-"""Measures what the library itself takes for a comparison: the judge answers at once, from a table.
+"""Measures the library's own cost per comparison: the judge answers at once, from a table.
 
     python examples/benchmark_scheduling.py [--problems P] [--n N] [--strategy NAME] [--ledger FILE]
 
-Prints comparisons, microseconds for one, and the most memory that the process held. `--ledger` keeps every judgement
-there on the way.
+Prints the comparisons, microseconds per comparison, and the peak memory of the process. With `--ledger` every judgement
+is recorded in that file.
 """
 
 import resource
@@ -21,7 +21,7 @@ from strategies.simulate import STRONG, SimulatedProblem
 
 
 class Table:
-    """A judge that looks its answers up: the same for all problems of a run."""
+    """A judge that looks up its answers in a table, the same for all problems of a run."""
 
     name = "table"
     pool_aware = pointwise = False
@@ -34,7 +34,7 @@ class Table:
 
 
 def problems(count: int, n: int) -> Iterator[Problem]:
-    """One after the other: what is held of them is the library's doing."""
+    """Yields problems one by one, so that only the library keeps any of them in memory."""
     rng = np.random.default_rng(0)
     for k in range(count):
         yield Problem(prompt=f"problem {k}", candidates=[f"{word:x}" for word in rng.integers(1 << 62, size=n)])

@@ -1,4 +1,4 @@
-"""Measures every strategy on simulated judges: which candidate it picks, at how many comparisons, and how sure it is.
+"""Measures every strategy on simulated judges: which candidate it picks, with how many comparisons, and how sure it is.
 
     python examples/benchmark_strategies.py [--problems T] [--sizes 4,10,16,100] [--only NAME] [--json FILE]
         [--plot FILE]
@@ -28,7 +28,7 @@ SURE = 0.9
 
 
 def contenders(n: int) -> dict[str, Strategy]:
-    """The strategies that are compared, by what the table calls them."""
+    """Makes the strategies that are compared, by their names in the table."""
     compared: dict[str, Strategy] = {
         name: by_name(name) for name in strategies.NAMES if name not in ("pointwise", "active")
     }
@@ -40,7 +40,7 @@ def contenders(n: int) -> dict[str, Strategy]:
 
 
 def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, Any]:
-    """One row of the table."""
+    """Measures one strategy on one judge: a row of the table."""
     right, best, stated, asked = np.zeros((4, problems))
     every, is_best = np.zeros((2, problems, n))
     for k in range(problems):
@@ -63,14 +63,14 @@ def measure(strategy: Strategy, n: int, judge: str, problems: int) -> dict[str, 
 
 
 def calibration(stated: FloatArray, true: FloatArray) -> tuple[float, float]:
-    """How far probabilities [M] are off what came true [M], in ten parts of equal count: on average, at worst."""
+    """Computes how far stated probabilities [M] differ from outcomes [M], in ten parts of equal size: mean, worst."""
     parts = np.array_split(np.argsort(stated, kind="stable"), 10)
     off = np.array([abs(stated[part].mean() - true[part].mean()) for part in parts])
     return float(off @ [len(part) for part in parts] / len(stated)), float(off.max())
 
 
 def plot(rows: list[dict[str, Any]], file: Path) -> None:
-    """Quality against comparisons, a panel for each judge and N."""
+    """Plots quality against comparisons, one panel for each judge and N."""
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
@@ -99,7 +99,7 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
 @click.option("--problems", default=1000, show_default=True)
 @click.option("--sizes", default="4,10,16", show_default=True)
 @click.option("--judges", default=",".join(JUDGES), show_default=True)
-@click.option("--only", multiple=True, metavar="NAME", help="Of these strategies; without it, of all.")
+@click.option("--only", multiple=True, metavar="NAME", help="Measure this strategy; may be repeated. [default: all]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path))
 def main(

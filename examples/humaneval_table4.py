@@ -5,7 +5,7 @@
 SAMPLES.jsonl is the file that the paper used, of CodeT:
 HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
 
-Beside it stands plain consensus (trainer/default_judge/consensus.py), and the paired difference to it.
+It also prints plain consensus (trainer/default_judge/consensus.py), and the paired difference to it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ PAPER = {"None": 21.2, "FLAMe": 31.7, "FLAMe-RM": 32.9, "Oracle": 46.9}  # pass@
 
 
 def by_consensus(pools: Sequence[samples.Pool], measured: table.Measurement) -> FloatArray:
-    """[K, P]: whether plain consensus picks a right sample; equal ones share the pick."""
+    """Computes [K, P], the share of right samples among those that plain consensus ranks first."""
     slices, count, size = measured.passed.shape
     shares = np.zeros((slices, count))
     for p, pool in enumerate(pools):

@@ -1,10 +1,10 @@
-"""Makes a base model to train from nothing: random weights of a family, and a tokenizer learned from a mixture's text.
+"""Makes a base model to train from scratch: random weights of a family, and a tokenizer learned from a mixture's text.
 
     python examples/make_checkpoint.py FAMILY SIZE DIR --data DATA
 
-FAMILY is one of llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, t5; SIZE one of 1m, 10m, 30m, 100m: parameters,
-the vocabulary's included, roughly. DATA holds the data sets of the collection; text of the tasks of permissive licence
-is read, as much as --text says.
+FAMILY is one of llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, t5; SIZE is one of 1m, 10m, 30m, 100m: the
+approximate number of parameters, including the vocabulary. DATA contains the data sets of the collection; the tokenizer
+learns from --text characters of the tasks with a permissive licence.
 """
 
 import json
@@ -47,7 +47,7 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 
 def texts(data: Path, characters: int) -> Iterator[str]:
-    """Values of examples, as many of each task."""
+    """Yields values of examples, about as many characters of each task."""
     tasks = [task for task in trained_on(TASKS, permissive=True, extra=True) if is_available(task, data)]
     each = characters // len(tasks)
     for task in tasks:
@@ -61,7 +61,7 @@ def texts(data: Path, characters: int) -> Iterator[str]:
 
 
 def learn(texts: Iterable[str], size: int) -> Tokenizer:
-    """A byte-level BPE tokenizer with at most `size` tokens."""
+    """Learns a byte-level BPE tokenizer with at most `size` tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -76,7 +76,7 @@ def learn(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def stated(family: str, size: str) -> dict[str, Any]:
-    """The config.json of a family and size."""
+    """Returns the config.json of a family and size."""
     layers, width, inner, heads, kv_heads, vocabulary = SIZES[size]
     common = {"vocab_size": vocabulary, "pad_token_id": 0, "eos_token_id": 2, "tie_word_embeddings": True}
     if family == "t5":

@@ -2,10 +2,10 @@
 
     python examples/plain_problems.py PROBLEMS.jsonl [--judge JUDGE] [--show] [--plea TEXT]
 
-A line is {"kind", "prompt", "candidates", "right": [indices of the right candidates]}. Printed are the right picks of
-each kind, what chance and the longest candidate come to, the mean P(best) of the picks, and whether the picks are the
-same when the candidates come in reverse order. With --plea, the text is put behind the wrong candidate that stands
-highest, and counted is how often that one comes out first, which it was not before.
+A line is {"kind", "prompt", "candidates", "right": [indices of the right candidates]}. Prints the right picks of each
+kind, the picks that chance and the longest candidate would get right, the mean P(best) of the picks, and how many picks
+are the same if the candidates are in reverse order. With --plea, TEXT is appended to the highest-ranked wrong
+candidate, and the program counts how often that candidate becomes the first, which it was not before.
 """
 
 import json
