@@ -242,6 +242,8 @@ class Ranking(Sequence[str | Candidate]):
       option: [n], the option that each candidate is: candidates with equal texts are one option, and so are, if answers
         vote, those with the same final answer. None: only equal texts are.
       judgements: what was asked and answered, if the Reranker keeps it (`keep_judgements`).
+      by_judge: of a panel, what each of its judges holds of each candidate: [n] float64, the mean of its log-odds for
+        the candidate, in nats.
     """
 
     problem: Problem
@@ -256,6 +258,7 @@ class Ranking(Sequence[str | Candidate]):
     explanation: str | None = None
     option: "IntArray | None" = None
     judgements: Judgements | None = None
+    by_judge: "Mapping[str, FloatArray] | None" = None
 
     @cached_property
     def order(self) -> list[int]:

@@ -25,7 +25,7 @@ from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, 
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "verdict_mass", "explanation", "top"),
+    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "verdict_mass", "by_judge", "explanation", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -91,6 +91,8 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields["truncated"] = ranking.truncated
     if ranking.verdict_mass is not None:
         fields["verdict_mass"] = ranking.verdict_mass
+    if ranking.by_judge is not None:
+        fields["by_judge"] = {name: scores.tolist() for name, scores in ranking.by_judge.items()}
     if ranking.explanation is not None:
         fields["explanation"] = ranking.explanation
     if top is not None:

@@ -73,6 +73,8 @@ def load(
     )
     if str(spec).startswith(SERVER):
         return _server(str(spec), options)
+    if str(spec).endswith(".toml"):
+        return _group(Path(spec), options)
     if str(spec).startswith(REWARD):
         return _reward(str(spec), options)
     folder = Path(spec)
@@ -99,6 +101,14 @@ def load(
             "reward:MODEL@URL, nor MODULE:FUNCTION"
         )
     return _imported(module, function)
+
+
+def _group(path: Path, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges import judge_file
+
+    if options:
+        raise UserError(f"--judge {path} takes no {', '.join(options)}: write the options of each judge into the file")
+    return judge_file.load(path)
 
 
 def _server(spec: str, options: dict[str, Any]) -> "Judge":

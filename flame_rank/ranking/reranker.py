@@ -18,6 +18,8 @@ from flame_rank.errors import UserError
 from flame_rank.fields import documented
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
+from flame_rank.judges.panel import JudgeGroup, PanelJudge, members_of, refuse_unnamed
+from flame_rank.ledger.recorded import RecordedJudge
 from flame_rank.ledger.store import Ledger
 from flame_rank.messages import Messages, is_messages
 from flame_rank.ranking.admission import has_room
@@ -89,15 +91,26 @@ class Reranker:
         self._extract = pattern(extract) if isinstance(extract, str) else extract
         if retry_invalid and ledger is None:
             raise UserError("retry_invalid (--retry-invalid) asks the failures in a ledger again; name the ledger, too")
-        if ledger is not None and not getattr(self.judge, "named", True):
-            raise UserError(
-                f"{ledger}: a function has no identity for a ledger; give it one: FunctionJudge(f, name=...)"
-            )
-        opened = Ledger(Path(ledger), self.judge, retry_invalid=retry_invalid) if ledger is not None else None
-        if opened is not None:
-            weakref.finalize(self, opened.close)
+        opened = self._open(Path(ledger), retry_invalid) if ledger is not None else None
         self._runner = JudgeRunner(self.judge, opened)
         self._batchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBatcher] = weakref.WeakKeyDictionary()
+
+    def _open(self, path: Path, retry_invalid: bool) -> Ledger | None:
+        """Opens the ledger of the judge. A judge that is made of others has none: each of them keeps its own answers.
+
+        Raises:
+          UserError: the ledger cannot be used, or a judge has no name for it.
+        """
+        refuse_unnamed(self.judge, str(path))
+        if not isinstance(self.judge, JudgeGroup):
+            ledger = Ledger(path, self.judge, retry_invalid=retry_invalid)
+            weakref.finalize(self, ledger.close)
+            return ledger
+        members = [RecordedJudge(member, Ledger(path, member)) for member in self.judge.members]
+        for member in members:
+            weakref.finalize(self, member.close)
+        self.judge = self.judge.with_members(members)
+        return None
 
     def rank(self, prompt: str | Messages | Given, candidates: Candidates | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
@@ -194,7 +207,8 @@ class Reranker:
     @property
     def remembered(self) -> int:
         """The number of comparisons that the ledger has answered."""
-        return self._runner.remembered
+        own = sum(getattr(member, "remembered", 0) for member in members_of(self.judge))
+        return self._runner.remembered + own
 
     @property
     def failed_before(self) -> int:
@@ -226,6 +240,7 @@ class Reranker:
             verdict_mass=tournament.verdict_mass,
             option=options(tournament.problem, tournament.cluster),
             judgements=tournament.judgements,
+            by_judge=self.judge.scores(tournament.problem) if isinstance(self.judge, PanelJudge) else None,
         )
 
 

@@ -1,0 +1,76 @@
+"""A panel or a cascade from a TOML file, as `--judge FILE.toml` names it.
+
+kind = "cascade"                 # or "panel"
+sure = 0.95                      # of a cascade; see judges/panel.py
+
+[[judges]]                       # of a cascade the cheap one first
+judge = "default"
+
+[[judges]]
+judge = "openai:MODEL@URL"       # whatever --judge takes, with its options by their names in Python
+max_length = 4096
+weight = 2.0                     # of a panel
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from flame_rank.errors import UserError
+from flame_rank.judges.base import Judge
+from flame_rank.judges.panel import CascadeJudge, PanelJudge
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    kind: Literal["panel", "cascade"]
+    judges: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=2)]
+    sure: float | None = None
+    hopeless: float | None = None
+
+
+def is_judge_file(spec: str | Path) -> bool:
+    """Whether a judge's name is that of a TOML file."""
+    return str(spec).endswith(".toml")
+
+
+def load(path: Path) -> Judge:
+    """Loads the judges of a file and puts them together.
+
+    Raises:
+      UserError: the file cannot be read, says something else than above, or one of its judges cannot be loaded.
+    """
+    from flame_rank import judges
+
+    try:
+        stated = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UserError(f'{path}: {error}; a judge file has kind = "panel" or "cascade" and [[judges]]') from error
+    except RecursionError as error:
+        raise UserError(f"{path}: nested too deeply") from error
+    stops = {name: value for name in ("sure", "hopeless") if (value := getattr(stated, name)) is not None}
+    if stops and stated.kind == "panel":
+        raise UserError(f"{path}: {', '.join(stops)} is for a cascade")
+    members, weights = [], []
+    for number, options in enumerate(stated.judges, 1):
+        spec, weight = options.pop("judge", None), options.pop("weight", None)
+        if not isinstance(spec, str):
+            raise UserError(f'{path}: [[judges]] {number} has no judge = "..."')
+        if weight is not None and (stated.kind == "cascade" or isinstance(weight, bool | str)):
+            raise UserError(f"{path}: [[judges]] {number}: weight is a number, and for a panel")
+        try:
+            members.append(judges.load(spec, **options))
+        except TypeError as error:
+            raise UserError(f"{path}: [[judges]] {number} ({spec}): {error}") from error
+        except UserError as error:
+            raise UserError(f"{path}: [[judges]] {number}: {error}") from error
+        weights.append(1.0 if weight is None else weight)
+    try:
+        if stated.kind == "panel":
+            return PanelJudge(members, weights)
+        if len(members) != 2:
+            raise ValueError(f"a cascade has two judges, not {len(members)}")
+        return CascadeJudge(*members, **stops)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
