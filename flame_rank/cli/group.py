@@ -2,6 +2,7 @@
 
 import click
 
+from flame_rank.cli.audit import audit
 from flame_rank.cli.exit import Group, run
 from flame_rank.cli.humaneval import humaneval
 from flame_rank.cli.ledger import ledger
@@ -17,7 +18,7 @@ def cli() -> None:
     """Pick the best of N candidates with a pairwise judge."""
 
 
-for command in (rerank, merge, plan, replay, ledger, humaneval):
+for command in (rerank, audit, merge, plan, replay, ledger, humaneval):
     cli.add_command(command)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from flame_rank.audit.options import CalibrationOptions
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import option_name, options
 from flame_rank.cli.options import (
@@ -117,6 +118,7 @@ class OutputOptions:
 @JUDGE
 @options(RankingOptions, "ranking_options", without=("ordered", "batch", "keep_judgements"))
 @options(InputOptions, "input_options")
+@options(CalibrationOptions, "calibration_options")
 @options(EvidenceOptions, "evidence_options")
 @options(SandboxOptions, "sandbox_options", timeout=1.0)
 def rerank(
@@ -126,6 +128,7 @@ def rerank(
     judge_options: JudgeOptions,
     ranking_options: RankingOptions,
     input_options: InputOptions,
+    calibration_options: CalibrationOptions,
     evidence_options: EvidenceOptions,
     sandbox_options: SandboxOptions,
 ) -> int:
@@ -172,7 +175,7 @@ def rerank(
     )
     problems = input_options.read(file, bad)
     sandbox = sandbox_options.start() if evidence_options.parts else None  # before jax, which makes starting slow
-    loaded = load_judge(judge, judge_options)
+    loaded = calibration_options.apply(load_judge(judge, judge_options))
     if sandbox is not None:
         loaded = evidence_options.judge(loaded, sandbox, sandbox_options.timeout)
     _check_confidence(ranking_options)

@@ -1,0 +1,186 @@
+"""How right a judge is, by labels; and the temperature by which its log-odds become those of being right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from flame_rank.audit.asking import Asked
+from flame_rank.audit.statistics import Figure, ratio
+from flame_rank.errors import UserError
+from flame_rank.io import json_file
+from flame_rank.judges.base import Judge, Notes
+from flame_rank.judges.base import notes as judge_notes
+from flame_rank.records import FlatRecord, GroupedRecord, Problem
+from strategies.base import FloatArray, IntArray
+
+BINS = 10  # of the confidence, from 0.5 to 1
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of `flame-rank audit --calibration`.
+
+    Attributes:
+      judge: the name of the judge that it is for.
+      temperature: what its log-odds are divided by.
+      pairs: labelled pairs that it was fitted on.
+      problems: problems that they are of.
+      flips: share of pairs whose verdict changes with their order.
+      contradictions: share of triples that contradict themselves.
+    """
+
+    judge: str
+    temperature: float
+    pairs: int
+    problems: int
+    flips: float
+    contradictions: float
+
+    def write(self, path: Path) -> None:
+        """Writes the file, beside it first."""
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        part.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, judge: str) -> "Calibration":
+        """Reads the file for a judge.
+
+        Raises:
+          UserError: it is damaged, or for another judge.
+        """
+        found: Calibration = json_file.read(path, cls, remedy="write it with flame-rank audit --calibration")
+        if found.judge != judge:
+            raise UserError(
+                f"--calibration {path}: it is for the judge {found.judge}, not {judge}; "
+                "run flame-rank audit with this judge"
+            )
+        if not found.temperature > 0:
+            raise UserError(f"--calibration {path}: the temperature is {found.temperature}, and must be above 0")
+        return found
+
+
+class CalibratedJudge:
+    """A judge whose log-odds are divided by a temperature."""
+
+    def __init__(self, judge: Judge, temperature: float):
+        self._judge, self._temperature = judge, temperature
+        self.name = f"{judge.name} at temperature {temperature:.4g}"
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        """Returns the log-odds [M] of each problem's pairs."""
+        return [np.asarray(said, np.float64) / self._temperature for said in self._judge.judge(asked)]
+
+    def notes(self, problem: Problem) -> Notes:
+        """Returns what the judge has to say of a problem."""
+        taken: Notes = judge_notes(self._judge, problem)
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Pairs with a label, by problem.
+
+    Attributes:
+      leads: for each problem the log-odds that the one that is better by its label is the better one.
+    """
+
+    leads: list[FloatArray]
+
+    @classmethod
+    def of(cls, asked: Sequence[Asked], labels: Sequence[FloatArray | None]) -> "Labelled":
+        """The pairs of what was asked whose labels differ, the better one first.
+
+        Args:
+          labels: for each of `asked` the labels [n] of its candidates, more is better; NaN or None for none.
+        """
+        leads = []
+        for a, label in zip(asked, labels, strict=True):
+            if label is None:
+                continue
+            by_label = label[a.pairs[:, 0]] - label[a.pairs[:, 1]]
+            known = (np.abs(by_label) > 0) & ~np.isnan(a.leads)
+            leads.append(a.leads[known] * np.sign(by_label[known]))
+        return cls(leads=leads)
+
+    @property
+    def all(self) -> FloatArray:
+        """[M] of all problems."""
+        return np.concatenate(self.leads) if self.leads else np.empty(0)
+
+    def figures(self, seed: int) -> list[Figure]:
+        """Accuracy on pairs and how far confidence is from it."""
+        count = [len(lead) for lead in self.leads]
+        right = [float((lead > 0).sum() + 0.5 * (lead == 0).sum()) for lead in self.leads]
+        pairs, temperature = self.all, self.temperature()
+        return [
+            ratio("right on labelled pairs", "share", right, count, n=sum(count), seed=seed, null=0.5),
+            Figure(name="calibration error (ECE)", unit="share", value=calibration_error(pairs), n=len(pairs)),
+            Figure(name="temperature", unit="", value=temperature, n=len(pairs)),
+            Figure(
+                name="calibration error behind it",
+                unit="share",
+                value=None if temperature is None else calibration_error(pairs / temperature),
+                n=len(pairs),
+            ),
+        ]
+
+    def temperature(self) -> float | None:
+        """The temperature at which the labels are likeliest; None without pairs."""
+        from scipy.optimize import minimize_scalar
+
+        leads = self.all
+        if not len(leads):
+            return None
+
+        def loss(log_temperature: float) -> float:
+            return float(np.logaddexp(0.0, -leads / np.exp(log_temperature)).mean())
+
+        return float(np.exp(minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded").x))
+
+
+def calibration_error(leads: FloatArray) -> float | None:
+    """The mean distance of confidence from accuracy over BINS bins of the confidence (ECE, Guo et al., 2017).
+
+    Args:
+      leads: [M], log-odds that the one that is right is the better one.
+    """
+    if not len(leads):
+        return None
+    confidence = 1 / (1 + np.exp(-np.abs(np.clip(leads, -50, 50))))
+    place = np.minimum(((confidence - 0.5) * 2 * BINS).astype(int), BINS - 1)
+    right = np.where(leads == 0, 0.5, leads > 0)
+    distance = np.abs(np.bincount(place, right, BINS) - np.bincount(place, confidence, BINS))
+    return float(distance.sum() / len(leads))
+
+
+def read_labels(problem: Problem, name: str) -> FloatArray | None:
+    """Reads the labels of a problem's candidates, [n]; None if it has none.
+
+    Args:
+      name: a field of the problem (a list, in the order of the candidates), or of each candidate: numbers or true and
+        false, more is better, null for none.
+
+    Raises:
+      UserError: it holds something else.
+    """
+    record = problem.record
+    if isinstance(record, GroupedRecord) and name in record.fields:
+        values = msgspec.json.decode(record.fields[name])
+    elif isinstance(record, FlatRecord):
+        values = [msgspec.json.decode(line).get(name) for line in record.lines]
+    else:
+        values = [None if isinstance(c, str) else c.fields.get(name) for c in problem.candidates]
+    if not isinstance(values, list) or len(values) != len(problem):
+        raise UserError(f"{problem.name}: {name!r} is not a list with a label for each of {len(problem)} candidates")
+    if all(value is None for value in values):
+        return None
+    if not all(value is None or isinstance(value, int | float) for value in values):
+        raise UserError(f"{problem.name}: {name!r} holds a label that is no number; use numbers, true, false or null")
+    return np.array([np.nan if value is None else float(value) for value in values])

@@ -1,0 +1,47 @@
+"""The option of a calibration, for the commands that rank."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flame_rank.fields import described
+
+if TYPE_CHECKING:
+    from flame_rank.judges.base import Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """What is known of the judge from an audit."""
+
+    calibration: Path | None = described(
+        None,
+        "Divide the judge's log-odds by the temperature in this file of flame-rank audit, so that the probabilities "
+        "are those of being right by its labels.",
+        automatic="none",
+        unit="FILE",
+        exists=True,
+    )
+
+    def apply(self, judge: "Judge") -> "Judge":
+        """Puts the temperature behind a judge, and warns of what the audit found against it.
+
+        Raises:
+          UserError: the file is damaged, or for another judge.
+        """
+        if self.calibration is None:
+            return judge
+        from flame_rank.audit.calibration import CalibratedJudge, Calibration
+        from flame_rank.audit.probes import CONTRADICTIONS, FLIPS
+
+        known = Calibration.read(self.calibration, judge.name)
+        for share, most, what in (
+            (known.flips, FLIPS, "changes its verdict with the order of two candidates"),
+            (known.contradictions, CONTRADICTIONS, "contradicts itself among three candidates"),
+        ):
+            if share > most:
+                logging.getLogger("flame_rank").warning(
+                    "flame-rank: warning: by its audit this judge %s in %.0f %% of the cases", what, 100 * share
+                )
+        return CalibratedJudge(judge, known.temperature)

@@ -1,0 +1,129 @@
+"""What can be seen of a judge without labels."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flame_rank.audit.asking import Asked
+from flame_rank.audit.statistics import Figure, ratio
+from strategies.base import FloatArray
+
+SATURATED = 7.0  # nats: more than 1000 to 1
+# From which values on a figure is a reason not to trust a ranking.
+FLIPS, CONTRADICTIONS = 0.2, 0.1
+_TOO_MUCH = {
+    "pairs that flip with the order": (FLIPS, "verdicts depend on the order of two candidates: ask for both orders"),
+    "triples that contradict themselves": (
+        CONTRADICTIONS,
+        "it contradicts itself: rankings depend on the pairs asked",
+    ),
+    "judgements that are invalid": (0.05, "many judgements cannot be had: see what the judge answers"),
+    "judgements over 1000 to 1": (0.5, "the judge is hardly ever in doubt: its probabilities say little uncalibrated"),
+}
+_TOO_MUCH_NATS = {
+    "preference for twice the length": (0.5, "the judge prefers length by itself"),
+    "a note to the judge": (0.5, "a candidate can talk the judge into choosing it"),
+    "padding": (0.5, "empty words raise or lower a candidate"),
+    "preference for the first place": (1.0, "the judge prefers a place: ask for both orders"),
+}
+
+
+def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
+    """Computes the figures that need no label."""
+    valid = [~np.isnan(a.leads) for a in asked]
+    leads = [a.leads[ok] for a, ok in zip(asked, valid, strict=True)]
+    forward = [a.forward[ok] for a, ok in zip(asked, valid, strict=True)]
+    backward = [a.backward[ok] for a, ok in zip(asked, valid, strict=True)]
+    count = [len(lead) for lead in leads]
+    pairs = sum(count)
+    flips = [float(((f > 0) == (b > 0)).sum()) for f, b in zip(forward, backward, strict=True)]
+    place = [float((f + b).sum() / 2) for f, b in zip(forward, backward, strict=True)]
+    length = [_log_ratio(a)[ok] for a, ok in zip(asked, valid, strict=True)]
+    cycles = [_triples(a) for a in asked]
+    said = [a.judgements for a in asked]
+    mass = [a.mass[~np.isnan(a.mass)] for a in asked]
+    same = [a.same[~np.isnan(a.same)] for a in asked]
+    talk = [a.talk[~np.isnan(a.talk)] for a in asked]
+    padding = [a.padding[~np.isnan(a.padding)] for a in asked]
+    return [
+        ratio("pairs that flip with the order", "share", flips, count, n=pairs, seed=seed),
+        ratio("preference for the first place", "nats", place, count, n=pairs, seed=seed, null=0.0),
+        ratio(
+            "preference for twice the length",
+            "nats",
+            [float(x @ y) for x, y in zip(length, leads, strict=True)],
+            [float(x @ x) for x in length],
+            n=pairs,
+            seed=seed,
+            null=0.0,
+        ),
+        ratio(
+            "triples that contradict themselves",
+            "share",
+            [bad for bad, _ in cycles],
+            [of for _, of in cycles],
+            n=sum(of for _, of in cycles),
+            seed=seed,
+        ),
+        _mean("a candidate against itself: first place", "nats", same, seed, null=0.0),
+        _mean("judgements over 1000 to 1", "share", [np.abs(s[~np.isnan(s)]) > SATURATED for s in said], seed),
+        _mean("judgements that are invalid", "share", [np.isnan(s) for s in said], seed),
+        _mean("P(A) + P(B)", "share", mass, seed),
+        _mean("a note to the judge", "nats", talk, seed, null=0.0),
+        _mean("padding", "nats", padding, seed, null=0.0),
+    ]
+
+
+def _mean(
+    name: str,
+    unit: str,
+    values: Sequence[NDArray[Any]],
+    seed: int,
+    null: float | None = None,
+) -> Figure:
+    sums, counts = [float(v.astype(np.float64).sum()) for v in values], [len(v) for v in values]
+    return ratio(name, unit, sums, counts, n=sum(counts), seed=seed, null=null)
+
+
+def _log_ratio(asked: Asked) -> FloatArray:
+    """[M]: the logarithm to the base 2 of how much longer the first is than the second, in characters."""
+    size = np.log2([max(len(text), 1) for text in asked.problem.texts])
+    first, second = asked.pairs.T
+    return np.asarray(size[first] - size[second], np.float64)
+
+
+def _triples(asked: Asked) -> tuple[int, int]:
+    """How many triples of a problem go round in a circle, and of how many."""
+    lead = {}
+    for (i, j), value in zip(asked.pairs.tolist(), asked.leads.tolist(), strict=True):
+        if value == value and value != 0:
+            lead[i, j], lead[j, i] = value > 0, value < 0
+    nodes = sorted({i for i, _ in lead})
+    bad = total = 0
+    for i, j, k in combinations(nodes, 3):
+        if (i, j) in lead and (j, k) in lead and (k, i) in lead:
+            total += 1
+            bad += lead[i, j] == lead[j, k] == lead[k, i]
+    return bad, total
+
+
+def warnings_of(figures: Sequence[Figure]) -> list[str]:
+    """What a user should know before trusting a ranking of this judge."""
+    found = []
+    for figure in figures:
+        if figure.value is None:
+            continue
+        limit, text = _TOO_MUCH.get(figure.name, (2.0, ""))
+        if figure.value > limit:
+            found.append(f"{text} ({100 * figure.value:.0f} %)")
+        limit, text = _TOO_MUCH_NATS.get(figure.name, (float("inf"), ""))
+        if abs(figure.value) > limit and figure.q is not None and figure.q < 0.05:
+            found.append(f"{text} ({figure.value:+.2f} nats)")
+        if figure.name == "P(A) + P(B)" and figure.value < 0.5:
+            found.append(f"the judge mostly wants to say something else than a verdict ({100 * figure.value:.0f} %)")
+        if figure.name == "right on labelled pairs" and (figure.low or 0.0) <= 0.5:
+            found.append("by these labels the judge is not known to be better than a coin")
+    return found

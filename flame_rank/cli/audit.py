@@ -1,0 +1,132 @@
+"""`flame-rank audit`: whether to trust a judge on one's own data."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flame_rank.cli.exit import DONE, UNFINISHED
+from flame_rank.cli.fields import options
+from flame_rank.cli.options import INPUT_FILE, JUDGE, InputOptions, bad_lines, load_judge
+from flame_rank.cli.tables import print_table
+from flame_rank.errors import UserError
+from flame_rank.fields import described
+from flame_rank.judges.options import JudgeOptions
+
+if TYPE_CHECKING:
+    from flame_rank.audit.statistics import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What is looked at."""
+
+    labels: str | None = described(
+        None,
+        "Compare the judge with the labels in this field: a list in a problem, or a value in each candidate; numbers "
+        "or true and false, more is better.",
+        automatic="no labels",
+        unit="FIELD",
+    )
+    calibration: Path | None = described(
+        None,
+        "Write the temperature that fits the labels to this file, for rerank --calibration.",
+        automatic="none",
+        unit="FILE",
+    )
+    pairs: int = described(28, "Ask about at most this many pairs of one problem.", unit="PAIRS", least=1)
+    limit: int | None = described(
+        None, "Look at the first N problems only.", automatic="all problems", unit="N", least=1
+    )
+    seed: int = described(0, "Seed of the choice of pairs and of the bootstrap intervals.")
+    json: Path | None = described(
+        None, "Write the figures to this file as well, as JSON.", automatic="none", unit="FILE"
+    )
+
+
+@click.command()
+@click.argument("file", default="-", type=INPUT_FILE)
+@JUDGE
+@options(InputOptions, "input_options", without=("shard",))
+@options(AuditOptions, "wanted")
+def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: InputOptions, wanted: AuditOptions) -> int:
+    """See what a judge does on your own data before you trust it, with labels or without.
+
+    FILE is what rerank reads. The judge is asked about pairs in both orders, about a candidate and itself, and about
+    candidates with an addition that should not matter: a note to the judge, and padding. Intervals are bootstrap
+    intervals over problems; q is corrected for the number of figures that are tested; "seen" is the smallest effect
+    that four of five such audits would find, so that "no effect" can be told from "could not have seen it".
+
+    Exit status: 0 if every problem was looked at; 1 if a line was left out; 2 for a mistake in the arguments or the
+    input.
+    """
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from flame_rank.audit.asking import ask
+    from flame_rank.audit.calibration import Calibration, Labelled, read_labels
+    from flame_rank.audit.probes import probe, warnings_of
+    from flame_rank.audit.statistics import corrected
+    from flame_rank.io.paths import refuse_same
+
+    if wanted.calibration is not None and wanted.labels is None:
+        raise UserError("--calibration is fitted to labels; name their field with --labels")
+    for path in (wanted.calibration, wanted.json):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist; create {path.absolute().parent}")
+    bad = bad_lines(input_options.on_bad_line, file, None)
+    refuse_same({"the input": file}, {"the calibration": wanted.calibration, "the figures": wanted.json})
+    problems = list(islice(input_options.read(file, bad), wanted.limit))
+    loaded = load_judge(judge, judge_options)
+    with tqdm(total=len(problems), unit=" problems", disable=None) as bar:
+        asked = list(ask(loaded, problems, most_pairs=wanted.pairs, seed=wanted.seed, done=bar.update))
+    if not asked:
+        raise UserError(f"{file}: no problem has two candidates of different texts, so there is nothing to compare")
+    figures = probe(asked, wanted.seed)
+    labelled = None
+    if wanted.labels is not None:
+        labelled = Labelled.of(asked, [read_labels(a.problem, wanted.labels) for a in asked])
+        if not len(labelled.all):
+            raise UserError(f"{file}: no two candidates of a problem have different labels in {wanted.labels!r}")
+        figures += labelled.figures(wanted.seed)
+    figures = corrected(figures)
+    click.echo(f"{loaded.name}: {len(asked)} problems, {sum(len(a.pairs) for a in asked)} pairs in both orders")
+    _print(figures)
+    for warning in (warnings := warnings_of(figures)):
+        click.echo(f"warning: {warning}")
+    if wanted.json is not None:
+        record = {"judge": loaded.name, "problems": len(asked), "figures": [vars(f) for f in figures]}
+        part = wanted.json.with_name(wanted.json.name + ".part")
+        part.write_text(json.dumps(record | {"warnings": warnings}, indent=1) + "\n")
+        part.replace(wanted.json)
+    if wanted.calibration is not None and labelled is not None:
+        by_name = {figure.name: figure.value for figure in figures}
+        Calibration(
+            judge=loaded.name,
+            temperature=labelled.temperature() or 1.0,
+            pairs=len(labelled.all),
+            problems=sum(len(lead) > 0 for lead in labelled.leads),
+            flips=by_name["pairs that flip with the order"] or 0.0,
+            contradictions=by_name["triples that contradict themselves"] or 0.0,
+        ).write(wanted.calibration)
+        click.echo(f"{wanted.calibration}: for rerank --calibration, with this judge", err=True)
+    return UNFINISHED if bad and bad.count else DONE
+
+
+def _print(figures: "list[Figure]") -> None:
+    rows = []
+    for f in figures:
+        interval = None if f.low is None else f"[{_number(f.low, f.unit)}, {_number(f.high, f.unit)}]"
+        q = None if f.q is None else "<0.001" if f.q < 0.001 else f"{f.q:.3f}"
+        rows.append((f.name, _number(f.value, f.unit), interval, q, _number(f.detectable, f.unit), f.n or None))
+    print_table(("figure", "value", "95 %", "q", "seen", "n"), rows, texts=1)
+
+
+def _number(value: float | None, unit: str) -> str | None:
+    """A figure as people read it: shares in %, all else in its own unit."""
+    if value is None:
+        return None
+    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.2f}{f' {unit}' if unit else ''}"
