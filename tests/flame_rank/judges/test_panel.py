@@ -53,7 +53,7 @@ def test_a_panel_is_the_weighted_mean(weights: list[float]) -> None:
     members = [judge_of(name=f"j{k}", scale=k + 1.0) for k in range(len(weights))]
     panel = PanelJudge(members, weights)
     pairs = np.array([[0, 1], [3, 0]])
-    (log_odds,) = panel.judge([(Problem(**PROBLEM), pairs)])
+    (log_odds,) = panel.judge([(Problem.of(PROBLEM), pairs)])
     scale = sum(weight * (k + 1) for k, weight in enumerate(weights)) / sum(weights)
     assert log_odds == pytest.approx([-1 * scale, 3 * scale])
     assert isinstance(panel, Judge) and not panel.pointwise and panel.one_by_one
@@ -102,7 +102,7 @@ def test_a_cascade_asks_about_what_is_open() -> None:
     cheap = judge_of({"a": 0.0, "bb": 0.1, "ccc": 9.0, "dddd": 9.1}, name="cheap")
     cascade = CascadeJudge(cheap, judge_of(name="dear", scale=-1.0), sure=0.9)
     pairs = np.array([[0, 1], [0, 2], [2, 3], [3, 0]])
-    (log_odds,) = cascade.judge([(Problem(**PROBLEM), pairs)])
+    (log_odds,) = cascade.judge([(Problem.of(PROBLEM), pairs)])
     assert log_odds == pytest.approx([1.0, -np.log(9), 1.0, np.log(9)]) and cascade.counts == [4, 2]
 
 
@@ -110,7 +110,7 @@ def test_a_cascade_asks_about_those_that_can_be_the_best() -> None:
     cheap = Rated({"a": 0.0, "bb": 0.1, "ccc": 9.0, "dddd": 9.1})
     cascade = CascadeJudge(cheap, judge_of(name="dear", scale=-1.0), hopeless=0.1)
     pairs = np.array([[0, 1], [0, 2], [2, 3], [3, 0]])
-    (log_odds,) = cascade.judge([(Problem(**PROBLEM), pairs)])
+    (log_odds,) = cascade.judge([(Problem.of(PROBLEM), pairs)])
     assert log_odds == pytest.approx([-0.1, -np.log(9), 1.0, np.log(9)])
     assert cascade.counts == [4, 1] and not cascade.pointwise
     assert flame_rank.Reranker(cascade, "round-robin").rank(PROBLEM).order == [2, 3, 1, 0]
@@ -119,7 +119,7 @@ def test_a_cascade_asks_about_those_that_can_be_the_best() -> None:
 def test_what_the_cheap_judge_fails_at_is_open() -> None:
     failing = FunctionJudge(lambda prompt, pairs: [float("nan")] * len(pairs), name="failing")
     cascade = CascadeJudge(failing, judge_of(name="dear"))
-    (log_odds,) = cascade.judge([(Problem(**PROBLEM), np.array([[0, 1]]))])
+    (log_odds,) = cascade.judge([(Problem.of(PROBLEM), np.array([[0, 1]]))])
     assert log_odds == pytest.approx([-1.0])
 
 
