@@ -36,7 +36,10 @@ _WARNINGS = _AboveTheBar()
 
 
 def run(command: click.Group, name: str, arguments: list[str] | None = None) -> None:
-    """Runs a command to its exit status; a mistake of the user's is one line and status 2, never a traceback."""
+    """Runs a command and ends the program with its exit status.
+
+    A mistake of the user's becomes one line and status 2, never a traceback.
+    """
     try:
         status = command.main(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
@@ -47,7 +50,7 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
     except click.ClickException as error:
         _end(f"Error: {error.format_message()}", MISTAKE)
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a person types
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of typed input
             _end(f"Error: a file ends too early ({error.__cause__}); is it whole?", MISTAKE)
         _end("Interrupted", INTERRUPTED)
     except OSError as error:
@@ -59,8 +62,8 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
 def _end(message: str, status: int) -> None:
     if message:
         click.echo(message, err=True)
-    if sys.stdout is not None:  # None where the caller has closed it
-        with suppress(OSError):  # what could not be written would be tried again at exit
+    if sys.stdout is not None:  # None if the caller has closed it
+        with suppress(OSError):  # what could not be written would be written again at exit
             sys.stdout.flush()
         sys.stdout = None
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""`flame-rank ledger`: what is in a ledger, all of it as JSONL, and what is to be asked again."""
+"""`flame-rank ledger`: shows what is in a ledger, exports it as JSONL, and drops judgements from it."""
 
 import json
 from collections.abc import Generator
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-_PAGE = 1000  # lines that are written at a time
+_PAGE = 1000  # lines that are written together
 _SHOWN = 10  # reasons of one judge that are printed
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -17,14 +17,14 @@ _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path
 
 @click.group()
 def ledger() -> None:
-    """Look into a ledger of judgements, export it, or clear it out."""
+    """Inspect a ledger of judgements, export it, or drop judgements from it."""
 
 
 @ledger.command()
 @_FILE
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(file: Path, as_json: bool) -> None:
-    """Say whose judgements are in FILE, and how many are invalid and why."""
+    """Say which judges have judgements in FILE, how many of them are invalid, and why."""
     judges = count(file)
     total = {
         "bytes": size(file),
@@ -37,24 +37,24 @@ def info(file: Path, as_json: bool) -> None:
     click.echo(f"{file}: {_counted(total['judgements'], total['invalid'])}, {_megabytes(total['bytes'])}")
     for judge in judges:
         click.echo(f"{judge.name}: {_counted(judge.judgements, judge.invalid)}")
-        for one in judge.reasons[:_SHOWN]:
-            said = "no reason given" if one["reason"] is None else " ".join(one["reason"].split())
-            click.echo(f"  {one['count']:,} {said}")
+        for group in judge.reasons[:_SHOWN]:
+            reason = "no reason given" if group["reason"] is None else " ".join(group["reason"].split())
+            click.echo(f"  {group['count']:,} {reason}")
         if len(judge.reasons) > _SHOWN:
             click.echo(f"  and {len(judge.reasons) - _SHOWN:,} reasons more (--json has all)")
 
 
 @ledger.command()
 @_FILE
-@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+@click.option("-o", "--output", metavar="FILE", help="Write the judgements to this file.  [default: standard output]")
 def export(file: Path, output: str | None) -> None:
     """Write all judgements of FILE as JSONL, one a line, in the order of their keys.
 
-    "key" is the sha256 by which a judgement is found. "prompt", "first" and "second" are the first 16 bytes of the
-    sha256 of these texts in UTF-8, "pool" those of all candidates' together, null where the judge does not look at
-    them. "log_odds" that the first is the better one are in nats, "Infinity" or "-Infinity" where they are infinite,
-    and null where the judgement is invalid; "reason" says why. "verdict_mass" is P(A) + P(B), null where the judge is
-    no language model.
+    "key" is the sha256 that identifies a judgement. "prompt", "first" and "second" are the first 16 bytes of the sha256
+    of these texts in UTF-8; "pool" is that of all candidates together, or null if the judge does not look at them.
+    "log_odds" are in nats that the first text is better; they are "Infinity" or "-Infinity" if infinite, and null if
+    the judgement is invalid, in which case "reason" says why. "verdict_mass" is P(A) + P(B), or null if the judge is
+    not a language model.
     """
     from flame_rank.errors import UserError
     from flame_rank.io.output import Output
@@ -72,15 +72,15 @@ def export(file: Path, output: str | None) -> None:
 
 @ledger.command()
 @_FILE
-@click.option("--invalid", is_flag=True, help="Drop invalid judgements, so that they are asked again.")
+@click.option("--invalid", is_flag=True, help="Drop invalid judgements, so that they are asked for again.")
 @click.option("--judge", metavar="NAME", help="Drop this judge's judgements; with --invalid, its invalid ones.")
 def vacuum(file: Path, invalid: bool, judge: str | None) -> None:
-    """Drop judgements from FILE where asked to, and make it as small as it can be."""
+    """Drop the judgements that the options name from FILE, and make the file as small as possible."""
     before = size(file)
     dropped, kept, compact = drop(file, invalid=invalid, judge=judge)
-    said = f"{dropped:,} judgements dropped, {kept:,} kept; {_megabytes(before)} before, {_megabytes(size(file))} now"
+    counts = f"{dropped:,} judgements dropped, {kept:,} kept; {_megabytes(before)} before, {_megabytes(size(file))} now"
     late = "" if compact else " (smaller once the other processes that have it open are done)"
-    click.echo(f"{file}: {said}{late}", err=True)
+    click.echo(f"{file}: {counts}{late}", err=True)
 
 
 @ledger.command("merge")
@@ -112,10 +112,10 @@ class JudgeCount:
     """The judgements of one judge.
 
     Attributes:
-      name: of the judge.
+      name: the judge's name.
       judgements: their number, invalid ones included.
       invalid: the number of invalid ones.
-      reasons: why they are invalid: `reason`, None where nobody knows, with its `count`; the most frequent first.
+      reasons: why they are invalid: `reason`, None if it is not known, with its `count`; the most frequent first.
     """
 
     name: str
@@ -125,10 +125,10 @@ class JudgeCount:
 
 
 def count(path: Path) -> list[JudgeCount]:
-    """The judgements in a ledger, by judge, in the order of their names.
+    """Counts the judgements in a ledger for each judge, in the order of the judges' names.
 
     Raises:
-      UserError: the file is not there, is no ledger, or cannot be read.
+      UserError: the file does not exist, is not a ledger, or cannot be read.
     """
     from flame_rank.ledger.file import execute, opened
 
@@ -155,7 +155,7 @@ def exported(path: Path) -> Generator[bytes, None, None]:
     """Yields the judgements of a ledger as lines, a page at a time; `export` says what is in a line.
 
     Raises:
-      UserError: the file is not there, is no ledger, or cannot be read.
+      UserError: the file does not exist, is not a ledger, or cannot be read.
     """
     import msgspec
 
@@ -185,7 +185,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
       process reads it.
 
     Raises:
-      UserError: no judgement is of this judge; the file is not there, is no ledger, or cannot be written.
+      UserError: the judge has no judgements here; the file does not exist, is not a ledger, or cannot be written.
     """
     from flame_rank.errors import UserError
     from flame_rank.ledger.file import execute, opened, transaction
@@ -215,7 +215,7 @@ def size(path: Path) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a row as JSON has it; for infinity it has no number, and Protocol Buffers' JSON has this word."""
+    """Makes a value of a row fit for JSON, which has no number for infinity; the word is that of Protocol Buffers."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float) and abs(value) == float("inf"):

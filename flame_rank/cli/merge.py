@@ -7,12 +7,13 @@ from flame_rank.cli.options import INPUT_FILE
 
 @click.command()
 @click.argument("files", metavar="SHARD...", nargs=-1, required=True, type=INPUT_FILE)
-@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+@click.option("-o", "--output", metavar="FILE", help="Write the lines to this file.  [default: standard output]")
 def merge(files: tuple[str, ...], output: str | None) -> None:
-    """Put the outputs of `rerank --shard 1/N` to `--shard N/N` together, in the order of the input.
+    """Join the outputs of `rerank --shard 1/N` to `--shard N/N`, in the order of the input.
 
-    Give all N, in the order of their numbers. They have a line a problem, as --format ranked writes them; what has
-    another number of lines a problem (--format best and pairs, --top of flat input) needs no order: use cat.
+    Give all N outputs, in the order of their numbers. Each must have one line for each problem, as --format ranked
+    writes it. Outputs with another number of lines (--format best or pairs, --top of flat input) need no order: join
+    them with cat.
     """
     from flame_rank.io.output import Output
     from flame_rank.io.paths import parts, refuse_same

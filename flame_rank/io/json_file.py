@@ -1,4 +1,4 @@
-"""JSON files from elsewhere or from an earlier run: each fault is one line that names the file."""
+"""Reads JSON files from elsewhere or from an earlier run; each fault is one line that names the file."""
 
 import json
 from pathlib import Path
@@ -40,14 +40,14 @@ def decoded(raw: bytes, where: object, kind: Any = None, *, remedy: str = "mend 
     try:
         return json.loads(raw) if kind is None else msgspec.json.decode(raw, type=kind)
     except RecursionError:
-        said = "JSON nested too deeply"
+        fault = "JSON nested too deeply"
     except msgspec.ValidationError as error:
-        said = f"holds something else than it should ({one_line(error)})"
+        fault = f"holds something else than it should ({one_line(error)})"
     except ValueError as error:  # of both libraries, and of bytes that are no UTF-8
-        said = f"not whole JSON ({one_line(error)})"
-    raise BadFile(f"{where}: {said}; {remedy}")
+        fault = f"not whole JSON ({one_line(error)})"
+    raise BadFile(f"{where}: {fault}; {remedy}")
 
 
-def one_line(said: object) -> str:
+def one_line(message: object) -> str:
     """A message, such as an error's, without line breaks."""
-    return " ".join(str(said).split())
+    return " ".join(str(message).split())

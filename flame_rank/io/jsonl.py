@@ -93,7 +93,7 @@ class Reading(Iterator[Problem]):
         return next(self._problems)
 
     def refuse(self, problem: Problem, error: ValueError) -> None:
-        """Treats the lines of a problem that was yielded as bad ones.
+        """Treats the lines of a problem that was yielded as bad lines.
 
         Raises:
           BadLine: there is no on_bad_line.
@@ -103,7 +103,7 @@ class Reading(Iterator[Problem]):
             self._source.refuse(error, number, line)
 
     def ready(self) -> bool:
-        """Whether the next problem, or the end, can be had without waiting for somebody to write it."""
+        """Says whether the next problem, or the end, can be read without waiting for another process to write it."""
         return self._ready is None or self._ready()
 
     def _read(self, source: "_Source", opening: AbstractContextManager[Stream]) -> Iterator[Problem]:
@@ -326,17 +326,17 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                     groups[group].places.append((offset, number))
                 continue
             groups.setdefault(group, _Group(hash(prompt))).places.append((offset, number))
-        for found in groups.values():
-            if failure is None or found.places[-1][1] < failure.line_number:
-                yield _problem(source, file, found)
+        for group_lines in groups.values():
+            if failure is None or group_lines.places[-1][1] < failure.line_number:
+                yield _problem(source, file, group_lines)
     if failure is not None:
         raise failure
 
 
-def _problem(source: _Source, file: IO[bytes], found: _Group) -> Problem:
+def _problem(source: _Source, file: IO[bytes], group_lines: _Group) -> Problem:
     """Reads the lines of one problem of a flat file again."""
     lines, samples = [], []
-    for offset, number in found.places:
+    for offset, number in group_lines.places:
         file.seek(offset)
         line = clean(file.readline())
         try:
@@ -344,7 +344,7 @@ def _problem(source: _Source, file: IO[bytes], found: _Group) -> Problem:
         except _BAD as error:  # the file was changed in the meantime
             raise BadLine(source.file, number, wrong(error)) from None
         lines.append(line)
-    numbers = tuple(number for _, number in found.places)
+    numbers = tuple(number for _, number in group_lines.places)
     group, prompt, _, messages, parsed = samples[0]
     return Problem(
         prompt=prompt,

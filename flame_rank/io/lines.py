@@ -72,8 +72,8 @@ def numbered(stream: IO[bytes], file: str) -> Iterator[tuple[int, int, bytes]]:
                 yield offset, number, line
             offset += len(line)
     except DAMAGED as error:
-        said = f"damaged: it cannot be unpacked to its end ({error}), after line {number}"
-        raise OSError(errno.EIO, said, file) from error
+        damage = f"damaged: it cannot be unpacked to its end ({error}), after line {number}"
+        raise OSError(errno.EIO, damage, file) from error
     except MemoryError as error:
         raise BadLine(file, number + 1, wrong(error)) from None
     except OSError as error:

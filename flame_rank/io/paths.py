@@ -1,4 +1,4 @@
-"""Which files a command may not take for two things at once."""
+"""Refuses a file that a command would use for two things at once."""
 
 import os
 import stat
@@ -15,11 +15,11 @@ def refuse_same(reads: Named, writes: Named) -> None:
     """Refuses one file for two things, by device and inode, so through links and standard streams too.
 
     Args:
-      reads: what is read, None where it is not; two of these may be one.
-      writes: what is written or kept beside.
+      reads: what is read, None if it is not; two of these may be one file.
+      writes: what is written, or kept beside it.
 
     Raises:
-      UserError: one of `writes` is another one of both.
+      UserError: a file of `writes` is also another file of `writes` or `reads`.
     """
     known: dict[tuple[object, ...], str] = {}
     for name, path in reads.items():
@@ -39,12 +39,12 @@ def _identity(path: str | Path | None, stream: int) -> tuple[object, ...] | None
     if path is None:
         return None
     try:
-        found = os.fstat(stream) if str(path) == "-" else Path(path).stat()
+        status = os.fstat(stream) if str(path) == "-" else Path(path).stat()
     except FileNotFoundError:
         return ("path", os.path.realpath(path))
     except OSError:  # a closed stream, a folder that may not be looked into: whoever opens it will say so
         return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def parts(output: str | Path | None) -> Named:

@@ -32,8 +32,8 @@ class Stream:
     Attributes:
       lines: what is read, line by line.
       twice: it can be sought, and so read again, at no cost.
-      ready: of what comes live (a pipe, a terminal): whether a line can be read without waiting for one; None for
-        files, which never let one wait.
+      ready: for a pipe or a terminal, says whether a line can be read without waiting for one; None for files, which
+        never make a reader wait.
     """
 
     lines: IO[bytes]
@@ -221,10 +221,10 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
         unpack = next((how for magic, how in _PACKED.items() if head.startswith(magic)), None)
         if unpack is None:
             ready = None if raw is None else partial(_ready, raw, stream)
-            found = Stream(lines=stream, twice=stream.seekable() and not remote, ready=ready)
+            unpacked = Stream(lines=stream, twice=stream.seekable() and not remote, ready=ready)
         else:
             try:
-                found = Stream(lines=unpack(stream), twice=False)
+                unpacked = Stream(lines=unpack(stream), twice=False)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
-        yield found
+        yield unpacked
