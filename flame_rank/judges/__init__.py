@@ -36,6 +36,7 @@ def load(
     max_batch_tokens: int | None = None,
     template: Template | None = None,
     model_parallel: int | None = None,
+    reward_temperature: float | None = None,
     attention: Attend | None = None,
 ) -> "Judge":
     """Loads the judge that `--judge` names.
@@ -68,6 +69,7 @@ def load(
             max_batch_tokens=max_batch_tokens,
             template=template,
             model_parallel=model_parallel,
+            reward_temperature=reward_temperature,
             attention=attention,
         )
     )
@@ -77,6 +79,8 @@ def load(
         return _group(Path(spec), options)
     if str(spec).startswith(REWARD):
         return _reward(str(spec), options)
+    if (repository := _on_hub(spec)) is not None:
+        return _from_hub(repository, options)
     folder = Path(spec)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
@@ -129,9 +133,35 @@ def _reward(spec: str, options: dict[str, Any]) -> "Judge":
     return reward.load(spec)
 
 
+def _on_hub(spec: str | Path) -> str | None:
+    """The name with hf: of a model on the Hugging Face hub; None if `spec` names something else."""
+    from flame_rank.model.hub import MODEL, PREFIX
+
+    name = str(spec)
+    if name.startswith(PREFIX):
+        return name
+    local = Path(name).exists() or Path(name).suffix in (".gguf", ".py")
+    return f"{PREFIX}{name}" if not local and MODEL.fullmatch(name) else None
+
+
+def _from_hub(name: str, options: dict[str, Any]) -> "Judge":
+    """A judge from the hub, whose name has the commit that its files are from."""
+    from flame_rank.judges.model_location import locate
+    from flame_rank.model.hub import commit
+
+    _, path = locate(name, "--judge")
+    judge = _checkpoint(path, options)
+    judge.name += f":{commit(path)}"
+    return judge
+
+
 def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges import checkpoint as directory
 
+    if _is_reward_model(path):
+        return _reward_model(path, options)
+    if "reward_temperature" in options:
+        raise UserError(f"--judge {path} takes no reward_temperature: it is not a reward model")
     if options.pop("ask", "verdict") == "verdict":
         return directory.load(path, **options)
     if useless := [name for name in ("criteria", "on_long") if name in options]:
@@ -141,6 +171,27 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.likelihood import LikelihoodJudge
 
     return LikelihoodJudge(directory.load_reader(path, **options))
+
+
+def _is_reward_model(path: Path) -> bool:
+    from flame_rank.model.checkpoint_files import read_config
+    from flame_rank.model.families import score_head
+
+    try:
+        return score_head(read_config(path)) is not None
+    except (OSError, ValueError):  # which its loader reports
+        return False
+
+
+def _reward_model(path: Path, options: dict[str, Any]) -> "Judge":
+    from flame_rank.judges import reward_model
+
+    if useless := [name for name in ("ask", "criteria", "on_long") if name in options]:
+        raise UserError(
+            f"--judge {path} takes no {', '.join(useless)}: a reward model gives each candidate a score, without a "
+            "question, and what is long is cut"
+        )
+    return reward_model.load(path, **options)
 
 
 def _shipped(name: str, options: dict[str, Any]) -> "Judge":

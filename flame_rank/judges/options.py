@@ -63,6 +63,12 @@ class JudgeOptions:
         unit="DEVICES",
         least=1,
     )
+    reward_temperature: float | None = described(
+        None,
+        "Divide the rewards of a reward model by this number to make log-odds in nats.",
+        automatic="1",
+        above=0,
+    )
     attention: Attend | None = described(
         None,
         "Compute attention by this kernel: cudnn is NVIDIA's, for bfloat16 on a GPU.",

@@ -5,7 +5,7 @@ settings, filters and functions.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import wraps
@@ -27,6 +27,11 @@ from flame_rank.model.tokenizer_settings import CONFIG, Settings
 _FILE = "chat_template.jinja"
 _LARGE = 10_000_000  # characters, or a number that makes as many
 _SECONDS = 5.0
+# Messages that no template writes itself, with what a careless one would alter.
+_MARKERS = (
+    "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1",
+    "ANSWER:\n  the  'other' \"message\" & <yes> {{ one }}\n\nEND: 2",
+)
 _TODAY = date(2024, 7, 26)  # for templates that ask; Llama's use this day if they are given none
 
 
@@ -66,6 +71,46 @@ class ChatTemplate:
                 f"{self.path}: the chat template refuses a lone user message ({one_line(error)})"
             ) from error
 
+    def conversation(self) -> tuple[str, str, str]:
+        """The text before a user's message, between it and its answer, and after the answer.
+
+        Raises:
+          ValueError: the template refuses a message with an answer, or alters, loses or repeats one of them.
+        """
+        shown = self._answered(_MARKERS[0], _MARKERS[1])
+        before, *rest = shown.split(_MARKERS[0])
+        behind = rest[0].split(_MARKERS[1]) if len(rest) == 1 else []
+        if len(behind) != 2:
+            raise ValueError(f"{self.path}: the chat template alters, leaves out or repeats a message or its answer")
+        return before, behind[0], behind[1]
+
+    def contents(self, asked: str, answers: Sequence[str]) -> list[str]:
+        """The message and its answers as the template writes them between the pieces of `conversation`: many templates
+        strip white space.
+
+        Raises:
+          ValueError: the template refuses one of them, or writes another text around it.
+        """
+        before, between, after = self.conversation()
+        around = [(before, between + _MARKERS[1] + after), *[(before + _MARKERS[0] + between, after)] * len(answers)]
+        shown = [self._answered(asked, _MARKERS[1]), *(self._answered(_MARKERS[0], answer) for answer in answers)]
+        for text, (start, end) in zip(shown, around, strict=True):
+            if not text.startswith(start) or not text.endswith(end) or len(text) < len(start) + len(end):
+                raise ValueError(
+                    f"{self.path}: the chat template writes other text around some messages than around others"
+                )
+        return [text[len(start) : len(text) - len(end)] for text, (start, end) in zip(shown, around, strict=True)]
+
+    def _answered(self, asked: str, answer: str) -> str:
+        """Renders a user's message with its answer."""
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        try:
+            return self._rendered(messages, add_generation_prompt=False)
+        except Exception as error:
+            raise ValueError(
+                f"{self.path}: the chat template refuses a message with an answer ({one_line(error)})"
+            ) from error
+
     def _rendered(self, messages: list[dict[str, str]], **how: bool) -> str:
         pieces, size = [], 0
         with _in_time():
@@ -84,7 +129,7 @@ class ChatTemplate:
         Raises:
           ValueError: as `render`, or the template alters, loses or repeats the content.
         """
-        marker = "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1"
+        marker = _MARKERS[0]
         before, *after = self.render(marker).split(marker)
         if len(after) != 1:
             how = "repeats" if after else "alters or leaves out"

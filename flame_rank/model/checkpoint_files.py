@@ -4,7 +4,6 @@ on one of these. Its configuration, its weights, and its identity.
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.gguf.weights import GgufWeights
 from flame_rank.model.weight_files import WeightFiles
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _PIECES, _PIECE = 16, 4096  # of each tensor: how many pieces its identity is taken from, and their bytes
 
 
@@ -69,8 +67,8 @@ def base_of(adapter: Path) -> Path:
             raise ValueError(f"{file}: its base {path} is an adapter; merge that one into its base first")
         if path.exists():
             return path
-    if _HUB_NAME.fullmatch(name):
-        folder, why = hub.fetch(name, revision=config.revision)
+    if hub.MODEL.fullmatch(name):
+        folder, why = hub.fetch(f"{name}@{config.revision}" if config.revision else name)
         if folder:
             return folder
     raise ValueError(

@@ -43,6 +43,7 @@ class DecoderConfig:
       sandwich: there are norms after attention and MLP too (Gemma 2, 3).
       gelu: the MLP's gate is gelu in its tanh form; otherwise silu.
       attention_cap, logit_cap: soft caps; 0 = none.
+      score_head: the last token has a score (a reward model) instead of logits of the next token.
     """
 
     vocab_size: int
@@ -67,6 +68,7 @@ class DecoderConfig:
     gelu: bool = False
     attention_cap: float = 0.0
     logit_cap: float = 0.0
+    score_head: bool = False
 
     @property
     def num_hidden_layers(self) -> int:
@@ -182,7 +184,7 @@ IGNORED = frozenset(
         *("bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "cache_implementation", "initializer_range"),
         *("attention_dropout", "hidden_dropout", "is_decoder", "is_encoder_decoder", "add_cross_attention"),
         *("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward", "problem_type"),
-        *("id2label", "label2id", "unsloth_fixed", "unsloth_version", "is_llama_config"),
+        *("id2label", "label2id", "num_labels", "unsloth_fixed", "unsloth_version", "is_llama_config"),
         *("_attn_implementation", "_attn_implementation_autoset"),
         # About generating, from the time before that had a file of its own.
         *("max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "typical_p"),

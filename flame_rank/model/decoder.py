@@ -232,7 +232,9 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         self.config = config
         self.model = Stack(config, rngs)
-        if not config.tie_word_embeddings:
+        if config.score_head:
+            self.score = Linear(1, config.hidden_size, rngs, bias=False)
+        elif not config.tie_word_embeddings:
             self.lm_head = Linear(config.vocab_size, config.hidden_size, rngs, bias=False)
 
     def hidden(
@@ -302,6 +304,11 @@ class Decoder(nnx.Module):
         logits = jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
         cap = self.config.logit_cap
         return cap * jnp.tanh(logits / cap) if cap else logits
+
+    def reward(self, hidden: jax.Array) -> jax.Array:
+        """hidden [..., D] -> [...] float32, the score of each token."""
+        weight = self.score.weight[...][0]
+        return jnp.einsum("...d,d->...", hidden, weight, preferred_element_type=jnp.float32)
 
     def __call__(self, tokens: jax.Array, *, how: Attend = "xla") -> jax.Array:
         """The plain computation: tokens [B, T] int32 -> logits [B, T, V] float32."""

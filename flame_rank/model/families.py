@@ -25,6 +25,7 @@ from flame_rank.model.text import TextTokenizer
 
 Params = Any  # nnx.State, whose type parameters change from release to release
 
+_SCORE_HEAD = "ForSequenceClassification"
 # Tensors that files of some decoders hold beside those that count.
 _IGNORED = ("*.rotary_emb.inv_freq", "*.masked_bias", "*.attn.bias", "*.attention.bias")
 
@@ -94,24 +95,42 @@ class _OneKey:
         return self._key
 
 
-def read_architecture(checkpoint: Path) -> Architecture:
+def score_head(stated: Mapping[str, Any]) -> str | None:
+    """The name of the class in a config.json that has a score head instead of words; None if it has words."""
+    names = stated.get("architectures")
+    return next((str(n) for n in names if str(n).endswith(_SCORE_HEAD)), None) if isinstance(names, list) else None
+
+
+def read_architecture(checkpoint: Path, *, reward: bool = False) -> Architecture:
     """The architecture of a checkpoint, from its configuration and from the names and shapes of its tensors.
+
+    Args:
+      reward: whether a reward model is wanted and not a model that gives words.
 
     Raises:
       OSError: a file is unreadable.
       ValueError: it is of a family, or asks for a computation, that is not known here.
     """
     stated = read_config(checkpoint)
-    family = stated.get("model_type")
+    family, scores = stated.get("model_type"), score_head(stated)
+    if scores is not None:
+        _check_reward_model(scores, stated)
+    if reward != (scores is not None):
+        wanted = f"a reward model ({scores}), where one that writes text" if scores else "not a reward model, where one"
+        raise ValueError(f"config.json: it is {wanted} is needed")
     reader = FAMILIES.get(family, _decoder) if isinstance(family, str) else _decoder  # which refuses other families
     return reader(stated, open_weights(checkpoint))
 
 
 def _decoder(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
     shape = config.read(stated)
+    if score_head(stated):
+        shape = replace(shape, score_head=True, tie_word_embeddings=True)
     _check_sizes(shape.num_hidden_layers, shape.vocab_size, "model.embed_tokens.weight", files)
     ignored: tuple[str, ...] = _IGNORED
-    if shape.tie_word_embeddings and weights.own_head(files):  # the files' matrix counts, as in transformers 5
+    if (
+        shape.tie_word_embeddings and not shape.score_head and weights.own_head(files)
+    ):  # the files' matrix counts, as in transformers 5
         logging.getLogger("flame_rank").warning(
             "flame-rank: %s: tie_word_embeddings is true, but lm_head.weight is another matrix than the embeddings; it "
             "is used, as transformers does",
@@ -129,6 +148,19 @@ def _decoder(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
         positions=shape.max_position_embeddings,
         ignored=ignored,
     )
+
+
+def _check_reward_model(scores: str, stated: Mapping[str, Any]) -> None:
+    """Refuses what has a score head and is not a reward model that is computed here."""
+    family, labels = stated.get("model_type"), stated.get("id2label")
+    if FAMILIES.get(str(family)) is not _decoder:
+        raise ValueError(
+            f"config.json: {scores} of model_type {family!r} is not supported; reward models may be of the families "
+            f"{', '.join(config.DEFAULTS)}; encoders (BERT, RoBERTa, DeBERTa-v3, ModernBERT) come later"
+        )
+    count = stated.get("num_labels", len(labels) if isinstance(labels, Mapping) else 2)  # 2 as in transformers
+    if count != 1:
+        raise ValueError(f"config.json: {scores} has {count} labels; a reward model has 1 (num_labels, id2label)")
 
 
 def _t5(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:

@@ -1,37 +1,92 @@
-"""Models of the Hugging Face hub, from its cache on this machine or fetched into it."""
+"""Models of the Hugging Face hub, from its cache on this machine or fetched into it.
 
+The library huggingface_hub decides where the cache is and which hub is asked: HF_HOME, HF_ENDPOINT, HF_TOKEN and
+HF_HUB_OFFLINE work as everywhere.
+"""
+
+import re
 from pathlib import Path
 
-_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model")
+PREFIX = "hf:"
+MODEL = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
+_NAME = re.compile(MODEL.pattern.replace("(@", r"(?P<file>(/[\w.-]+)+)?(@", 1))
+_SHARD = re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")
+# What a checkpoint is read from; not what many repositories hold besides, such as the same weights in other formats.
+_FILES = (
+    *("config.json", "generation_config.json", "adapter_config.json", "chat_template.jinja"),
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"),
+    *("tokenizer*.json", "tokenizer.model", "spiece.model", "special_tokens_map.json", "added_tokens.json"),
+)
 
 
-def fetch(name: str, *, download: bool = True, revision: str | None = None) -> tuple[Path | None, str]:
-    """Looks for a model in the cache, then on the hub.
+def fetch(name: str, *, download: bool = True) -> tuple[Path | None, str]:
+    """Looks for a model in the cache, then on the hub; shows the progress of a download on stderr.
 
     Args:
-      name: ORG/NAME for a checkpoint directory, ORG/NAME/FILE for a single file of it.
+      name: ORG/NAME for a checkpoint directory, ORG/NAME/FILE for a single file of it; behind either @REVISION for a
+        branch, a tag or a commit.
       download: fetch it if it is not in the cache.
-      revision: a branch, a tag or a commit.
 
     Returns:
-      the directory or the file; or None, and in a few words why.
+      the directory or the file; or None, and the reason in a few words.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    owner, model, *file = name.split("/")
-    repository, why = f"{owner}/{model}", f"{name} is not in the Hugging Face cache"
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        return None, f"{name} is not ORG/NAME, ORG/NAME/FILE or one of these with @REVISION"
+    repository, revision, file = parts["repository"], parts["revision"], parts["file"]
+    why = f"{name} is not in the Hugging Face cache"
     for local in (True, False) if download else (True,):
         try:
             if file:
-                return Path(hf_hub_download(repository, "/".join(file), local_files_only=local)), ""
+                return Path(hf_hub_download(repository, file[1:], revision=revision, local_files_only=local)), ""
             folder = Path(
                 snapshot_download(repository, allow_patterns=[*_FILES], revision=revision, local_files_only=local)
             )
-            if any(folder.glob("*.safetensors")):
+            if _has_weights(folder):
                 return folder, ""
+            why = f"{name} has no whole weights in safetensors"
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             if not local:
-                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                why = f"{name} cannot be fetched ({first[:160]})"
+                why = f"{name} cannot be fetched ({_reason(error, repository)})"
     return None, why
+
+
+def commit(path: Path) -> str:
+    """The first digits of the commit of a directory or a file in the cache, as ORG/NAME@COMMIT."""
+    parts = path.parts
+    snapshot = len(parts) - 1 - parts[::-1].index("snapshots")
+    return f"{parts[snapshot - 1].removeprefix('models--').replace('--', '/')}@{parts[snapshot + 1][:12]}"
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether all weights are there; a cache may hold a part of a model."""
+    shards = [shard for file in folder.iterdir() if (shard := _SHARD.fullmatch(file.name))]
+    whole = any((folder / name).exists() for name in ("model.safetensors", "adapter_model.safetensors"))
+    return whole or (bool(shards) and len(shards) == int(shards[0][1]))
+
+
+def _reason(error: Exception, repository: str) -> str:
+    """Why a model cannot be fetched, and what to do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        return "it is gated: accept its terms on its page, then log in with `hf auth login` or HF_TOKEN"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repository} has no such revision"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{repository} is not there, or private: check the name, or log in with `hf auth login` or HF_TOKEN"
+    if isinstance(error, OfflineModeIsEnabled) or isinstance(error.__cause__, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set: unset it, or fetch the model where there is a network and copy HF_HOME"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "the hub cannot be reached: check the network and HF_ENDPOINT, or fetch it elsewhere and copy HF_HOME"
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return first[:160]

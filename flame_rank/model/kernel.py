@@ -142,6 +142,15 @@ class Kernel:
         leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
         return np.array(self._run(leaves)).reshape(len(paths), len(targets))
 
+    def rewards(self, paths: Sequence[Path]) -> FloatArray:
+        """The rewards [R] float64 of R texts in pieces; for a decoder with a score head.
+
+        Raises:
+          ValueError: a path is longer than max_length, or has an empty piece.
+        """
+        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=()) for path in paths]
+        return np.array(self._run(leaves)).reshape(len(paths))
+
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
         """The log-likelihood [R, C] float64, in nats, of each of C labels (in tokens) after each of R paths."""
         if all(len(label) == 1 for label in labels):

@@ -98,6 +98,12 @@ def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
         return logits[:, targets] - jax.nn.logsumexp(logits, -1, keepdims=True)
 
 
+def rewards(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
+    """Rewards [B, 1] float32 from the last layer's output [B, 1, D]; takes the place of `verdicts`, has no targets."""
+    with jax.named_scope("reward"):
+        return decoder.reward(decoder.model.norm(x))
+
+
 def words(decoder: Decoder, x: jax.Array, targets: jax.Array, *, how: Attend) -> jax.Array:
     """Log-probabilities [P] float32 of the next tokens `targets` [P], from the last layer's output [P, D]."""
     with jax.named_scope("words"):
@@ -183,7 +189,8 @@ class Programs:
             out_shardings=place,
         )
         self._read = jax.jit(lambda leaves, *arrays, S: read(layer(leaves), *arrays, S=S, how=how), static_argnames="S")
-        self._verdicts = jax.jit(lambda params, *arrays: verdicts(whole(params), *arrays))
+        last = rewards if decoder.config.score_head else verdicts
+        self._verdicts = jax.jit(lambda params, *arrays: last(whole(params), *arrays))
         self._at = jax.jit(lambda x, places: at_places(x, places))
         self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays, how=how))
         self._generate = jax.jit(
