@@ -217,3 +217,21 @@ def write_checkpoint(folder: Path, config: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_file(tensors(config), folder / "model.safetensors", {"format": "pt"})
+
+
+REWARD_CLASSES = {
+    **{"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"},
+    **{"gemma": "Gemma", "gemma2": "Gemma2", "gemma3_text": "Gemma3Text"},
+}
+
+
+def write_reward_model(folder: Path, config: dict[str, Any], *, labels: int = 1, **stated: Any) -> None:
+    """Writes a decoder with a score head as transformers saves it, `*ForSequenceClassification`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {str(i): f"LABEL_{i}" for i in range(labels)}
+    architectures = [f"{REWARD_CLASSES[config['model_type']]}ForSequenceClassification"]
+    whole = {**config, "architectures": architectures, "id2label": names, **stated}
+    (folder / "config.json").write_text(json.dumps(whole))
+    weights = {name: tensor for name, tensor in tensors(config).items() if name != "lm_head.weight"}
+    weights["score.weight"] = random_tensor("score.weight", (labels, config["hidden_size"]))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})

@@ -49,7 +49,7 @@ def test_a_judge_from_the_hub(server: HubServer, tmp_path: Path) -> None:
     server.asked.clear()
     first = rerank("some/model", tmp_path, server.address)
     assert first.returncode == 0, first.stderr
-    record = json.loads(first.stdout)["flame_rank"]
+    record = json.loads(first.stdout)
     assert record["judge"].endswith(f":some/model@{COMMIT[:12]}")
     fetched = {path.rpartition("/")[2] for path in server.asked if "/resolve/" in path}
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} >= fetched >= {"config.json"}
