@@ -45,12 +45,13 @@ def load(
       spec: a judge that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
         "agreement" (without a model) or "coder" (like the default, with Qwen2.5-Coder-0.5B-Instruct, which reads
         programs better and takes four times as long). Or a directory that `flame-train default` wrote; a Hugging Face
-        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5); FILE.gguf with the weights of such a family except
-        T5, quantised or not; the folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked
-        for. Or openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted
-        ones), or reward:MODEL@URL#OPTIONS, a reward model behind one. Or MODULE:FUNCTION or FILE.py:FUNCTION, a
-        function f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed
-        packages.
+        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5), of a decoder also as a reward model
+        (`*ForSequenceClassification` with one label); hf:ORG/NAME or ORG/NAME, each also with @REVISION, for such a
+        directory on the Hugging Face hub; FILE.gguf with the weights of such a family except T5, quantised or not; the
+        folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked for. Or
+        openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones), or
+        reward:MODEL@URL#OPTIONS, a reward model behind one. Or MODULE:FUNCTION or FILE.py:FUNCTION, a function
+        f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed packages.
       {options}
 
     Raises:
@@ -101,8 +102,8 @@ def load(
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
         raise UserError(
-            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, openai:MODEL@URL, "
-            "reward:MODEL@URL, nor MODULE:FUNCTION"
+            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, hf:ORG/NAME, "
+            "openai:MODEL@URL, reward:MODEL@URL, nor MODULE:FUNCTION"
         )
     return _imported(module, function)
 

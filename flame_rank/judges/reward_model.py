@@ -15,7 +15,7 @@ from flame_rank.model import forks
 from flame_rank.model.checkpoint_files import identity
 from flame_rank.model.choices import Template
 from flame_rank.model.families import read_architecture
-from flame_rank.model.kernel import Kernel, Usage
+from flame_rank.model.kernel import Kernel
 from flame_rank.model.scorer import ComputeOptions, load_scorer
 from flame_rank.prompts.conversation import Conversation, load_conversation
 from flame_rank.prompts.format import Ids
@@ -49,9 +49,9 @@ class RewardModelJudge:
         self._records: WeakKeyDictionary[Problem, _Record] = WeakKeyDictionary()
 
     @property
-    def usage(self) -> Usage:
-        """What the model has computed so far."""
-        return self._kernel.usage
+    def tokens_encoded(self) -> int:
+        """How many tokens the model has encoded so far."""
+        return self._kernel.usage.tokens
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem: differences of rewards; NaN if a candidate cannot be read."""

@@ -194,9 +194,9 @@ def test_a_folder_does_not_hide_what_ships(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nothing", "a directory of weights, a .gguf file, openai:MODEL@URL"),
-        ("functions:", "a directory of weights, a .gguf file, openai:MODEL@URL"),
-        (":shorter", "a directory of weights, a .gguf file, openai:MODEL@URL"),
+        ("nothing", "a directory of weights, a .gguf file, hf:ORG/NAME, openai:MODEL@URL"),
+        ("functions:", "a directory of weights, a .gguf file, hf:ORG/NAME, openai:MODEL@URL"),
+        (":shorter", "a directory of weights, a .gguf file, hf:ORG/NAME, openai:MODEL@URL"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("functions:no_such_function", "has no attribute 'no_such_function'"),
         ("functions:constant", "it is a float, not a function"),
