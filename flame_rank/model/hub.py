@@ -47,7 +47,8 @@ def fetch(name: str, *, download: bool = True) -> tuple[Path | None, str]:
             )
             if _has_weights(folder):
                 return folder, ""
-            why = f"{name} has no whole weights in safetensors"
+            if not local:
+                why = f"{name} has no whole weights in safetensors"
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             if not local:
                 why = f"{name} cannot be fetched ({_reason(error, repository)})"
