@@ -1,6 +1,7 @@
 """Several judges as one: a panel, whose log-odds are averaged, and a cascade, whose dear judge is asked only about what
 a cheap one leaves open."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self, TypeAlias
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ SURE = 0.95
 HOPELESS = 0.02  # keeps 98 % of the dear judge's picks at 37 % of its cost, in the simulation of the tests
 
 
-class JudgeGroup:
+class JudgeGroup(ABC):
     """What a judge that is made of other judges has in common.
 
     Attributes:
@@ -34,9 +35,13 @@ class JudgeGroup:
         self.one_by_one = any(getattr(member, "one_by_one", False) for member in self.members)
         self.named = all(getattr(member, "named", True) for member in self.members)
 
+    @abstractmethod
     def with_members(self, members: Sequence[Judge]) -> Self:
         """The same judge made of other members: of ones that keep their answers in a ledger, for example."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        """As `Judge.judge`."""
 
     def notes(self, problem: Problem) -> Notes:
         """What the members note about a problem: all failures, and the most candidates that one of them cut."""
