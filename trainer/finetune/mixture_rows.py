@@ -1,8 +1,7 @@
 """The tokenised rows of a mixture's tasks, without the examples that share text with an evaluation task."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from flame_rank.errors import UserError
@@ -45,7 +44,7 @@ class RowReader:
 
         Args:
           evaluation: the evaluation texts; examples that share text with them are left out.
-          limit: the number of examples to read, from the first on; None reads all.
+          limit: the number of examples to read, evenly spread over the task's; None reads all.
 
         Raises:
           NothingLeftError: no example is left.
@@ -56,9 +55,11 @@ class RowReader:
         def chosen() -> Iterator[Example]:
             every = examples(task, self.data, max_bad=self.max_bad)
             every = without_overlap(every, evaluation) if evaluation is not None else every
-            return islice(in_both_orders(every, task) if both_orders else every, limit)
+            every = in_both_orders(every, task) if both_orders else every
+            return every if limit is None else _spread(list(every), limit)
 
-        rest = f"{len(evaluation) if evaluation is not None else limit}{' both orders' * both_orders}"
+        sampled = f"{limit} spread" if limit is not None else "all"
+        rest = f"{len(evaluation) if evaluation is not None else sampled}{' both orders' * both_orders}"
         made_of = identity(self.base.path, task, self.data, rest)
         try:
             with primary_first(f"the rows of {task.name}"):
@@ -114,3 +115,8 @@ class RowReader:
         """The number of a task's examples, each counted once if it is shown in both orders."""
         twice = self.options.both_orders and has_two_orders(collection.by_name(rows.task))
         return len(rows) // 2 if twice else len(rows)
+
+
+def _spread(every: Sequence[Example], count: int) -> Iterator[Example]:
+    """Takes examples at equal distances: a release often has its sources one after the other."""
+    return (every[k * len(every) // count] for k in range(count)) if count < len(every) else iter(every)

@@ -72,6 +72,11 @@ def train(
     options = mixture if isinstance(mixture, MixtureOptions) else MixtureOptions(mixture=str(mixture))
     tasks = Mixture.read(options)
     measured = [by_name(name) for name in evaluation.tasks]
+    for task in measured:
+        if task in tasks.tasks:
+            say_once(
+                f"--eval {task.name}: it is trained on; a task of the evaluation split tells more, such as hhh-honest"
+            )
     _, path = locate(str(base), "--base")
     if recipe.steps is None:
         recipe = replace(recipe, steps=STEPS.get(options.mixture, STEPS["flame"]))

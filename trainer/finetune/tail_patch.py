@@ -11,6 +11,7 @@ from typing import Any
 from flame_rank.errors import UserError
 from flame_rank.io.run_settings import check_settings, differing
 from flame_rank.io.writing import claimed, write_whole
+from flame_rank.model.checkpoint_files import identity
 from trainer.collection import tasks as collection
 from trainer.collection.decontamination import index_evaluation
 from trainer.collection.examples import is_available
@@ -73,7 +74,7 @@ def measure(
             category: [reader.read(task, limit=size) for task in members] for category, members in targets.items()
         }
         setup = {
-            "base": f"{base.resolve().name}, {sum(path.stat().st_size for path in base.glob('*.safetensors'))} bytes",
+            "base": identity(base),
             **asdict(training.recipe),
             "template": examples.template,
             "eval_every": every,

@@ -25,6 +25,7 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     done = run(*small, "--eval", "mnli", "--eval-every", 1, "--licence", "permissive")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "mnli: 3 examples" in done.stderr and "step 2/2  loss " in done.stderr and "eval" in done.stderr
+    assert "--eval mnli: it is trained on" in done.stderr
     assert "no dropout: " in done.stderr and "% padding" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "best", "metrics.jsonl", "recipe.json", "rows", "step-0000001", "step-0000002", "tensorboard",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from small_training import SMALL
+from small_training import SMALL, TASK, write_words
 
 from trainer.collection.mixture import Mixture
 from trainer.collection.mixture_options import MixtureOptions
@@ -38,3 +38,11 @@ def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made
     assert longest < once["hh-harmless"].index[:, 1].min()
     short, said = read(longest + 60, ExampleOptions(on_long="skip"))
     assert {*short} == {"mnli"} and "hh-harmless: no example is left to train on" in said
+
+
+def test_a_limit_takes_examples_from_the_whole_task(base: base_model.Base, tmp_path: Path) -> None:
+    data = write_words(tmp_path / "data", 20)
+    reader = RowReader(base=base, recipe=SMALL, data=data, out=tmp_path / "out", options=ExampleOptions())
+    every, some = reader.read(TASK), reader.read(TASK, limit=4)
+    assert [some[k][0].tolist() for k in range(4)] == [every[k][0].tolist() for k in (0, 5, 10, 15)]
+    assert len(reader.read(TASK, limit=99)) == 20
