@@ -107,8 +107,8 @@ def test_what_cannot_be_compared_is_left_out() -> None:
 def test_figures_are_the_same_for_a_seed_and_cluster_by_problem() -> None:
     rng = np.random.default_rng(0)
     above = rng.integers(0, 2, 40) * 28.0
-    one = ratio("x", "share", above, np.full(40, 28.0), n=1120, seed=3)
-    assert one == ratio("x", "share", above, np.full(40, 28.0), n=1120, seed=3)
+    one = ratio("x", "share", above, [28.0] * 40, n=1120, seed=3)
+    assert one == ratio("x", "share", above, [28.0] * 40, n=1120, seed=3)
     assert one.low is not None and one.high is not None
     assert one.high - one.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(40), rel=0.15)  # not of 1120
     assert ratio("x", "share", [], [], n=0, seed=0).value is None
@@ -129,7 +129,7 @@ def test_the_temperature_undoes_a_scale() -> None:
     known, fresh = made(200, seed=1), made(200, seed=2)
     fitted = Labelled.of(calibrated(known, 5.0), labels_of(known, 3))
     temperature = fitted.temperature()
-    assert temperature == pytest.approx(5.0, rel=0.1)
+    assert temperature is not None and temperature == pytest.approx(5.0, rel=0.1)
     leads = Labelled.of(calibrated(fresh, 5.0), labels_of(fresh, 4)).all
     before, after = calibration_error(leads), calibration_error(leads / temperature)
     assert before is not None and after is not None
