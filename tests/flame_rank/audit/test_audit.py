@@ -106,7 +106,7 @@ def test_what_cannot_be_compared_is_left_out() -> None:
 
 def test_figures_are_the_same_for_a_seed_and_cluster_by_problem() -> None:
     rng = np.random.default_rng(0)
-    above = rng.integers(0, 2, 40) * 28.0
+    above = [28.0 * float(k) for k in rng.integers(0, 2, 40)]
     one = ratio("x", "share", above, [28.0] * 40, n=1120, seed=3)
     assert one == ratio("x", "share", above, [28.0] * 40, n=1120, seed=3)
     assert one.low is not None and one.high is not None
