@@ -5,7 +5,7 @@ a right answer from a wrong one by its likelihood (noisy channel: Min et al. 202
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,11 +15,13 @@ from flame_rank.candidates.code_views import is_continuation
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.judges.base import Notes
 from flame_rank.model import forks
-from flame_rank.model.scorer import Scorer
 from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.truncation import middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
+
+if TYPE_CHECKING:  # it imports jax, which the judge without a model does without
+    from flame_rank.model.scorer import Scorer
 
 Part: TypeAlias = Literal["forward", "alone", "reverse", "refusal"]
 PARTS: frozenset[Part] = frozenset(get_args(Part))
@@ -65,7 +67,7 @@ class Reader:
     as text, up to its last character: there is no turn to end, and white space at its end has no meaning.
     """
 
-    def __init__(self, kernel: Scorer, form: Format, *, name: str):
+    def __init__(self, kernel: "Scorer", form: Format, *, name: str):
         """Args:
         form: the tokenizer, and the chat template if there is one.
         name: identity of the model, and of how much it reads.

@@ -20,15 +20,17 @@ texts that begin alike share their first pieces.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from flame_rank.model import text
 from flame_rank.model.chat import chat_template
 from flame_rank.model.choices import Template
-from flame_rank.model.families import Architecture
 from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.text import TextTokenizer
 from flame_rank.prompts.instructions import Instructions
+
+if TYPE_CHECKING:  # it imports jax, which the judge without a model does without
+    from flame_rank.model.families import Architecture
 
 Ids: TypeAlias = tuple[int, ...]
 
@@ -180,7 +182,7 @@ class Format:
 
 
 def load_format(
-    checkpoint: Path, architecture: Architecture, *, template: Template | None = None, model: Path | None = None
+    checkpoint: Path, architecture: "Architecture", *, template: Template | None = None, model: Path | None = None
 ) -> Format:
     """The unified format in the tokens and the chat template of a checkpoint: the same for judge and trainer.
 
