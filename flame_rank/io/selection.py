@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from flame_rank import messages
 from flame_rank.io.output import ENCODER, candidate_fields
 from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ranking
 
@@ -103,8 +104,14 @@ def _name(problem: Problem) -> dict[str, Any]:
 
 def _prompt(problem: Problem) -> Any:
     """The prompt as it was read: a text, or a list of messages."""
-    messages = problem.record.messages if problem.record is not None else None
-    return problem.prompt if messages is None else messages
+    given = problem.record.messages if problem.record is not None else None
+    return problem.prompt if given is None else _with_roles(given)
+
+
+def _with_roles(given: Any) -> Any:
+    """Messages as they were read, or by role and content if they are ShareGPT's, which TRL does not read."""
+    decoded = msgspec.json.decode(given) if isinstance(given, msgspec.Raw) else given
+    return given if all("role" in message for message in decoded) else messages.normalised(decoded)
 
 
 def _forms(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
@@ -121,8 +128,11 @@ def _forms(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
 
 def _answers(problem: Problem, originals: tuple[msgspec.Raw, ...] | None) -> Iterator[Any]:
     """Candidates as messages: as they were read, or of what was read as a text."""
-    for i, text in enumerate(problem.texts):
-        if originals is not None and bytes(originals[i])[:1] == b"[" and b'"role"' in bytes(originals[i]):
+    for i, (candidate, text) in enumerate(zip(problem.candidates, problem.texts, strict=True)):
+        own = candidate.fields if isinstance(candidate, Candidate) else {}
+        if "messages" in own:
+            yield _with_roles(own["messages"])
+        elif originals is not None and bytes(originals[i])[:1] == b"[" and b'"role"' in bytes(originals[i]):
             yield originals[i]
         else:
             yield [{"role": "assistant", "content": text}]

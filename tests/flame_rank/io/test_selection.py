@@ -69,6 +69,21 @@ def test_texts_that_answer_messages_become_messages(tmp_path: Path) -> None:
     assert pair["rejected"] == [{"role": "assistant", "content": '[{"role": "no"}]'}]
 
 
+def test_candidates_of_several_messages_stay_whole(tmp_path: Path) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    turns = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "4"},
+        {"role": "assistant", "content": "It is 4."},
+    ]
+    [pair] = pairs(ranking(problem(tmp_path, {"messages": [USER], "candidates": [turns, "5"]}), [1.0, -1.0]))
+    assert (pair["prompt"], pair["chosen"]) == ([USER], turns)
+    assert pair["rejected"] == [{"role": "assistant", "content": "5"}]
+    share_gpt = {"conversations": [{"from": "human", "value": "2 + 2?"}], "candidates": ["4", "5"]}
+    [pair] = pairs(ranking(problem(tmp_path, share_gpt), [1.0, -1.0]))
+    assert pair["prompt"] == [USER]
+
+
 def test_what_is_undecided_is_left_out() -> None:
     same = Problem(prompt="p", candidates=["a", "a", "b"])
     assert pairs(ranking(same, [1.0, 1.0, 0.0], decided=False), which="all") == []
