@@ -20,19 +20,23 @@ from flame_rank.io import formats
 from flame_rank.io.formats.base import text
 from flame_rank.io.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
 from flame_rank.io.streams import Stream, opened, rows
-from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, RawFields
+from flame_rank.io.values import (
+    either,
+    kind_of,
+    other_format,
+    raw_messages,
+    read_candidate,
+    read_candidates,
+    read_string,
+    read_turns,
+)
+from flame_rank.records import LIST_KEYS, TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem
 
 if TYPE_CHECKING:
     from flame_rank.io.formats.base import Format, Parsed
 
 Raw = msgspec.Raw
-_OBJECT = msgspec.json.Decoder(dict[str, Raw])
-_RAWS = msgspec.json.Decoder(list[Raw])
-_STRINGS = msgspec.json.Decoder(list[str])
-_STRING = msgspec.json.Decoder(str)
 _GROUP = msgspec.json.Decoder(str | int)
-_KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
-MESSAGES_KEYS = ("messages", "conversations")  # what came before the answers, if there is no "prompt"
 _BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raises
 
 
@@ -158,7 +162,7 @@ class _Source:
 
     def _own(self, fields: Mapping[str, Raw]) -> bool:
         """Whether a line has this library's shape."""
-        lists = any(key in fields and _kind(fields[key]) == "a list" for key in LIST_KEYS)
+        lists = any(key in fields and kind_of(fields[key]) == "a list" for key in LIST_KEYS)
         return lists or (self.group_by in fields and any(key in fields for key in TEXT_KEYS))
 
     def refuse(self, error: Exception, number: int, line: bytes) -> None:
@@ -173,7 +177,7 @@ class _Source:
         if self.format is not None:
             return self.format.flat(fields)
         lists = [key for key in LIST_KEYS if key in fields]
-        if any(_kind(fields[key]) == "a list" for key in lists):
+        if any(kind_of(fields[key]) == "a list" for key in lists):
             return False
         text = next((key for key in TEXT_KEYS if key in fields), None)
         if text is not None and self.group_by in fields:
@@ -182,14 +186,14 @@ class _Source:
             return False
         if text is not None:
             raise ValueError(
-                _otherwise(fields)
+                other_format(fields)
                 or f'a sample without "{self.group_by}"; name the field that the samples of a problem share '
                 "(group_by, --group-by)"
             )
         if "prompt" in fields:
-            raise ValueError(f'no candidates; give them as a list in "candidates" (or {_either(LIST_KEYS[1:])})')
+            raise ValueError(f'no candidates; give them as a list in "candidates" (or {either(LIST_KEYS[1:])})')
         raise ValueError(
-            _otherwise(fields)
+            other_format(fields)
             or 'neither a problem ("prompt" and "candidates") nor a sample '
             f'("{self.group_by}" and "completion"); mend or remove the line'
         )
@@ -199,18 +203,18 @@ class _Source:
         if self.format is not None:
             return _foreign(self.format.parse(fields), fields, f"{self.file}:{number}", number, line)
         lists = [key for key in LIST_KEYS if key in fields]
-        key = next((key for key in lists if _kind(fields[key]) == "a list"), lists[0])
-        if _kind(fields[key]) != "a list":
-            raise ValueError(f'"{key}" is {_kind(fields[key])}, not a list; put the candidates in one')
+        key = next((key for key in lists if kind_of(fields[key]) == "a list"), lists[0])
+        if kind_of(fields[key]) != "a list":
+            raise ValueError(f'"{key}" is {kind_of(fields[key])}, not a list; put the candidates in one')
         group = None
-        if self.group_by in fields and _kind(fields[self.group_by]) in ("a string", "a number"):
+        if self.group_by in fields and kind_of(fields[self.group_by]) in ("a string", "a number"):
             group = self.group(fields)
         return Problem(
             prompt=self.prompt(fields, group),
-            candidates=_candidates(fields[key]),
+            candidates=read_candidates(fields[key]),
             name=f"{self.file}:{number}" if group is None else str(group),
             record=GroupedRecord(
-                fields=fields, key=key, group=group, numbers=(number,), lines=(line,), messages=_messages(fields)
+                fields=fields, key=key, group=group, numbers=(number,), lines=(line,), messages=raw_messages(fields)
             ),
         )
 
@@ -224,23 +228,23 @@ class _Source:
                 )
             return _Sample(parsed.prompt, parsed.prompt, parsed.candidates[0], parsed.messages, parsed)
         group = self.group(fields)
-        return _Sample(group, self.prompt(fields, group), _candidate(fields), _messages(fields))
+        return _Sample(group, self.prompt(fields, group), read_candidate(fields), raw_messages(fields))
 
     def group(self, fields: Mapping[str, Raw]) -> str | int:
         """What a flat line shares with the others of its problem."""
         try:
             group: str | int = _GROUP.decode(fields[self.group_by])
         except msgspec.ValidationError:
-            kind = _kind(fields[self.group_by])
+            kind = kind_of(fields[self.group_by])
             raise ValueError(f'"{self.group_by}" is {kind}; it is a string or an integer') from None
         return group
 
     def prompt(self, fields: Mapping[str, Raw], group: str | int | None) -> str:
         """The prompt of a line: its own, or the one that is known for its group."""
-        if (turns := _turns(fields)) is not None:
+        if (turns := read_turns(fields)) is not None:
             return text(fields[turns], f'"{turns}"')
         if "prompt" in fields:
-            return _string(fields, "prompt", " or a list of chat messages")
+            return read_string(fields, "prompt", " or a list of chat messages")
         known = self.prompts(str(group)) if self.prompts is not None and group is not None else None
         if known is None:
             asked = self.prompts is not None and group is not None
@@ -359,84 +363,3 @@ def _problem(source: _Source, file: IO[bytes], group_lines: _Group) -> Problem:
             texts=tuple(str(sample.candidate) for sample in samples) if parsed else None,
         ),
     )
-
-
-def _otherwise(fields: Mapping[str, Raw]) -> str | None:
-    """What a line is in another format that is often seen."""
-    if "custom_id" in fields and "body" in fields:
-        return "a request of a batch, without its answers; name the batch's output, and this file by --requests"
-    if "messages" in fields or "conversations" in fields:
-        return 'a conversation, without answers to choose from; give the answers as a list, "candidates"'
-    return None
-
-
-def _candidates(raw: Raw) -> list[str | Candidate]:
-    """The candidates of a grouped line: strings, or objects with a text."""
-    try:
-        return list(_STRINGS.decode(raw))
-    except msgspec.ValidationError:
-        pass
-    candidates: list[str | Candidate] = []
-    for i, item in enumerate(_RAWS.decode(raw)):
-        kind = _kind(item)
-        if kind == "a string":
-            candidates.append(_STRING.decode(item))
-        elif kind == "a list":
-            candidates.append(_answer(item, f"candidate {i}"))
-        elif kind == "an object":
-            try:
-                candidates.append(_candidate(_OBJECT.decode(item)))
-            except ValueError as error:
-                raise ValueError(f"candidate {i}: {error}") from None
-        else:
-            raise ValueError(f'candidate {i} is {kind}; it is a string, chat messages or an object with "text"')
-    return candidates
-
-
-def _turns(fields: Mapping[str, Raw]) -> str | None:
-    """The field that holds what came before the answers as chat messages; None if there is none."""
-    if "prompt" in fields:
-        return "prompt" if _kind(fields["prompt"]) == "a list" else None
-    return next((key for key in MESSAGES_KEYS if key in fields), None)
-
-
-def _messages(fields: Mapping[str, Raw]) -> Raw | None:
-    """The prompt's messages, undecoded."""
-    turns = _turns(fields)
-    return None if turns is None else fields[turns]
-
-
-def _answer(raw: Raw, what: str) -> Candidate:
-    """The candidate of a list of messages."""
-    return Candidate(text=text(raw, what), fields=RawFields({"messages": raw}))
-
-
-def _candidate(fields: Mapping[str, Raw]) -> Candidate:
-    """The candidate of an object with a text, or of a message."""
-    key = next((key for key in TEXT_KEYS if key in fields), None)
-    if key is not None and _kind(fields[key]) == "a list":
-        answer = _answer(fields[key], f'"{key}"')
-        return replace(answer, fields=RawFields({name: value for name, value in fields.items() if name != key}))
-    if key is None and "role" in fields and "content" in fields:
-        raw = Raw(b"[" + msgspec.json.encode(dict(fields)) + b"]")
-        return _answer(raw, "the message")
-    if key is None:
-        raise ValueError(f"no text; give it as {_either(TEXT_KEYS)}")
-    rest = {name: value for name, value in fields.items() if name != key}
-    return Candidate(text=_string(fields, key, "; make it one, or remove it"), fields=RawFields(rest), key=key)
-
-
-def _string(fields: Mapping[str, Raw], key: str, remedy: str) -> str:
-    try:
-        return _STRING.decode(fields[key])
-    except msgspec.ValidationError:
-        raise ValueError(f'"{key}" is {_kind(fields[key])}, not a string{remedy}') from None
-
-
-def _kind(raw: Raw) -> str:
-    """What a JSON value is, by its first character."""
-    return _KINDS.get(chr(memoryview(raw)[0]), "a number")
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return ", ".join(f'"{name}"' for name in names[:-1]) + f' or "{names[-1]}"'
