@@ -116,7 +116,7 @@ def warnings_of(figures: Sequence[Figure]) -> list[str]:
     for figure in figures:
         if figure.value is None:
             continue
-        limit, text = _TOO_MUCH.get(figure.name, (2.0, ""))
+        limit, text = _TOO_MUCH.get(figure.name, (float("inf"), ""))
         if figure.value > limit:
             found.append(f"{text} ({100 * figure.value:.0f} %)")
         limit, text = _TOO_MUCH_NATS.get(figure.name, (float("inf"), ""))

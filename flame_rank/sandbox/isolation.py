@@ -21,6 +21,7 @@ SCRATCH = "/tmp"  # in a root of its own
 DISK = 64 << 20  # bytes that a program may write in all, and
 _FILE = 16 << 20  # bytes of one file
 _FOREIGN = 1_000_000_000  # users above this number exist on no machine
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt", "/var", "/home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
@@ -37,11 +38,16 @@ def separate(level: Level) -> None:
     elif level == "user":
         user, group = os.geteuid(), os.getegid()
         system.unshare(namespaces | system.NEW_USER)
-        system.map_user(INSIDE, user, group)
+        proc = os.open("/proc", _FOLDER)
+        system.map_user(INSIDE, user, group, proc)
+        os.close(proc)
 
 
-def build_root(level: Level, launcher: int, readable: Sequence[str]) -> None:
+def build_root(level: Level, launcher: int, readable: Sequence[str]) -> int:
     """Gives the first process of new namespaces a root with nothing but what Python needs, to read only.
+
+    Returns:
+      a descriptor of the proc file system of its process namespace, which has no other place.
 
     Args:
       launcher: number of the launching process, from which the number of a user is made that nobody has.
@@ -60,14 +66,28 @@ def build_root(level: Level, launcher: int, readable: Sequence[str]) -> None:
         Path(root + folder).mkdir()
     system.mount("proc", f"{root}/proc", "proc", system.NO_SUID | system.NO_DEV)
     system.enter_root(root)
+    proc = os.open("/proc", _FOLDER)
+    system.unmount("/proc")
+    system.protect("/", system.READ_ONLY | system.NO_SUID, recursive=False)
     if level == "root":
         _become(_FOREIGN + launcher)
-        system.set_dumpable(True)  # or /proc/self would not be this user's
+        system.set_dumpable(True)  # or proc's self would not be this user's
         system.unshare(system.NEW_USER | system.NEW_NS)
         system.set_dumpable(True)
-        system.map_user(INSIDE, _FOREIGN + launcher, _FOREIGN + launcher)
-    else:
-        system.protect("/", system.READ_ONLY | system.NO_SUID, recursive=False)
+        system.map_user(INSIDE, _FOREIGN + launcher, _FOREIGN + launcher, proc)
+    renew_scratch()
+    return proc
+
+
+def renew_scratch() -> None:
+    """Puts an empty file system of a limited size in the place of what a program may have changed."""
+    mounted = os.stat(SCRATCH)  # noqa: PTH116
+    if mounted.st_dev != os.stat("/").st_dev:  # noqa: PTH116
+        if not os.listdir(SCRATCH) and mounted.st_mode & 0o7777 == 0o700:  # noqa: PTH208
+            return
+        system.unmount(SCRATCH)
+    options = f"size={DISK},nr_inodes=10000,mode=700"
+    system.mount("tmpfs", SCRATCH, "tmpfs", system.NO_SUID | system.NO_DEV, options)
 
 
 def confine(level: Level, scratch: str, user: int | None) -> list[str]:
@@ -85,11 +105,6 @@ def confine(level: Level, scratch: str, user: int | None) -> list[str]:
         except OSError as error:
             missing.append(f"{what} ({error.strerror})")
 
-    if level != "plain":
-        system.unshare(system.NEW_NS)
-        system.mount("tmpfs", "/proc", "tmpfs", system.READ_ONLY, "size=4k")
-        options = f"size={DISK},nr_inodes=10000,mode=700"
-        system.mount("tmpfs", scratch, "tmpfs", system.NO_SUID | system.NO_DEV, options)
     os.chdir(scratch)
     os.environ.update(HOME=scratch, TMPDIR=scratch)
     for kind, value in (

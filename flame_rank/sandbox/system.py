@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-from pathlib import Path
 
 NEW_NS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEV = 1, 2, 4  # of MS_* and of MOUNT_ATTR_* alike
@@ -64,12 +63,22 @@ def enter_root(folder: str) -> None:
     os.chdir("/")
 
 
-def map_user(inside: int, user: int, group: int) -> None:
-    """Gives the user and group of this process, in its new user namespace, the number `inside`."""
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{inside} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{inside} {group} 1")
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+def map_user(inside: int, user: int, group: int, proc: int) -> None:
+    """Gives the user and group of this process, in its new user namespace, the number `inside`, and permits no other
+    user namespace in this one.
+
+    Args:
+      proc: descriptor of a folder with the proc file system.
+    """
+    for name, text in (
+        ("self/setgroups", "deny"),
+        ("self/uid_map", f"{inside} {user} 1"),
+        ("self/gid_map", f"{inside} {group} 1"),
+        ("sys/user/max_user_namespaces", "0"),
+    ):
+        opened = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+        os.write(opened, text.encode())
+        os.close(opened)
 
 
 def die_with_parent(parent: int) -> None:

@@ -16,7 +16,6 @@ import signal
 import sys
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from flame_rank.sandbox import channel, isolation, program, scratch, seccomp, system
@@ -74,7 +73,9 @@ def _work(level: Level, launcher: int, readable: list[str], base: str | None) ->
         system.die_with_parent(launcher)
         if level != "plain":
             libraries = f"{sys.base_prefix}/lib"
-            isolation.build_root(level, launcher, [libraries, *readable])
+            proc = isolation.build_root(level, launcher, [libraries, *readable])
+        else:
+            proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         user = isolation.spare_user(launcher) if base is not None else None
         if base is not None and user is not None:
             os.chmod(base, 0o711)  # noqa: PTH101
@@ -95,10 +96,12 @@ def _work(level: Level, launcher: int, readable: list[str], base: str | None) ->
             os.chown(folder, -1 if user is None else user, -1)
         checker = os.fork()
         if checker == 0:
-            _check(level, readable, folder, user, first=number == 1)
+            _check(level, readable, folder, user, proc, first=number == 1)
         code = os.waitstatus_to_exitcode(os.waitpid(checker, 0)[1])
         _kill_rest(level)
-        if base is not None:
+        if base is None:
+            isolation.renew_scratch()
+        else:
             scratch.remove(folder)
         if code == _LEFT:
             os._exit(0)
@@ -107,7 +110,7 @@ def _work(level: Level, launcher: int, readable: list[str], base: str | None) ->
                 channel.send(COMMAND, {"kind": "killed", "reason": f"ended its checker ({code})", "values": []})
 
 
-def _check(level: Level, readable: list[str], folder: str, user: int | None, *, first: bool) -> NoReturn:
+def _check(level: Level, readable: list[str], folder: str, user: int | None, proc: int, *, first: bool) -> NoReturn:
     """Carries out one order."""
     try:
         worker = os.getppid()
@@ -133,9 +136,9 @@ def _check(level: Level, readable: list[str], folder: str, user: int | None, *, 
 
         def usage() -> tuple[int, int]:
             if level == "plain":
-                return _memory([child]), scratch.size(folder, DISK)
-            there = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-            return _memory([pid for pid in there if pid not in own]), 0
+                return _memory([child], proc), scratch.size(folder, DISK)
+            there = [int(name) for name in os.listdir(proc) if name.isdecimal()]
+            return _memory([pid for pid in there if pid not in own], proc), 0
 
         channel.send(COMMAND, Checker(child, read, write, COMMAND, usage).carry_out(order))
     except (channel.Closed, OSError):
@@ -168,12 +171,14 @@ def _become_program(level: Level, folder: str, user: int | None, checker: int, r
     os._exit(0)
 
 
-def _memory(pids: list[int]) -> int:
-    """Bytes of memory that processes have."""
+def _memory(pids: list[int], proc: int) -> int:
+    """Bytes of memory that processes have, by the proc file system that a descriptor is of."""
     total = 0
     for pid in pids:
         with suppress(OSError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            opened = os.open(f"{pid}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+            total += int(os.read(opened, 200).split()[1])
+            os.close(opened)
     return total * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -188,6 +188,7 @@ def test_the_command_and_the_calibration(files: Path) -> None:
     done = invoke(audit, *line, "--labels", "good", "--calibration", str(known), "--json", str(out))
     assert "40 problems, 240 pairs in both orders" in done.stdout
     assert "pairs that flip with the order" in done.stdout and "temperature" in done.stdout
+    assert "warning" not in done.stdout
     figures = {figure["name"]: figure for figure in json.loads(out.read_text())["figures"]}
     assert figures["temperature"]["value"] == pytest.approx(5, rel=0.4)
     assert json.loads(known.read_text())["pairs"] == 240
