@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFWriter
@@ -185,3 +186,22 @@ def _ids(stated: Mapping[str, Any], ids: Mapping[str, int]) -> Entries:
     names = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
     found = {there: stated.get(f"{here}_token") for there, here in names.items()}
     return {f"tokenizer.ggml.{there}_token_id": ids[token] for there, token in found.items() if token}
+
+
+def dequantised(source: Path, target: Path) -> None:
+    """Writes a GGUF file with the weights of another one in float32."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), kind, sub_type=inner)
+    writer.add_file_type(0)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

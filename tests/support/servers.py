@@ -82,6 +82,7 @@ class Server:
       top: likeliest tokens that it tells; the first that fill it up are "\\n", "I" and so on.
       written: what a chat answers instead of a verdict: text of each choice, by the request's number.
       delay: seconds that an answer takes.
+      most_choices: answers to one request at most.
     """
 
     def __init__(self, abilities: frozenset[str]):
@@ -90,7 +91,7 @@ class Server:
         self.written: Callable[[int], dict[str, Any]] | None = None
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.top, self.hidden, self.delay, self.count = 20, "", 0.0, 0
-        self.models = ["m"]
+        self.models, self.most_choices = ["m"], 8
         self.url = ""
         self._lock = threading.Lock()
         self.open = self.most = 0  # requests at once
@@ -155,7 +156,7 @@ class Server:
                 top = {"top_logprobs": [{f"token_id:{i}" if named else t: p for i, t, p in tokens}]}
             return {"choices": [{"text": "A", "logprobs": top}], "usage": usage}
         if path == "/v1/chat/completions" and "chat" in can:
-            if body.get("logprobs") and "chat logprobs" not in can:
+            if (body.get("logprobs") and "chat logprobs" not in can) or body.get("n", 1) > self.most_choices:
                 return None
             text = body["messages"][0]["content"]
             choices = []

@@ -256,6 +256,7 @@ class Drawn:
         self._client, self._fields = client, fields
         self._instructions = instructions if think is None else prompts.with_reasons_first(instructions)
         self._samples, self._limit, self._thinks = samples, answer_limit(think), think is not None
+        self._several = True  # whether the server draws several answers for one request; llama.cpp does not
         verdict = "verdicts" if samples > 1 else "verdict"
         reasons = "" if think is None else f", each after {think} tokens of thought at most"
         self.name = f"{samples} drawn {verdict}{reasons}"
@@ -267,7 +268,13 @@ class Drawn:
         (asked,) = group
         drawn: list[_Sample] = []
         while len(drawn) < self._samples:  # servers may give fewer choices than they are asked for
-            drawn += await self._draw(asked, self._samples - len(drawn))
+            left = self._samples - len(drawn) if self._several else 1
+            try:
+                drawn += await self._draw(asked, left)
+            except Refused:
+                if left == 1:
+                    raise
+                self._several = False
         return [self._outcome(drawn[: self._samples])]
 
     async def _draw(self, asked: Comparison, count: int) -> "list[_Sample]":

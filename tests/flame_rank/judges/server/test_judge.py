@@ -81,8 +81,10 @@ def test_label_scores_take_one_request_for_each_first_response() -> None:
         assert start.startswith(servers.BEFORE + "INSTRUCTIONS:") and start.endswith("\nresponse_b: ")
 
 
-def test_verdicts_are_drawn_and_counted() -> None:
+@pytest.mark.parametrize("most_choices", [8, 1])
+def test_verdicts_are_drawn_and_counted(most_choices: int) -> None:
     with running(WRITES) as server:
+        server.most_choices = most_choices
         judge = load(server, samples=4)
         assert "4 drawn verdicts" in judge.name
         [answers] = judge.judge([(problem(), PAIRS)])
