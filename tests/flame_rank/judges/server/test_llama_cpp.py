@@ -54,17 +54,16 @@ def problem() -> Problem:
 
 
 def test_the_same_weights_give_the_same_log_odds(model: Path, url: str) -> None:
-    behind, local = flame_rank.load_judge(f"openai:@{url}"), flame_rank.load_judge(model)
+    behind: Any = flame_rank.load_judge(f"openai:@{url}")
+    local: Any = flame_rank.load_judge(model)
     asked, same = problem(), problem()
-    server: Any = behind
-    server.path.prepare([asked])
+    behind.path.prepare([asked])
     for i, j in PAIRS.tolist():
-        cut = server.path.tokens.ids(Comparison(asked, i, j))
-        assert [*cut.shared, *cut.rest] == local.tokens(same, i, j)  # type: ignore[attr-defined]
+        cut = behind.path.tokens.ids(Comparison(asked, i, j))
+        assert [*cut.shared, *cut.rest] == local.tokens(same, i, j)
     [answers], [expected] = behind.judge([(asked, PAIRS)]), local.judge([(same, PAIRS)])
     np.testing.assert_allclose(answers, expected, atol=0.05)
-    masses = [judge.verdict_mass(one, PAIRS) for judge, one in ((server, asked), (local, same))]  # type: ignore[attr-defined]
-    np.testing.assert_allclose(masses[0], masses[1], atol=0.02)
+    np.testing.assert_allclose(behind.verdict_mass(asked, PAIRS), local.verdict_mass(same, PAIRS), atol=0.02)
     assert "likeliest 1000 tokens" in behind.name and notes(behind, asked).failures == ()
 
 
