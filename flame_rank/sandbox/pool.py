@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import queue
-import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +30,12 @@ Kind: TypeAlias = Literal[
 
 LEVELS: tuple[Level, ...] = ("root", "user", "plain")  # in the order in which they are tried
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from flame_rank.sandbox.worker import main; main(sys.argv[1])"
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",  # a program ends the same way twice
+}
 _LONGEST = 1 << 30  # bytes of a result, which a trusted process sends
 _said: set[str] = set()  # what has been said of the sandbox in this process
 
@@ -217,12 +222,7 @@ class _Worker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={
-                    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-                    "PATH": "/usr/bin:/bin",
-                    "LANG": "C.UTF-8",
-                    "PYTHONHASHSEED": "0",  # a program ends the same way twice
-                },
+                env=_ENVIRONMENT,
                 start_new_session=True,
             )
         self.gone, self.interrupted, self._lock = False, False, threading.Lock()
@@ -255,9 +255,12 @@ class _Worker:
             self.gone = True
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.terminate()  # it kills what runs and tidies up
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._socket.close()
 
 

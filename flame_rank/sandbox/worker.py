@@ -60,11 +60,21 @@ def main(settings: str) -> None:
     poll = select.poll()
     for descriptor in (command, ended):
         poll.register(descriptor, select.POLLIN)
-    poll.poll()
+    with suppress(_Terminated):
+        signal.signal(signal.SIGTERM, _terminate)
+        poll.poll()
     os.kill(worker, signal.SIGKILL)
     os.waitpid(worker, 0)
     if base is not None:
         scratch.remove(base)
+
+
+class _Terminated(Exception):
+    """The command wants this worker to end."""
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise _Terminated
 
 
 def _work(level: Level, launcher: int, readable: list[str], base: str | None) -> NoReturn:

@@ -282,6 +282,19 @@ def _wait(is_so: Any) -> bool:
     return bool(is_so())
 
 
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pool, "LEVELS", ("plain",))
+    monkeypatch.setattr(pool, "_ENVIRONMENT", {**pool._ENVIRONMENT, "TMPDIR": str(tmp_path)})
+    loops = [Order(program="open('x', 'w').write('x')\nwhile True: pass", timeout=60)]
+    with Sandbox(workers=1) as sandbox:
+        assert len(list(tmp_path.iterdir())) == 1
+        assert sandbox.run(Order(program="open('x', 'w').write('x')")).passed
+        outcomes = sandbox.run_many([Order(program=""), *loops])
+        assert next(outcomes).passed
+        outcomes.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 # What the system does not permit.
 
 
