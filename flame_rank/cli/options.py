@@ -43,8 +43,8 @@ JUDGE = together(  # passes `judge`, its name, and `judge_options`
         default="default",
         show_default=True,
         metavar="JUDGE",
-        help="Name the judge: default, agreement, coder, DIR, FILE.gguf, openai:MODEL@URL, reward:MODEL@URL, "
-        "MODULE:FUNCTION or FILE.py:FUNCTION.",
+        help="Name the judge: default, agreement, coder, DIR, FILE.gguf, ORG/NAME (of the Hugging Face hub), "
+        "openai:MODEL@URL, reward:MODEL@URL, MODULE:FUNCTION or FILE.py:FUNCTION.",
     ),
     options(JudgeOptions, "judge_options", without=("model_parallel", "attention")),
 )

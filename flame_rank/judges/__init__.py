@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHIPPED = ("default", "agreement", "coder")
 SERVER, REWARD = "openai:", "reward:"
+# Options that only a model computed here takes.
+_COMPUTED = ("dtype", "max_batch_tokens", "model_parallel", "attention", "reward_temperature")
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 
 
@@ -80,8 +82,8 @@ def load(
         return _group(Path(spec), options)
     if str(spec).startswith(REWARD):
         return _reward(str(spec), options)
-    if (repository := _on_hub(spec)) is not None:
-        return _from_hub(repository, options)
+    if _on_hub(spec):
+        return _from_hub(str(spec), options)
     folder = Path(spec)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
@@ -121,7 +123,7 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
 
     if options.pop("ask", "verdict") != "verdict":
         raise UserError(f"--judge {SERVER}... takes no --ask likelihood: a server does not tell how likely a text is")
-    if useless := [name for name in ("dtype", "max_batch_tokens", "model_parallel", "attention") if name in options]:
+    if useless := [name for name in _COMPUTED if name in options]:
         raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
     return judge.load(spec, **options)
 
@@ -134,23 +136,24 @@ def _reward(spec: str, options: dict[str, Any]) -> "Judge":
     return reward.load(spec)
 
 
-def _on_hub(spec: str | Path) -> str | None:
-    """The name with hf: of a model on the Hugging Face hub; None if `spec` names something else."""
+def _on_hub(spec: str | Path) -> bool:
+    """Whether `spec` names a model on the Hugging Face hub: hf:..., or ORG/NAME if there is no such file or folder."""
     from flame_rank.model.hub import MODEL, PREFIX
 
-    name = str(spec)
-    if name.startswith(PREFIX):
-        return name
-    local = Path(name).exists() or Path(name).suffix in (".gguf", ".py")
-    return f"{PREFIX}{name}" if not local and MODEL.fullmatch(name) else None
+    path = Path(spec)
+    named = MODEL.fullmatch(str(spec)) is not None and path.suffix not in (".gguf", ".py") and not path.exists()
+    return named or str(spec).startswith(PREFIX)
 
 
-def _from_hub(name: str, options: dict[str, Any]) -> "Judge":
+def _from_hub(spec: str, options: dict[str, Any]) -> "Judge":
     """A judge from the hub, whose name has the commit that its files are from."""
     from flame_rank.judges.model_location import locate
-    from flame_rank.model.hub import commit
+    from flame_rank.model.hub import PREFIX, commit
 
-    _, path = locate(name, "--judge")
+    try:
+        _, path = locate(spec if spec.startswith(PREFIX) else PREFIX + spec, "--judge")
+    except UserError as error:
+        raise UserError(str(error) if spec.startswith(PREFIX) else f"{error}; nor is there a folder {spec}") from error
     judge = _checkpoint(path, options)
     judge.name += f":{commit(path)}"
     return judge

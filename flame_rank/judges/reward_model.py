@@ -76,7 +76,9 @@ class RewardModelJudge:
             fresh = [i for i in dict.fromkeys(indices) if i not in record.rewards]
             paths += self._paths(problem, fresh, record)
             places += [(problem, i) for i in fresh if i not in record.rewards]
-        for (problem, i), reward in zip(places, self._kernel.rewards(paths), strict=True):
+        for (problem, i), reward in zip(
+            places, self._kernel.rewards([[*filter(None, path)] for path in paths]), strict=True
+        ):
             self._records[problem].rewards[i] = float(reward)
         return [np.array([self._records[p].rewards[i] for i in indices], np.float64) for p, indices in asked]
 
@@ -98,6 +100,8 @@ class RewardModelJudge:
         try:
             paths, cut = self._conversation.paths(problem.prompt, texts, self._kernel.max_length)
         except ValueError as error:
+            if len(indices) > 1:  # one text must not cost the others their rewards
+                return [path for i in indices for path in self._paths(problem, [i], record)]
             record.failures[str(error)] = None
             record.rewards |= dict.fromkeys(indices, np.nan)
             return []

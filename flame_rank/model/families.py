@@ -128,9 +128,8 @@ def _decoder(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
         shape = replace(shape, score_head=True, tie_word_embeddings=True)
     _check_sizes(shape.num_hidden_layers, shape.vocab_size, "model.embed_tokens.weight", files)
     ignored: tuple[str, ...] = _IGNORED
-    if (
-        shape.tie_word_embeddings and not shape.score_head and weights.own_head(files)
-    ):  # the files' matrix counts, as in transformers 5
+    own_head = shape.tie_word_embeddings and not shape.score_head and weights.own_head(files)
+    if own_head:  # it counts, as in transformers 5
         logging.getLogger("flame_rank").warning(
             "flame-rank: %s: tie_word_embeddings is true, but lm_head.weight is another matrix than the embeddings; it "
             "is used, as transformers does",
@@ -158,7 +157,7 @@ def _check_reward_model(scores: str, stated: Mapping[str, Any]) -> None:
             f"config.json: {scores} of model_type {family!r} is not supported; reward models may be of the families "
             f"{', '.join(config.DEFAULTS)}; encoders (BERT, RoBERTa, DeBERTa-v3, ModernBERT) come later"
         )
-    count = stated.get("num_labels", len(labels) if isinstance(labels, Mapping) else 2)  # 2 as in transformers
+    count = stated.get("num_labels") or (len(labels) if isinstance(labels, Mapping) else 2)  # 2 as in transformers
     if count != 1:
         raise ValueError(f"config.json: {scores} has {count} labels; a reward model has 1 (num_labels, id2label)")
 

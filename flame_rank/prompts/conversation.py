@@ -63,15 +63,17 @@ class Conversation:
         paths, cut = [], []
         for ids, part, whole in zip(answered, short[1:], texts[1:], strict=True):
             left = middle_cut(ids, room - len(kept))
-            paths.append((head, self._read(left + self._after)))
+            paths.append(self._unpadded(head, left + self._after))
             cut.append(prompt_cut or len(left) < len(ids) or len(part) < len(whole))
         return paths, cut
 
-    def _read(self, ids: Ids) -> Ids:
-        """Ids without the padding at their end; at least one is left."""
-        while len(ids) > 1 and ids[-1] == self._pad:
-            ids = ids[:-1]
-        return ids
+    def _unpadded(self, head: Ids, rest: Ids) -> tuple[Ids, Ids]:
+        """The two pieces of a conversation without the padding at its end."""
+        while rest and rest[-1] == self._pad:
+            rest = rest[:-1]
+        while not rest and len(head) > 2 and head[-1] == self._pad:
+            head = head[:-1]
+        return (head, rest) if rest else (head[:-1], head[-1:])  # an empty answer before padding
 
 
 def load_conversation(

@@ -198,9 +198,8 @@ def test_what_the_template_refuses_is_no_score(tmp_path: Path) -> None:
     )
     judge = loaded(write(tmp_path / "m", "llama2", refusing + CHATML))
     problem = Problem(prompt="What?", candidates=["4", "13", "5"])
-    log_odds = judge.judge([(problem, np.array([[0, 2]])), (QUESTION, np.array([[0, 1]]))])
-    assert np.isfinite(log_odds[0]).all() and np.isfinite(log_odds[1]).all()
-    assert np.isnan(judge.judge([(problem, np.array([[0, 1]]))])[0]).all()
+    log_odds = judge.judge([(problem, np.array([[0, 1], [0, 2]])), (QUESTION, np.array([[0, 1]]))])
+    assert np.isnan(log_odds[0]).tolist() == [True, False] and np.isfinite(log_odds[1]).all()
     assert "unlucky" in judge.notes(problem).failures[0]
 
 
@@ -257,6 +256,6 @@ def test_the_command_with_a_ledger_and_a_plan(folder: Path, tmp_path: Path) -> N
     assert record["judge"] == judge.name and record["best"] == int(rewards.argmax())
     assert record["strategy"] == "pointwise" and record["comparisons"] == len(QUESTION) - 1
     again = CliRunner().invoke(cli, command)
-    assert again.stdout == first.stdout and "10 from the ledger" in again.stderr
+    assert again.stdout == first.stdout and "10 of them from the ledger" in again.stderr
     planned = CliRunner().invoke(cli, ["plan", *command[1:4], "--max-length", "256"])
     assert planned.exit_code == 0 and str(2 * (len(QUESTION) - 1)) in planned.output

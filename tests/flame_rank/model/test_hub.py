@@ -67,7 +67,8 @@ def test_a_judge_from_the_hub(server: HubServer, tmp_path: Path) -> None:
     ("judge", "offline", "message"),
     [
         ("some/gated", False, "some/gated cannot be fetched (it is gated: accept its terms on its page, then log in"),
-        ("some/none", False, "some/none cannot be fetched (some/none is not there, or private: check the name"),
+        ("some/none", False, "HF_TOKEN); nor is there a folder some/none"),
+        ("hf:some/none", False, "(some/none is not there, or private: check the name, or log in with `hf auth login`"),
         ("hf:some/model@v9", False, "some/model@v9 cannot be fetched (some/model has no such revision)"),
         ("some/torch", False, "some/torch has no whole weights in safetensors"),
         ("some/model", True, "some/model cannot be fetched (HF_HUB_OFFLINE is set: unset it, or fetch"),
