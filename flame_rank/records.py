@@ -296,9 +296,9 @@ class Ranking(Sequence[str | Candidate]):
 
     @cached_property
     def tied(self) -> list[int]:
-        """Indices of the candidates that share the first place; empty if only one text has it."""
+        """Indices of the candidates that share the first place; empty if only one option has it."""
         tied = self.standing.tied
-        return tied if len({self.problem.texts[i] for i in tied}) > 1 else []
+        return tied if len({int(self.options[i]) for i in tied}) > 1 else []
 
     @cached_property
     def unsure(self) -> bool:

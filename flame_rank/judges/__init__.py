@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHIPPED = ("default", "agreement", "coder")
 SERVER, REWARD = "openai:", "reward:"
+VOTES = "votes"
+SAMPLER_EVIDENCE = ("logprob", "self-certainty")
 # Options that only a model computed here takes.
 _COMPUTED = ("dtype", "max_batch_tokens", "model_parallel", "attention", "reward_temperature")
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
@@ -52,8 +54,11 @@ def load(
         directory on the Hugging Face hub; FILE.gguf with the weights of such a family except T5, quantised or not; the
         folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked for. Or
         openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones), or
-        reward:MODEL@URL#OPTIONS, a reward model behind one. Or MODULE:FUNCTION or FILE.py:FUNCTION, a function
-        f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed packages.
+        reward:MODEL@URL#OPTIONS, a reward model behind one. Or "votes", the majority of the candidates' final answers,
+        and votes:JUDGE, each vote weighted by a judge that rates candidates; "logprob" and "self-certainty", by the
+        log-probabilities that the sampler left in each candidate's record. Or FILE.toml, several judges as one. Or
+        MODULE:FUNCTION or FILE.py:FUNCTION, a function f(prompt, pairs) -> log-odds; a module is imported from the
+        current directory or the installed packages.
       {options}
 
     Raises:
@@ -82,6 +87,8 @@ def load(
         return _group(Path(spec), options)
     if str(spec).startswith(REWARD):
         return _reward(str(spec), options)
+    if str(spec) in SAMPLER_EVIDENCE or str(spec).partition(":")[0] == VOTES:
+        return _evidence(str(spec), options)
     if _on_hub(spec):
         return _from_hub(str(spec), options)
     folder = Path(spec)
@@ -103,11 +110,34 @@ def load(
         raise UserError(f"--judge {spec} takes no {', '.join(options)}: a function has no model")
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
+        names = ", ".join((*SHIPPED, VOTES, *SAMPLER_EVIDENCE))
         raise UserError(
-            f"--judge {spec}: neither {', '.join(SHIPPED)}, a directory of weights, a .gguf file, hf:ORG/NAME, "
-            "openai:MODEL@URL, reward:MODEL@URL, nor MODULE:FUNCTION"
+            f"--judge {spec}: neither {names}, a directory of weights, a .gguf file, hf:ORG/NAME, openai:MODEL@URL, "
+            "reward:MODEL@URL, nor MODULE:FUNCTION"
         )
     return _imported(module, function)
+
+
+def _evidence(spec: str, options: dict[str, Any]) -> "Judge":
+    name, weighted, judge = spec.partition(":")
+    if options and not weighted:
+        raise UserError(f"--judge {spec} takes no {', '.join(options)}: it has no model")
+    if name in SAMPLER_EVIDENCE:
+        from flame_rank.judges.sampler_evidence import SamplerEvidenceJudge
+
+        return SamplerEvidenceJudge("logprob" if name == "logprob" else "self-certainty")
+    from flame_rank.judges.votes import VotesJudge
+
+    if not weighted:
+        return VotesJudge()
+    if not judge:
+        raise UserError(f"--judge {spec}: which judge weights the votes? votes:JUDGE, or votes without weights")
+    try:
+        return VotesJudge(load(judge, **options))
+    except ValueError as error:
+        raise UserError(
+            f"--judge {spec}: {error}; take default, coder, reward:MODEL@URL, self-certainty or --ask likelihood"
+        ) from error
 
 
 def _group(path: Path, options: dict[str, Any]) -> "Judge":

@@ -23,6 +23,10 @@ class Judge(Protocol):
       each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not say
       is asked, if a ledger keeps its answers, as few comparisons at once as cost no more.
     - named: False if its name is no identity, so that no ledger can hold its answers.
+    - recorded: False if no ledger holds its answers, because they follow from more than the texts and cost nothing.
+    - options(problem): of a pointwise judge, a name for each candidate, or None if the record lacks what it rates by.
+      Candidates with the same name are rated as one; one without a name is ranked last, with a P(best) of 0, and
+      counted as invalid; the problem is undecided unless most candidates have a name.
     - notes(problem) -> Notes.
     - verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged:
       near 0 it does not follow the prompt, and its log-odds say little; NaN where there is none.

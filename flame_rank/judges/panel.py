@@ -172,11 +172,28 @@ def _log_odds(p: float) -> float:
     return float(np.log(p / (1 - p)))
 
 
+def qualities(judge: Judge, problems: Sequence[Problem]) -> list[FloatArray]:
+    """The qualities [n] of each problem's candidates by a judge that rates them, up to a constant; NaN for those that
+    it cannot rate."""
+    rated = [np.full(len(problem), np.nan) for problem in problems]
+    reference = 0  # the first candidate that can be rated
+    left = list(range(len(problems)))
+    while left:
+        pairs = [np.array([(i, reference) for i in range(len(problems[k]))], np.int64) for k in left]
+        answers = judge.judge([(problems[k], asked) for k, asked in zip(left, pairs, strict=True)])
+        for k, own in zip(left, answers, strict=True):
+            rated[k] = np.array(own, np.float64)
+        reference += 1
+        left = [k for k in left if np.isnan(rated[k]).all() and reference < len(problems[k])]
+    return rated
+
+
 def _p_best(judge: Judge, problem: Problem) -> FloatArray:
-    """P(best) [n] by a judge that rates candidates: the softmax of its qualities."""
-    n = len(problem.candidates)
-    ((*qualities,),) = judge.judge([(problem, np.stack([np.arange(n), np.zeros(n, np.int64)], axis=1))])
-    exponents = np.exp(np.array(qualities) - np.nanmax(qualities))
+    """P(best) [n] by a judge that rates candidates: the softmax of its qualities; NaN for those that it cannot rate."""
+    (own,) = qualities(judge, [problem])
+    if np.isnan(own).all():
+        return own
+    exponents = np.exp(own - np.nanmax(own))
     return np.asarray(exponents / np.nansum(exponents))
 
 

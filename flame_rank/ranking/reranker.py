@@ -102,13 +102,18 @@ class Reranker:
           UserError: the ledger cannot be used, or a judge has no name for it.
         """
         refuse_unnamed(self.judge, str(path))
+        if not getattr(self.judge, "recorded", True):
+            return None
         if not isinstance(self.judge, JudgeGroup):
             ledger = Ledger(path, self.judge, retry_invalid=retry_invalid)
             weakref.finalize(self, ledger.close)
             return ledger
-        members = [RecordedJudge(member, Ledger(path, member)) for member in self.judge.members]
-        for member in members:
-            weakref.finalize(self, member.close)
+        members: list[Judge] = []
+        for member in self.judge.members:
+            if getattr(member, "recorded", True):
+                member = RecordedJudge(member, Ledger(path, member))
+                weakref.finalize(self, member.close)
+            members.append(member)
         self.judge = self.judge.with_members(members)
         return None
 
@@ -196,7 +201,13 @@ class Reranker:
         problem = Problem.of(given)
         try:
             return Tournament.start(
-                problem, self._schedule, self.dedupe, self.seed, self._extract, keep=self.keep_judgements
+                problem,
+                self._schedule,
+                self.dedupe,
+                self.seed,
+                self._extract,
+                keep=self.keep_judgements,
+                name=getattr(self.judge, "options", None),
             )
         except TooMany as error:
             raise UserError(f"{problem.name}: {error}" if problem.name else str(error)) from error

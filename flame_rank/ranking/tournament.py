@@ -1,8 +1,9 @@
 """A problem while it is ranked: its distinct texts, the strategy's schedule over them, and the answers so far."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Self, TypeAlias, cast
 
 import numpy as np
@@ -13,6 +14,9 @@ from flame_rank.records import Judgements, Problem
 from strategies.base import FloatArray, IntArray, Schedule, Standing
 
 ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]
+NameOptions: TypeAlias = Callable[[Problem], Sequence[Hashable]]  # see flame_rank/judges/base.py
+
+BELOW = 1.0  # nats, a place for what has no score: in the output every score is a number
 
 
 @dataclass(eq=False)
@@ -23,11 +27,11 @@ class Tournament:
       given: the problem as the user gave it.
       problem: the problem as it is judged, with the final answers that were read from its candidates.
       representative: [d] the first candidate of each distinct text; the schedule sees only these d.
-      cluster: [n] which of the distinct texts each candidate has.
+      cluster: [n] which of the distinct texts each candidate has; from d on, those that the judge cannot rate.
       round: [M, 2] the comparisons that the schedule asks for now, as candidate indices; None once it has ended.
       standing: how the distinct texts stand, once the schedule has ended.
       comparisons: the number that the schedule has asked for.
-      invalid: the number of judgements that failed.
+      invalid: the number of judgements that failed, and of candidates that the judge cannot rate.
       reasons: why they failed, each reason once.
       mass: P(A) + P(B) of a language model, summed over the judgements for which it is known.
       weighed: the number of these judgements.
@@ -58,6 +62,7 @@ class Tournament:
         extract: Extract | None = None,
         *,
         keep: bool = False,
+        name: NameOptions | None = None,
     ) -> Self:
         """Opens a problem: up to its first round, or to its end if it has only one distinct text.
 
@@ -68,17 +73,25 @@ class Tournament:
           seed: seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
           keep: whether all that is asked and answered is kept.
+          name: names the options that the judge rates; None if it judges distinct texts.
         """
         problem = given
         if extract is not None and given.answers is None:
             problem = replace(given, answers=[extract(text) for text in given.texts])
-        cluster = distinct(problem, dedupe)
-        representative = representatives(cluster)
+        names = [] if name is None else name(problem)
+        missing = sum(own is None for own in names)
+        if missing < len(names):
+            cluster = _named(names)
+            representative = np.unique(cluster, return_index=True)[1][: cluster.max() + 1 - missing]
+        else:
+            cluster, missing = distinct(problem, dedupe), 0
+            representative = representatives(cluster)
         # Random choices depend on the problem, not on its place in a file.
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
         tournament = cls(given, problem, representative, cluster, schedule(len(representative), rng))
         tournament.answered = [] if keep else None
+        tournament.invalid = missing
         tournament.advance(None)
         return tournament
 
@@ -121,16 +134,28 @@ class Tournament:
         """The standing of all n candidates once the schedule has ended.
 
         Equal texts stand together, in input order, and share the probability that their text is the best evenly;
-        p_top is that of the distinct texts.
+        p_top is that of the distinct texts. Candidates that the judge cannot rate stand last,
+        BELOW the lowest score.
         """
         standing = cast(Standing, self.standing)
         if len(self.cluster) == len(standing.order):
             return standing
-        rank = np.empty_like(standing.order)
-        rank[standing.order] = np.arange(len(rank))
+        rated = len(standing.order)
+        missing = int(self.cluster.max()) + 1 - rated
+        rank = np.arange(rated + missing)
+        rank[standing.order] = np.arange(rated)
+        p_best = np.append(standing.p_best, np.zeros(missing))
         return replace(
             standing,
             order=np.argsort(rank[self.cluster], kind="stable"),
-            scores=standing.scores[self.cluster],
-            p_best=(standing.p_best / np.bincount(self.cluster))[self.cluster],
+            scores=np.append(standing.scores, np.full(missing, standing.scores.min() - BELOW))[self.cluster],
+            p_best=(p_best / np.bincount(self.cluster))[self.cluster],
+            decided=standing.decided and 2 * missing < len(self.cluster),
         )
+
+
+def _named(names: Sequence[Hashable]) -> IntArray:
+    """Numbers options [n] by their names, in the order in which they appear; behind them each candidate without one."""
+    number = {own: k for k, own in enumerate(dict.fromkeys(own for own in names if own is not None))}
+    unnamed = count(len(number))
+    return np.array([next(unnamed) if own is None else number[own] for own in names], np.int64)

@@ -22,7 +22,17 @@ def fields_of(output: Any) -> dict[str, Any]:
     candidates = [
         {"text": completion.text}
         | {key: value for key in _KEPT if (value := getattr(completion, key, None)) is not None}
+        | _log_probs(completion)
         for completion in output.outputs
     ]
     name = {"task_id": str(output.request_id)} if getattr(output, "request_id", None) is not None else {}
     return {**name, "prompt": output.prompt, "candidates": candidates}
+
+
+def _log_probs(completion: Any) -> dict[str, Any]:
+    """The log-probabilities of a completion as JSON has them: for each token {token id: {"logprob"}}, the token itself
+    first; nothing if they were not asked for."""
+    rows = getattr(completion, "logprobs", None)
+    if not rows:
+        return {}
+    return {"logprobs": [{str(i): {"logprob": entry.logprob} for i, entry in row.items()} for row in rows]}
