@@ -149,7 +149,7 @@ def main(
         start = time.perf_counter()
         answers = judge.judge(asked)
         ours.append(time.perf_counter() - start)
-        assert all(np.isfinite(one).all() for one in answers), "the server did not answer"
+        assert all(np.isfinite(log_odds).all() for log_odds in answers), "the server did not answer"
         total, shared = sharable(judge, asked)
         cached = judge.usage.cached_tokens - before[0]
         shares.append(cached / shared)

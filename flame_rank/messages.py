@@ -41,7 +41,7 @@ _FIELD = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*")')
 
 
 def is_messages(given: object) -> bool:
-    """Whether a value is a list of chat messages: mappings with "role", or with "from" as ShareGPT has them."""
+    """Returns whether a value is a list of chat messages: mappings with "role", or with "from" as ShareGPT has them."""
     return (
         isinstance(given, Sequence)
         and not isinstance(given, str | bytes)
@@ -118,7 +118,7 @@ def from_text(text: str) -> list[dict[str, Any]]:
 
 
 def normalised(messages: Messages) -> list[dict[str, Any]]:
-    """Messages with nothing but what is judged: role, content as a text, tool calls and whom a result answers.
+    """Returns messages with nothing but what is judged: role, content as a text, tool calls and whom a result answers.
 
     Raises:
       ValueError: as `to_text`.
@@ -145,20 +145,20 @@ def _normal(given: Mapping[str, Any], i: int) -> dict[str, Any]:
 
 
 def content(message: Mapping[str, Any], what: str) -> str:
-    """What a message says, as a text: its content, or else its refusal.
+    """Returns what a message says, as a text: its content, or else its refusal.
 
     Raises:
       ValueError: it holds an image or other content that is no text.
     """
-    said = message.get("content", message.get("value"))
-    if said is None:
-        said = message.get("refusal") or ""
-    if isinstance(said, str):
-        return said
-    if not isinstance(said, Sequence):
-        raise ValueError(f"{what}: its content is a {type(said).__name__}; it is a text or a list of parts")
+    stated = message.get("content", message.get("value"))
+    if stated is None:
+        stated = message.get("refusal") or ""
+    if isinstance(stated, str):
+        return stated
+    if not isinstance(stated, Sequence):
+        raise ValueError(f"{what}: its content is a {type(stated).__name__}; it is a text or a list of parts")
     pieces = []
-    for part in said:
+    for part in stated:
         kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
         text = part.get("text", part.get("refusal")) if isinstance(part, Mapping) and kind in _TEXT_PARTS else None
         if not isinstance(text, str):

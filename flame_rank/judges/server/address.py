@@ -47,7 +47,7 @@ class ServerOptions:
     scale: float = 1.0
 
     def with_given(self, given: Mapping[str, str]) -> "ServerOptions":
-        """These options with others in their place, as they stand in an address.
+        """Returns these options with others in their place, as they stand in an address.
 
         Raises:
           UserError: there is no such option, or it has no such value.
@@ -84,7 +84,7 @@ class Address:
         return f"{self.prefix}{self.model}@{self.url}"
 
     def hide(self, message: str) -> str:
-        """A message without the key."""
+        """Returns a message without the key."""
         return message.replace(self.key, "***") if self.key else message
 
 
@@ -152,7 +152,7 @@ def _value(name: str, value: str) -> Any:
 
 
 def read_price(text: str) -> tuple[float, float, float]:
-    """What a million tokens cost: read, written, read from the server's cache (as read, if it is not given).
+    """Returns what a million tokens cost: read, written, read from the server's cache (as read, if it is not given).
 
     Raises:
       ValueError: it is no price.

@@ -73,11 +73,13 @@ def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], An
         path, fields = wait(_chat_path(client, wanted, drawn, refusals))
         return Capabilities(path=path, concurrency=concurrency, form=None, weights=weights, fields=fields)
     except (Unanswered, Refused) as error:
-        raise UserError(f"--judge {client.address.name}: {error}") from None
+        raise UserError(
+            f"--judge {client.address.name}: the server does not answer ({error}); is it running?"
+        ) from None
 
 
 async def find_model(client: Client) -> tuple[Address, str]:
-    """The address with the model's name, and what the server says of its weights."""
+    """Returns the address with the model's name, and what the server says of its weights."""
     try:
         listed = await client.get("/models")
     except Refused:  # it has no list
@@ -98,7 +100,7 @@ async def find_model(client: Client) -> tuple[Address, str]:
 
 
 async def _slots(client: Client) -> int | None:
-    """How many requests llama.cpp's server works on at once, each with a cache of its own; None of other servers."""
+    """Returns how many requests llama.cpp works on at once, each with a cache of its own; None for other servers."""
     try:
         properties = await client.get("/props", own=True)
     except (Refused, Unanswered):
@@ -108,7 +110,7 @@ async def _slots(client: Client) -> int | None:
 
 
 def _form(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Any:
-    """The unified format in the server's tokens, and its tokenizer; two None for a server that lends none."""
+    """Returns the unified format in the server's tokens, and its tokenizer; two None for a server that lends none."""
     tokenizer = ServerTokenizer(client, wait)
     if not wait(tokenizer.open()):
         return None, None
@@ -126,7 +128,7 @@ def _token_path(
     wait: Callable[[Awaitable[Any]], Any],
     refusals: list[str],
 ) -> paths.Path | None:
-    """The best path on token ids; None if none works."""
+    """Returns the best path on token ids; None if none works."""
     lengths = [length for length in (wanted.max_length, tokenizer.max_length or wait(_context(client))) if length]
     length = min(lengths, default=None)
     try:
@@ -143,7 +145,7 @@ def _token_path(
 
 
 async def _context(client: Client) -> int | None:
-    """The length of llama.cpp's context; None of other servers. One token is left for the answer."""
+    """Returns the length of llama.cpp's context; None of other servers. One token is left for the answer."""
     try:
         properties = await client.get("/props", own=True)
         length = properties["default_generation_settings"]["n_ctx"]
@@ -153,7 +155,7 @@ async def _context(client: Client) -> int | None:
 
 
 async def _works(path: Any, refusals: list[str]) -> bool:
-    """Whether a path judges the probe; why it does not is noted."""
+    """Returns whether a path judges the probe; why it does not is noted."""
     try:
         if isinstance(path, paths.LabelLogProbs):
             await path.open()
@@ -167,7 +169,7 @@ async def _works(path: Any, refusals: list[str]) -> bool:
 
 
 async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list[str]) -> Any:
-    """The best path through a chat endpoint, and the fields that it takes.
+    """Returns the best path through a chat endpoint, and the fields that it takes.
 
     Raises:
       UserError: none works.
@@ -182,8 +184,8 @@ async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list
     thinks, limit = options.think is not None, paths.answer_limit(options.think)
     samples = options.samples or (1 if thinks else _DRAWN)
     for fields in _fields(client, limit, options.temperature):
-        told = [{**fields, "logprobs": True, "top_logprobs": 20}, fields] if thinks else [fields]
-        for chosen in told:
+        with_log_probs = [{**fields, "logprobs": True, "top_logprobs": 20}] if thinks else []
+        for chosen in [*with_log_probs, fields]:
 
             def make(samples: int, fields: dict[str, Any] = chosen) -> paths.Drawn:
                 return paths.Drawn(client, wanted.instructions, fields, samples=samples, think=options.think)
@@ -196,7 +198,7 @@ async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list
 
 
 async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
-    """Whether a server takes the requests of drawn verdicts and one of three answers has one."""
+    """Returns whether a server takes the requests of drawn verdicts and one of three answers has one."""
     for _ in range(3):
         try:
             (judgement,) = await path.ask([Comparison(_PROBE, 0, 1)])
@@ -210,7 +212,7 @@ async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
 
 
 def _fields(client: Client, limit: int, temperature: float) -> Sequence[dict[str, Any]]:
-    """Fields of a chat request, as different servers take them: what limits an answer, and what makes a model think."""
+    """Returns the fields that limit an answer and make a model think, as different servers take them."""
     options = client.options
     quiet = switches(client.address.url, think=options.think is not None, effort=options.effort)
     warm = {"temperature": temperature}

@@ -95,7 +95,7 @@ class Client:
         return None if isinstance(reply, str) else reply
 
     async def _reply(self, method: str, path: str, own: bool, **request: Any) -> Any:
-        """The parsed answer, or its text where it is no JSON."""
+        """Returns the parsed answer, or its text where it is no JSON."""
         openai = self._openai
         client = self._client()
         url = f"{self.address.root if own else self.address.url}{path}"
@@ -104,19 +104,19 @@ class Client:
             async with asyncio.timeout(whole):
                 return await getattr(client, method)(url, cast_to=object, **request)
         except openai.APIStatusError as error:
-            status, said = error.status_code, self._said(error)
+            status, words = error.status_code, self._words(error)
             if status in (401, 403):
                 raise UserError(
-                    f"{self.address.name} lets nobody in without a key that it knows ({status}: {said}); set "
+                    f"{self.address.name} lets nobody in without a key that it knows ({status}: {words}); set "
                     "OPENAI_API_KEY"
                 ) from None
             if status in (400, 404, 405, 410, 413, 415, 422, 501):
-                raise Refused(f"{status}: {said}") from None
-            raise Unanswered(f"{status}: {said}") from None
+                raise Refused(f"{status}: {words}") from None
+            raise Unanswered(f"{status}: {words}") from None
         except openai.APIConnectionError as error:  # a timeout too
             cause = error.__cause__
-            said = f" ({type(cause).__name__}: {cause})" if cause else ""
-            raise Unanswered(self.address.hide(f"{type(error).__name__}{said}")[:300]) from None
+            words = f" ({type(cause).__name__}: {cause})" if cause else ""
+            raise Unanswered(self.address.hide(f"{type(error).__name__}{words}")[:300]) from None
         except TimeoutError:
             raise Unanswered(f"no answer within {whole:.0f} s") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -124,8 +124,8 @@ class Client:
         except openai.OpenAIError as error:
             raise Unanswered(self.address.hide(f"{type(error).__name__}: {error}")[:300]) from None
 
-    def _said(self, error: Any) -> str:
-        """The server's own words on a failure, in one line."""
+    def _words(self, error: Any) -> str:
+        """Returns the server's own words on a failure, in one line."""
         body = error.body
         message = body.get("message") or body.get("detail") if isinstance(body, dict) else None
         return self.address.hide(" ".join(str(message or error.message).split()))[:200]

@@ -78,7 +78,7 @@ class ServerJudge:
         return self._client.usage
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what the server did not answer.
+        """Returns log-odds [M] for each problem; NaN for what the server did not answer.
 
         Raises:
           UserError: the server lets nobody in, or a comparison is too long and `on_long` is "fail".
@@ -101,7 +101,7 @@ class ServerJudge:
         return answers
 
     def _requests(self, keys: list[tuple[int, Comparison]]) -> list[Request[list[tuple[int, Comparison]]]]:
-        """What is sent: problem by problem and first response by first response; together if the path takes that."""
+        """Returns what is sent, problem by problem and first response by first response; grouped if the path is."""
         keys = sorted(keys, key=lambda key: (key[0], key[1].first))
         if not self.path.grouped:
             return [Request([key], key[1].prefixes) for key in keys]
@@ -130,31 +130,32 @@ class ServerJudge:
             log.cut |= tokens.ids(asked).cut
 
     def notes(self, problem: Problem) -> Notes:
-        """What was cut, and why judgements failed."""
+        """Returns what was cut, and why judgements failed."""
         log = self._logs.get(problem) or _Log()
         return Notes(truncated=len(log.cut), failures=tuple(log.failures), broken=log.broken)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """P(A) + P(B) [M] of comparisons [M, 2] that were judged; NaN of those of which the server did not tell."""
+        """Returns P(A) + P(B) [M] of judged comparisons [M, 2]; NaN for those of which the server did not tell."""
         log = self._logs.get(problem) or _Log()
         return np.array([log.mass.get((i, j), np.nan) for i, j in pairs.tolist()], np.float64)
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]]) -> list[str | None]:
-        """The judge's words on why a candidate is better than another: its reasons of when it judged them, if it has
-        thought, and else new ones; None if the server did not answer.
+        """Returns the judge's words on why a candidate is better than another: its reasons from when it judged them,
+        if it thinks, and otherwise new ones; None if the server did not answer.
 
         Args:
           asked: a problem, the better candidate and the other, by index.
         """
-        known = [self._kept_words(*one) for one in asked]
-        new = [Comparison(*one) for one, words in zip(asked, known, strict=True) if words is None]
+        comparisons = [Comparison(*pair) for pair in asked]
+        known = [self._kept_words(*comparison) for comparison in comparisons]
+        new = [comparison for comparison, words in zip(comparisons, known, strict=True) if words is None]
         written: dict[Comparison, str | None] = {}
 
         async def send(comparison: Comparison) -> None:
             written[comparison] = await self._write(comparison)
 
-        awaited(send_all([Request(one, ()) for one in new], send, self._concurrency, set()))
-        return [words or written.get(Comparison(*one)) for one, words in zip(asked, known, strict=True)]
+        awaited(send_all([Request(comparison, ()) for comparison in new], send, self._concurrency, set()))
+        return [words or written.get(comparison) for comparison, words in zip(comparisons, known, strict=True)]
 
     def _kept_words(self, problem: Problem, better: int, other: int) -> str | None:
         words = self._log(problem).words

@@ -52,7 +52,7 @@ class _TokenPath:
         self.tokens.prepare(problems)
 
     def _ids(self, group: Sequence[Comparison]) -> tuple[list[Cut], list[Judgement | None]]:
-        """Those that are asked, and for each of the group why it is not."""
+        """Returns those that are asked, and for each of the group why it is not."""
         cuts = [self.tokens.ids(asked) for asked in group]
         return [cut for cut in cuts if cut.too_long is None], [
             Judgement(reason=cut.too_long) if cut.too_long else None for cut in cuts
@@ -136,8 +136,8 @@ class LabelLogProbs(_TokenPath):
           Refused: it does not.
         """
         unlikely = self.tokens.frame[0][0]  # what a chat begins with
-        told = await self._top(Cut(self.tokens.frame[0], ()), 2, logprob_token_ids=[unlikely])
-        if unlikely not in {token.id for token in told}:
+        tokens = await self._top(Cut(self.tokens.frame[0], ()), 2, logprob_token_ids=[unlikely])
+        if unlikely not in {token.id for token in tokens}:
             raise Refused("the server ignores logprob_token_ids")
 
     async def _top(self, cut: Cut, width: int, **fields: Any) -> list[TokenLogProb]:
@@ -335,17 +335,17 @@ class _Sample:
         return None
 
     def why(self, limit: int) -> str:
-        """Why there is no verdict."""
+        """Returns why there is no verdict."""
         if self._unfinished:
             return f"no verdict within {limit} tokens"
         return f"an answer that is no verdict: {' '.join(self._content.split())[-60:]!r}"
 
 
 def answer_limit(think: int | None) -> int:
-    """Tokens that an answer may have: a verdict, behind thoughts if there are to be some."""
+    """Returns tokens that an answer may have: a verdict, behind thoughts if there are to be some."""
     return _SHORT if think is None else think + _VERDICT
 
 
 def estimate(messages: Sequence[dict[str, str]]) -> int:
-    """Tokens of a chat, roughly: the server's tokenizer is not here."""
+    """Returns tokens of a chat, roughly: the server's tokenizer is not here."""
     return sum(len(message["content"]) for message in messages) // 4 + 16

@@ -80,7 +80,7 @@ class TokenPrompts:
             self._values[problem] = [next(ids) for _ in some]
 
     def ids(self, asked: Comparison) -> Cut:
-        """A comparison whose problem is prepared.
+        """Returns a comparison whose problem is prepared.
 
         Raises:
           UserError: it is too long, and `on_long` is "fail".
@@ -106,7 +106,7 @@ class TokenPrompts:
 
 
 def message(instructions: Instructions, asked: Comparison) -> list[dict[str, str]]:
-    """A comparison as a chat."""
+    """Returns a comparison as a chat."""
     texts = asked.problem.texts
     start, between, behind_a, cue = frame(instructions, PAIRWISE_CONTEXT)
     values = asked.problem.prompt, texts[asked.first], texts[asked.second]

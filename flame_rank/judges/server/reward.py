@@ -60,7 +60,7 @@ class ServerRewardJudge:
         return self._client.usage
 
     async def _find(self) -> tuple[_Score, str]:
-        """The first path that gives a reward, and its name."""
+        """Returns the first path that gives a reward, and its name."""
         ways: list[tuple[str, _Score]] = [
             ("rewards of vLLM's /classify", self._classified_by_vllm),
             ("rewards of SGLang's /classify", self._classified_by_sglang),
@@ -77,7 +77,7 @@ class ServerRewardJudge:
         raise UserError(f"--judge {self._client.address.name}: it gives no rewards ({'; '.join(refusals)})")
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what the server did not answer.
+        """Returns log-odds [M] for each problem; NaN for what the server did not answer.
 
         Raises:
           UserError: the server lets nobody in.
@@ -89,15 +89,15 @@ class ServerRewardJudge:
             if i not in self._rewards.setdefault(problem, {})
         ]
 
-        async def send(one: tuple[Problem, int]) -> None:
-            problem, i = one
+        async def send(candidate: tuple[Problem, int]) -> None:
+            problem, i = candidate
             try:
                 self._rewards[problem][i] = await self._score(problem.prompt, problem.texts[i])
             except (Refused, Unanswered) as error:
                 reason = f"{self._client.address.name}: {error}"
                 self._failures.setdefault(problem, {})[reason] = None
 
-        requests = [Request(one, ((id(one[0]),),)) for one in dict.fromkeys(wanted)]
+        requests = [Request(candidate, ((id(candidate[0]),),)) for candidate in dict.fromkeys(wanted)]
         awaited(send_all(requests, send, self._client.options.concurrency or CONCURRENCY, set()))
         answers = []
         for problem, pairs in asked:
@@ -107,7 +107,7 @@ class ServerRewardJudge:
         return answers
 
     def notes(self, problem: Problem) -> Notes:
-        """Why judgements failed."""
+        """Returns why judgements failed."""
         failures = tuple(self._failures.get(problem, ()))
         return Notes(failures=failures, broken=bool(failures))
 
@@ -143,7 +143,7 @@ class ServerRewardJudge:
         return await self._client.post(path, body, number, own=True, tokens=tokens)
 
     async def _ids(self, prompt: str, answer: str) -> list[int]:
-        """A conversation in the model's own template."""
+        """Returns a conversation in the model's own template."""
         turns: Messages = [*from_text(prompt), {"role": "assistant", "content": answer}]
         body = {"model": self._client.address.model, "messages": turns, "add_generation_prompt": False}
 

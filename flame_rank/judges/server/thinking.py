@@ -24,7 +24,7 @@ _HOSTED = {  # the end of a host's name -> what it reads; it may refuse the othe
 
 
 def switches(url: str, *, think: bool, effort: str | None) -> list[dict[str, Any]]:
-    """Fields of a request, the likeliest to be understood first; the last asks for nothing.
+    """Returns fields of a request, the likeliest to be understood first; the last asks for nothing.
 
     Args:
       effort: a reasoning effort that the user gave, sent with all of them.

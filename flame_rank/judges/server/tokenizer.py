@@ -41,7 +41,7 @@ class ServerTokenizer:
         return True
 
     async def template(self) -> tuple[str, str] | None:
-        """What the chat template puts before and behind a user's message; None if the server does not lend it."""
+        """Returns what the chat template puts before and behind a user's message; None if the server lends none."""
         try:
             text = await self._render([{"role": "user", "content": _MARKER}])
         except (Refused, Unanswered):

@@ -50,7 +50,7 @@ class Usage:
         return f"the server read {self.prompt_tokens:,} tokens{cached} and wrote {self.completion_tokens:,}{bounds}"
 
     def cost(self, price: str | None) -> float | None:
-        """What this costs at a price such as "0.15/0.60/0.075"; None without one."""
+        """Returns what this costs at a price such as "0.15/0.60/0.075"; None without one."""
         if price is None:
             return None
         read, written, cached = read_price(price)

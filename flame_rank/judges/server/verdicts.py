@@ -42,8 +42,8 @@ class TokenLogProb(NamedTuple):
 
 
 def likeliest(reply: Any) -> list[TokenLogProb]:
-    """The tokens that an answer of one token could have begun with, as chat endpoints, completion endpoints, vLLM and
-    llama.cpp write them.
+    """Returns the tokens that an answer could have begun with, as chat and completion endpoints, vLLM and llama.cpp
+    write them.
 
     Raises:
       Unreadable: it holds none.
@@ -64,7 +64,7 @@ def likeliest(reply: Any) -> list[TokenLogProb]:
 
 
 def at_position(entry: Any) -> list[TokenLogProb]:
-    """The tokens that could have stood at one place of an answer."""
+    """Returns the tokens that could have stood at one place of an answer."""
     return [_token(token["token"], token["logprob"], token.get("id")) for token in entry.get("top_logprobs") or [entry]]
 
 
@@ -79,7 +79,7 @@ def _token(text: str, log_prob: Any, number: Any = None) -> TokenLogProb:
 def from_tokens(
     tokens: Sequence[TokenLogProb], is_a: Callable[[TokenLogProb], bool], is_b: Callable[[TokenLogProb], bool]
 ) -> Judgement:
-    """The judgement of the likeliest tokens: with both labels among them exact, with one a bound, else invalid."""
+    """Returns the judgement of the likeliest tokens: exact with both labels there, a bound with one, or invalid."""
     a, b = (_sum([token.log_prob for token in tokens if matches(token)]) for matches in (is_a, is_b))
     if a is not None and b is not None:
         return Judgement(log_odds=a - b, mass=min(1.0, math.exp(a) + math.exp(b)))
@@ -96,7 +96,7 @@ def from_tokens(
 
 
 def _sum(log_probs: list[float]) -> float | None:
-    """The logarithm of a sum of probabilities; None if all are 0."""
+    """Returns the logarithm of a sum of probabilities; None if all are 0."""
     possible = [value for value in log_probs if value > _IMPOSSIBLE]
     if not possible:
         return None
@@ -105,7 +105,7 @@ def _sum(log_probs: list[float]) -> float | None:
 
 
 def from_probabilities(a: Any, b: Any) -> Judgement:
-    """The judgement of P(A) and P(B) as a server scores labels."""
+    """Returns the judgement of P(A) and P(B) as a server scores labels."""
     if not (_is_probability(a) and _is_probability(b)):
         raise Unreadable(f"scores {a!r} and {b!r} are no probabilities")
     if a == 0 and b == 0:
@@ -116,7 +116,7 @@ def from_probabilities(a: Any, b: Any) -> Judgement:
 
 
 def from_share(a: Any) -> Judgement:
-    """The judgement of P(A) / (P(A) + P(B))."""
+    """Returns the judgement of P(A) / (P(A) + P(B))."""
     if not _is_probability(a):
         raise Unreadable(f"a score is {a!r}, no probability")
     if a in (0, 1):
@@ -129,25 +129,25 @@ def _is_probability(value: Any) -> bool:
 
 
 def from_votes(a: int, b: int) -> float:
-    """The log-odds of two counts of verdicts, half a vote added to each so that no count is certain."""
+    """Returns the log-odds of two counts of verdicts, half a vote added to each so that no count is certain."""
     return math.log(a + 0.5) - math.log(b + 0.5)
 
 
 def verdict_alone(text: str) -> str | None:
-    """The verdict of an answer that is nothing else; None for any other text."""
+    """Returns the verdict of an answer that is nothing else; None for any other text."""
     match = _ALONE.fullmatch(_spoken(text)[1].strip())
     return match[1].upper() if match else None
 
 
 def verdict_behind_reasons(text: str) -> str | None:
-    """The verdict in the last line of an answer, which is that and nothing else; None for any other text."""
+    """Returns the verdict in the last line of an answer, which is that and nothing else; None for any other text."""
     lines = _spoken(text)[1].strip().splitlines()
     match = _LAST_LINE.fullmatch(lines[-1].strip()) if lines else None
     return match[1].upper() if match else None
 
 
 def reasoning(message: Any) -> str:
-    """What a model thought before its verdict: the field that a server puts it in, and what stands in the answer."""
+    """Returns what a model thought before its verdict: in the field that its server has for it, and in the answer."""
     thought, spoken = _spoken(message.get("content") or "")
     own = next((value for key in ("reasoning_content", "reasoning") if isinstance(value := message.get(key), str)), "")
     lines = spoken.strip().splitlines()
@@ -157,8 +157,8 @@ def reasoning(message: Any) -> str:
 
 
 def _spoken(text: str) -> tuple[str, str]:
-    """An answer's thoughts, in <think> if the server leaves them there, and what it says: nothing behind thoughts
-    without an end."""
+    """Returns an answer's thoughts, in <think> if the server leaves them there, and what it says: nothing behind
+    thoughts that do not end."""
     before, end, behind = text.rpartition("</think>")
     if end:
         return before.replace("<think>", "").strip(), behind
