@@ -162,8 +162,16 @@ def _parses(program: str) -> bool:
 
 def _results(outcome: Outcome, count: int) -> list[str | None]:
     """The result of each call as one text; None for one that failed or was not reached."""
-    found = [_result(value["value"]) if "value" in value else None for value in outcome.values]
+    found = [_safe_result(value["value"]) if "value" in value else None for value in outcome.values]
     return [*found, *[None] * (count - len(found))]
+
+
+def _safe_result(data: Any) -> str | None:
+    """As `_result`, for what a program has sent; None for what is nested too deeply."""
+    try:
+        return _result(data)
+    except RecursionError:
+        return None
 
 
 def _result(data: Any) -> str:

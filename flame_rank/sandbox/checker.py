@@ -44,6 +44,7 @@ class Checker:
         self._codec = Codec(self._call, self._namespace)
         self._memory = self._disk = 0
         self._alarms = 0
+        self._over: BaseException | None = None  # what ended the program, which a test may have caught
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """What came of an order: kind ("passed" or why not), reason, and the values of the calls that it names."""
@@ -60,6 +61,8 @@ class Checker:
             own = {"program": order["program"], "cpu": cpu, "memory": self._memory, "paths": order["paths"]}
             names = self._ask(own)
             self._test(order, [str(name) for name in names] if isinstance(names, list) else [], values)
+            if self._over is not None:
+                raise self._over
         except Stopped as stop:
             kind, reason = stop.kind, stop.reason
         except channel.Closed as error:
@@ -83,7 +86,9 @@ class Checker:
             heard = self._exchange({"call": entry, "arguments": arguments, "named": {"dict": []}})
             if "error" in heard:
                 values.append({"error": heard["error"][2]})
-            elif len(json.dumps(heard["value"])) > _LONGEST_VALUE:
+                continue
+            self._decoded(heard["value"])
+            if len(json.dumps(heard["value"])) > _LONGEST_VALUE:
                 values.append({"error": "MemoryError"})
             else:
                 values.append({"value": heard["value"]})
@@ -106,13 +111,26 @@ class Checker:
         heard = self._exchange(message)
         if "error" in heard:
             raise _exception(heard["error"])
+        return self._decoded(heard["value"])
+
+    def _decoded(self, data: Any) -> Any:
         try:
-            return self._codec.decode(heard["value"])
-        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-            raise channel.Closed(f"no message: {type(error).__name__}") from error
+            return self._codec.decode(data)
+        except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            self._over = channel.Closed(f"no message: {type(error).__name__}")
+            raise self._over from error
 
     def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
         """Sends a message, answers the calls of this side's functions, and returns the answer."""
+        if self._over is not None:
+            raise self._over
+        try:
+            return self._talk(message)
+        except (channel.Closed, Stopped) as end:
+            self._over = end
+            raise
+
+    def _talk(self, message: dict[str, Any]) -> dict[str, Any]:
         while True:
             try:
                 channel.send(self._write, message)
@@ -151,7 +169,8 @@ class Checker:
         self._alarms += 1
         if self._alarms > 2:  # a test that swallows everything
             os._exit(1)
-        raise Stopped("timeout", "timed out")
+        self._over = Stopped("timeout", "timed out")
+        raise self._over
 
     def _end(self, timeout: float, message: str) -> tuple[str, str]:
         """How a process ended that does not answer."""

@@ -107,6 +107,9 @@ _KINDS: dict[str, list[str]] = {
             "['passed']",
             "{'value': {'opaque': ['int', True]}}",
             "{'value': {'instance': ['f', {'dict': []}]}}",
+            "{'value': {'a': 1, 'b': 2}}",
+            "{'value': {'decimal': 'x'}}",
+            "{'value': {'tuple': 3}}",
         )
     ]
     + [

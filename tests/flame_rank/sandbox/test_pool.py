@@ -176,6 +176,25 @@ def test_a_test_that_does_not_end_is_ended(sandbox: Sandbox) -> None:
     assert run(sandbox, "").passed
 
 
+@pytest.mark.parametrize("catch", ["Exception", "BaseException"])
+def test_an_end_is_no_error_that_a_test_expects(sandbox: Sandbox, catch: str) -> None:
+    test = f"try:\n    f(1)\nexcept {catch}:\n    pass"
+    assert check(sandbox, "def f(x): raise ValueError", test).passed
+    assert check(sandbox, "import os\ndef f(x): os._exit(0)", test).kind == "killed"
+    assert check(sandbox, "def f(x):\n    while True: pass", test, timeout=1).kind == "timeout"
+
+
+@pytest.mark.parametrize("message", ["{'a': 1, 'b': 2}", "{'tuple': 3}", "{'int': 'x'}", "[[{'set': [[]]}]]"])
+def test_a_forged_result_of_a_call_is_none(sandbox: Sandbox, message: str) -> None:
+    forge = (
+        f"import json, os, struct\ndef f(x):\n    text = json.dumps({{'value': {message}}}).encode()\n"
+        "    for d in range(3, 64):\n        try: os.write(d, struct.pack('<I', len(text)) + text)\n"
+        "        except OSError: pass\n"
+    )
+    outcome = sandbox.run(Order(program=forge, entry_point="f", calls=[[1]]))
+    assert (outcome.kind, outcome.values) == ("killed", ())
+
+
 def test_a_forked_child_does_not_answer() -> None:
     with Sandbox(workers=1) as sandbox:
         if sandbox.level == "plain":
