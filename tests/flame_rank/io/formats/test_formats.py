@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from flame_rank import Reranker, read_problems
 from flame_rank.errors import UserError
@@ -147,6 +148,17 @@ def test_goes_through_with_all_its_fields_and_is_read_again(case: str, write: Ca
     assert (again.prompt, list(again.texts)) == (prompt, candidates)
     [second] = Reranker(shortest).rank_many([again])
     assert json.loads(to_lines(second)) == written
+
+
+def test_a_file_that_lm_eval_wrote() -> None:
+    """Of its version 0.4 with `--model dummy`, a task of two documents and `repeats: 3`."""
+    path = ROOT / "tests" / "fixtures" / "formats" / "lm_eval_samples.jsonl"
+    problems = list(read_problems(path))
+    assert [(problem.name, problem.texts) for problem in problems] == [("0", ("lol",) * 3), ("1", ("lol",) * 3)]
+    assert problems[0].prompt == "Question: 2 + 2?\nAnswer:"
+    [first, _] = [json.loads(line) for line in path.read_text().splitlines()]
+    written = json.loads(to_lines(Reranker(shortest).rank(problems[0])))
+    assert {key: written[key] for key in first} == first
 
 
 @pytest.mark.parametrize("case", [case for case in GOOD if len(GOOD[case][1]) > 1])
