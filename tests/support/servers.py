@@ -83,6 +83,7 @@ class Server:
       written: what a chat answers instead of a verdict: text of each choice, by the request's number.
       delay: seconds that an answer takes.
       most_choices: answers to one request at most.
+      elsewhere: what a gateway answers on the paths that it does not have, instead of 404.
     """
 
     def __init__(self, abilities: frozenset[str]):
@@ -93,6 +94,7 @@ class Server:
         self.top, self.hidden, self.delay, self.count = 20, "", 0.0, 0
         self.models, self.most_choices = ["m"], 8
         self.url = ""
+        self.elsewhere: tuple[int, bytes] | None = None
         self._lock = threading.Lock()
         self.open = self.most = 0  # requests at once
 
@@ -225,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is not None:
             words = f"wrong key {self.headers['Authorization']}" if fault == "401" else "come again"
             self._send(int(fault), {"error": {"message": words}}, {"retry-after-ms": "2"})
+        elif self.path == "/tokenize" and ours.elsewhere is not None:
+            self._send(*ours.elsewhere)
         elif (reply := ours.answer(self.path, body)) is None:
             self._send(404 if self.path != "/v1/chat/completions" else 400, {"error": {"message": "not supported"}})
         else:

@@ -23,7 +23,7 @@ class ServerOptions:
     Attributes:
       concurrency: requests at once; None for the server's own number of slots, or 32 where it does not say.
       requests_per_minute, tokens_per_minute: at most; None without a limit. Tokens are estimated before a request.
-      deadline: seconds that an answer may take before it is asked again.
+      deadline: seconds that an answer may take before it is asked again; None for 120, or 600 of a thinking judge.
       retries: how often a request is sent again after 429, 5xx, a lost connection or an answer that cannot be read.
       samples: verdicts that are drawn for one comparison; given, verdicts are drawn though the server has
         log-probabilities. Without it 8, or 1 of a thinking judge.
@@ -37,7 +37,7 @@ class ServerOptions:
     concurrency: int | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    deadline: float = 120.0
+    deadline: float | None = None
     retries: int = 5
     samples: int | None = None
     think: int | None = None
@@ -45,6 +45,11 @@ class ServerOptions:
     temperature: float = 1.0
     price: str | None = None
     scale: float = 1.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds that an answer may take."""
+        return self.deadline or (600.0 if self.think else 120.0)
 
     def with_given(self, given: Mapping[str, str]) -> "ServerOptions":
         """Returns these options with others in their place, as they stand in an address.

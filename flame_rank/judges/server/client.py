@@ -53,7 +53,14 @@ class Client:
         self._free = [0.0, 0.0]  # when the next request may be sent, by requests and by tokens a minute
 
     async def post(
-        self, path: str, body: dict[str, Any], read: Callable[[Any], T], *, tokens: int = 0, own: bool = False
+        self,
+        path: str,
+        body: dict[str, Any],
+        read: Callable[[Any], T],
+        *,
+        tokens: int = 0,
+        own: bool = False,
+        tries: int | None = None,
     ) -> T:
         """Sends a request until its answer can be read.
 
@@ -62,6 +69,7 @@ class Client:
           read: makes sense of the parsed answer, or raises Unreadable.
           tokens: that the model is expected to read and write; 0 for a request that takes no model.
           own: a path of the server's own, not under the OpenAI-compatible ones.
+          tries: how often an answer that cannot be read is asked for; None for as often as the options say.
 
         Raises:
           Refused: the server does not take it.
@@ -69,7 +77,7 @@ class Client:
           UserError: the server does not let this user in.
         """
         why = ""
-        for attempt in range(self.options.retries + 1):
+        for attempt in range(tries or self.options.retries + 1):
             if tokens:
                 await self._wait(tokens)
             reply = await self._reply("post", path, own, body=body)
@@ -99,18 +107,18 @@ class Client:
         openai = self._openai
         client = self._client()
         url = f"{self.address.root if own else self.address.url}{path}"
-        whole = (self.options.deadline + 30) * (self.options.retries + 1)  # also of a server that sends byte by byte
+        whole = (self.options.patience + 30) * (self.options.retries + 1)  # also of a server that sends byte by byte
         try:
             async with asyncio.timeout(whole):
                 return await getattr(client, method)(url, cast_to=object, **request)
         except openai.APIStatusError as error:
             status, words = error.status_code, self._words(error)
-            if status in (401, 403):
+            if status in (401, 403) and not own:  # gateways answer so on paths that they do not have
                 raise UserError(
                     f"{self.address.name} lets nobody in without a key that it knows ({status}: {words}); set "
                     "OPENAI_API_KEY"
                 ) from None
-            if status in (400, 404, 405, 410, 413, 415, 422, 501):
+            if status in (400, 401, 403, 404, 405, 410, 413, 415, 422, 501):
                 raise Refused(f"{status}: {words}") from None
             raise Unanswered(f"{status}: {words}") from None
         except openai.APIConnectionError as error:  # a timeout too
@@ -136,7 +144,7 @@ class Client:
             self._clients[loop] = self._openai.AsyncOpenAI(
                 api_key=self.address.key or "none",
                 base_url=self.address.url,
-                timeout=self.options.deadline,
+                timeout=self.options.patience,
                 max_retries=self.options.retries,
             )
         return self._clients[loop]

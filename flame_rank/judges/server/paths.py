@@ -46,7 +46,6 @@ class _TokenPath:
     def __init__(self, client: Client, tokens: TokenPrompts):
         self._client, self._model = client, client.address.model
         self.tokens = tokens
-        self.cut: dict[tuple[int, int], frozenset[int]] = {}
 
     def prepare(self, problems: Sequence[Problem]) -> None:
         self.tokens.prepare(problems)

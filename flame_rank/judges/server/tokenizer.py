@@ -33,7 +33,8 @@ class ServerTokenizer:
     async def open(self) -> bool:
         """Asks the server for what it lends; returns whether it does at all."""
         try:
-            plain, whole = await self._ids("A word"), await self._ids("A word", begin=True)
+            plain = await self._ids("A word", tries=1)
+            whole = await self._ids("A word", begin=True)
         except (Refused, Unanswered):
             return False
         if len(whole) > len(plain) and whole[-len(plain) :] == plain:
@@ -82,7 +83,9 @@ class ServerTokenizer:
         ids: list[list[int]] = self._wait(read_all())
         return ids
 
-    async def _ids(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+    async def _ids(
+        self, text: str, *, special: bool = False, begin: bool = False, tries: int | None = None
+    ) -> list[int]:
         vllm = {"model": self._client.address.model, "prompt": text, "add_special_tokens": begin}
         llama = {"content": text, "add_special": begin, "parse_special": special}
 
@@ -92,7 +95,7 @@ class ServerTokenizer:
                 self.max_length = length
             return _read_ids(reply)
 
-        return await self._client.post("/tokenize", {**vllm, **llama}, read, own=True)
+        return await self._client.post("/tokenize", {**vllm, **llama}, read, own=True, tries=tries)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.encode(texts)]

@@ -188,6 +188,15 @@ def test_a_ledger_answers_for_the_server(tmp_path: Path) -> None:
         assert sum(len(body["items"]) for path, body in server.seen if path == "/generative_scoring") == 1  # the probe
 
 
+@pytest.mark.parametrize("elsewhere", [(403, b"{}"), (200, b"<html>"), (401, b"no")])
+def test_gateways_without_the_servers_own_paths(elsewhere: tuple[int, bytes]) -> None:
+    with running(HOSTED) as server:
+        server.elsewhere = elsewhere
+        judge = load(server)
+        assert "of a chat's answer" in judge.name
+        assert sum(path == "/tokenize" for path, _ in server.seen) == 1
+
+
 def test_limits() -> None:
     with running(HOSTED) as server:
         judge = load(server, concurrency=2, requests_per_minute=1200)
