@@ -17,9 +17,9 @@ class CalibrationOptions:
 
     calibration: Path | None = described(
         None,
-        "Divide the judge's log-odds by the temperature in this file of flame-rank audit, so that the probabilities "
-        "are those of being right by its labels.",
-        automatic="none",
+        "Divide the judge's log-odds by the temperature in this file, which `flame-rank audit --calibration` writes, "
+        "so that probabilities are those of being right by the labels of the audit.",
+        automatic="no calibration",
         unit="FILE",
         exists=True,
     )

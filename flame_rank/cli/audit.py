@@ -25,22 +25,20 @@ class AuditOptions:
 
     labels: str | None = described(
         None,
-        "Compare the judge with the labels in this field: a list in a problem, or a value in each candidate; numbers "
-        "or true and false, more is better.",
+        "Compare the judge with the labels in this field: a list in each problem, or a value in each candidate. Labels "
+        "are numbers (the higher, the better), or true and false.",
         automatic="no labels",
         unit="FIELD",
     )
     calibration: Path | None = described(
         None,
-        "Write the temperature that fits the labels to this file, for rerank --calibration.",
+        "Write the temperature that fits the labels best to this file, for `rerank --calibration`.",
         automatic="none",
         unit="FILE",
     )
-    pairs: int = described(28, "Ask about at most this many pairs of one problem.", unit="PAIRS", least=1)
-    limit: int | None = described(
-        None, "Look at the first N problems only.", automatic="all problems", unit="N", least=1
-    )
-    seed: int = described(0, "Seed of the choice of pairs and of the bootstrap intervals.")
+    pairs: int = described(28, "Ask about at most this many pairs of each problem.", unit="PAIRS", least=1)
+    limit: int | None = described(None, "Audit the first N problems only.", automatic="all problems", unit="N", least=1)
+    seed: int = described(0, "Seed of the random choice of pairs and of the bootstrap intervals.")
     json: Path | None = described(
         None, "Write the figures to this file as well, as JSON.", automatic="none", unit="FILE"
     )
@@ -52,15 +50,15 @@ class AuditOptions:
 @options(InputOptions, "input_options", without=("shard",))
 @options(AuditOptions, "wanted")
 def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: InputOptions, wanted: AuditOptions) -> int:
-    """See what a judge does on your own data before you trust it, with labels or without.
+    """Measure a judge's faults on your own data before you trust it, with or without labels.
 
-    FILE is what rerank reads. The judge is asked about pairs in both orders, about a candidate and itself, and about
-    candidates with an addition that should not matter: a note to the judge, and padding. Intervals are bootstrap
-    intervals over problems; q is corrected for the number of figures that are tested; "seen" is the smallest effect
-    that four of five such audits would find, so that "no effect" can be told from "could not have seen it".
+    FILE is a file that rerank can read. The judge is asked about pairs in both orders, about a candidate and itself,
+    and about candidates with an addition that should not matter: a note to the judge, and padding. Intervals are
+    bootstrap intervals over problems. The column "q" is a p-value, corrected for the number of figures that are tested.
+    The column "seen" is the smallest effect that four of five such audits would find: a smaller effect may exist even
+    if none is reported.
 
-    Exit status: 0 if every problem was looked at; 1 if a line was left out; 2 for a mistake in the arguments or the
-    input.
+    Exit status: 0 if every line was read; 1 if a line was left out; 2 for a mistake in the arguments or the input.
     """
     from itertools import islice
 

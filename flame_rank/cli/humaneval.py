@@ -45,11 +45,14 @@ class MeasurementOptions:
         exists=True,
     )
     generator: str | None = described(
-        None, "Name the model that wrote the samples.", automatic="the file's name", unit="NAME"
+        None,
+        "The name that the output gives to the model that wrote the samples.",
+        automatic="the file's name",
+        unit="NAME",
     )
     seed: int = described(0, "Seed of the strategy's random choices and of the bootstrap intervals.")
     json: Path | None = described(
-        None, "Write the figures to this file as well, as fractions.", automatic="none", unit="FILE"
+        None, "Also write the figures to this file, as JSON; shares are fractions of 1.", automatic="none", unit="FILE"
     )
 
 

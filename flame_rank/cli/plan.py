@@ -31,7 +31,7 @@ _RANKING = ("order", "budget", "confidence", "dedupe", "top")  # of the ranking'
     "names",
     multiple=True,
     type=click.Choice(strategies.NAMES),
-    help="Plan for this strategy; may be given several times.  [default: all strategies]",
+    help="Plan for this strategy; repeat the option for more.  [default: all strategies]",
 )
 @options(
     RankingOptions,
@@ -57,14 +57,14 @@ def plan(
     on_bad_line: Literal["fail", "skip"],
     as_json: bool,
 ) -> None:
-    """Say what ranking FILE takes with each strategy: comparisons, tokens, programs, seconds.
+    """Estimate what it takes to rank FILE with each strategy: comparisons, tokens, programs, seconds.
 
-    FILE and JUDGE are those of rerank. The number of comparisons is exact, or "at most" if a strategy may end early.
-    Tokens are those that are encoded; what comparisons share counts once. Programs are the shapes that are compiled
-    for. Both are known only for a directory of weights, and "about" stands before them if the pairs that will be asked
-    depend on the answers: then they are estimated from up to 2,048 of the problems. Seconds are estimated from a few
-    comparisons that are judged now: up to 256 with a directory of weights, 9 with a function or a server. Of a server,
-    tokens are estimated from these, too, and their cost if it has a price (openai:MODEL@URL#price=IN/OUT).
+    FILE and JUDGE are the same as for rerank. The number of comparisons is exact, or "at most" if a strategy may end
+    early. Tokens are counted once if several comparisons share them. Programs are the shapes for which the model is
+    compiled. For a directory of weights both are counted; if the pairs depend on the judge's answers, they are
+    estimated from up to 2,048 of the problems and marked "about". Seconds are estimated from a few comparisons that
+    are judged now: up to 256 with a directory of weights, 9 with a function or a server. For a server, tokens are
+    estimated from these comparisons, too, and their cost if it has a price (openai:MODEL@URL#price=IN/OUT).
     """
     from tqdm import tqdm
 

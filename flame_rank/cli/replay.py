@@ -76,9 +76,11 @@ class ReplayJudge:
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take the judgements from this ledger.",
+    help="Use the judgements in this ledger.",
 )
-@click.option("--judge", metavar="NAME", help="Take this judge's judgements.  [default: the only judge in the ledger]")
+@click.option(
+    "--judge", metavar="NAME", help="Use the judgements of this judge.  [default: the only judge in the ledger]"
+)
 @options(
     RankingOptions,
     "ranking_options",
@@ -86,7 +88,7 @@ class ReplayJudge:
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the rankings to this file.  [default: standard output]")
 def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOptions, output: str | None) -> int:
-    """Rank FILE by the judgements in a ledger, without a judge, and say which judgements are missing.
+    """Rank FILE by the judgements in a ledger, without a judge, and report missing judgements.
 
     Exit status: 0 if all judgements were there; 1 if some are missing or a problem is undecided; 2 for a mistake in the
     arguments or the input.

@@ -43,37 +43,40 @@ class OutputOptions:
 
     output: str | None = described(
         None,
-        "Write to this file or address as JSONL; to FILE.gz packed, to FILE.parquet as parquet.",
+        "Write JSONL to this file or address; FILE.gz is compressed, and FILE.parquet is parquet.",
         automatic="standard output",
         unit="FILE",
         short="-o",
     )
     format: Literal["table", "ranked", "jsonl", "best", "pairs"] | None = described(
         None,
-        "Write a table for people; every record with its ranking (ranked, or jsonl); the best candidate's record "
-        "(best); or pairs of prompt, chosen and rejected, as TRL takes them (pairs).",
+        "Write a table for people (table); every record with its ranking (ranked; jsonl means the same); the best "
+        "candidate's record (best); or records of prompt, chosen and rejected for TRL (pairs).",
         automatic="table on a terminal, ranked elsewhere",
     )
     pairs: Literal["best-worst", "all", "random"] | None = described(
-        None, "Choose which pairs of a problem --format pairs writes.", automatic="best-worst"
+        None,
+        "Which pairs of a problem --format pairs writes: the best and the worst candidate, all pairs, or a random one.",
+        automatic="best-worst",
     )
     margin: float | None = described(
         None,
-        "Leave out pairs whose scores differ by less: the log-odds, in nats, that the chosen one is better.",
+        "For --format pairs, leave out pairs whose scores differ by less than this: the difference is the log-odds, in "
+        "nats, that the chosen candidate is better.",
         automatic="0",
         unit="NATS",
         least=0,
     )
     report: str | None = described(
         None,
-        "Write a page for a browser to this file, too: every problem with all that was asked about it.",
-        automatic="none",
+        "Also write an HTML page to this file: every problem with all of its judgements.",
+        automatic="no report",
         unit="FILE.html",
     )
     unordered: bool = described(False, "Write each problem as soon as it is done, not in the order of the input.")
     quiet: bool = described(False, "Show neither progress nor the summary; warnings and errors remain.", short="-q")
     json_summary: Path | None = described(
-        None, "Write the counts of the summary to this file as one JSON object.", automatic="none", unit="FILE"
+        None, "Also write the counts of the summary to this file, as one JSON object.", automatic="none", unit="FILE"
     )
 
     @property

@@ -20,14 +20,16 @@ class EvidenceOptions:
 
     evidence: str | None = described(
         None,
-        "Run the candidates, which are programs, and rank by what they show, a list of: parse, examples (of the prompt "
-        "or docstring), agreement (of their results on inputs made from examples and signature), tests (--tests). The "
-        "judge decides what that leaves open.",
+        "Run the candidates, which are programs, and rank them by these kinds of evidence, separated by commas: parse, "
+        "examples (in the prompt or docstring), agreement (of results on inputs made from examples and signature), "
+        "tests (--tests). The judge decides between candidates with equal evidence.",
         automatic="run nothing",
         unit="PART,PART",
     )
     tests: str = described(
-        "tests", "Take the tests of --evidence tests from this field of a problem: Python, or a list.", unit="FIELD"
+        "tests",
+        "The field of a problem that has the tests for --evidence tests: Python code, or a list of it.",
+        unit="FIELD",
     )
 
     def judge(self, judge: "Judge", sandbox: "Sandbox", timeout: float) -> "EvidenceJudge":

@@ -16,44 +16,44 @@ class JudgeOptions:
 
     ask: Ask | None = described(
         None,
-        "Ask the model which of two candidates is better (verdict), or read how likely it finds each one behind the "
-        "prompt (likelihood). For a directory or a GGUF file.",
+        "Ask the model which of two candidates is better (verdict), or compute how likely it finds each candidate "
+        "after the prompt (likelihood). For a directory or a GGUF file.",
         automatic="verdict",
     )
     criteria: str | None = described(
         None,
-        "Say in your own words what makes a response the better one.",
-        automatic="the instructions that ship",
+        "Describe in your own words what makes a response better: a text, or a file that holds it.",
+        automatic="the built-in instructions",
         unit="FILE|TEXT",
     )
     max_length: int | None = described(
         None,
-        "Read at most this many tokens for one judgement.",
+        "Read at most this many tokens for one judgement: prompt, responses and instructions.",
         automatic="2048, or fewer if the model reads fewer",
         unit="TOKENS",
         least=1,
     )
     on_long: OnLong | None = described(
         None,
-        "If a judgement is longer than that, cut the middle out of its responses and count it (cut), leave the "
-        "judgement out (skip), or stop (fail).",
+        "If a comparison is longer than --max-length, cut the middle out of its responses and count it (cut), leave it "
+        "out as invalid (skip), or stop (fail).",
         automatic="cut",
     )
     dtype: Dtype | None = described(
         None,
-        "Compute in this type of number, also if the weights are quantised.",
+        "The number format of the computation, also for quantised weights.",
         automatic="float32 on a CPU, bfloat16 elsewhere",
     )
     max_batch_tokens: int | None = described(
         None,
         "Put at most this many tokens into one batch, padding included.",
-        automatic="as many as fit into the memory",
+        automatic="as many as fit into memory",
         unit="TOKENS",
         least=1,
     )
     template: Template | None = described(
         None,
-        "Write the prompt as the checkpoint's chat template does (chat), or without it (plain).",
+        "Format the prompt with the checkpoint's chat template (chat), or without it (plain).",
         automatic="chat if the checkpoint has a chat template",
     )
     model_parallel: int | None = described(
@@ -65,7 +65,7 @@ class JudgeOptions:
     )
     reward_temperature: float | None = described(
         None,
-        "Divide the rewards of a reward model by this number to make log-odds in nats.",
+        "Divide a reward model's rewards by this number to get log-odds in nats.",
         automatic="1",
         above=0,
     )

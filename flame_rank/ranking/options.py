@@ -33,15 +33,15 @@ class RankingOptions:
     )
     top: int | None = described(
         None,
-        "Look for the best K candidates instead of the best one. The commands write them out, too; of flat input they "
-        "write only them.",
-        automatic="look for the best one",
+        "Look for the best K candidates instead of the best one. The commands add them to the record as `top`; for "
+        "flat input they write only these samples.",
+        automatic="look for the best candidate only",
         unit="K",
         least=1,
     )
     confidence: float | None = described(
         None,
-        "Stop asking about a problem once its best candidate is the best with this probability (strategy active only).",
+        "Stop asking about a problem once its P(best) reaches this probability (strategy active only).",
         automatic="ask as many comparisons as the budget allows",
         unit="P",
         above=0,
@@ -49,16 +49,16 @@ class RankingOptions:
     )
     dedupe: Literal["exact", "ast"] = described(
         "exact",
-        "Judge equal candidates once: equal texts (exact), or also programs that differ only in formatting (ast).",
+        "Judge candidates with equal texts once (exact), or also programs that differ only in formatting (ast).",
     )
     ledger: str | Path | None = described(
         None,
-        "Keep every judgement in this file, and never ask again for one that it holds.",
-        automatic="keep none",
+        "Keep every judgement in this file, and reuse the judgements that are in it.",
+        automatic="no ledger",
         unit="FILE",
     )
     retry_invalid: bool = described(
-        False, "Ask again for judgements that the ledger holds as failures of an earlier run."
+        False, "Ask again for judgements that failed in an earlier run and are in the ledger."
     )
     ordered: bool = described(
         True, "Yield rankings in the order of the input; if False, as soon as each problem is done."
@@ -66,20 +66,20 @@ class RankingOptions:
     seed: int = described(0, "Seed of the strategy's random choices.")
     batch: int = described(
         128,
-        "Collect this many comparisons from open problems for one call of the judge. A function is called for each "
-        "problem by itself.",
+        "Collect this many comparisons, from several problems, for one call of the judge. A function is called for "
+        "each problem separately.",
         unit="COMPARISONS",
         least=1,
     )
     keep_judgements: bool = described(False, "Keep all that was asked and answered about a problem in its ranking.")
     explain: bool = described(
-        False, "Add the judge's words on why the best candidate is better than the next (language models only)."
+        False, "Add the judge's explanation why the best candidate is better than the second (language models only)."
     )
     extract: str | Callable[[str], str | None] | None = described(
         None,
-        "Find a candidate's final answer by this regular expression: its last match, or the first group of that. "
-        "Candidates with equal answers count as one option.",
-        automatic="the usual marks, such as #### and boxed answers",
+        "Find a candidate's final answer with this regular expression: its last match, or the first group of that "
+        "match. Candidates with equal answers count as one option.",
+        automatic="the usual marks, such as #### and \\boxed{}",
         unit="PATTERN",
         option="--answer",
     )

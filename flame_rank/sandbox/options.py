@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 class SandboxOptions:
     """How programs are run."""
 
-    timeout: float = described(3.0, "Stop a program after this much processor time.", unit="SECONDS", above=0)
+    timeout: float = described(
+        3.0, "Stop a program after this many seconds of processor time.", unit="SECONDS", above=0
+    )
     workers: int | None = described(
         None,
-        "Run this many programs side by side.",
+        "Run this many programs at the same time.",
         automatic="two more than there are processors",
         unit="PROGRAMS",
         least=1,
     )
     sandbox: Literal["auto", "require"] = described(
-        "auto", "Warn of what this system does not permit the sandbox (auto), or refuse to run without it (require)."
+        "auto",
+        "If this system does not permit a part of the sandbox, warn and run without it (auto), or refuse to run "
+        "(require).",
     )
     packages: Literal["host", "none"] = described(
         "none",

@@ -16,18 +16,18 @@ from trainer.cli.options import FILE, NEEDED_DATA
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Ask about N of the 5,250 pairs of responses, drawn at random; without it, all of them.",
+    help="Ask about N of the 5,250 pairs of responses, drawn at random.  [default: all pairs]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn at random.")
-@click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to FILE, as JSON.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choices.")
+@click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to this file, as JSON.")
 def bias(
     judge: str, judge_options: JudgeOptions, data: Path, limit: int | None, seed: int, record: Path | None
 ) -> None:
     """Measure six biases of a judge on CoBBLEr's pairs of responses (the paper's Table 3): order, compassion, length,
     egocentric, bandwagon and attention. Lower is better.
 
-    The table has the judge's shares with 95 % intervals over instructions, the paper's rows, and what CoBBLEr's own
-    file says of its judges. A judge that cannot write has no egocentric column.
+    The table has the judge's shares with 95 % intervals over instructions, the rows of the paper, and the results in
+    CoBBLEr's own file for its judges. A judge that cannot write has no figure in the column "egocentric".
     """
     import random
 

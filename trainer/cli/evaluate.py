@@ -26,20 +26,32 @@ SUITES = {  # name: which benchmarks of the paper
     type=click.Choice(list(SUITES)),
     default="flame",
     show_default=True,
-    help="Which of the paper's evaluation tasks to ask: all 53, or those of some benchmarks.",
+    help="The evaluation tasks to ask: all 53 of the paper (flame), or those of some of its benchmarks.",
 )
-@click.option("--task", "names", multiple=True, metavar="TASK", help="Ask this task instead of a suite; repeat it.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Ask N examples of each task; without it, all of them."
+    "--task",
+    "names",
+    multiple=True,
+    metavar="TASK",
+    help="Ask this task instead of a suite; repeat the option for more.",
 )
-@click.option("--against", metavar="JUDGE", help="Measure the paired difference to this judge, too.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask only N examples of each task, the same ones in every run.  [default: all]",
+)
+@click.option(
+    "--against", metavar="JUDGE", help="Also measure the paired differences to this judge.  [default: no other judge]"
+)
 @click.option(
     "--out",
     type=NEW_FOLDER,
     metavar="DIR",
-    help="Keep the answers in DIR, so that a run that was stopped goes on, and write card.md and card.json there.",
+    help="Keep the answers in this folder, so that an interrupted run resumes, and write card.md and card.json to it.  "
+    "[default: keep no answers]",
 )
-@click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to FILE, as JSON.")
+@click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to this file, as JSON.")
 def evaluate(
     judge: str,
     judge_options: JudgeOptions,
@@ -53,9 +65,10 @@ def evaluate(
 ) -> None:
     """Print a judge's report card: how often it agrees with people on the paper's evaluation tasks.
 
-    A language model is asked each task in the task's own words, pairs in both orders. A judge that only compares is
-    asked the pairs. Beside each figure stand its 95 % interval, chance, the first response, the most frequent label,
-    the longer response, and the paper's figures if all tasks of the benchmark are at hand.
+    A language model is asked each task in the task's own words, and pairs in both orders. A judge that only compares
+    is asked the pairwise tasks only. Each figure has its 95 % interval and is compared with chance, with choosing the
+    first response, the longer response or the most frequent label, and with the paper's figures if all tasks of the
+    benchmark are under --data.
     """
     import msgspec
     from tqdm import tqdm

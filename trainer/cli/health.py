@@ -9,12 +9,20 @@ from trainer.cli.options import NEEDED_DATA
 
 @click.command()
 @NEEDED_DATA
-@click.option("--task", "names", multiple=True, metavar="TASK", help="Measure this pairwise task instead; repeat it.")
+@click.option(
+    "--task",
+    "names",
+    multiple=True,
+    metavar="TASK",
+    help="Measure this pairwise task instead of RewardBench; repeat the option for more.",
+)
 def health(data: Path, names: tuple[str, ...]) -> None:
-    """Print how far length and single words go on RewardBench's sections (the paper's Table 5 and appendix B).
+    """Print how well length and single words predict the better response in RewardBench's sections (the paper's
+    Table 5 and appendix B).
 
-    Lengths are in characters, and a response is longer only if it is strictly longer. Telling words stand in one
-    response only; the number is in how many % more of the pairs that is the better one.
+    Lengths are in characters, and a response is longer only if it is strictly longer. A telling word
+    occurs in only one response of a pair. The number after it is the % of all pairs in which that is the better
+    response, minus the % in which it is the worse one.
     """
     from flame_rank.errors import UserError
     from trainer.collection.examples import examples, is_available

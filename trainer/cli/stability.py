@@ -10,12 +10,16 @@ from trainer.cli.options import FILE, FOLDER
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.option(
-    "--last", type=click.IntRange(min=1), metavar="K", help="Use the last K evaluations; without it, all of them."
+    "--last", type=click.IntRange(min=1), metavar="K", help="Use the last K evaluations.  [default: all of them]"
 )
-@click.option("--plot", type=FILE, metavar="FILE", help="Draw them, too: SVG or PNG by the ending of FILE.")
+@click.option(
+    "--plot", type=FILE, metavar="FILE", help="Also draw the evaluations into this file, SVG or PNG by its ending."
+)
 def stability(run: Path, last: int | None, plot: Path | None) -> None:
-    """Print mean and spread of the accuracies that RUN, a folder of `flame-train run --eval`, measured on its way
-    (the paper's Figure 4)."""
+    """Print mean and spread of the accuracies that a training measured (the paper's Figure 4).
+
+    RUN is the --out folder of `flame-train run --eval`.
+    """
     from flame_rank.cli.tables import print_table
     from trainer.measuring.stability import draw, read_courses, rows
 

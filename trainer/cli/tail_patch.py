@@ -13,7 +13,12 @@ from trainer.finetune.tail_patch_options import TailPatchOptions
 
 
 @click.command("tail-patch")
-@click.option("--base", type=FOLDER, metavar="DIR", help="The partially trained model, a Hugging Face directory.")
+@click.option(
+    "--base",
+    type=FOLDER,
+    metavar="DIR",
+    help="The partially trained model, a Hugging Face directory; needed without --report.",
+)
 @DATA
 @click.option(
     "--out",

@@ -40,14 +40,14 @@ class MixtureOptions(TaskChoice):
     )
     cap: int | None = described(
         None,
-        "The largest number of a task's examples that counts for its weight in flame.",
+        "Count at most this many examples of a task for its weight in flame.",
         automatic="65536",
         unit="EXAMPLES",
         least=1,
     )
     temperature: float = described(
         1.0,
-        "Weights in flame are raised to 1/temperature: above 1, small tasks are drawn more often.",
+        "Raise the weights of flame to the power 1/temperature: above 1, small tasks are drawn more often.",
         unit="NUMBER",
         above=0,
     )

@@ -30,18 +30,18 @@ class Recipe:
         least=1,
     )
     batch: int = described(8, "The number of examples in one step.", unit="EXAMPLES", least=1)
-    rate: float = described(1e-4, "The highest learning rate of Adam.", unit="RATE", above=0)
+    rate: float = described(1e-4, "The peak learning rate of Adam.", unit="RATE", above=0)
     schedule: Literal["constant", "cosine", "linear"] = described(
         "constant",
         "What the learning rate does after the warm-up: stay constant, or fall to 0 along a cosine or a line.",
     )
     warmup: int = described(
-        0, "The number of first steps in which the learning rate rises from 0.", unit="STEPS", least=0
+        0, "The number of steps at the start in which the learning rate rises from 0.", unit="STEPS", least=0
     )
     dropout: float | None = described(
         None,
-        "The share of what every sublayer adds that is zeroed by chance. Most decoders were trained without dropout "
-        "and become worse with it.",
+        "The share of every sublayer's output that is set to zero at random. Most decoders were trained without "
+        "dropout and become worse with it.",
         automatic="the paper's 0.05 for T5, 0 for a decoder",
         unit="SHARE",
         least=0,
@@ -61,14 +61,19 @@ class Recipe:
         least=1,
     )
     clip: float | None = described(
-        None, "Scale gradients down to this norm if theirs is larger.", automatic="no limit", unit="NORM", above=0
+        None,
+        "If the norm of the gradients is larger than this, scale them down to it.",
+        automatic="no limit",
+        unit="NORM",
+        above=0,
     )
     lora: int = described(
         0, "Train low-rank adapters (LoRA) of this rank; 0 trains all parameters.", unit="RANK", least=0
     )
     freeze: int = described(
         0,
-        "Leave this many of a decoder's lowest layers, and its embeddings, unchanged: less computation and memory.",
+        "Do not train the embeddings and this many of the lowest layers of a decoder: less computation and memory; 0 "
+        "trains all layers.",
         unit="LAYERS",
         least=0,
     )
@@ -82,8 +87,8 @@ class Recipe:
     )
     recompute: bool = described(
         False,
-        "Compute layers again for their gradients instead of keeping them: less memory, more computation. Without "
-        "effect on a CPU.",
+        "Compute layers again for their gradients instead of keeping them: less memory, more computation. It has "
+        "no effect on a CPU.",
     )
     seed: int = described(0, "Seed of the order of examples, of dropout and of new adapters.", unit="SEED")
 

@@ -19,12 +19,12 @@ class ExampleOptions:
 
     template: Literal["chat", "plain"] | None = described(
         None,
-        "Whether examples go through the chat template of the base.",
+        "Format examples with the base's chat template (chat), or without it (plain).",
         automatic="chat if the base has a chat template",
     )
     both_orders: bool = described(False, "Show each pair of responses in both orders.")
     on_long: Literal["cut", "skip"] = described(
-        "cut", "Cut an example that is longer than --max-input or --max-target, or leave it out."
+        "cut", "If an example is longer than --max-input or --max-target, cut it (cut) or leave it out (skip)."
     )
 
 
@@ -38,7 +38,10 @@ class EvaluationOptions:
     """
 
     tasks: tuple[str, ...] = described(
-        (), "Measure the accuracy on this task during the training; repeat it.", option="--eval", unit="TASK"
+        (),
+        "Measure the accuracy on this task during the training; repeat the option for more.",
+        option="--eval",
+        unit="TASK",
     )
     every: int = described(
         500, "The number of steps between two measurements.", option="--eval-every", unit="STEPS", least=1
@@ -46,7 +49,7 @@ class EvaluationOptions:
     size: int | None = described(
         200,
         "The largest number of examples of each task to measure on.",
-        automatic="all",
+        automatic="all examples",
         option="--eval-size",
         unit="EXAMPLES",
         least=1,
@@ -73,7 +76,7 @@ class CheckpointPolicy:
     )
     last: int = described(
         2,
-        "The number of newest checkpoints to keep, beside the best one.",
+        "The number of newest checkpoints to keep, in addition to the best one.",
         option="--keep",
         unit="CHECKPOINTS",
         least=1,
@@ -114,11 +117,11 @@ class Devices:
         False, "Run as one process of many on a cluster whose hosts jax finds by itself (a TPU pod, Slurm)."
     )
     coordinator: str | None = described(
-        None, "Run as one process of many; the address is one on the host of process 0.", unit="HOST:PORT"
+        None, "Run as one process of many, with process 0 at this address.", unit="HOST:PORT"
     )
     processes: int | None = described(None, "The number of processes, for --coordinator.", unit="N", least=1)
     process: int | None = described(
-        None, "The number of this process, from 0 on, for --coordinator.", unit="K", least=0
+        None, "The number of this process, counted from 0, for --coordinator.", unit="K", least=0
     )
 
     def __post_init__(self) -> None:

@@ -18,20 +18,22 @@ class TailPatchOptions(TaskChoice):
       ValueError: a shard is not K/N, or a category is not NAME=TASK[,TASK...] with a name that flame-rm knows.
     """
 
-    tasks: tuple[str, ...] = described((), "Patch only this task; repeat it.", option="--task", unit="TASK")
+    tasks: tuple[str, ...] = described(
+        (), "Patch only this task; repeat the option for more.", option="--task", unit="TASK"
+    )
     shard: str | None = described(
-        None, "Patch only the Kth of N equal parts of the tasks, from 1 on.", automatic="all tasks", unit="K/N"
+        None, "Patch only the K-th of N equal parts of the tasks, counted from 1.", automatic="all tasks", unit="K/N"
     )
     category: tuple[str, ...] = described(
         (),
-        "The evaluation tasks that make up a category, in place of RewardBench's; repeat it.",
+        "Use this category and its evaluation tasks instead of RewardBench's; repeat the option for more.",
         unit="NAME=TASK[,TASK...]",
     )
     eval_every: int = described(300, "The number of steps between two measurements.", unit="STEPS", least=1)
     eval_size: int | None = described(
         None,
         "The largest number of examples of each evaluation task to measure on.",
-        automatic="all",
+        automatic="all examples",
         unit="EXAMPLES",
         least=1,
     )
