@@ -33,6 +33,7 @@ _SHARE_GPT = {
     "observation": "tool",
     "function_call": "assistant",
 }
+_CONTENTS = ("content", "value", "refusal", "tool_calls", "function_call")  # a message has one of them
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _HEADING = rf"\[(?:{'|'.join(ROLES)}|call)(?: [^\]\n]*)?\]"
 _LINE = re.compile(rf"^(\\*)(?={_HEADING}$)", re.MULTILINE)
@@ -58,7 +59,7 @@ def to_text(messages: Messages) -> str:
         from and value, as ShareGPT has them.
 
     Raises:
-      ValueError: there is none, a message has an image or other content that is no text, or an unknown role.
+      ValueError: there is none, a message has an image or other content that is no text, no content, or an unknown role.
     """
     normal = normalised(messages)
     if len(normal) == 1 and [*normal[0]] == ["role", "content"] and normal[0]["role"] in ("user", "assistant"):
@@ -135,6 +136,8 @@ def _normal(given: Mapping[str, Any], i: int) -> dict[str, Any]:
     if role not in ROLES:
         raise ValueError(f"message {i} has the role {role!r}; it is one of {', '.join(ROLES)}")
     message: dict[str, Any] = {"role": role, "content": content(given, f"message {i}")}
+    if not any(name in given for name in _CONTENTS):
+        raise ValueError(f'message {i} has no "content"; give it one, a text')
     calls = given.get("tool_calls") or ([{"function": given["function_call"]}] if given.get("function_call") else [])
     if calls:
         message["tool_calls"] = [_call(call, i) for call in calls]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
@@ -85,8 +86,18 @@ def _click_type(hint: Any, description: Description) -> Any:
         "min_open": description.above is not None,
         "max_open": description.below is not None,
     }
+    if hint is float:
+        return _Finite(**limits)
     if limits["min"] is None and limits["max"] is None:
         return hint
-    if hint is int:
-        return click.IntRange(**limits)
-    return click.FloatRange(**limits)
+    return click.IntRange(**limits)
+
+
+class _Finite(click.FloatRange):
+    """A number in a range; click's own takes NaN, which no comparison with a limit refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number

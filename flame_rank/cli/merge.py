@@ -19,7 +19,9 @@ def merge(files: tuple[str, ...], output: str | None) -> None:
     from flame_rank.io.paths import parts, refuse_same
     from flame_rank.io.shards import interleaved
 
-    refuse_same({f"shard {k}": file for k, file in enumerate(files, 1)}, parts(output))
+    shards = {f"shard {k}": file for k, file in enumerate(files, 1)}
+    refuse_same({}, shards)  # a shard given twice would be in the output twice
+    refuse_same(shards, parts(output))
     count = 0
     with Output(output) as out:
         for line in interleaved(files):

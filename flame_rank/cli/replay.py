@@ -121,6 +121,7 @@ def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOpt
 
 def _judge(path: Path, name: str | None) -> ReplayJudge:
     """Returns the judge whose judgements are replayed."""
+    from flame_rank.judges.judge_file import is_judge_file
     from flame_rank.ledger.file import opened
 
     with opened(path) as connection:
@@ -132,5 +133,7 @@ def _judge(path: Path, name: str | None) -> ReplayJudge:
         (name,) = judges
     if name is None or name not in judges:
         mistake = f"holds no judge {name!r}" if name else "holds several judges; say which by --judge"
+        if name and is_judge_file(name):
+            mistake = f"holds the answers of each judge by itself; rerank --judge {name} --ledger {path} repeats them"
         raise UserError(f"{path}: {mistake}: {', '.join(sorted(judges)) or 'there is none'}")
     return ReplayJudge(path, name, pool_aware=judges[name])

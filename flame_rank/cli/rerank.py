@@ -173,6 +173,7 @@ def rerank(
             "the file of bad lines": bad.path if bad else None,
             "the summary": output.json_summary,
             "the report": output.report,
+            "what the report is written to first": f"{output.report}.part" if output.report else None,
             **with_log(ranking_options.ledger),
         },
     )

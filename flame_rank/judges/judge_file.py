@@ -13,6 +13,8 @@ weight = 2.0                     # of a panel
 """
 
 import tomllib
+from contextvars import ContextVar
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +22,10 @@ import msgspec
 
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge
+from flame_rank.judges.options import JudgeOptions
 from flame_rank.judges.panel import CascadeJudge, PanelJudge
+
+_OPTIONS = {option.name for option in fields(JudgeOptions)}
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,12 +40,27 @@ def is_judge_file(spec: str | Path) -> bool:
     return str(spec).endswith(".toml")
 
 
+_loading: ContextVar[tuple[Path, ...]] = ContextVar("_loading", default=())  # the files that name the one under reading
+
+
 def load(path: Path) -> Judge:
     """Loads the judges of a file and puts them together.
 
     Raises:
-      UserError: the file cannot be read, says something else than above, or one of its judges cannot be loaded.
+      UserError: the file cannot be read, names itself, says something else than above, or one of its judges cannot be
+        loaded.
     """
+    outer, own = _loading.get(), path.resolve()
+    if own in outer:
+        raise UserError(f"{path}: the file names itself as one of its judges; name another judge")
+    token = _loading.set((*outer, own))
+    try:
+        return _load(path)
+    finally:
+        _loading.reset(token)
+
+
+def _load(path: Path) -> Judge:
     from flame_rank import judges
 
     try:
@@ -57,8 +77,11 @@ def load(path: Path) -> Judge:
         spec, weight = options.pop("judge", None), options.pop("weight", None)
         if not isinstance(spec, str):
             raise UserError(f'{path}: [[judges]] {number} has no judge = "..."')
-        if weight is not None and (stated.kind == "cascade" or isinstance(weight, bool | str)):
+        if weight is not None and (stated.kind == "cascade" or type(weight) not in (int, float)):
             raise UserError(f"{path}: [[judges]] {number}: weight is a number, and for a panel")
+        if unknown := sorted(set(options) - _OPTIONS):
+            known = ", ".join(["weight", *sorted(_OPTIONS)])
+            raise UserError(f"{path}: [[judges]] {number} ({spec}) has no option {', '.join(unknown)}; it has {known}")
         try:
             members.append(judges.load(spec, **options))
         except TypeError as error:

@@ -17,6 +17,7 @@ class Numbers:
     steps: int | None = described(None, "Steps of it.", automatic="as many as fit", unit="STEPS", least=1)
     rate: float = described(0.5, "The rate.", above=0, below=1)
     kind: Literal["cut", "skip"] = described("cut", "What is done.", option="--on-long")
+    size: float = described(1.0, "Size of it.", unit="SIZE", least=0)
     names: tuple[str, ...] = described((), "A name; repeat it.", option="--name", unit="NAME")
     file: Path | None = described(None, "A file.", unit="FILE")
     by_length: bool = described(False, "Sort by length.")
@@ -59,7 +60,17 @@ def test_help_has_units_and_defaults_in_the_fields_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--steps", "0"], ["--rate", "1"], ["--on-long", "fail"], ["--hidden", "1"]], ids=str
+    "wrong",
+    [
+        ["--steps", "0"],
+        ["--rate", "1"],
+        ["--rate", "nan"],
+        ["--size", "nan"],
+        ["--size", "inf"],
+        ["--on-long", "fail"],
+        ["--hidden", "1"],
+    ],
+    ids=str,
 )
 def test_what_is_outside_the_limits_is_a_usage_error(wrong: list[str]) -> None:
     assert run(*wrong).exit_code == 2 and not made

@@ -84,3 +84,6 @@ def test_the_command_merges_packed_files_too(tmp_path: Path) -> None:
     assert [json.loads(line)["prompt"] for line in (tmp_path / "all").read_text().splitlines()] == ["p0", "x", "p1"]
     run = CliRunner().invoke(cli, ["merge", str(one), "-o", str(one)])
     assert isinstance(run.exception, UserError) and "same file" in str(run.exception)
+    run = CliRunner().invoke(cli, ["merge", str(one), str(one)])  # which would have every line twice
+    assert isinstance(run.exception, UserError) and "shard 2 is the same file as shard 1" in str(run.exception)
+    assert not run.stdout

@@ -37,6 +37,11 @@ def rerank(*arguments: str | Path, **how: object) -> "subprocess.CompletedProces
         ("f", ["-o", "x", "--ledger", "x"], "the ledger is the same file as the output"),
         ("f", ["-o", "x", "--ledger", "x.part"], "the ledger is the same file as what the output is written to first"),
         ("f", ["-o", "x-wal", "--ledger", "x"], "the ledger's log is the same file as the output"),
+        (
+            "f",
+            ["--report", "x.html", "--json-summary", "x.html.part"],
+            "what the report is written to first is the same file as the summary",
+        ),
         ("f", ["-o", "link"], "the output is the same file as the input"),
         ("f", ["-o", "soft"], "the output is the same file as the input"),
         ("f", ["-o", "folder/../f"], "the output is the same file as the input"),

@@ -187,7 +187,9 @@ def test_a_file_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (PANEL.replace('"agreement"', '"nothing"'), r"\[\[judges\]\] 2: --judge nothing: neither"),
         (PANEL.replace("weight = 3", "weight = -3"), "positive weights"),
         (PANEL.replace("weight = 3", 'weight = "3"'), "weight is a number"),
-        (PANEL.replace("weight = 3", "depth = 3"), "depth"),
+        (PANEL.replace("weight = 3", "weight = [3]"), "weight is a number"),
+        (PANEL.replace("weight = 3", "weight = 2026-01-01"), "weight is a number"),
+        (PANEL.replace("weight = 3", "depth = 3"), "has no option depth; it has weight, ask"),
         (PANEL.replace('"panel"', '"panel"\nsure = 0.9'), "sure is for a cascade"),
         (PANEL.replace("panel", "cascade"), "for a panel"),
         (PANEL.replace('"panel"', '"cascade"\nsure = 0.3').replace("weight = 3", ""), "sure is between"),
@@ -208,3 +210,30 @@ def test_a_file_that_is_not_there() -> None:
         load("nowhere.toml")
     with pytest.raises(UserError, match=r"takes no max_length: write the options of each judge into the file"):
         load("nowhere.toml", max_length=3)
+
+
+def test_a_cheap_judge_that_fails_at_every_candidate_leaves_all_to_the_dear_one() -> None:
+    cheap = Rated(dict.fromkeys(["a", "bb", "ccc", "dddd"], float("nan")))
+    ranking = flame_rank.Reranker(CascadeJudge(cheap, judge_of(name="length"))).rank(PROBLEM)
+    assert ranking.order == [3, 2, 1, 0] and not ranking.invalid
+
+
+def test_replay_says_how_a_panel_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from flame_rank.cli.group import cli
+
+    monkeypatch.chdir(tmp_path)
+    flame_rank.Reranker(PanelJudge([judge_of(name="one"), judge_of(name="two")]), ledger="l.db").rank(PROBLEM)
+    Path("in.jsonl").write_text(json.dumps(PROBLEM) + "\n")
+    ran = CliRunner().invoke(cli, ["replay", "in.jsonl", "--ledger", "l.db", "--judge", "panel.toml"])
+    assert "rerank --judge panel.toml --ledger l.db repeats them" in str(ran.exception)
+
+
+def test_a_file_that_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(PANEL.replace('"agreement"', '"b.toml"').replace("mine.py:longer", "agreement"))
+    Path("b.toml").write_text(PANEL.replace('"agreement"', '"a.toml"').replace("mine.py:longer", "agreement"))
+    with pytest.raises(UserError, match=r"^a.toml: .* b.toml: .* a.toml: the file names itself") as raised:
+        load("a.toml")
+    assert len(str(raised.value)) < 200
