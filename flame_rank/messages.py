@@ -59,7 +59,8 @@ def to_text(messages: Messages) -> str:
         from and value, as ShareGPT has them.
 
     Raises:
-      ValueError: there is none, a message has an image or other content that is no text, no content, or an unknown role.
+      ValueError: there is none, or a message has an image or other content that is no text, none at all, or an unknown
+        role.
     """
     normal = normalised(messages)
     if len(normal) == 1 and [*normal[0]] == ["role", "content"] and normal[0]["role"] in ("user", "assistant"):

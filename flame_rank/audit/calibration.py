@@ -12,6 +12,7 @@ from flame_rank.audit.asking import Asked
 from flame_rank.audit.statistics import Figure, ratio
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
+from flame_rank.io.writing import write_whole
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.base import notes as judge_notes
 from flame_rank.records import FlatRecord, GroupedRecord, Problem
@@ -40,10 +41,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     contradictions: float
 
     def write(self, path: Path) -> None:
-        """Writes the file, beside it first."""
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        part.replace(path)
+        """Writes the file."""
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
     @classmethod
     def read(cls, path: Path, judge: str) -> "Calibration":

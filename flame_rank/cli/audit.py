@@ -69,6 +69,7 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
     from flame_rank.audit.probes import probe, warnings_of
     from flame_rank.audit.statistics import corrected
     from flame_rank.io.paths import refuse_same
+    from flame_rank.io.writing import write_whole
 
     if wanted.calibration is not None and wanted.labels is None:
         raise UserError("--calibration is fitted to labels; name their field with --labels")
@@ -97,9 +98,7 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
         click.echo(f"warning: {warning}")
     if wanted.json is not None:
         record = {"judge": loaded.name, "problems": len(asked), "figures": [vars(f) for f in figures]}
-        part = wanted.json.with_name(wanted.json.name + ".part")
-        part.write_text(json.dumps(record | {"warnings": warnings}, indent=1) + "\n")
-        part.replace(wanted.json)
+        write_whole(wanted.json, json.dumps(record | {"warnings": warnings}, indent=1) + "\n")
     if wanted.calibration is not None and labelled is not None:
         by_name = {figure.name: figure.value for figure in figures}
         Calibration(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from flame_rank.errors import UserError
 from flame_rank.humaneval.samples import Pool
-from flame_rank.io.writing import part_of
+from flame_rank.io.writing import write_whole
 from flame_rank.records import Problem
 from flame_rank.sandbox.pool import Kind, Order, Sandbox
 
@@ -209,10 +209,8 @@ def bootstrap(values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
 
 
 def write_json(path: Path, measurements: Sequence[Measurement]) -> None:
-    """Writes the measurements' records as a list, beside the file and then in its place."""
-    part = part_of(path)
-    part.write_text(json.dumps([measurement.record() for measurement in measurements], indent=1) + "\n")
-    part.replace(path)
+    """Writes the measurements' records as a list."""
+    write_whole(path, json.dumps([measurement.record() for measurement in measurements], indent=1) + "\n")
 
 
 def _rankings(parts: Sequence[tuple[Pool, int, int]], rank: Rank | None, name: str) -> list[Ranked]:

@@ -104,13 +104,22 @@ def part_of(path: Path) -> Path:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file beside its place and renames it, so that it is never half there; makes its folder if needed.
 
+    What is there and is no file, such as a pipe or /dev/null, is written to and stays what it is.
+
     Args:
       content: text is written as UTF-8.
+
+    Raises:
+      UserError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    part.replace(path)
+    part = part_of(path) if path.is_file() or not path.exists() else path
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UserError(f"{part}: {error.strerror or error}") from error
+    if part != path:
+        part.replace(path)
 
 
 def put(part: Path, folder: Path) -> None:

@@ -178,3 +178,11 @@ def test_a_file_is_written_whole_and_replaces_another(tmp_path: Path) -> None:
     write_whole(path, b"\xff")
     assert path.read_bytes() == b"\xff" and [other.name for other in path.parent.iterdir()] == ["a.txt"]
     assert part_of(path).name == "a.txt.part"
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(UserError, match="link: No space left on device"):
+        write_whole(link, "x")
+    assert link.is_symlink() and [path.name for path in tmp_path.iterdir()] == ["link"]
