@@ -90,6 +90,8 @@ def evaluate(
         raise UserError(f"none of {len(tasks)} tasks is under {data}; `flame-train data fetch` gets them")
     loaded = [load_judge(spec, judge_options) for spec in (judge, against) if spec is not None]
     able = [task for task in here if all(can_answer(each, task) for each in loaded)]
+    if not able:
+        raise UserError(f"{here[0].name} and {len(here) - 1} others are for a language model; this judge only compares")
     given = {task.name: read_examples(task, data, limit) for task in able}
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,11 @@ def evaluate(
         other=asked[1] if against else None,
         not_applicable=[task.name for task in here if task not in able],
         missing=[task.name for task in tasks if task not in here],
+        limit=limit,
     )
+    if len(result.unanswered) == len(able):
+        why = f"`flame-rank rerank --judge {judge}` says why"
+        raise UserError(f"{loaded[0].name}: not a valid answer to {', '.join(result.unanswered)}; {why}")
     text = markdown(result)
     click.echo(text, nl=False)
     if out is not None:

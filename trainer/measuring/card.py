@@ -62,6 +62,8 @@ class Card:
       tasks: each by itself.
       not_applicable: names of tasks that this judge cannot be asked.
       missing: names of tasks whose data is not at hand.
+      unanswered: names of tasks to which the judge gave no valid answer.
+      limit: the most examples of a task that were asked; None = all of them.
     """
 
     judge: str
@@ -70,6 +72,8 @@ class Card:
     tasks: tuple[Line, ...]
     not_applicable: tuple[str, ...]
     missing: tuple[str, ...]
+    unanswered: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 def card(
@@ -80,6 +84,7 @@ def card(
     other: Mapping[str, Asked] | None = None,
     not_applicable: Sequence[str] = (),
     missing: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Card:
     """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name."""
     figures: dict[str, Figure] = dict(BENCHMARKS)
@@ -101,6 +106,8 @@ def card(
         tasks=tuple(line for line in by_task if line is not None),
         not_applicable=tuple(not_applicable),
         missing=tuple(missing),
+        unanswered=tuple(name for name, answers in asked.items() if answers.invalid == len(answers.answers)),
+        limit=limit,
     )
 
 

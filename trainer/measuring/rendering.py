@@ -18,6 +18,8 @@ def _parts(card: Card) -> Iterator[str]:
     if card.against:
         yield f"\nDifferences are to: {card.against}"
     yield "\nShares in %, with 95 % bootstrap intervals over prompts; in brackets n, the number that was counted.\n"
+    if card.limit is not None:
+        yield f"At most {card.limit} examples of each task were asked; the paper's figures are of all.\n"
     if card.benchmarks:
         yield from _table(card.benchmarks, bool(card.against), paper=True)
     yield "\nEach task by itself: accuracy of pairs by the annotators' majority, exact match of labels.\n"
@@ -30,8 +32,10 @@ def _parts(card: Card) -> Iterator[str]:
         yield f"\nNot applicable to this judge, which only compares: {', '.join(card.not_applicable)}."
     if card.missing:
         yield f"\nNot at hand: {', '.join(card.missing)}."
+    if card.unanswered:
+        yield f"\nWithout a valid answer of the judge: {', '.join(card.unanswered)}."
     whole = {line.name: line.share[0] for line in card.benchmarks if line.name in BENCHMARKS and line.paper}
-    if whole:
+    if whole and card.limit is None:
         yield (
             f"\nAt least as good as all of the paper's language models as judges on {wins(whole)} of the {len(whole)} "
             "benchmarks that are here whole (FLAMe's models: 6 of 12)."

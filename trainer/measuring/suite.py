@@ -75,7 +75,8 @@ class AnswerFile:
                 read = msgspec.json.decode(line, type=_Line)
             except msgspec.DecodeError as error:
                 raise UserError(f"{self.path}:{number}: not an answer ({error}); remove the line") from error
-            self.known[read.judge, read.answer.task, read.answer.example] = read.answer
+            if read.answer.p:  # what has failed is asked again
+                self.known[read.judge, read.answer.task, read.answer.example] = read.answer
 
     def add(self, judge: str, answers: Sequence[Answer]) -> None:
         """Keeps answers, on disk at once."""

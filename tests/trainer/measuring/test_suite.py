@@ -51,6 +51,33 @@ def test_what_was_answered_is_not_asked_again(data: Path, tmp_path: Path) -> Non
     assert third.pairs == first.pairs
 
 
+def test_what_failed_is_asked_again(data: Path, tmp_path: Path) -> None:
+    path, task = tmp_path / "answers.jsonl", by_name("rankgen")
+    given = read_examples(task, data)
+
+    def fails(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        return [float("nan")] * len(pairs)
+
+    failed = run(FunctionJudge(fails, name="f"), task, given, AnswerFile(path=path))
+    assert failed.invalid == len(given)
+    assert not run(FunctionJudge(Counting(), name="f"), task, given, AnswerFile(path=path)).invalid
+
+
+def test_a_judge_that_never_answers_is_an_error(data: Path, tmp_path: Path) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text(
+        "def never(prompt, pairs):\n    return [float('nan')] * len(pairs)\n\n"
+        "def longer(prompt, pairs):\n    return [len(a) - len(b) for a, b in pairs]\n"
+    )
+    command = ["evaluate", "--data", str(data), "--task", "rankgen", "--judge"]
+    ran = CliRunner().invoke(cli, [*command, f"{judge}:never"])
+    assert isinstance(ran.exception, UserError) and "not a valid answer to rankgen" in str(ran.exception)
+    assert not ran.stdout
+    assert "At least as good" in CliRunner().invoke(cli, [*command, f"{judge}:longer"]).stdout
+    few = CliRunner().invoke(cli, [*command, f"{judge}:longer", "--limit", "3"]).stdout
+    assert "At most 3 examples of each task were asked" in few and "At least as good" not in few
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"judge": 3}\n')
