@@ -21,7 +21,7 @@ AGAIN = 4.0  # the other order of a pair tells this many times less, because mos
 
 @dataclass(frozen=True, kw_only=True)
 class Active(Options):
-    """A posterior over the qualities predicts what each comparison would tell; see strategies/posterior.py.
+    """Asks the comparisons that a posterior over the qualities finds most informative; see strategies/posterior.py.
 
     If every comparison may be asked, all are asked in one round. Otherwise the first round is a ring, in which every
     candidate is first once and second once. Each later comparison is the one that most reduces the variances of the
@@ -33,9 +33,9 @@ class Active(Options):
         every pair twice would afford half as many opponents. Under "random" and "fixed" a pair is asked once; under
         "fixed" the lower index is always first.
       confidence: stop if the leader is the best with this probability (with `top`: if the first K are the best K) in
-        AGREE consecutive rounds, after SPENDS comparisons per candidate or more. With fewer comparisons the judge's
-        noise is a guess, and repeated looks find a moment that is sure by luck. Without a budget, everything may be
-        asked until then.
+        AGREE consecutive rounds, after SPENDS comparisons per candidate or more. With fewer comparisons the
+        estimate of the judge's noise is poor, and a strategy that checks often would stop by chance. Without a budget,
+        all comparisons may be asked.
     """
 
     name: ClassVar[str] = "active"

@@ -126,7 +126,7 @@ def kemeny(log_odds: FloatArray) -> IntArray:
     largest = max(map(len, tiers))
     if largest > KEMENY_MOST:
         raise ValueError(
-            f"{largest} candidates are connected by cycles, ties or missing pairs, and the exact order is found for "
+            f"{largest} candidates are connected by cycles, ties or missing pairs; the exact order can be computed for "
             f"{KEMENY_MOST} at most; ranked_pairs orders any number"
         )
     against = np.maximum(np.nan_to_num(margins(log_odds).T), 0.0)  # [n, n], the cost of placing i before j

@@ -76,7 +76,7 @@ def _changed(arguments: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 
 def _variants(value: Any) -> Iterator[Any]:
-    """Values like one, of its type."""
+    """Yields variants of a value, of the same type."""
     match value:
         case bool():
             yield not value

@@ -1,4 +1,4 @@
-"""A problem of any data set of Python functions as a question of code: which function, which programs, which tests."""
+"""Finds in a problem, from any data set of Python functions, the function, the programs and the tests."""
 
 import re
 from collections import Counter

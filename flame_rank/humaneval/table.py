@@ -200,7 +200,7 @@ def render(measurement: Measurement, *, seed: int = 0) -> str:
 
 
 def bootstrap(values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """Means over resampled problems, [.., R] from [.., P]; every row meets the same R resamples."""
+    """Returns the means over resampled problems, [.., R] from [.., P]; all rows use the same R resamples."""
     count = values.shape[-1]
     rng = np.random.default_rng(seed)
     times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # [R, P] how often each is drawn

@@ -56,7 +56,7 @@ def fetch(name: str, *, download: bool = True) -> tuple[Path | None, str]:
 
 
 def commit(path: Path) -> str:
-    """The first digits of the commit of a directory or a file in the cache, as ORG/NAME@COMMIT."""
+    """Returns ORG/NAME@COMMIT for a directory or a file in the cache, with the first digits of its commit."""
     parts = path.parts
     snapshot = len(parts) - 1 - parts[::-1].index("snapshots")
     return f"{parts[snapshot - 1].removeprefix('models--').replace('--', '/')}@{parts[snapshot + 1][:12]}"

@@ -104,6 +104,6 @@ def _lines(column: int, architecture: int, plain: int | None) -> list[tuple[int,
 
 
 def _argument(number: int, look: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """Lines that look at the first argument of one call, and have its number loaded again behind them."""
+    """Makes the instructions that check the first argument of a system call, and then load the call's number again."""
     look = [(_LOAD, 0, 0, _ARGUMENT), *look, (_LOAD, 0, 0, _NUMBER)]
     return [(_EQUAL, 0, len(look), number), *look]

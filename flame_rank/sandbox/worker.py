@@ -1,4 +1,4 @@
-"""A process that waits with everything ready for the next program: warm, small, and started once.
+"""A process that is started once, imports everything that it needs, and waits for the next program.
 
     command -> launcher -> worker -> checker -> program
 

@@ -34,11 +34,11 @@ class Base:
 
     Attributes:
       path: the directory or GGUF file from which it was read; its tokenizer is copied.
-      stated: its config.json.
-      architecture: of its family.
-      graph, params: of the model, float32, each parameter on its devices.
-      form: the unified format in its tokens.
-      layers: the number of its layers; of a T5, those of the encoder.
+      stated: the content of its config.json.
+      architecture: what its family computes.
+      graph, params: the structure of the model and its parameters, float32, each parameter on its devices.
+      form: the unified format, as tokens of this model.
+      layers: the number of layers; for a T5, of encoder layers.
     """
 
     path: Path

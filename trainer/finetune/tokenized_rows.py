@@ -209,7 +209,8 @@ class _About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _damaged(about: Path, files: Sequence[Path]) -> Path | None:
-    """The first of a task's files that changed since it was written; None if none did, or rows are not whole yet."""
+    """Returns the first of a task's files that changed since it was written; None if no file did, or if the rows are
+    not complete yet."""
     if not about.exists():
         return None
     try:

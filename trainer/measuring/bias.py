@@ -69,7 +69,7 @@ def measure(
 
     Args:
       seed: of the distracting sentences that are drawn, and of the interval.
-      done: is called with the number of comparisons that one of the tests has answered since the last call.
+      done: called with the number of comparisons that were answered since the last call.
     """
     rng = random.Random(seed)
     groups = np.array([comparison.question for comparison in comparisons])

@@ -1,4 +1,4 @@
-"""Runs a judge over tasks and keeps its answers in a file, so that a run that was stopped goes on where it was."""
+"""Runs a judge over tasks and keeps its answers in a file, so that an interrupted run resumes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -67,7 +67,7 @@ def kind(raw: Raw) -> str:
 
 
 def decoded(raw: Raw) -> Any:
-    """A value."""
+    """Decodes a JSON value."""
     return _ANY.decode(raw)
 
 
@@ -116,7 +116,7 @@ def start_in_common(first: Raw, second: Raw, what: str) -> tuple[str, str, str]:
     while shared < min(len(one), len(other)) - 1 and one[shared] == other[shared]:
         shared += 1
     if not shared:
-        raise ValueError(f'{what}: the two conversations do not begin alike, and there is no "prompt"; give it one')
+        raise ValueError(f'{what}: the two conversations do not begin alike, and there is no "prompt"; add one')
     return (
         conversation(one[:shared], what),
         conversation(one[shared:], what),

@@ -150,7 +150,7 @@ class Client:
         return self._clients[loop]
 
     async def _wait(self, tokens: int) -> None:
-        """Waits for this request's turn: evenly spaced, so that no minute has more than it may."""
+        """Waits until this request may be sent; requests are spaced evenly to stay under the limits per minute."""
         limits = (self.options.requests_per_minute, self.options.tokens_per_minute)
         now, until = time.monotonic(), 0.0
         for k, (limit, units) in enumerate(zip(limits, (1, tokens), strict=True)):

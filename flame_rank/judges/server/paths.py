@@ -211,8 +211,8 @@ class ChatLogProbs:
 
     def __init__(self, client: Client, instructions: Instructions, fields: dict[str, Any], width: int):
         """Args:
-        fields: of each request, beside the messages.
-        width: likeliest tokens that the server tells.
+        fields: added to each request, besides the messages.
+        width: how many of the likeliest tokens the server returns.
         """
         self._client, self._instructions, self._fields, self._width = client, instructions, fields, width
         self.name = f"log-probabilities of the likeliest {width} tokens of a chat's answer"

@@ -30,7 +30,8 @@ async def send_all(
 ) -> None:
     """Sends requests, `concurrency` at once, the first ready one next.
 
-    Requests that share a prefix stand together, so that with one at a time, too, each finds the most in the cache.
+    Requests that share a prefix follow each other, so that each finds as much as possible in the server's cache, even
+    if only one is sent at a time.
 
     Args:
       warm: prefixes that the server has read; the new ones are added.

@@ -96,7 +96,7 @@ def _summac_polytope(record: Any) -> Iterator[Answer]:
     """Yields a verdict from the errors of accuracy only: the overall label also counts omissions and repetitions."""
     wrong = {"Inaccuracy_internal", "Inaccuracy_external"}.intersection(record["errors"])
     if record["inaccuracy_label"] != (0 if wrong else 1):
-        raise ValueError("inaccuracy_label does not go with the errors")
+        raise ValueError("inaccuracy_label contradicts the errors")
     yield Answer(context=(record["document"], record["claim"]), values=(_zero_or_one(record["inaccuracy_label"]),))
 
 

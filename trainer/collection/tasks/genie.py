@@ -26,7 +26,7 @@ GENIE_RATINGS = DataSet(
 
 
 def _xsum(folder: Folder) -> Iterator[Row]:
-    """Yields a record for each pair of summaries, with all assignments of it.
+    """Yields a record for each pair of summaries, with the answers of all its annotators.
 
     Each submission has a folder: what went into the annotation, from allenai/evaluation-interfaces, and the forms that
     came back, by `amti extract tabular`.

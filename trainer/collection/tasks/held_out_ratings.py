@@ -42,7 +42,7 @@ def _dipper(record: Any) -> Iterator[Answer]:
 
 
 def _axis(axis: str) -> Callable[[Any], Iterator[Answer]]:
-    """Yields each labeller's rating; a summary that several labellers rated occurs as often."""
+    """Yields each labeller's rating; a summary with several labellers occurs once for each of them."""
 
     def convert(record: Any) -> Iterator[Answer]:
         info, summary = record["info"], record["summary"]
