@@ -48,7 +48,7 @@ _CONVERTED = (1, 7, 12, 16, 24, 52, 60, 100, 365, 1_000, 1_440, 3_600, 10**6)
 _SCALES = (*map(Fraction, _CONVERTED), *(Fraction(1, factor) for factor in _CONVERTED))
 
 
-def slips(text: str) -> int:
+def false_equations(text: str) -> int:
     """Counts the distinct false equations of a text: an expression in digits and the value that the text gives it.
 
     Rounded and truncated results count as true, and so does a running calculation ("5 * 2 = 10 * 3 = 30"). Programs,

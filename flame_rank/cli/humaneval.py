@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, say_failed_before
+from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, report_earlier_failures
 from flame_rank.code_evidence.options import EvidenceOptions
 from flame_rank.errors import UserError
 from flame_rank.fields import described, given
@@ -155,7 +155,7 @@ def humaneval(
         click.echo(table.render(measurement, seed=wanted.seed))
         measurements.append(measurement)
     sandbox.close()
-    say_failed_before(reranker.failed_before if reranker else 0)
+    report_earlier_failures(reranker.failed_before if reranker else 0)
     if wanted.json is not None:
         table.write_json(wanted.json, measurements)
     left_out = [lines for lines in bad if lines and lines.count]

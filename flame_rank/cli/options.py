@@ -43,8 +43,9 @@ JUDGE = together(  # passes `judge`, its name, and `judge_options`
         default="default",
         show_default=True,
         metavar="JUDGE",
-        help="Name the judge: default, agreement, coder, DIR, FILE.gguf, ORG/NAME (of the Hugging Face hub), "
-        "openai:MODEL@URL, reward:MODEL@URL, MODULE:FUNCTION or FILE.py:FUNCTION.",
+        help="The judge: a built-in one (default, agreement, coder, votes, votes:JUDGE, logprob, self-certainty), a model "
+        "(DIR, FILE.gguf, ORG/NAME of the Hugging Face hub), a server (openai:MODEL@URL, reward:MODEL@URL), several "
+        "judges (FILE.toml), or a function (MODULE:FUNCTION, FILE.py:FUNCTION).",
     ),
     options(JudgeOptions, "judge_options", without=("model_parallel", "attention")),
 )
@@ -175,7 +176,7 @@ def read_pattern(expression: "str | Extract | None") -> "Extract | None":
         raise UserError(f"--answer {error}") from error
 
 
-def say_failed_before(count: int) -> None:
+def report_earlier_failures(count: int) -> None:
     """Says how many judgements are failures of earlier runs, if any are, and how to ask for them again."""
     if count:
         click.echo(

@@ -9,7 +9,7 @@ import click
 
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import INPUT_FILE, read_pattern, say_failed_before
+from flame_rank.cli.options import INPUT_FILE, read_pattern, report_earlier_failures
 from flame_rank.errors import UserError
 from flame_rank.fields import given
 from flame_rank.ranking.options import RankingOptions
@@ -115,7 +115,7 @@ def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOpt
         recorded.close()
     missing = recorded.missing // 2  # a judgement that failed is asked for twice
     click.echo(f"{problems} problems; {missing} comparisons missing, of {lacking} problems", err=True)
-    say_failed_before(invalid - missing)
+    report_earlier_failures(invalid - missing)
     return UNFINISHED if lacking or undecided else DONE
 
 

@@ -21,7 +21,7 @@ from flame_rank.cli.options import (
     bad_lines,
     load_judge,
     read_pattern,
-    say_failed_before,
+    report_earlier_failures,
 )
 from flame_rank.cli.summary import Summary
 from flame_rank.code_evidence.options import EvidenceOptions
@@ -217,7 +217,7 @@ def rerank(
             counts.write(json.dumps(summary.counts()).encode() + b"\n")
     if not output.quiet:
         click.echo(summary.line(), err=True)
-    say_failed_before(reranker.failed_before)
+    report_earlier_failures(reranker.failed_before)
     if table and output.format is None and not output.quiet:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
     return UNFINISHED if summary.undecided or summary.bad_lines else DONE

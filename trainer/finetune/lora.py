@@ -25,7 +25,7 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 ALPHA = 2  # alpha / rank: the weight of an adapter does not depend on the rank
 
 
-def stays(path: tuple[Any, ...], freeze: int) -> bool:
+def is_frozen(path: tuple[Any, ...], freeze: int) -> bool:
     """Tells whether a decoder's parameter is one of its embeddings or of its `freeze` lowest layers."""
     return freeze > 0 and ("embed_tokens" in path or ("layers" in path and path[path.index("layers") + 1] < freeze))
 
@@ -39,7 +39,7 @@ def start(params: Params, rank: int, seed: int, *, freeze: int = 0) -> Adapters:
     adapters: Adapters = {}
     for number, (path, leaf) in enumerate(nnx.to_flat_state(params)):
         name = ".".join(map(str, path))
-        if TARGETS.search(name) and not stays(path, freeze):
+        if TARGETS.search(name) and not is_frozen(path, freeze):
             out, into = leaf.shape
             key = jax.random.fold_in(jax.random.key(seed), number)
             adapters[name] = {"A": jax.random.normal(key, (rank, into)) * into**-0.5, "B": jnp.zeros((out, rank))}

@@ -52,7 +52,7 @@ def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
     kept: dict[Any, float] = defaultdict(float)  # count of numbers in each layer
     for path, leaf in nnx.to_flat_state(base.params):
         name = ".".join(map(str, path))
-        if lora.TARGETS.search(name) and not lora.stays(path, recipe.freeze):
+        if lora.TARGETS.search(name) and not lora.is_frozen(path, recipe.freeze):
             layer = path[: [isinstance(part, int) for part in path].index(True) + 1]
             kept[layer] += _BETWEEN * sum(leaf.shape)
             if _QUERIES.search(name):
@@ -68,7 +68,7 @@ def weights(base: Base, recipe: ResolvedRecipe) -> int:
     for path, leaf in nnx.to_flat_state(base.params):
         size, name = math.prod(leaf.shape), ".".join(map(str, path))
         total += size
-        if not lora.stays(path, recipe.freeze):
+        if not lora.is_frozen(path, recipe.freeze):
             trained += size if not recipe.lora else recipe.lora * sum(leaf.shape) * bool(lora.TARGETS.search(name))
     return np.dtype(np.float32).itemsize * (total + (_COPIES + bool(recipe.lora)) * trained)
 

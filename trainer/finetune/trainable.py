@@ -19,7 +19,7 @@ def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
     if recipe.lora:
         return lora.start(params, recipe.lora, recipe.seed, freeze=recipe.freeze), params
     if recipe.freeze:
-        parts: Any = nnx.split(nnx.merge(graph, params), lambda path, _: lora.stays(path, recipe.freeze), ...)
+        parts: Any = nnx.split(nnx.merge(graph, params), lambda path, _: lora.is_frozen(path, recipe.freeze), ...)
         return parts[2], parts[1]
     return params, {}
 

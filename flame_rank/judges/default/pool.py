@@ -14,7 +14,7 @@ import numpy as np
 
 from flame_rank.candidates import answers
 from flame_rank.candidates.code_views import LONGEST, read_candidate
-from flame_rank.candidates.equations import OTHERWISE, slips
+from flame_rank.candidates.equations import OTHERWISE, false_equations
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.candidates.repetition import repeated
 from flame_rank.candidates.text_rules import faults
@@ -201,13 +201,13 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
     """Collects the evidence that needs no model."""
     distinct = list(dict.fromkeys(problem.texts))
     # A prompt with false equations, or in another base, sets its own rules of arithmetic.
-    calculated = not slips(problem.prompt) and not OTHERWISE.search(problem.prompt)
+    calculated = not false_equations(problem.prompt) and not OTHERWISE.search(problem.prompt)
     views = {text: read_candidate(problem.prompt, text) for text in distinct}
     sound = {
         text: view.valid
         and not faults(problem.prompt, text)
         and not contradicts(problem.prompt, text)
-        and (view.code or not calculated or not slips(text))
+        and (view.code or not calculated or not false_equations(text))
         for text, view in views.items()
     }
     pool = [views[text] for text in problem.texts]

@@ -320,7 +320,7 @@ class _Sample:
             raise Unreadable(f"the answer is a {type(content).__name__}, not a text")
         self._unfinished = choice.get("finish_reason") == "length"
         self._content = content
-        read = verdicts.verdict_behind_reasons if thinks else verdicts.verdict_alone
+        read = verdicts.verdict_after_reasons if thinks else verdicts.verdict_alone
         self.verdict = None if self._unfinished else read(content)
         self.words = verdicts.reasoning(message) if thinks else None
         self.judgement = self._from_log_probs(choice) if self.verdict else None

@@ -139,7 +139,7 @@ def verdict_alone(text: str) -> str | None:
     return match[1].upper() if match else None
 
 
-def verdict_behind_reasons(text: str) -> str | None:
+def verdict_after_reasons(text: str) -> str | None:
     """Returns the verdict in the last line of an answer, which is that and nothing else; None for any other text."""
     lines = _spoken(text)[1].strip().splitlines()
     match = _LAST_LINE.fullmatch(lines[-1].strip()) if lines else None

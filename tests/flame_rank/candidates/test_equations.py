@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.equations import slips
+from flame_rank.candidates.equations import false_equations
 
 FALSE = [
     "2 + 2 = 5",
@@ -150,18 +150,18 @@ SKIPPED = [
 
 @pytest.mark.parametrize("text", FALSE)
 def test_false_equations(text: str) -> None:
-    assert slips(text) == 1
-    assert slips(f"We look at it first.\n{text}\nThat is all.") == 1
+    assert false_equations(text) == 1
+    assert false_equations(f"We look at it first.\n{text}\nThat is all.") == 1
 
 
 @pytest.mark.parametrize("text", [*TRUE, *SKIPPED])
 def test_true_ones_and_doubtful_ones(text: str) -> None:
-    assert slips(text) == 0
+    assert false_equations(text) == 0
 
 
 def test_each_equation_counts_once() -> None:
-    assert slips("2 + 2 = 5. So 2+2 = 5, and 3 * 3 = 10.") == 2
-    assert slips("They are 3 * 4 = <<3*4=13>>13.") == 1
+    assert false_equations("2 + 2 = 5. So 2+2 = 5, and 3 * 3 = 10.") == 2
+    assert false_equations("They are 3 * 4 = <<3*4=13>>13.") == 1
 
 
 @given(a=st.integers(1, 10_000), b=st.integers(1, 10_000), decimals=st.integers(0, 6))
@@ -170,5 +170,5 @@ def test_rounded_quotients(a: int, b: int, decimals: int) -> None:
     quotient = Fraction(a, b)
     step = Fraction(1, 10**decimals)
     rounded = round(quotient / step) * step
-    assert slips(f"We get {a} / {b} = {float(rounded):.{decimals}f}.") == 0
-    assert slips(f"We get {a} / {b} = {float(rounded + 2 * step):.{decimals}f}.") == 1
+    assert false_equations(f"We get {a} / {b} = {float(rounded):.{decimals}f}.") == 0
+    assert false_equations(f"We get {a} / {b} = {float(rounded + 2 * step):.{decimals}f}.") == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.equations import slips
+from flame_rank.candidates.equations import false_equations
 from flame_rank.judges.default.arithmetic import asked, contradicts
 
 ASKED = [
@@ -161,9 +161,9 @@ texts = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=24).map("".joi
 @given(prompt=texts, text=texts)
 @settings(deadline=None, max_examples=1_000)
 def test_any_text(prompt: str, text: str) -> None:
-    count, value, against = slips(text), asked(prompt), contradicts(prompt, text)
+    count, value, against = false_equations(text), asked(prompt), contradicts(prompt, text)
     assert count >= 0 and not (against and value is None)
-    assert (count, value, against) == (slips(text), asked(prompt), contradicts(prompt, text))
+    assert (count, value, against) == (false_equations(text), asked(prompt), contradicts(prompt, text))
 
 
 def _expression(children: st.SearchStrategy[tuple[str, Fraction]]) -> st.SearchStrategy[tuple[str, Fraction]]:
@@ -184,9 +184,9 @@ FRAMES = ("{}", "So {}.", "There are {} of them.", "- First:\n{}\n- Then", "We g
 def test_generated_equations(expression: tuple[str, Fraction], off: int, frame: str) -> None:
     text, value = expression
     for written in (text, text.replace("*", "×"), text.replace("-", "−"), text.replace(" * ", r" \times ")):
-        assert slips(frame.format(f"{written} = {value}")) == 0
-        assert slips(frame.format(f"{written} = {value + off}")) == 1
-        assert slips(frame.format(f"{written} = {value - off}")) == 1
+        assert false_equations(frame.format(f"{written} = {value}")) == 0
+        assert false_equations(frame.format(f"{written} = {value + off}")) == 1
+        assert false_equations(frame.format(f"{written} = {value - off}")) == 1
     assert asked(f"What is {text}?") == value
     assert not contradicts(f"What is {text}?", f"The answer is {value}.")
 
@@ -211,7 +211,7 @@ def test_generated_equations(expression: tuple[str, Fraction], off: int, frame: 
 )
 def test_long_texts_take_no_time(text: str) -> None:
     start = time.process_time()
-    slips(text)
+    false_equations(text)
     contradicts("What is 2 + 2?", text)
     asked(text)
     assert time.process_time() - start < 5

@@ -117,10 +117,10 @@ def test_each_service_gets_its_own_switch() -> None:
 @given(st.text(), st.sampled_from("AB"))
 def test_only_the_last_line_counts(words: str, letter: str) -> None:
     words = words.replace("<think>", "").replace("</think>", "")
-    assert verdicts.verdict_behind_reasons(f"{words}\nchoice: {letter}\n") == letter
-    assert verdicts.verdict_behind_reasons(f"<think>{words}</think>choice: {letter}") == letter
-    assert verdicts.verdict_behind_reasons(f"choice: {letter}\n{words} so") is None
-    assert verdicts.verdict_behind_reasons(f"<think>{words}\nchoice: {letter}") is None
+    assert verdicts.verdict_after_reasons(f"{words}\nchoice: {letter}\n") == letter
+    assert verdicts.verdict_after_reasons(f"<think>{words}</think>choice: {letter}") == letter
+    assert verdicts.verdict_after_reasons(f"choice: {letter}\n{words} so") is None
+    assert verdicts.verdict_after_reasons(f"<think>{words}\nchoice: {letter}") is None
 
 
 @given(st.floats(1e-12, 1 - 1e-12), st.integers(0, 50), st.integers(0, 50))
