@@ -44,8 +44,8 @@ JUDGE = together(  # passes `judge`, its name, and `judge_options`
         show_default=True,
         metavar="JUDGE",
         help="The judge: a built-in one (default, agreement, coder, votes, votes:JUDGE, logprob, self-certainty), a "
-        "model (DIR, FILE.gguf, ORG/NAME of the Hugging Face hub), a server (openai:MODEL@URL, reward:MODEL@URL), several "
-        "judges (FILE.toml), or a function (MODULE:FUNCTION, FILE.py:FUNCTION).",
+        "model (DIR, FILE.gguf, ORG/NAME of the Hugging Face hub), a server (openai:MODEL@URL, reward:MODEL@URL), "
+        "several judges (FILE.toml), or a function (MODULE:FUNCTION, FILE.py:FUNCTION).",
     ),
     options(JudgeOptions, "judge_options", without=("model_parallel", "attention")),
 )
