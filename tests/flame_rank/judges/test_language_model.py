@@ -101,6 +101,7 @@ def test_the_instructions_are_encoded_once_a_run(judge: LanguageModelJudge) -> N
         assert judge.tokens(problem, 0, 1) == [*joined]
 
 
+@pytest.mark.full
 def test_in_bfloat16(qwen: Path, judge: LanguageModelJudge) -> None:
     coarse = flame_rank.load_judge(qwen, dtype="bfloat16")
     (found,), (exact,) = coarse.judge([(PROBLEM, ALL)]), judge.judge([(PROBLEM, ALL)])
@@ -318,7 +319,9 @@ def _loaded(judge: LanguageModelJudge) -> None:
     LOADED["judge"] = judge
 
 
-@pytest.mark.parametrize("other", [False, True], ids=["the same matrix", "another one"])
+@pytest.mark.parametrize(
+    "other", [pytest.param(False, marks=pytest.mark.full), True], ids=["the same matrix", "another one"]
+)
 def test_an_output_matrix_beside_tied_embeddings(tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool) -> None:
     """Where a file holds both and they differ, the output matrix counts, whatever the configuration says."""
     sizes = {**VARIANTS["qwen2"], "max_position_embeddings": 4096}

@@ -68,6 +68,7 @@ def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
     assert worst(made(name), name, golden) <= 1e-4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [pytest.param("mistral", marks=pytest.mark.full), "gemma2_caps"])
 def test_attention_in_blocks_has_the_same_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flame_rank.model.decoder._BLOCK", 16)  # of 40 tokens

@@ -71,7 +71,10 @@ def log_odds(log_probs: np.ndarray) -> np.ndarray:
     return np.asarray(log_probs[:, 0] - log_probs[:, 1])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("llama3", "gemma3")  # the other families differ from one of these in little, and compile for long
+
+
+@pytest.mark.parametrize("family", [f if f in QUICK else pytest.param(f, marks=pytest.mark.full) for f in FAMILIES])
 def test_shared_prefixes_say_what_whole_texts_say(family: str) -> None:
     model = decoder(VARIANTS[family])
     paths = pairs(np.random.default_rng(1), 37, [5, 30, 33])
@@ -83,13 +86,18 @@ def test_shared_prefixes_say_what_whole_texts_say(family: str) -> None:
     assert np.ptp(log_odds(whole)) > 1e-2  # the candidates make a difference
 
 
-@pytest.mark.parametrize("lengths", [(1, 1), (31, 33), (32, 32), (33, 31), (64, 96), (65, 1), (256, 64), (257, 255)])
+EDGES = [(1, 1), (31, 33), (33, 31)]
+MORE_EDGES = [(32, 32), (64, 96), (65, 1), (256, 64), (257, 255)]
+
+
+@pytest.mark.parametrize("lengths", [*EDGES, *(pytest.param(edge, marks=pytest.mark.full) for edge in MORE_EDGES)])
 def test_at_the_edges_of_buckets(small: Decoder, lengths: tuple[int, int]) -> None:
     paths = pairs(np.random.default_rng(2), lengths[0], [lengths[1], lengths[1] + 1])
     found = kernel(small, max_length=1024).log_probs(paths, [7, 8])
     assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
 
 
+@pytest.mark.full
 @given(data=st.data())
 @settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_batch_and_any_order(small: Decoder, data: st.DataObject) -> None:
@@ -158,6 +166,7 @@ def test_each_piece_is_encoded_once(small: Decoder) -> None:
     assert judge.usage.tokens == 50 + (20 + 21 + 22) + 2 * (22 + 23 + 24)
 
 
+@pytest.mark.full
 def test_programs_are_as_many_as_shapes_in_use(small: Decoder) -> None:
     judge = kernel(small)
     rng = np.random.default_rng(6)
@@ -247,6 +256,7 @@ def test_labels_of_any_length_of_a_bucket_share_their_programs(small: Decoder) -
     assert judge.programs == before
 
 
+@pytest.mark.full
 def test_layers_of_one_kind_are_one_program() -> None:
     counts = []
     for layers in (2, 6):
@@ -256,7 +266,7 @@ def test_layers_of_one_kind_are_one_program() -> None:
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+@pytest.mark.parametrize("family", ["qwen2", pytest.param("gemma2", marks=pytest.mark.full)])
 def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None:
     model = decoder(VARIANTS[family])
     judge = kernel(model, tokens=128)

@@ -111,7 +111,7 @@ def token_by_token(model: t5.T5, path: Path, label: Ids) -> Any:
     return np.asarray(jax.nn.log_softmax(logits[0]))[places, answer[-len(label) :]]
 
 
-@pytest.mark.parametrize("most", [1, 512, None])
+@pytest.mark.parametrize("most", [1, *(pytest.param(most, marks=pytest.mark.full) for most in (512, None))])
 def test_likelihoods_token_by_token(model: t5.T5, most: int | None) -> None:
     random = np.random.RandomState(9)
     first, second, third = text(random, 20), text(random, 45), text(random, 30)

@@ -91,7 +91,8 @@ def without_last(out: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("rank", [0, 4])
 def test_two_processes_train_as_one_does(rank: int, given: list[str], tmp_path: Path) -> None:
     steps = ["--steps", 6, "--save-every", 3, "--lora", rank]
     one, two = tmp_path / "one", tmp_path / "two"

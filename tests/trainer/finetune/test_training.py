@@ -33,6 +33,7 @@ def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows:
         np.testing.assert_allclose(value, found[1][1][name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.full
 def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: TokenizedRows) -> None:
     base = base_model.load(checkpoint(tmp_path / "base", num_hidden_layers=2), MESH)
     found = {}
