@@ -30,6 +30,7 @@ class Summary:
         self._p_best, self._decided = 0.0, 0
         self._usage: Usage | None = None
         self._cost: float | None = None
+        self._group = False  # whether the judge is made of others, each of which answers a comparison
 
     def add(self, ranking: "Ranking") -> None:
         """Counts a ranking."""
@@ -50,6 +51,9 @@ class Summary:
         """Counts what is known only at the end of a run."""
         import numpy as np
 
+        from flame_rank.judges.panel import members_of
+
+        self._group = bool(members_of(reranker.judge))
         self.remembered, self.failed_before = reranker.remembered, reranker.failed_before
         self.repeated = len(self._names) - len(np.unique(np.array(self._names)))
         if bad is not None:
@@ -86,7 +90,10 @@ class Summary:
         """The counts for people: what went wrong is named only if it happened."""
         file = f" (in {self._bad_lines_file})" if self._bad_lines_file else ""
         wrong = [
-            (self.remembered, "of them from the ledger"),
+            (
+                self.remembered,
+                "of them from the ledger" if not self._group else "answers of its judges from the ledger",
+            ),
             (self.undecided, "problems undecided"),
             (self.bad_lines, f"bad lines left out{file}"),
             (self.repeated, f"problems with the {self._group_by} of an earlier one, each ranked by itself"),

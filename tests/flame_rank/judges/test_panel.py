@@ -175,6 +175,9 @@ def test_a_file_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     ran = CliRunner().invoke(cli, ["rerank", "problems.jsonl", "--judge", "panel.toml", "--format", "jsonl"])
     assert ran.exit_code == 0 and len(json.loads(ran.stdout)["by_judge"]) == 2
+    for _ in range(2):
+        ran = CliRunner().invoke(cli, ["rerank", "problems.jsonl", "--judge", "panel.toml", "--ledger", "l.db"])
+    assert "; 24 answers of its judges from the ledger" in ran.stderr and " 12 comparisons" in ran.stderr
 
 
 @pytest.mark.parametrize(
