@@ -89,11 +89,9 @@ class Summary:
     def line(self) -> str:
         """The counts for people: what went wrong is named only if it happened."""
         file = f" (in {self._bad_lines_file})" if self._bad_lines_file else ""
+        who = "answers of its judges" if self._group else "of them"
         wrong = [
-            (
-                self.remembered,
-                "of them from the ledger" if not self._group else "answers of its judges from the ledger",
-            ),
+            (self.remembered, f"{who} from the ledger"),
             (self.undecided, "problems undecided"),
             (self.bad_lines, f"bad lines left out{file}"),
             (self.repeated, f"problems with the {self._group_by} of an earlier one, each ranked by itself"),
