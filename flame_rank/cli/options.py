@@ -144,12 +144,12 @@ def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":
 
 
 def read_criteria(given: str | None) -> str | None:
-    """Returns the text of --criteria, or of the file that it names.
+    """Returns the text of --criteria, or of the file that it names; the name itself of a TOML file.
 
     Raises:
       UserError: the file is empty or not UTF-8.
     """
-    if given is None or not os.path.isfile(given):  # noqa: PTH113 (a Path raises where a text is too long for a name)
+    if given is None or given.endswith(".toml") or not os.path.isfile(given):  # noqa: PTH113 (a Path raises where a text is too long for a name)
         return given
     try:
         text = Path(given).read_text(encoding="utf-8")

@@ -64,6 +64,7 @@ def load(
     Raises:
       UserError: `spec` names no judge, its files cannot be read, or it does not take one of these options.
     """
+    from flame_rank.judges import criteria as criteria_file
     from flame_rank.model.adapter_config import is_adapter
     from flame_rank.model.gguf.file import is_gguf
 
@@ -81,6 +82,8 @@ def load(
             attention=attention,
         )
     )
+    if criteria_file.is_criteria_file(criteria):
+        options["criteria"] = criteria_file.read(Path(str(criteria)))
     if str(spec).startswith(SERVER):
         return _server(str(spec), options)
     if str(spec).endswith(".toml"):
@@ -155,6 +158,11 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
         raise UserError(f"--judge {SERVER}... takes no --ask likelihood: a server does not tell how likely a text is")
     if useless := [name for name in _COMPUTED if name in options]:
         raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
+    several = options.get("criteria")
+    if isinstance(several, list):
+        from flame_rank.judges import criteria
+
+        return criteria.combine(several, [judge.load(spec, **{**options, "criteria": each.text}) for each in several])
     return judge.load(spec, **options)
 
 
@@ -197,7 +205,8 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
     if "reward_temperature" in options:
         raise UserError(f"--judge {path} takes no reward_temperature: it is not a reward model")
     if options.pop("ask", "verdict") == "verdict":
-        return directory.load(path, **options)
+        several = options.get("criteria")
+        return _by_criteria(path, options) if isinstance(several, list) else directory.load(path, **options)
     if useless := [name for name in ("criteria", "on_long") if name in options]:
         raise UserError(
             f"--ask likelihood takes no {' or '.join(useless)}: nothing is asked in words, and what is long is cut"
@@ -205,6 +214,16 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.likelihood import LikelihoodJudge
 
     return LikelihoodJudge(directory.load_reader(path, **options))
+
+
+def _by_criteria(path: Path, options: dict[str, Any]) -> "Judge":
+    """A panel of one model's judgements by each criterion."""
+    from flame_rank.judges import checkpoint, criteria
+    from flame_rank.model.scorer import ComputeOptions
+
+    several, rest = options.pop("criteria"), {k: options.pop(k) for k in ("on_long", "template") if k in options}
+    texts = [criterion.text for criterion in several]
+    return criteria.combine(several, checkpoint.load_each(path, texts, **rest, options=ComputeOptions(**options)))
 
 
 def _is_reward_model(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Makes a judge of a checkpoint: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, or
 a low-rank adapter for such a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -45,23 +45,38 @@ def load(
         model_parallel=model_parallel,
         attention=attention,
     )
+    (judge,) = load_each(checkpoint, [criteria], on_long=on_long, template=template, options=options)
+    return judge
+
+
+def load_each(
+    checkpoint: Path,
+    criteria: Sequence[str | None],
+    *,
+    on_long: OnLong = "cut",
+    template: Template | None = None,
+    options: ComputeOptions,
+) -> list[LanguageModelJudge]:
+    """Reads a checkpoint once, as a judge by each of several criteria.
+
+    Raises:
+      UserError: as `load`.
+    """
     with _named_in_errors(f"the judge in {checkpoint}"):
         kernel, form, family = _open(checkpoint, template, options)
-        instructions = with_criteria(criteria) if criteria else PAIRWISE
-        stated = [
-            asdict(instructions),
-            (*(form.chat or ()), form.lead) if form.lead else form.chat,
-            kernel.max_length,
-            on_long,
-            kernel.dtype,
-        ]
-        return LanguageModelJudge(
-            kernel,
-            form,
-            name=f"{family}:{identity(checkpoint, stated)}",
-            instructions=instructions,
-            on_long=on_long,
-        )
+        judges = []
+        for criterion in criteria:
+            instructions = with_criteria(criterion) if criterion else PAIRWISE
+            stated = [
+                asdict(instructions),
+                (*(form.chat or ()), form.lead) if form.lead else form.chat,
+                kernel.max_length,
+                on_long,
+                kernel.dtype,
+            ]
+            name = f"{family}:{identity(checkpoint, stated)}"
+            judges.append(LanguageModelJudge(kernel, form, name=name, instructions=instructions, on_long=on_long))
+        return judges
 
 
 def load_reader(checkpoint: Path, *, template: Template | None = None, **options: Any) -> Reader:

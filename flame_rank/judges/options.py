@@ -22,7 +22,8 @@ class JudgeOptions:
     )
     criteria: str | None = described(
         None,
-        "Describe in your own words what makes a response better: a text, or a file that holds it.",
+        "Describe in your own words what makes a response better: a text, or a file that holds it. FILE.toml holds several "
+        "criteria, each judged by itself.",
         automatic="the built-in instructions",
         unit="FILE|TEXT",
     )

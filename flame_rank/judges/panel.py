@@ -59,10 +59,17 @@ class PanelJudge(JudgeGroup):
     A comparison without a valid answer of every member has none: the others alone would be another judge.
     """
 
-    def __init__(self, members: Sequence[Judge], weights: Sequence[float] | None = None):
+    def __init__(
+        self,
+        members: Sequence[Judge],
+        weights: Sequence[float] | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+    ):
         """Args:
           members: two judges or more.
           weights: positive, one for each member; equal ones by default. They are divided by their sum.
+          labels: what the record calls each member; the names of the judges by default.
 
         Raises:
           ValueError: there are fewer than two members, or the weights do not fit.
@@ -75,10 +82,11 @@ class PanelJudge(JudgeGroup):
         self.weights = np.array(weights) / sum(weights)
         parts = zip(self.weights.tolist(), members, strict=True)
         super().__init__(members, "panel(" + ", ".join(f"{weight:.6g} {member.name}" for weight, member in parts) + ")")
+        self.labels = labels
         self._answers: WeakKeyDictionary[Problem, list[tuple[IntArray, FloatArray]]] = WeakKeyDictionary()
 
     def with_members(self, members: Sequence[Judge]) -> Self:
-        return type(self)(members, self.weights.tolist())
+        return type(self)(members, self.weights.tolist(), labels=self.labels)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Log-odds [M] for each problem; NaN for what a member failed to judge."""
@@ -101,7 +109,8 @@ class PanelJudge(JudgeGroup):
                 np.add.at(total.T, place, sign * log_odds[:, valid].T)
                 np.add.at(count, place, 1.0)
         means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        return {member.name: row for member, row in zip(self.members, means, strict=True)}
+        labels = self.labels or [member.name for member in self.members]
+        return dict(zip(labels, means, strict=True))
 
 
 class CascadeJudge(JudgeGroup):

@@ -1,0 +1,76 @@
+"""Several criteria from a TOML file, as `--criteria FILE.toml` names it. Each is judged by itself, by the same model.
+
+[[criteria]]
+name = "correct"                 # of its entry in the record
+text = "Prefer the response that states no falsehood."
+weight = 2.0                     # in log-odds; 1 if it is left out
+
+[[criteria]]
+name = "short"
+text = "Prefer the response that says it in fewer words."
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from flame_rank.errors import UserError
+from flame_rank.judges.base import Judge
+from flame_rank.judges.panel import PanelJudge
+
+Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
+class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes a response better, in one respect.
+
+    Attributes:
+      name: of its entry in the record.
+      text: what the judge is told.
+      weight: positive, in log-odds.
+    """
+
+    name: Text
+    text: Text
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    criteria: Annotated[list[Criterion], msgspec.Meta(min_length=2)]
+
+
+def is_criteria_file(criteria: object) -> bool:
+    """Whether criteria are the name of a TOML file, and not themselves the text."""
+    return isinstance(criteria, str) and criteria.endswith(".toml") and "\n" not in criteria
+
+
+def read(path: Path) -> list[Criterion]:
+    """Reads the criteria of a file.
+
+    Raises:
+      UserError: the file cannot be read, or says something else than above.
+    """
+    try:
+        criteria = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).criteria
+    except OSError as error:
+        raise UserError(f"--criteria {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UserError(
+            f"--criteria {path}: {error}; it has two or more [[criteria]], each with name, text and perhaps weight"
+        ) from error
+    except RecursionError as error:
+        raise UserError(f"--criteria {path}: nested too deeply") from error
+    names = [criterion.name for criterion in criteria]
+    if len({*names}) < len(names):
+        raise UserError(f"--criteria {path}: two criteria have one name; the record keeps each by its name")
+    return criteria
+
+
+def combine(criteria: Sequence[Criterion], members: Sequence[Judge]) -> PanelJudge:
+    """The panel of the judges of each criterion."""
+    return PanelJudge(
+        members, [criterion.weight for criterion in criteria], labels=[criterion.name for criterion in criteria]
+    )
