@@ -154,8 +154,8 @@ def _group(path: Path, options: dict[str, Any]) -> "Judge":
 def _server(spec: str, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.server import judge
 
-    if options.pop("ask", "verdict") != "verdict":
-        raise UserError(f"--judge {SERVER}... takes no --ask likelihood: a server does not tell how likely a text is")
+    if (how := options.pop("ask", "verdict")) != "verdict":
+        raise UserError(f"--judge {SERVER}... takes no --ask {how}: a server is asked for verdicts only")
     if useless := [name for name in _COMPUTED if name in options]:
         raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
     several = options.get("criteria")
@@ -204,7 +204,12 @@ def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
         return _reward_model(path, options)
     if "reward_temperature" in options:
         raise UserError(f"--judge {path} takes no reward_temperature: it is not a reward model")
-    if options.pop("ask", "verdict") == "verdict":
+    how = options.pop("ask", "verdict")
+    if how == "choice":
+        if isinstance(options.get("criteria"), list):
+            raise UserError("--ask choice takes one text as --criteria, and no file of several")
+        return directory.load_choice(path, **options)
+    if how == "verdict":
         several = options.get("criteria")
         return _by_criteria(path, options) if isinstance(several, list) else directory.load(path, **options)
     if useless := [name for name in ("criteria", "on_long") if name in options]:

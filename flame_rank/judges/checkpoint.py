@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flame_rank.errors import UserError
+from flame_rank.judges.choice import ChoiceJudge, choosing
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.options import OnLong
@@ -77,6 +78,30 @@ def load_each(
             name = f"{family}:{identity(checkpoint, stated)}"
             judges.append(LanguageModelJudge(kernel, form, name=name, instructions=instructions, on_long=on_long))
         return judges
+
+
+def load_choice(
+    checkpoint: Path,
+    *,
+    criteria: str | None = None,
+    on_long: OnLong = "cut",
+    template: Template | None = None,
+    **options: Any,
+) -> ChoiceJudge:
+    """Reads a checkpoint as a judge that is shown all candidates at once.
+
+    Args:
+      options: those of `ComputeOptions`.
+
+    Raises:
+      UserError: as `load`.
+    """
+    with _named_in_errors(f"the judge in {checkpoint}"):
+        kernel, form, family = _open(checkpoint, template, ComputeOptions(**options))
+        instructions = choosing(criteria)
+        stated = [asdict(instructions), form.chat, form.lead, kernel.max_length, on_long, kernel.dtype]
+        name = f"{family}:{identity(checkpoint, stated)}"
+        return ChoiceJudge(kernel, form, name=name, instructions=instructions, on_long=on_long)
 
 
 def load_reader(checkpoint: Path, *, template: Template | None = None, **options: Any) -> Reader:

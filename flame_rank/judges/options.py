@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from flame_rank.fields import described
 from flame_rank.model.choices import Attend, Dtype, Template
 
-Ask: TypeAlias = Literal["verdict", "likelihood"]
+Ask: TypeAlias = Literal["verdict", "likelihood", "choice"]
 OnLong: TypeAlias = Literal["cut", "skip", "fail"]
 
 
@@ -16,8 +16,9 @@ class JudgeOptions:
 
     ask: Ask | None = described(
         None,
-        "Ask the model which of two candidates is better (verdict), or compute how likely it finds each candidate "
-        "after the prompt (likelihood). For a directory or a GGUF file.",
+        "Ask the model which of two candidates is better (verdict), ask it once which of all is the best, in four random "
+        "orders (choice), or compute how likely it finds each candidate after the prompt (likelihood). For a directory "
+        "or a GGUF file.",
         automatic="verdict",
     )
     criteria: str | None = described(
