@@ -16,15 +16,15 @@ class JudgeOptions:
 
     ask: Ask | None = described(
         None,
-        "Ask the model which of two candidates is better (verdict), ask it once which of all is the best, in four random "
-        "orders (choice), or compute how likely it finds each candidate after the prompt (likelihood). For a directory "
+        "Ask the model which of two candidates is better (verdict), which of all in one prompt, in four random orders "
+        "(choice), or compute how likely it finds each candidate after the prompt (likelihood). For a directory "
         "or a GGUF file.",
         automatic="verdict",
     )
     criteria: str | None = described(
         None,
-        "Describe in your own words what makes a response better: a text, or a file that holds it. FILE.toml holds several "
-        "criteria, each judged by itself.",
+        "Describe in your own words what makes a response better: a text, or a file that holds it. FILE.toml has "
+        "several criteria, each judged by itself.",
         automatic="the built-in instructions",
         unit="FILE|TEXT",
     )
