@@ -34,6 +34,7 @@ def bias(
     import msgspec
     from tqdm import tqdm
 
+    from flame_rank.errors import UserError
     from flame_rank.io.writing import write_whole
     from trainer.measuring.bias import TESTS, average, measure
     from trainer.measuring.cobbler import read_comparisons, read_published
@@ -45,6 +46,8 @@ def bias(
     loaded = load_judge(judge, judge_options)
     with tqdm(total=TESTS * len(comparisons), unit=" pairs", disable=None) as bar:
         columns = measure(loaded, comparisons, seed=seed, done=bar.update)
+    if not any(column.valid for column in columns.values()):  # which would read as a judge without biases
+        raise UserError(f"{loaded.name}: not a valid answer; `flame-rank rerank --judge {judge}` says why")
     click.echo(biases(loaded.name, len(comparisons), columns, average(columns), read_published(data)), nl=False)
     if record is not None:
         figures = {name: {"score": column.score, "valid": column.valid} for name, column in columns.items()}

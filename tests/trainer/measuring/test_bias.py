@@ -172,3 +172,10 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert json.loads(Path("b.json").read_text())["order"]["score"] == [1, 1, 1]
     with pytest.raises(UserError, match=r"llm_preference_evalset.json: no such file"):
         CliRunner().invoke(cli, ["bias", "--data", str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_judge_that_never_answers_is_not_free_of_biases(data: Path, tmp_path: Path) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("def never(prompt, pairs):\n    return [float('nan')] * len(pairs)\n")
+    ran = CliRunner().invoke(cli, ["bias", "--data", str(data), "--judge", f"{judge}:never", "--limit", "2"])
+    assert "not a valid answer" in str(ran.exception) and not ran.stdout
