@@ -130,6 +130,6 @@ def _messages(raw: Raw, what: str) -> list[dict[str, Any]]:
     except msgspec.ValidationError:
         raise ValueError(f'{what} is a list, but not of messages ({{"role": ..., "content": ...}})') from None
     if not messages.is_messages(given):
-        missing = 'has a message without a "role"' if messages else "has no message"
+        missing = 'has a message without a "role"' if given else "has no message"
         raise ValueError(f'{what} {missing}; a message is {{"role": ..., "content": ...}}')
     return given
