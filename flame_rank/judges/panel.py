@@ -139,6 +139,8 @@ class CascadeJudge(JudgeGroup):
         self.pointwise = False  # the answers to a candidate's pairs come from two judges and need not be transitive
         self.counts = [0, 0]
         self._possible: WeakKeyDictionary[Problem, BoolArray] = WeakKeyDictionary()
+        self._worked = False  # whether the dear judge has answered once
+        self._broken: dict[Problem, str] = {}
 
     def with_members(self, members: Sequence[Judge]) -> Self:
         cheap, dear = members
@@ -155,9 +157,24 @@ class CascadeJudge(JudgeGroup):
         if again:
             self.counts[1] += sum(len(left[k]) for k in again)
             decided = dear.judge([(asked[k][0], asked[k][1][left[k]]) for k in again])
+            self._watch([asked[k][0] for k in again], decided)
             for k, log_odds in zip(again, decided, strict=True):
                 answers[k][left[k]] = log_odds
         return answers
+
+    def _watch(self, problems: Sequence[Problem], decided: Sequence[FloatArray]) -> None:
+        """Raises a UserError if the dear judge has failed for two problems and has never answered: what the cheap one
+        decides would hide it."""
+        if self._worked or any(np.isfinite(log_odds).any() for log_odds in decided):
+            self._worked = True
+            return
+        for problem in problems:
+            noted = notes(self.members[1], problem)
+            if noted.broken:
+                self._broken[problem] = noted.failures[0]
+        if len(self._broken) > 1:
+            reason = next(iter(self._broken.values()))
+            raise UserError(f"the judge {self.members[1].name} fails at every call: {reason}")
 
     def _by_comparison(self, problem: Problem, pairs: IntArray, log_odds: FloatArray) -> IntArray:
         """Bounds the answers [M] that stand, in place; returns the places of the others."""

@@ -116,6 +116,17 @@ def test_a_cascade_asks_about_those_that_can_be_the_best() -> None:
     assert flame_rank.Reranker(cascade, "round-robin").rank(PROBLEM).order == [2, 3, 1, 0]
 
 
+def test_a_dear_judge_that_never_works_is_an_error() -> None:
+    def broken(prompt: str, pairs: Pairs) -> list[float]:
+        raise OSError("no route")
+
+    cheap = judge_of({"a": 0.0, "bb": 0.1, "ccc": 9.0, "dddd": 9.1}, name="cheap")
+    cascade = CascadeJudge(cheap, FunctionJudge(broken, name="dear"))
+    problems = [{**PROBLEM, "prompt": f"{k}"} for k in range(3)]
+    with pytest.raises(UserError, match="the judge dear fails at every call: dear: OSError: no route"):
+        list(flame_rank.Reranker(cascade, "round-robin").rank_many(problems))
+
+
 def test_what_the_cheap_judge_fails_at_is_open() -> None:
     failing = FunctionJudge(lambda prompt, pairs: [float("nan")] * len(pairs), name="failing")
     cascade = CascadeJudge(failing, judge_of(name="dear"))
