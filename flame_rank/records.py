@@ -183,7 +183,7 @@ class Problem:
         if isinstance(given, Problem):
             return given
         if hasattr(given, "outputs") and hasattr(given, "prompt"):
-            from flame_rank.io.formats.vllm import fields_of
+            from flame_rank.request_output import fields_of
 
             given = fields_of(given)
         if not isinstance(given, Mapping):

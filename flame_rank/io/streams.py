@@ -118,7 +118,7 @@ def rows(given: Iterable[Any]) -> Stream:
 def _fields(row: Any) -> Any:
     """A row as a mapping; vLLM's RequestOutput is none by itself."""
     if hasattr(row, "outputs") and hasattr(row, "prompt"):
-        from flame_rank.io.formats.vllm import fields_of
+        from flame_rank.request_output import fields_of
 
         return fields_of(row)
     return row
