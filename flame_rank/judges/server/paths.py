@@ -1,5 +1,6 @@
 """The ways in which a server can be asked for a verdict, the best first. Each is tried on one comparison, once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -58,7 +59,7 @@ class _TokenPath:
         ]
 
 
-class _LabelScores(_TokenPath):
+class _LabelScores(_TokenPath, ABC):
     """One request for all second responses: the server reads prompt and first response once, and writes nothing."""
 
     grouped = True
@@ -75,8 +76,9 @@ class _LabelScores(_TokenPath):
         judged = (scored[id(cut)] for cut in cuts)
         return [outcome or next(judged) for outcome in outcomes]
 
+    @abstractmethod
     async def _score(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> list[Judgement]:
-        raise NotImplementedError
+        """Asks for the scores of the labels behind each cut, which all share a prefix."""
 
     def _body(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> dict[str, Any]:
         return {
