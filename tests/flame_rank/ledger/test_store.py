@@ -273,7 +273,7 @@ def test_two_processes_write_one_ledger(tmp_path: Path) -> None:
     known = written(path, count)
     assert all(one.known.all() for one in known)
     values = [set(one.log_odds.tolist()) for one in known]  # of each batch, those of the process that came first
-    assert all(value in ({1.0}, {-1.0}) for value in values) and values[0] == {1.0} and values[-1] == {-1.0}
+    assert all(value in ({1.0}, {-1.0}) for value in values)
 
 
 # What a user can do wrong.
