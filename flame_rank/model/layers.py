@@ -29,11 +29,13 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = x @ self.weight[...].T
+        flat = x.reshape(-1, x.shape[-1])  # with more axes, XLA transposes a copy of x for the gradients of the weights
+        y = flat @ self.weight[...].T
         if self.adapter is not None:
             down, up = self.adapter
-            y = y + (x @ down.T) @ up.T
-        return y if self.bias is None else y + self.bias[...]
+            y = y + (flat @ down.T) @ up.T
+        y = y if self.bias is None else y + self.bias[...]
+        return y.reshape(*x.shape[:-1], -1)
 
 
 class Embedding(nnx.Module):

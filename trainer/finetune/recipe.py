@@ -56,7 +56,7 @@ class Recipe:
     accumulate: int | None = described(
         None,
         "The number of parts in which a batch is computed, one after the other; the result is the same.",
-        automatic="as few as fit in memory",
+        automatic="as few as fit in memory, or with --lora on a CPU in its cache",
         unit="PARTS",
         least=1,
     )

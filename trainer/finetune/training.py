@@ -21,6 +21,11 @@ from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
 from trainer.finetune.step import State, Sums, make_train_step
 
+# A layer's values of this many tokens stay in a CPU's cache. Measured with SmolLM2-135M, --lora 32 --freeze 10, rows of
+# 320 tokens, on two cores: 449 tokens a second in parts of 16 rows, 562 in parts of 4, 600 in parts of 2. Gradients of
+# all weights are not made of smaller parts, since each part adds to sums of the model's size.
+_CACHED = 1024
+
 
 class Training:
     """A training at some step.
@@ -88,9 +93,12 @@ class Training:
         return Sums(*sums)
 
     def _parts(self, examples: Sequence[Ids]) -> int:
-        """The number of parts in which a batch is computed: the recipe's, or as few as fit in memory."""
+        """The number of parts in which a batch is computed: the recipe's, or as few as fit in memory, and for adapters
+        on a CPU as fit in its cache."""
         tokens, B = padded_width(examples, joined=self.base.joined), len(examples)
-        fitting = (n for n in range(1, B) if B % n == 0 and B // n * tokens <= self.room)
+        cached = self.recipe.lora and jax.default_backend() == "cpu"
+        room = min(self.room, _CACHED) if cached else self.room
+        fitting = (n for n in range(1, B) if B % n == 0 and B // n * tokens <= room)
         return self.recipe.accumulate or next(fitting, B)
 
     def save(self, folder: Path) -> None:
