@@ -13,6 +13,7 @@ import msgspec
 from flame_rank import messages
 
 if TYPE_CHECKING:  # a record needs no numpy
+    from flame_rank.ranking.consistency import Consistency
     from strategies.base import FloatArray, IntArray, Standing
 
 
@@ -242,6 +243,7 @@ class Ranking(Sequence[str | Candidate]):
       option: [n], the option that each candidate is: candidates with equal texts are one option, and so are, if answers
         vote, those with the same final answer. None: only equal texts are.
       judgements: what was asked and answered, if the Reranker keeps it (`keep_judgements`).
+      consistency: how often the judge contradicted itself in what was asked about this problem.
       by_judge: of a panel, what each of its judges holds of each candidate: [n] float64, the mean of its log-odds for
         the candidate, in nats.
     """
@@ -259,6 +261,7 @@ class Ranking(Sequence[str | Candidate]):
     option: "IntArray | None" = None
     judgements: Judgements | None = None
     by_judge: "Mapping[str, FloatArray] | None" = None
+    consistency: "Consistency | None" = None
 
     @cached_property
     def order(self) -> list[int]:
@@ -308,6 +311,11 @@ class Ranking(Sequence[str | Candidate]):
         """
         n = len({*self.options.tolist()})
         return n > 1 and self.decided and float(self.p_best[self.order[0]]) < 1 / n + UNSURE * (1 - 1 / n)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust this ranking, in words: the judge flips or contradicts itself too often."""
+        return () if self.consistency is None else self.consistency.warnings
 
     @property
     def best(self) -> str | Candidate | None:

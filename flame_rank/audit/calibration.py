@@ -130,6 +130,10 @@ class Labelled:
             ),
         ]
 
+    def reliability(self) -> "list[Bin]":
+        """How often the judge is right at each confidence, for a reliability plot; empty bins are left out."""
+        return _bins(self.all)
+
     def temperature(self) -> float | None:
         """The temperature at which the labels are likeliest; None without pairs."""
         from scipy.optimize import minimize_scalar
@@ -144,6 +148,47 @@ class Labelled:
         return float(np.exp(minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded").x))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """The labelled pairs whose confidence lies in one range.
+
+    Attributes:
+      low, high: the range, in 0.5 to 1.
+      n: pairs.
+      confidence: its mean.
+      right: the share of pairs in which the judge is right.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    right: float
+
+
+def _bins(leads: FloatArray) -> list[Bin]:
+    """The bins of BINS equal ranges that hold pairs.
+
+    Args:
+      leads: [M], log-odds that the one that is right is the better one.
+    """
+    confidence = 1 / (1 + np.exp(-np.abs(np.clip(leads, -50, 50))))
+    place = np.minimum(((confidence - 0.5) * 2 * BINS).astype(int), BINS - 1)
+    right = np.where(leads == 0, 0.5, leads > 0)
+    edges = np.linspace(0.5, 1, BINS + 1).tolist()
+    return [
+        Bin(
+            low=edges[k],
+            high=edges[k + 1],
+            n=int(inside.sum()),
+            confidence=float(confidence[inside].mean()),
+            right=float(right[inside].mean()),
+        )
+        for k in range(BINS)
+        if (inside := place == k).any()
+    ]
+
+
 def calibration_error(leads: FloatArray) -> float | None:
     """The mean distance of confidence from accuracy over BINS bins of the confidence (ECE, Guo et al., 2017).
 
@@ -152,11 +197,7 @@ def calibration_error(leads: FloatArray) -> float | None:
     """
     if not len(leads):
         return None
-    confidence = 1 / (1 + np.exp(-np.abs(np.clip(leads, -50, 50))))
-    place = np.minimum(((confidence - 0.5) * 2 * BINS).astype(int), BINS - 1)
-    right = np.where(leads == 0, 0.5, leads > 0)
-    distance = np.abs(np.bincount(place, right, BINS) - np.bincount(place, confidence, BINS))
-    return float(distance.sum() / len(leads))
+    return sum(b.n * abs(b.right - b.confidence) for b in _bins(leads)) / len(leads)
 
 
 def read_labels(problem: Problem, name: str) -> FloatArray | None:

@@ -33,12 +33,12 @@ class CalibrationOptions:
         if self.calibration is None:
             return judge
         from flame_rank.audit.calibration import CalibratedJudge, Calibration
-        from flame_rank.audit.probes import CONTRADICTIONS, FLIPS
+        from flame_rank.ranking.consistency import CYCLES, FLIPS
 
         known = Calibration.read(self.calibration, judge.name)
         for share, most, what in (
             (known.flips, FLIPS, "changes its verdict with the order of two candidates"),
-            (known.contradictions, CONTRADICTIONS, "contradicts itself among three candidates"),
+            (known.contradictions, CYCLES, "contradicts itself among three candidates"),
         ):
             if share > most:
                 logging.getLogger("flame_rank").warning(

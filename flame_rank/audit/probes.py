@@ -1,7 +1,6 @@
 """What can be seen of a judge without labels."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,15 @@ from numpy.typing import NDArray
 
 from flame_rank.audit.asking import Asked
 from flame_rank.audit.statistics import Figure, ratio
+from flame_rank.ranking.consistency import CYCLES, FLIPS, consistency
 from strategies.base import FloatArray
 
 SATURATED = 7.0  # nats: more than 1000 to 1
 # From which values on a figure is a reason not to trust a ranking.
-FLIPS, CONTRADICTIONS = 0.2, 0.1
 _TOO_MUCH = {
     "pairs that flip with the order": (FLIPS, "verdicts depend on the order of two candidates: ask for both orders"),
     "triples that contradict themselves": (
-        CONTRADICTIONS,
+        CYCLES,
         "it contradicts itself: rankings depend on the pairs asked",
     ),
     "judgements that are invalid": (0.05, "many judgements cannot be had: see what the judge answers"),
@@ -39,17 +38,16 @@ def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
     backward = [a.backward[ok] for a, ok in zip(asked, valid, strict=True)]
     count = [len(lead) for lead in leads]
     pairs = sum(count)
-    flips = [float(((f > 0) == (b > 0)).sum()) for f, b in zip(forward, backward, strict=True)]
+    contradictions = [consistency([(a.pairs, a.forward), (a.pairs[:, ::-1], a.backward)]) for a in asked]
     place = [float((f + b).sum() / 2) for f, b in zip(forward, backward, strict=True)]
     length = [_log_ratio(a)[ok] for a, ok in zip(asked, valid, strict=True)]
-    cycles = [_triples(a) for a in asked]
     said = [a.judgements for a in asked]
     mass = [a.mass[~np.isnan(a.mass)] for a in asked]
     same = [a.same[~np.isnan(a.same)] for a in asked]
     talk = [a.talk[~np.isnan(a.talk)] for a in asked]
     padding = [a.padding[~np.isnan(a.padding)] for a in asked]
     return [
-        ratio("pairs that flip with the order", "share", flips, count, n=pairs, seed=seed),
+        ratio("pairs that flip with the order", "share", [c.flips for c in contradictions], count, n=pairs, seed=seed),
         ratio("preference for the first place", "nats", place, count, n=pairs, seed=seed, null=0.0),
         ratio(
             "preference for twice the length",
@@ -63,9 +61,9 @@ def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
         ratio(
             "triples that contradict themselves",
             "share",
-            [bad for bad, _ in cycles],
-            [of for _, of in cycles],
-            n=sum(of for _, of in cycles),
+            [c.cycles for c in contradictions],
+            [c.triples for c in contradictions],
+            n=sum(c.triples for c in contradictions),
             seed=seed,
         ),
         _mean("a candidate against itself: first place", "nats", same, seed, null=0.0),
@@ -93,21 +91,6 @@ def _log_ratio(asked: Asked) -> FloatArray:
     size = np.log2([max(len(text), 1) for text in asked.problem.texts])
     first, second = asked.pairs.T
     return np.asarray(size[first] - size[second], np.float64)
-
-
-def _triples(asked: Asked) -> tuple[int, int]:
-    """How many triples of a problem go round in a circle, and of how many."""
-    lead = {}
-    for (i, j), value in zip(asked.pairs.tolist(), asked.leads.tolist(), strict=True):
-        if value == value and value != 0:
-            lead[i, j], lead[j, i] = value > 0, value < 0
-    nodes = sorted({i for i, _ in lead})
-    bad = total = 0
-    for i, j, k in combinations(nodes, 3):
-        if (i, j) in lead and (j, k) in lead and (k, i) in lead:
-            total += 1
-            bad += lead[i, j] == lead[j, k] == lead[k, i]
-    return bad, total
 
 
 def warnings_of(figures: Sequence[Figure]) -> list[str]:

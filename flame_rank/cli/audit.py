@@ -16,7 +16,10 @@ from flame_rank.fields import described
 from flame_rank.judges.options import JudgeOptions
 
 if TYPE_CHECKING:
+    from flame_rank.audit.calibration import Bin
     from flame_rank.audit.statistics import Figure
+
+_WIDTH = 40  # characters of a bar of 100 %
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +97,15 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
     figures = corrected(figures)
     click.echo(f"{loaded.name}: {len(asked)} problems, {sum(len(a.pairs) for a in asked)} pairs in both orders")
     _print(figures)
+    reliability = labelled.reliability() if labelled is not None else []
+    if reliability:
+        _print_reliability(reliability)
     for warning in (warnings := warnings_of(figures)):
         click.echo(f"warning: {warning}")
     if wanted.json is not None:
         record = {"judge": loaded.name, "problems": len(asked), "figures": [vars(f) for f in figures]}
+        if labelled is not None:
+            record["reliability"] = [vars(b) for b in reliability]
         write_whole(wanted.json, json.dumps(record | {"warnings": warnings}, indent=1) + "\n")
     if wanted.calibration is not None and labelled is not None:
         by_name = {figure.name: figure.value for figure in figures}
@@ -120,6 +128,19 @@ def _print(figures: "list[Figure]") -> None:
         q = None if f.q is None else "<0.001" if f.q < 0.001 else f"{f.q:.3f}"
         rows.append((f.name, _number(f.value, f.unit), interval, q, _number(f.detectable, f.unit), f.n or None))
     print_table(("figure", "value", "95 %", "q", "seen", "n"), rows, texts=1)
+
+
+def _print_reliability(bins: "list[Bin]") -> None:
+    """Prints a reliability plot: how often the judge is right at each confidence; a calibrated bar ends at its mark."""
+    rows = []
+    for b in bins:
+        right, sure = (round(_WIDTH * share) for share in (b.right, b.confidence))
+        bar = "".join("|" if k == sure else "█" if k < right else " " for k in range(_WIDTH + 1)).rstrip()
+        confidence = f"{100 * b.low:.0f} to {100 * b.high:.0f} %"
+        rows.append((confidence, bar, _number(b.confidence, "share"), _number(b.right, "share"), b.n))
+    click.echo()
+    print_table(("confidence", "█ right, | confidence", "mean", "right", "n"), rows, texts=2)
+    click.echo()
 
 
 def _number(value: float | None, unit: str) -> str | None:

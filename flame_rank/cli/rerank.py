@@ -217,6 +217,8 @@ def rerank(
             counts.write(json.dumps(summary.counts()).encode() + b"\n")
     if not output.quiet:
         click.echo(summary.line(), err=True)
+    for warning in summary.warnings:
+        click.echo(f"flame-rank: warning: {warning}; `flame-rank audit` measures the judge on your data", err=True)
     report_earlier_failures(reranker.failed_before)
     if table and output.format is None and not output.quiet:
         click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flame_rank.cli.options import Skip
     from flame_rank.io.output import Quarantine
     from flame_rank.judges.server.usage import Usage
+    from flame_rank.ranking.consistency import Consistency
     from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
 
@@ -28,6 +29,7 @@ class Summary:
         self._bad_lines_file: Path | None = None
         self._names = array("q")  # hashes
         self._p_best, self._decided = 0.0, 0
+        self.consistency: Consistency | None = None
         self._usage: Usage | None = None
         self._cost: float | None = None
         self._group = False  # whether the judge is made of others, each of which answers a comparison
@@ -43,6 +45,8 @@ class Summary:
         self.unsure += ranking.unsure
         self.invalid += ranking.invalid
         self.truncated += ranking.truncated
+        if ranking.consistency is not None:
+            self.consistency = ranking.consistency + (self.consistency or type(ranking.consistency)())
         if ranking.decided and len(ranking) > 1:
             self._p_best += float(ranking.p_best[ranking.order[0]])
             self._decided += 1
@@ -83,8 +87,14 @@ class Summary:
             "tied": self.tied,
             "unsure": self.unsure,
             "mean_p_best": self.mean_p_best,
+            "consistency": None if self.consistency is None else asdict(self.consistency),
             **({"server": asdict(self._usage), "cost": self._cost} if self._usage is not None else {}),
         }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust this judge, of all that was asked."""
+        return () if self.consistency is None else self.consistency.warnings
 
     def line(self) -> str:
         """The counts for people: what went wrong is named only if it happened."""

@@ -54,6 +54,9 @@ class Rows:
         self._header = False
         with tqdm.external_write_mode(file=sys.stdout):
             self._console.print(table)
+            for warning in ranking.warnings:
+                line = Text(f"  warning: {warning}", style="yellow", no_wrap=True, overflow="ellipsis")
+                self._console.print(line)
 
 
 def _name(name: str) -> Text:

@@ -25,7 +25,8 @@ from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, 
 
 RESULT_KEYS = (
     *("ranking", "scores", "p_best", "best", "comparisons", "strategy", "judge"),
-    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "verdict_mass", "by_judge", "explanation", "top"),
+    *("p_top", "tied", "unsure", "invalid", "reasons", "truncated", "verdict_mass", "by_judge", "explanation"),
+    *("warnings", "top"),
 )
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -95,6 +96,8 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         fields["by_judge"] = {name: scores.tolist() for name, scores in ranking.by_judge.items()}
     if ranking.explanation is not None:
         fields["explanation"] = ranking.explanation
+    if ranking.warnings:
+        fields["warnings"] = ranking.warnings
     if top is not None:
         fields["top"] = [candidates[i] for i in order[:top]]
     return ENCODER.encode(fields) + b"\n"

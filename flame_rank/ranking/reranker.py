@@ -24,6 +24,7 @@ from flame_rank.ledger.store import Ledger
 from flame_rank.messages import Messages, is_messages
 from flame_rank.ranking.admission import has_room
 from flame_rank.ranking.async_batcher import AsyncBatcher, stream
+from flame_rank.ranking.consistency import consistency
 from flame_rank.ranking.dedupe import How, distinct, options
 from flame_rank.ranking.judge_runner import JudgeRunner
 from flame_rank.ranking.options import RankingOptions
@@ -251,6 +252,7 @@ class Reranker:
             verdict_mass=tournament.verdict_mass,
             option=options(tournament.problem, tournament.cluster),
             judgements=tournament.judgements,
+            consistency=consistency(tournament.answered),
             by_judge=self.judge.scores(tournament.problem) if isinstance(self.judge, PanelJudge) else None,
         )
 

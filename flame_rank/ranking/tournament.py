@@ -35,7 +35,8 @@ class Tournament:
       reasons: why they failed, each reason once.
       mass: P(A) + P(B) of a language model, summed over the judgements for which it is known.
       weighed: the number of these judgements.
-      answered: each round with its answers, if they are kept; None if not.
+      answered: each round with its answers.
+      keep: whether `judgements` are wanted.
     """
 
     given: Problem
@@ -50,7 +51,8 @@ class Tournament:
     reasons: dict[str, None] = field(default_factory=dict)
     mass: float = 0.0
     weighed: int = 0
-    answered: list[tuple[IntArray, FloatArray]] | None = None
+    answered: list[tuple[IntArray, FloatArray]] = field(default_factory=list)
+    keep: bool = False
 
     @classmethod
     def start(
@@ -72,7 +74,7 @@ class Tournament:
           dedupe: which texts are equal.
           seed: seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
-          keep: whether all that is asked and answered is kept.
+          keep: whether `judgements` are wanted.
           name: names the options that the judge rates; None if it judges distinct texts.
         """
         problem = given
@@ -90,7 +92,7 @@ class Tournament:
         text = "\0".join((problem.prompt, *problem.texts))
         rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
         tournament = cls(given, problem, representative, cluster, schedule(len(representative), rng))
-        tournament.answered = [] if keep else None
+        tournament.keep = keep
         tournament.invalid = missing
         tournament.advance(None)
         return tournament
@@ -102,7 +104,7 @@ class Tournament:
 
     def advance(self, log_odds: FloatArray | None) -> None:
         """Sends the schedule its answers (None at the start) and takes its next round."""
-        if self.answered is not None and self.round is not None and log_odds is not None:
+        if self.round is not None and log_odds is not None:
             self.answered.append((self.round, log_odds))
         try:
             asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
@@ -114,8 +116,8 @@ class Tournament:
 
     @property
     def judgements(self) -> Judgements | None:
-        """All that was asked and answered, if it was kept."""
-        if self.answered is None:
+        """All that was asked and answered, if it is wanted."""
+        if not self.keep:
             return None
         sizes = [len(pairs) for pairs, _ in self.answered]
         return Judgements(

@@ -17,6 +17,10 @@ def tied(prompt: str, pairs: Pairs) -> list[float]:
     return [0.0] * len(pairs)
 
 
+def first_place(prompt: str, pairs: Pairs) -> list[float]:
+    return [1.0] * len(pairs)
+
+
 def not_a_number(prompt: str, pairs: Pairs) -> list[float]:
     """Does not know of any text with a "?"."""
     return [

@@ -1,13 +1,20 @@
 """`flame-train evaluate`: a judge's report card."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flame_rank.cli.options import JUDGE, load_judge
 from flame_rank.judges.options import JudgeOptions
 from trainer.cli.options import FILE, NEEDED_DATA, NEW_FOLDER
+
+if TYPE_CHECKING:
+    from flame_rank.judges.base import Judge
+    from trainer.measuring.card import Card
+    from trainer.measuring.released_suite import ReleasedCard
 
 SUITES = {  # name: which benchmarks of the paper
     "flame": None,
@@ -16,6 +23,7 @@ SUITES = {  # name: which benchmarks of the paper
     "pairs": ("AlpacaFarm", "RankGen", "Contrastive search", "LitMT", "HHH", "CoPoem", "Expert LFQA"),
     "pointwise": ("HelpSteer", "Dipper", "Summary feedback"),
 }
+RELEASED = ("rewardbench2", "judgebench", "rm-bench")
 
 
 @click.command()
@@ -23,10 +31,11 @@ SUITES = {  # name: which benchmarks of the paper
 @NEEDED_DATA
 @click.option(
     "--suite",
-    type=click.Choice(list(SUITES)),
+    type=click.Choice([*SUITES, *RELEASED]),
     default="flame",
     show_default=True,
-    help="The evaluation tasks to ask: all 53 of the paper (flame), or those of some of its benchmarks.",
+    help="The evaluation tasks to ask: all 53 of the paper (flame), those of some of its benchmarks, or another "
+    "benchmark whose files are under --data in the folder rewardbench2, judgebench or rm-bench.",
 )
 @click.option(
     "--task",
@@ -71,31 +80,60 @@ def evaluate(
     benchmark are under --data.
     """
     import msgspec
+
+    from flame_rank.io.writing import write_whole
+    from trainer.measuring.benchmarks import BENCHMARKS, tasks_of
+
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+
+    def load() -> "list[Judge]":
+        return [load_judge(spec, judge_options) for spec in (judge, against) if spec is not None]
+
+    result: Card | ReleasedCard
+    if suite in RELEASED and not names:
+        text, result = _on_released(suite, load, data, limit, out)
+    else:
+        chosen = names or [name for part in SUITES[suite] or BENCHMARKS for name in tasks_of(BENCHMARKS[part])]
+        text, result = _on_tasks(chosen, judge, load, data, limit, out)
+    click.echo(text, nl=False)
+    if out is not None:
+        write_whole(out / "card.md", text.encode())
+    for file in filter(None, (record, out and out / "card.json")):
+        write_whole(file, msgspec.json.format(msgspec.json.encode(asdict(result))) + b"\n")
+
+
+def _on_tasks(
+    names: Sequence[str],
+    judge: str,
+    load: "Callable[[], list[Judge]]",
+    data: Path,
+    limit: int | None,
+    out: Path | None,
+) -> "tuple[str, Card]":
+    """The card of evaluation tasks of the collection, as text and as figures."""
     from tqdm import tqdm
 
     from flame_rank.errors import UserError
-    from flame_rank.io.writing import write_whole
     from trainer.collection.examples import is_available
     from trainer.collection.tasks import by_name
+    from trainer.collection.training_data import contacts
+    from trainer.measuring.answer_file import AnswerFile
     from trainer.measuring.asking import can_answer
-    from trainer.measuring.benchmarks import BENCHMARKS, tasks_of
     from trainer.measuring.card import card
     from trainer.measuring.rendering import markdown
-    from trainer.measuring.suite import AnswerFile, Asked, read_examples, run
+    from trainer.measuring.suite import Asked, TaskLine, read_examples, run
 
-    chosen = names or [name for part in SUITES[suite] or BENCHMARKS for name in tasks_of(BENCHMARKS[part])]
-    tasks = [by_name(name) for name in dict.fromkeys(chosen)]
+    tasks = [by_name(name) for name in dict.fromkeys(names)]
     here = [task for task in tasks if is_available(task, data)]
     if not here:
         raise UserError(f"none of {len(tasks)} tasks is under {data}; `flame-train data fetch` gets them")
-    loaded = [load_judge(spec, judge_options) for spec in (judge, against) if spec is not None]
+    loaded = load()
     able = [task for task in here if all(can_answer(each, task) for each in loaded)]
     if not able:
         raise UserError(f"{here[0].name} and {len(here) - 1} others are for a language model; this judge only compares")
     given = {task.name: read_examples(task, data, limit) for task in able}
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    kept = AnswerFile(path=out / "answers.jsonl" if out is not None else None)
+    kept = AnswerFile(TaskLine, out and out / "answers.jsonl")
     asked: list[dict[str, Asked]] = []
     with tqdm(total=len(loaded) * sum(map(len, given.values())), unit=" examples", disable=None) as bar:
         for each in loaded:
@@ -103,18 +141,45 @@ def evaluate(
     result = card(
         loaded[0].name,
         asked[0],
-        against=loaded[1].name if against else "",
-        other=asked[1] if against else None,
+        against=loaded[1].name if len(loaded) > 1 else "",
+        other=asked[1] if len(loaded) > 1 else None,
         not_applicable=[task.name for task in here if task not in able],
         missing=[task.name for task in tasks if task not in here],
+        contact=contacts(judge, [task.name for task in able]),
         limit=limit,
     )
     if len(result.unanswered) == len(able):
         why = f"`flame-rank rerank --judge {judge}` says why"
         raise UserError(f"{loaded[0].name}: not a valid answer to {', '.join(result.unanswered)}; {why}")
-    text = markdown(result)
-    click.echo(text, nl=False)
-    if out is not None:
-        write_whole(out / "card.md", text.encode())
-    for file in filter(None, (record, out and out / "card.json")):
-        write_whole(file, msgspec.json.format(msgspec.json.encode(asdict(result))) + b"\n")
+    return markdown(result), result
+
+
+def _on_released(
+    name: str, load: "Callable[[], list[Judge]]", data: Path, limit: int | None, out: Path | None
+) -> "tuple[str, ReleasedCard]":
+    """The card of a released benchmark, as text and as figures."""
+    from tqdm import tqdm
+
+    from flame_rank.errors import UserError
+    from trainer.measuring.answer_file import AnswerFile
+    from trainer.measuring.released import BENCHMARKS, first_of_each
+    from trainer.measuring.released_figures import rows
+    from trainer.measuring.released_suite import ItemLine, ReleasedCard, ask, markdown, share_flipped
+
+    items = first_of_each(BENCHMARKS[name].read(data), limit)
+    loaded = load()
+    kept = AnswerFile(ItemLine, out and out / f"answers-{name}.jsonl")
+    with tqdm(total=len(loaded) * len(items), unit=" prompts", disable=None) as bar:
+        answers = [ask(each, name, items, kept, done=bar.update) for each in loaded]
+    if not any(answer.valid for answer in answers[0]):
+        raise UserError(f"{loaded[0].name}: not a valid answer; `flame-rank rerank` with this judge says why")
+    result = ReleasedCard(
+        benchmark=name,
+        judge=loaded[0].name,
+        against=loaded[1].name if len(loaded) > 1 else "",
+        rows=tuple(rows(name, answers[0], answers[1] if len(loaded) > 1 else None)),
+        invalid=sum(not answer.valid for answer in answers[0]),
+        flipped=share_flipped(answers[0]),
+        limit=limit,
+    )
+    return markdown(result), result

@@ -22,10 +22,15 @@ def mixture(data: Path, name: str, choice: MixtureOptions, max_bad: float, plot:
 
     The share is how often the task is drawn, by its weight. --plot draws the shares of the examples by kind and by
     capability, as the paper's Figures 2 and 3 do, and below them the shares of the weights; it needs matplotlib.
+
+    The command also names the evaluation tasks that a training cannot check its examples against for overlap, because
+    neither their data is under --data nor their hashes are part of this package.
     """
     from flame_rank.cli.tables import print_table
+    from trainer.collection.decontamination import unchecked, unchecked_line
     from trainer.collection.mixture import weigh_available
     from trainer.collection.mixture_figure import draw, shares
+    from trainer.collection.tasks import TASKS
 
     weighed = weigh_available(replace(choice, mixture=name), data, max_bad=max_bad, say=say)
     counts, weights = weighed.counts, weighed.weights
@@ -40,5 +45,7 @@ def mixture(data: Path, name: str, choice: MixtureOptions, max_bad: float, plot:
         for grouping, sizes in by.items():
             click.echo(f"{what} by {grouping}: " + ", ".join(f"{part} {size:.1%}" for part, size in sizes.items()))
     report(f"{len(weights)} tasks; {len(weighed.tasks) - len(weights)} of the mixture's are not under {data}")
+    if missing := unchecked(TASKS, data):
+        report(unchecked_line(missing, sum(task.split == "eval" for task in TASKS), data))
     if plot:
         draw(parts, plot)

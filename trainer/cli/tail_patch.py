@@ -76,7 +76,7 @@ def tail_patch(
     curves = read_curves(out)
     if not curves:
         raise UserError(f"{out}: no curves in it; without --report they are measured")
-    for line in table(curves):
+    for line in table(curves, patches.thresholds()):
         click.echo(line)
     write_whole(out / "ratings.csv", ratings_csv(curves))
     report(f"{out / 'ratings.csv'}: ratings of {len(curves)} tasks")

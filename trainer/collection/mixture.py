@@ -7,13 +7,13 @@ does not publish its ratings, so there are none here.
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from flame_rank.errors import UserError
 from trainer.collection.counting import count_examples
-from trainer.collection.mixture_options import MixtureOptions
+from trainer.collection.mixture_options import THRESHOLDS, MixtureOptions
 from trainer.collection.tasks.base import Task
 
 CAP = 2**16  # the largest number of a task's examples that counts
@@ -22,8 +22,6 @@ SAFEST, SAFEST_WEIGHT = 3, 250_000  # the tasks that help Safety most weigh this
 HELPFUL = 2  # the highest rating; the others are 1, somewhat helpful, 0, no clear effect, and -1, harmful
 GENERALLY = 5  # a task is generally helpful if the sum of its ratings is at least this
 
-# A task helps a category specifically if the category's accuracy after its tail patch is above this (footnote 5), in %.
-THRESHOLDS = {"chat": 95.0, "chat-hard": 66.0, "code": 84.0, "math": 99.8, "safety": 85.0}
 FIELDS = ("task", "category", "rating", "score")  # columns of a ratings file
 
 
@@ -59,12 +57,15 @@ def flame(counts: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0
     return {name: min(count, cap) ** (1 / temperature) for name, count in counts.items() if count}
 
 
-def flame_rm(counts: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
+def flame_rm(
+    counts: Mapping[str, int], ratings: Ratings, thresholds: Mapping[str, float] = THRESHOLDS
+) -> dict[str, float]:
     """Computes the weights of FLAMe-RM, for the tasks that have examples.
 
     Args:
       counts: the number of examples of each task.
       ratings: the rating of each of these tasks in each category.
+      thresholds: of each category, in %; see `bundles`.
 
     Raises:
       UserError: a task has no rating.
@@ -75,8 +76,8 @@ def flame_rm(counts: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
             raise UserError(
                 f"the ratings lack the task {name}; measure it by `flame-train tail-patch`, or leave it out"
             )
-        weights[name] = float(sum(_WEIGHTS[bundle.split(":")[0]] for bundle in bundles(ratings[name])))
-    helpful = [name for name in weights if "specific:safety" in bundles(ratings[name])]
+        weights[name] = float(sum(_WEIGHTS[bundle.split(":")[0]] for bundle in bundles(ratings[name], thresholds)))
+    helpful = [name for name in weights if "specific:safety" in bundles(ratings[name], thresholds)]
     for name in sorted(helpful, key=lambda name: (-ratings[name]["safety"].score, name))[:SAFEST]:
         weights[name] = float(SAFEST_WEIGHT)
     return weights
@@ -85,12 +86,16 @@ def flame_rm(counts: Mapping[str, int], ratings: Ratings) -> dict[str, float]:
 _WEIGHTS = {"general": GENERAL, "specific": SPECIFIC, "others": OTHERS}
 
 
-def bundles(rated: Mapping[str, Rating]) -> list[str]:
-    """Names the bundles of a task: "general", "specific:CATEGORY", or "others" if it is in none of these."""
+def bundles(rated: Mapping[str, Rating], thresholds: Mapping[str, float] = THRESHOLDS) -> list[str]:
+    """Names the bundles of a task: "general", "specific:CATEGORY", or "others" if it is in none of these.
+
+    Args:
+      thresholds: of each category, in %: the task is specific to it if it is helpful and its score is above this.
+    """
     names = ["general"] if sum(rating.rating for rating in rated.values()) >= GENERALLY else []
     names += [
         f"specific:{category}"
-        for category, least in THRESHOLDS.items()
+        for category, least in thresholds.items()
         if rated[category].rating == HELPFUL and rated[category].score > least
     ]
     return names or ["others"]
@@ -192,11 +197,13 @@ class Mixture:
       tasks: all of its tasks, whether their data is on this machine or not.
       weights: the weight of each task by name, if a file states them.
       ratings: the ratings from which the weights follow, for flame-rm only.
+      thresholds: of each category, for flame-rm only.
     """
 
     tasks: Sequence[Task]
     weights: Mapping[str, float] | None = None
     ratings: Ratings | None = None
+    thresholds: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
     @classmethod
     def read(cls, options: MixtureOptions) -> "Mixture":
@@ -208,10 +215,15 @@ class Mixture:
         from trainer.collection.tasks import TASKS, by_name
 
         if options.mixture not in ("flame", "flame-rm"):
+            if options.ratings is not None or options.threshold or options.licence != "any" or options.extra:
+                raise UserError(
+                    f"--mixture {options.mixture} names its own tasks and weights: leave out --ratings, --threshold, "
+                    "--licence and --extra"
+                )
             weights = read_weights(Path(options.mixture))
             return cls(tasks=[by_name(name) for name in weights], weights=weights)
         tasks = trained_on(TASKS, permissive=options.licence == "permissive", extra=options.extra)
-        return cls(tasks=tasks, ratings=read_needed_ratings(options))
+        return cls(tasks=tasks, ratings=read_needed_ratings(options), thresholds=options.thresholds())
 
 
 def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
@@ -222,8 +234,8 @@ def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
         use.
     """
     if options.mixture != "flame-rm":
-        if options.ratings is not None:
-            raise UserError("--ratings is for --mixture flame-rm")
+        if options.ratings is not None or options.threshold:
+            raise UserError("--ratings and --threshold are for --mixture flame-rm")
         return None
     if options.ratings is None:
         raise UserError(
@@ -236,7 +248,12 @@ def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
 
 
 def weigh(
-    counts: Mapping[str, int], ratings: Ratings | None, cap: int | None = None, temperature: float = 1.0
+    counts: Mapping[str, int],
+    ratings: Ratings | None,
+    *,
+    thresholds: Mapping[str, float] = THRESHOLDS,
+    cap: int | None = None,
+    temperature: float = 1.0,
 ) -> dict[str, float]:
     """Computes the weights of flame-rm if there are ratings, otherwise those of flame.
 
@@ -248,7 +265,9 @@ def weigh(
     """
     if not any(counts.values()):
         raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
-    return flame(counts, cap=cap or CAP, temperature=temperature) if ratings is None else flame_rm(counts, ratings)
+    if ratings is None:
+        return flame(counts, cap=cap or CAP, temperature=temperature)
+    return flame_rm(counts, ratings, thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,5 +301,7 @@ def weigh_available(
     """
     mixture = Mixture.read(options)
     counts = count_examples(mixture.tasks, data, max_bad=max_bad, say=say)
-    weights = weigh(counts, mixture.ratings, options.cap, options.temperature)
+    weights = weigh(
+        counts, mixture.ratings, thresholds=mixture.thresholds, cap=options.cap, temperature=options.temperature
+    )
     return WeighedTasks(tasks=mixture.tasks, counts=counts, weights=weights)

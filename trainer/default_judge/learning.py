@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +29,9 @@ from flame_rank.judges.default.pool import (
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.records import Problem
-from trainer.collection.decontamination import index_evaluation
+from trainer.collection.decontamination import NgramIndex, index_evaluation
 from trainer.collection.tasks import TASKS
+from trainer.collection.training_data import FILE, TrainingData
 from trainer.default_judge import ablation
 from trainer.default_judge.combine import (
     LabelledProblem,
@@ -95,7 +96,15 @@ def build(
     settings = {"model": reader.name, "seed": seed, "without": sorted(without)}
     check_settings(out / RECIPE, settings)
     write_whole(out / RECIPE, json.dumps(settings) + "\n")
-    learn_judge(_problems(data, seed, say), data, model, reader, out, say, without)
+    held_out = index_evaluation(TASKS, data, say)
+    problems = read_problems(data, seed, held_out, say)
+    training_data(problems, held_out).write(out / FILE)
+    learn_judge(problems, data, model, reader, out, say, without)
+
+
+def training_data(problems: Mapping[str, Sequence[LabelledProblem]], held_out: NgramIndex) -> TrainingData:
+    """States what the judge is learned from: the number of problems of each source."""
+    return TrainingData(tasks={name: len(members) for name, members in problems.items()}, checked=held_out.checked)
 
 
 def learn_judge(
@@ -175,9 +184,10 @@ def _kind(source: str, seen: PoolEvidence) -> Kind:
     return "texts" if "programs" in seen.kind or source.endswith(CORRUPTED_SUFFIX) else seen.kind
 
 
-def _problems(data: Path, seed: int, say: Callable[[str], None]) -> dict[str, list[LabelledProblem]]:
-    """Reads the problems to learn from, by source, without overlap with an evaluation task or HumanEval."""
-    held_out = index_evaluation(TASKS, data, say)
+def read_problems(
+    data: Path, seed: int, held_out: NgramIndex, say: Callable[[str], None]
+) -> dict[str, list[LabelledProblem]]:
+    """Reads the problems to learn from, by source, without overlap with the held-out texts."""
     sources = {
         name: comparisons_without_overlap(read_comparisons(source, data), held_out) for name, source in SOURCES.items()
     }

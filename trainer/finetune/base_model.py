@@ -20,6 +20,8 @@ from flame_rank.model.families import Architecture, read_architecture
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
 from flame_rank.prompts.format import Format, load_format
+from trainer.collection import training_data
+from trainer.collection.training_data import TrainingData
 
 Params = Any  # nnx.State, whose type parameters change from release to release
 
@@ -39,6 +41,7 @@ class Base:
       graph, params: the structure of the model and its parameters, float32, each parameter on its devices.
       form: the unified format, as tokens of this model.
       layers: the number of layers; for a T5, of encoder layers.
+      training_data: what a model that is saved was trained on; None leaves out the file that says so.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Base:
     params: Params
     form: Format
     layers: int
+    training_data: TrainingData | None = None
 
     @property
     def joined(self) -> bool:
@@ -73,14 +77,18 @@ class Base:
 
     def _beside_weights(self, temporary: Path) -> list[Path]:
         """The files to copy, without weights and config.json; those of a GGUF file are made in `temporary`."""
+        made = []
+        if self.training_data is not None:
+            made = [temporary / training_data.FILE]
+            self.training_data.write(made[0])
         if gguf_file.is_gguf(self.path):
-            return gguf_tokenizer.save(gguf_file.read(self.path), temporary)
-        return [
+            return [*made, *gguf_tokenizer.save(gguf_file.read(self.path), temporary)]
+        return made + [
             path
             for path in sorted(self.path.iterdir())
             if path.is_file()
             and path.suffix not in _WEIGHTS
-            and not path.name.startswith(("config.json", "model.safe"))
+            and not path.name.startswith(("config.json", "model.safe", training_data.FILE))
         ]
 
 

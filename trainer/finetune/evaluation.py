@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model import sharding
@@ -19,6 +20,15 @@ ROWS = 16  # texts that are read at once
 
 def accuracy(training: Training, rows: TokenizedRows) -> float:
     """Computes the share of rows whose label has the highest log-probability of the task's labels.
+
+    Raises:
+      ValueError: the task has no labels.
+    """
+    return float(right_answers(training, rows).mean())
+
+
+def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.bool_]:
+    """Tells of each row [R] whether its label has the highest log-probability of the task's labels.
 
     Raises:
       ValueError: the task has no labels.
@@ -39,7 +49,7 @@ def accuracy(training: Training, rows: TokenizedRows) -> float:
         likelihoods = sharding.to_host(_likelihood(training.base.graph, params, batch))
         for (k, c), likelihood in zip(chunk, likelihoods, strict=False):
             scores[k, c] = likelihood
-    return sum(int(scores[k].argmax()) == rows[k][2] for k in range(len(rows))) / len(rows)
+    return np.asarray(scores.argmax(1) == rows.index[:, 3])
 
 
 @partial(jax.jit, static_argnums=0)

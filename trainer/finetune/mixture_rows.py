@@ -10,6 +10,7 @@ from trainer.collection.decontamination import NgramIndex, index_evaluation, wit
 from trainer.collection.examples import Example, examples, has_two_orders, in_both_orders, is_available
 from trainer.collection.mixture import Mixture, weigh
 from trainer.collection.tasks.base import Task
+from trainer.collection.training_data import TrainingData
 from trainer.finetune.base_model import Base
 from trainer.finetune.processes import primary_first
 from trainer.finetune.recipe import Recipe
@@ -79,8 +80,9 @@ class RowReader:
         except ValueError as error:
             raise UserError(f"{self.base.path}: {error}") from error
 
-    def read_mixture(self, mixture: Mixture) -> tuple[list[TokenizedRows], dict[str, float]]:
-        """Reads the rows of those of a mixture's tasks that are under `data`, and computes the tasks' weights.
+    def read_mixture(self, mixture: Mixture) -> tuple[list[TokenizedRows], dict[str, float], TrainingData]:
+        """Reads the rows of those of a mixture's tasks that are under `data`, computes the tasks' weights, and states
+        what will be trained on.
 
         Raises:
           UserError: no task is there, or no example is left.
@@ -107,9 +109,11 @@ class RowReader:
             raise UserError(
                 f"no example of the mixture fits --max-input {self.recipe.max_input}; --on-long cut takes its parts"
             )
+        counts = {read.task: self._examples(read) for read in rows}
+        trained = TrainingData(tasks=counts, checked=evaluation.checked)
         if mixture.weights is not None:
-            return rows, {read.task: mixture.weights[read.task] for read in rows}
-        return rows, weigh({read.task: self._examples(read) for read in rows}, mixture.ratings)
+            return rows, {name: mixture.weights[name] for name in counts}, trained
+        return rows, weigh(counts, mixture.ratings, thresholds=mixture.thresholds), trained
 
     def _examples(self, rows: TokenizedRows) -> int:
         """The number of a task's examples, each counted once if it is shown in both orders."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from flame_rank.io.writing import claimed
 from flame_rank.judges.model_location import locate
+from trainer.collection import training_data
 from trainer.collection.mixture import Mixture
 from trainer.collection.mixture_options import MixtureOptions
 from trainer.collection.tasks import by_name
+from trainer.collection.training_data import TrainingData
 from trainer.finetune import loop, processes, training
 from trainer.finetune.evaluation import accuracy
 from trainer.finetune.malloc import keep_freed_memory
@@ -42,7 +44,7 @@ def train(
       base: the model to start from: a Hugging Face directory, a GGUF file or hf:ORG/NAME.
       data: the folder of data sets, as `flame-train data fetch` makes it.
       out: the folder of the run: checkpoints step-N, each a directory that `flame_rank.load_judge` reads, and the best
-        one by `evaluation` as `best`; metrics.jsonl; tensorboard; recipe.json.
+        one by `evaluation` as `best`; metrics.jsonl; tensorboard; recipe.json; training_data.json.
       mixture: flame, flame-rm, a CSV file of task,weight, or the options that name one.
       recipe: the numbers of the training; without it, the paper's.
       examples: how examples become token ids.
@@ -85,7 +87,10 @@ def train(
         reader = RowReader(
             base=state.base, recipe=recipe, data=data, out=out, options=examples, max_bad=max_bad, say=say_once
         )
-        rows, weights = reader.read_mixture(tasks)
+        rows, weights, trained = reader.read_mixture(tasks)
+        state.base.training_data = trained.after(TrainingData.of_judge(str(path)))
+        if processes.is_primary():
+            state.base.training_data.write(out / training_data.FILE)
         plain = replace(reader, options=replace(examples, both_orders=False, on_long="cut"))
         targets = [plain.read(task, limit=evaluation.size) for task in measured]
         loop.train_loop(

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flame_rank.errors import UserError
 from flame_rank.io.run_settings import check_settings, differing
 from flame_rank.io.writing import claimed, write_whole
@@ -18,14 +20,23 @@ from trainer.collection.examples import is_available
 from trainer.collection.mixture import trained_on
 from trainer.collection.tasks.base import Task
 from trainer.finetune import training as trainings
-from trainer.finetune.evaluation import accuracy
+from trainer.finetune.evaluation import right_answers
 from trainer.finetune.loop import Evaluate, train_loop
 from trainer.finetune.malloc import keep_freed_memory
-from trainer.finetune.metrics import METRICS, lines
 from trainer.finetune.mixture_rows import RowReader
 from trainer.finetune.recipe import STEPS, Recipe
 from trainer.finetune.run_options import CheckpointPolicy, Devices, ExampleOptions
-from trainer.finetune.tail_patch_curves import CATEGORIES, Curve, curve_file, read_curves, signed, write_curve
+from trainer.finetune.tail_patch_curves import (
+    CATEGORIES,
+    Curve,
+    RightAnswers,
+    curve_file,
+    read_curves,
+    read_right,
+    signed,
+    write_curve,
+    write_right,
+)
 from trainer.finetune.tail_patch_options import TailPatchOptions
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
@@ -98,17 +109,20 @@ def measure(
         )
 
 
-def measuring(categories: Mapping[str, Sequence[TokenizedRows]]) -> Evaluate:
-    """Returns what measures the accuracy of each category: the share of right answers among all of its examples."""
+def measure_right(training: Training, categories: Mapping[str, Sequence[TokenizedRows]]) -> RightAnswers:
+    """Tells of each example of each category, part after part, whether the model answers it right."""
+    return {c: np.concatenate([right_answers(training, rows) for rows in parts]) for c, parts in categories.items()}
 
-    def measure(training: Training) -> dict[str, float]:
-        accuracies = {}
-        for category, parts in categories.items():
-            right = sum(accuracy(training, rows) * len(rows) for rows in parts)
-            accuracies[category] = right / sum(map(len, parts))
-        return accuracies
 
-    return measure
+def _evaluating(categories: Mapping[str, Sequence[TokenizedRows]], run: Path) -> Evaluate:
+    """Returns what measures the accuracy of each category, and keeps the answers in the run's folder."""
+
+    def evaluate(training: Training) -> dict[str, float]:
+        right = measure_right(training, categories)
+        write_right(run, training.done, right)
+        return {category: float(answers.mean()) for category, answers in right.items()}
+
+    return evaluate
 
 
 def patch(
@@ -142,33 +156,25 @@ def patch(
                 f"{curve_file(out, curve.task)} was measured with another {', '.join(names)}; give another --out"
             )
         _delete_checkpoints(out, curve.task)
-    measure = measuring(categories)
     policy = CheckpointPolicy(every=min(save_every, training.recipe.steps), last=1, log=max(1, every // 3), best=False)
-    base: dict[str, float] = {}
+    base: RightAnswers = {}
     for number, rows in enumerate(tasks, 1):
         name = rows.task
         if curve_file(out, name).exists():
             continue
         say(f"{name}: task {number} of {len(tasks)}, {len(rows)} examples")
-        base = base or measure(training)  # before the first task the training is at step 0
+        base = base or measure_right(training, categories)  # before the first task the training is at step 0
         train_loop(
             training,
             [rows],
             {name: 1.0},
             _run(out, name),
             policy,
-            evaluate=measure,
+            evaluate=_evaluating(categories, _run(out, name)),
             evaluate_every=every,
             say=_named(name, say),
         )
-        measured = {0: base} | _evaluations(_run(out, name) / METRICS)
-        curve = Curve(
-            task=name,
-            setup=stated,
-            examples={category: sum(map(len, parts)) for category, parts in categories.items()},
-            steps=list(measured),
-            accuracies={c: [accuracies[c] for accuracies in measured.values()] for c in categories},
-        )
+        curve = Curve.of(name, stated, {0: base} | read_right(_run(out, name)))
         write_curve(out, curve)
         say(f"{name}: " + ", ".join(f"{c} {signed(r.rating)}" for c, r in curve.ratings().items()))
         _delete_checkpoints(out, name)
@@ -188,11 +194,6 @@ def _delete_checkpoints(out: Path, task: str) -> None:
     """Deletes the checkpoints of a task whose curve is there: nothing is resumed from them."""
     for folder in _run(out, task).glob("step-*"):
         shutil.rmtree(folder)
-
-
-def _evaluations(metrics: Path) -> dict[int, dict[str, float]]:
-    """Reads the accuracies by step; what was measured again after an interruption counts once."""
-    return dict(sorted({line["step"]: line["eval"] for line in lines(metrics) if "eval" in line}.items()))
 
 
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:

@@ -6,24 +6,27 @@ stands for, not from which number on; the numbers here are ours.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.io.run_settings import differing
 from flame_rank.io.writing import write_whole
-from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, THRESHOLDS, Rating, bundles
+from trainer.collection.mixture import FIELDS, GENERALLY, HELPFUL, Rating, bundles
+from trainer.collection.mixture_options import THRESHOLDS
 
-# The accuracy after a patch is the mean of this many last evaluations: single ones go up and down (Figure 4).
+# What a patch comes to is the mean of this many last evaluations: single ones go up and down (Figure 4).
 LAST = 3
-# A change is significant from this number of standard errors on. The error is that of two independent samples, although
-# both accuracies are measured on the same examples, which makes the true error smaller: the rule errs towards "no clear
-# effect", as it should if 100 tasks are rated 5 times each.
+# A change is significant from this number of standard errors on. Base and patched model answer the same examples, of
+# which only those count whose answer flips: if flips to right and to wrong are equally likely, the difference of n
+# flips has a standard error of sqrt(n) (McNemar's test; the mean of several evaluations may flip by a part).
 SIGNIFICANT = 2.0
 # A helpful or harmful change has at least this number of percentage points: on a large benchmark even a useless change
 # is significant. The paper's whole gain by re-weighting is 2.1 points.
@@ -33,6 +36,9 @@ NOISE = 1.0
 # A change is stable if, after it is first reached, every evaluation keeps at least this share of it.
 KEEPS = 0.5
 _REMEDY = "delete it and measure again"
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+RightAnswers: TypeAlias = dict[str, BoolArray]  # category -> whether each of its examples is answered right
 
 _REWARDBENCH = {  # as RewardBench groups its parts (its SUBSET_MAPPING), Reasoning in two as in the paper
     "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
@@ -58,53 +64,118 @@ class Curve:
       task: its name.
       setup: what curves must have in common to be compared: the base, the recipe, what is measured.
       examples: the number of examples of each category.
-      steps: the steps after which accuracies were measured, rising; the first is 0, the base.
-      accuracies: of each category, one at each of the steps.
+      steps: the numbers of steps after which the answers were taken, rising; the first is 0, the base.
+      right: of each category, at each of the steps, which examples were answered right: a bit for each example, in
+        hexadecimal digits.
     """
 
     task: str
     setup: dict[str, Any]
     examples: dict[str, int]
     steps: list[int]
-    accuracies: dict[str, list[float]]
+    right: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, task: str, setup: dict[str, Any], measured: Mapping[int, RightAnswers]) -> Self:
+        """Makes the curve of what was measured after some steps."""
+        steps = sorted(measured)
+        categories = list(measured[steps[0]])
+        return cls(
+            task=task,
+            setup=setup,
+            examples={category: len(measured[steps[0]][category]) for category in categories},
+            steps=steps,
+            right={category: [_packed(measured[step][category]) for step in steps] for category in categories},
+        )
 
     def is_whole(self) -> bool:
-        """Tells whether each category has an accuracy at each step; in a damaged file it may not."""
-        return (
-            self.accuracies.keys() == self.examples.keys()
-            and all(count > 0 for count in self.examples.values())
-            and all(len(values) == len(self.steps) > 1 for values in self.accuracies.values())
-            and all(0 <= accuracy <= 1 for values in self.accuracies.values() for accuracy in values)
-        )
+        """Tells whether each category has an answer to each example at each step; in a damaged file it may not."""
+        try:
+            return (
+                self.right.keys() == self.examples.keys()
+                and all(count > 0 for count in self.examples.values())
+                and all(len(values) == len(self.steps) > 1 for values in self.right.values())
+                and all(self.answers(category).size for category in self.right)
+            )
+        except ValueError:
+            return False
+
+    def answers(self, category: str) -> BoolArray:
+        """Returns which examples were answered right, [steps, examples].
+
+        Raises:
+          ValueError: a step has not as many answers.
+        """
+        return np.stack([_unpacked(digits, self.examples[category]) for digits in self.right[category]])
+
+    @property
+    def accuracies(self) -> dict[str, list[float]]:
+        """The accuracy in each category, one at each of the steps."""
+        return {category: self.answers(category).mean(1).tolist() for category in self.right}
 
     def ratings(self) -> dict[str, Rating]:
         """Computes the rating of each category."""
-        return {category: rate(values, self.examples[category]) for category, values in self.accuracies.items()}
+        return {category: rate(self.answers(category)) for category in self.right}
 
 
-def rate(accuracies: Sequence[float], examples: int) -> Rating:
+def rate(right: BoolArray) -> Rating:
     """Rates how helpful a task is to a category.
 
     Args:
-      accuracies: the base's, then at least one of those during the patch.
-      examples: the number of examples on which each accuracy was measured.
+      right: [1 + evaluations, examples] whether each example is answered right: by the base, then at least once during
+        the patch.
     """
-    base, gains = accuracies[0], [accuracy - accuracies[0] for accuracy in accuracies[1:]]
-    after = fmean(accuracies[1:][-LAST:])
-    change = after - base
-    error = sqrt((base * (1 - base) + after * (1 - after)) / examples)
+    accuracies = right.mean(1)
+    gains = (accuracies[1:] - accuracies[0]).tolist()
+    after = right[1:][-LAST:].mean(0)  # of each example
+    flips = after - right[0]
+    change, error = float(flips.mean()), float(np.sqrt((flips**2).sum())) / len(flips)
     rating = 0
     if abs(change) >= max(SIGNIFICANT * error, POINTS / 100):
         rating = -1 if change < 0 else HELPFUL if _stable(gains, change) else 1
     elif change > NOISE * error:
         rating = 1
-    return Rating(rating=rating, score=100 * after)
+    return Rating(rating=rating, score=100 * float(after.mean()))
 
 
 def _stable(gains: Sequence[float], change: float) -> bool:
     # By rounding, the largest of some numbers may be slightly less than their mean.
     first = next(k for k, gain in enumerate(gains) if gain >= change - 1e-9)
     return min(gains[first:]) >= KEEPS * change
+
+
+def _packed(right: BoolArray) -> str:
+    return np.packbits(right).tobytes().hex()
+
+
+def _unpacked(digits: str, count: int) -> BoolArray:
+    packed = np.frombuffer(bytes.fromhex(digits), np.uint8)
+    if len(packed) != -(-count // 8):
+        raise ValueError(f"{len(packed)} bytes are not the answers to {count} examples")
+    return np.unpackbits(packed, count=count).astype(bool)
+
+
+def write_right(run: Path, step: int, right: RightAnswers) -> None:
+    """Keeps in the folder of a run which examples were answered right after a step."""
+    path = run / "right" / f"{step}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({category: [len(a), _packed(a)] for category, a in right.items()}) + "\n")
+
+
+def read_right(run: Path) -> dict[int, RightAnswers]:
+    """Reads what `write_right` kept in the folder of a run, by step.
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    measured = {}
+    for path in run.glob("right/*.json"):
+        kept: dict[str, tuple[int, str]] = json_file.read(path, dict[str, tuple[int, str]], remedy=_REMEDY)
+        try:
+            measured[int(path.stem)] = {category: _unpacked(digits, n) for category, (n, digits) in kept.items()}
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; {_REMEDY}") from error
+    return measured
 
 
 def curve_file(out: Path, task: str) -> Path:
@@ -145,10 +216,13 @@ def ratings_csv(curves: Sequence[Curve]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(curves: Sequence[Curve]) -> list[str]:
+def table(curves: Sequence[Curve], thresholds: Mapping[str, float] = THRESHOLDS) -> list[str]:
     """Returns the lines of a table: the base's accuracies, then for each task its rating and accuracy in each category.
 
     Accuracies are in percent. The last two columns are the sum of the ratings and the task's bundles.
+
+    Args:
+      thresholds: of each category, in %; see `bundles`.
     """
     heads = ["task", *THRESHOLDS, "sum", "bundles"]
     base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in THRESHOLDS]
@@ -156,14 +230,16 @@ def table(curves: Sequence[Curve]) -> list[str]:
     rated = [(curve.task, curve.ratings()) for curve in curves]
     for task, ratings in sorted(rated, key=lambda item: (-sum(r.rating for r in item[1].values()), item[0])):
         marks = [f"{signed(ratings[c].rating)} {ratings[c].score:5.1f}" for c in THRESHOLDS]
-        cells.append([task, *marks, signed(sum(r.rating for r in ratings.values())), ", ".join(bundles(ratings))])
+        cells.append(
+            [task, *marks, signed(sum(r.rating for r in ratings.values())), ", ".join(bundles(ratings, thresholds))]
+        )
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     lines = []
     for row in cells:
         numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
-    thresholds = ", ".join(f"{category} {least:g}" for category, least in THRESHOLDS.items())
-    lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {thresholds}")
+    least = ", ".join(f"{category} {percent:g}" for category, percent in thresholds.items())
+    lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {least}")
     return lines
 
 
@@ -192,8 +268,9 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
     for panel in panels[len(curves) :]:
         panel.set_visible(False)
     for panel, curve in zip(panels, curves, strict=False):
+        ratings = curve.ratings()
         for category, accuracies in curve.accuracies.items():
-            rating = curve.ratings()[category].rating
+            rating = ratings[category].rating
             panel.plot(
                 curve.steps,
                 [100 * accuracy for accuracy in accuracies],

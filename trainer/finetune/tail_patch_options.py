@@ -3,19 +3,20 @@
 from dataclasses import dataclass
 
 from flame_rank.fields import described, self_documented
-from trainer.collection.mixture_options import TaskChoice
+from trainer.collection.mixture_options import THRESHOLDS, TaskChoice, Thresholds
 
 
 @self_documented
 @dataclass(frozen=True, kw_only=True)
-class TailPatchOptions(TaskChoice):
+class TailPatchOptions(Thresholds, TaskChoice):
     """Which tasks are patched, and what is measured.
 
     Attributes:
       {options}
 
     Raises:
-      ValueError: a shard is not K/N, or a category is not NAME=TASK[,TASK...] with a name that flame-rm knows.
+      ValueError: a shard is not K/N, a category is not NAME=TASK[,TASK...] with a name that flame-rm knows, or a
+        threshold is not CATEGORY=PERCENT.
     """
 
     tasks: tuple[str, ...] = described(
@@ -40,6 +41,7 @@ class TailPatchOptions(TaskChoice):
     save_every: int = described(1000, "The number of steps between two checkpoints.", unit="STEPS", least=1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.part()
         self.categories()
 
@@ -56,8 +58,6 @@ class TailPatchOptions(TaskChoice):
         """Returns the names of the evaluation tasks of each category that differs from RewardBench's."""
         if not self.category:
             return {}
-        from trainer.collection.mixture import THRESHOLDS  # takes a while
-
         categories: dict[str, list[str]] = {}
         for value in self.category:
             name, _, listed = value.partition("=")

@@ -1,6 +1,7 @@
 """A judge's report card: the paper's benchmarks and every task, each figure with its size, its interval and what needs
 no judge beside it (Tables 1 and 2)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from trainer.collection.tasks.base import Task
+from trainer.collection.training_data import NOT_KNOWN
 from trainer.measuring.baselines import BASELINES, chance
 from trainer.measuring.benchmarks import BENCHMARKS, REWARDBENCH, TABLE_1, TABLE_2, Figure, Mean, Metric, Pool, tasks_of
 from trainer.measuring.suite import Asked
@@ -29,6 +31,8 @@ class Line:
       share: the figure with its 95 % bootstrap interval over prompts.
       difference: to the other judge, paired, with its interval.
       baselines: what needs no judge; a name is missing if it has no answer to these tasks.
+      contact: whether the tasks touch what the judge was trained on (trainer/collection/training_data.py), with the
+        number of tasks if they differ.
       paper: what the paper prints for the whole benchmark.
       flipped: % of pairs in which the judge prefers the same place in both orders.
       mass: P(all labels) of the model, on average.
@@ -43,6 +47,7 @@ class Line:
     n: int
     invalid: int
     share: tuple[float, float, float]
+    contact: str = NOT_KNOWN
     difference: tuple[float, float, float] | None = None
     baselines: Mapping[str, float] = field(default_factory=dict)
     paper: Mapping[str, float] = field(default_factory=dict)
@@ -84,21 +89,27 @@ def card(
     other: Mapping[str, Asked] | None = None,
     not_applicable: Sequence[str] = (),
     missing: Sequence[str] = (),
+    contact: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Card:
-    """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name."""
+    """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name.
+
+    Args:
+      contact: of each task, whether it touches what the judge was trained on; None if that is not known.
+    """
     figures: dict[str, Figure] = dict(BENCHMARKS)
     for name, benchmark in BENCHMARKS.items():
         if isinstance(benchmark, Pool) and benchmark.metric == "single judgements":
             figures[f"{name}, by majority"] = Pool(benchmark.tasks)
     for section, part in REWARDBENCH.parts.items():
         figures[f"RewardBench {section}"] = part
+    contact = contact or {}
     lines = [
-        _line(name, figure, asked, other)
+        _line(name, figure, asked, other, contact)
         for name, figure in figures.items()
         if any(task in asked for task in tasks_of(figure))
     ]
-    by_task = [_line(name, of_task(one.task), asked, other) for name, one in asked.items()]
+    by_task = [_line(name, of_task(answers.task), asked, other, contact) for name, answers in asked.items()]
     return Card(
         judge=judge,
         against=against,
@@ -111,7 +122,19 @@ def card(
     )
 
 
-def _line(name: str, figure: Figure, asked: Mapping[str, Asked], other: Mapping[str, Asked] | None) -> Line | None:
+def _contact(tasks: Sequence[str], contact: Mapping[str, str]) -> str:
+    """The contact that all tasks have, or how many have which."""
+    counts = Counter(contact.get(task, NOT_KNOWN) for task in tasks)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{word} {count}" for word, count in counts.items())
+
+
+def _line(
+    name: str,
+    figure: Figure,
+    asked: Mapping[str, Asked],
+    other: Mapping[str, Asked] | None,
+    contact: Mapping[str, str],
+) -> Line | None:
     """A figure's line; None if no example of it has a valid answer."""
     given = [asked[task] for task in tasks_of(figure) if task in asked]
     metrics = dict(_metrics(figure))
@@ -137,6 +160,7 @@ def _line(name: str, figure: Figure, asked: Mapping[str, Asked], other: Mapping[
         n=sum(one.n for one in tallies.values()),
         invalid=sum(one.invalid for one in given),
         share=_percent(share),
+        contact=_contact(list(tallies), contact),
         difference=difference,
         baselines=_baselines(figure, metrics, answered),
         paper=_paper(name) if len(tallies) == len(list(tasks_of(figure))) else {},

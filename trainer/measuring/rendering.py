@@ -18,6 +18,10 @@ def _parts(card: Card) -> Iterator[str]:
     if card.against:
         yield f"\nDifferences are to: {card.against}"
     yield "\nShares in %, with 95 % bootstrap intervals over prompts; in brackets n, the number that was counted.\n"
+    yield (
+        "Contact: whether a task touches what the judge was trained on, the pretraining of its base model aside. None: "
+        "no training example shares thirteen words in a row with it. Not known: no record of the training is there.\n"
+    )
     if card.limit is not None:
         yield f"At most {card.limit} examples of each task were asked; the paper's figures are of all.\n"
     if card.benchmarks:
@@ -27,7 +31,7 @@ def _parts(card: Card) -> Iterator[str]:
     if scales := [(line.name, line.scale) for line in card.tasks if line.scale]:
         yield "\nExpected label against the annotators':\n"
         heads = ["", "Pearson", "Spearman", "mean absolute error"]
-        yield from _aligned(heads, [[name, *(f"{number:.2f}" for number in scale)] for name, scale in scales])
+        yield from aligned(heads, [[name, *(f"{number:.2f}" for number in scale)] for name, scale in scales])
     if card.not_applicable:
         yield f"\nNot applicable to this judge, which only compares: {', '.join(card.not_applicable)}."
     if card.missing:
@@ -41,39 +45,41 @@ def _parts(card: Card) -> Iterator[str]:
             "benchmarks that are here whole (FLAMe's models: 6 of 12)."
         )
     yield "\nThe paper's Table 1:\n"
-    yield from _aligned(["", *BENCHMARKS], [[name, *(f"{x:.1f}" for x in row)] for name, row in TABLE_1.items()])
+    yield from aligned(["", *BENCHMARKS], [[name, *(f"{x:.1f}" for x in row)] for name, row in TABLE_1.items()])
     yield "\nThe paper's Table 2 (RewardBench):\n"
     heads = ["", "Average", "Chat", "Chat Hard", "Safety", "Reasoning"]
-    yield from _aligned(heads, [[name, *(f"{x:.1f}" for x in row)] for name, row in TABLE_2.items()])
+    yield from aligned(heads, [[name, *(f"{x:.1f}" for x in row)] for name, row in TABLE_2.items()])
 
 
 def _table(lines: Sequence[Line], against: bool, *, paper: bool) -> Iterator[str]:
     names = list(dict.fromkeys(name for line in lines for name in line.baselines))
     heads = ["", "metric", "tasks", "this judge", *(["difference"] if against else []), *names]
-    heads += [*(["paper: " + PRINTED[0], *PRINTED[1:]] if paper else []), "flips", "P(labels)", "invalid"]
+    heads += [*(["paper: " + PRINTED[0], *PRINTED[1:]] if paper else [])]
+    heads += ["flips", "P(labels)", "invalid", "contact"]
     rows = []
     for line in lines:
-        cells = [line.name, line.metric, f"{len(line.tasks)} of {line.of}", f"{_interval(line.share)} ({line.n})"]
+        cells = [line.name, line.metric, f"{len(line.tasks)} of {line.of}", f"{interval_text(line.share)} ({line.n})"]
         if against:
-            cells.append(_interval(line.difference, sign=True) if line.difference else "-")
-        cells += [_number(line.baselines.get(name)) for name in names]
+            cells.append(interval_text(line.difference, sign=True) if line.difference else "-")
+        cells += [number_text(line.baselines.get(name)) for name in names]
         if paper:
-            cells += [_number(line.paper.get(row)) for row in PRINTED]
-        cells += [_number(line.flipped), "-" if line.mass is None else f"{line.mass:.3f}", str(line.invalid)]
+            cells += [number_text(line.paper.get(row)) for row in PRINTED]
+        cells += [number_text(line.flipped), "-" if line.mass is None else f"{line.mass:.3f}"]
+        cells += [str(line.invalid), line.contact]
         rows.append(cells)
-    yield from _aligned(heads, rows)
+    yield from aligned(heads, rows)
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _interval(values: tuple[float, float, float], *, sign: bool = False) -> str:
+def interval_text(values: tuple[float, float, float], *, sign: bool = False) -> str:
     middle, low, high = values
     return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]" if sign else f"{middle:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A Markdown table whose columns are aligned."""
     widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(len(heads))]
     for k, row in enumerate([heads, ["-" * width for width in widths], *rows]):
@@ -96,18 +102,18 @@ def biases(
         f"Shares of {count} comparisons, with 95 % bootstrap intervals over instructions.",
         "",
     ]
-    lines += _aligned(
+    lines += aligned(
         ["", "share", "valid"],
         [[name, _shares(column.score), f"{column.valid:.3f}"] for name, column in columns.items()],
     )
     lines += ["", "Beside the paper's Table 3; lower is better:", ""]
     own = [f"{columns[name].score[0]:.2f}" if name in columns else "n/a" for name in COLUMNS]
     rows = [[name, *(f"{share:.2f}" for share in row)] for name, row in TABLE_3.items()]
-    lines += _aligned(["", "average", *COLUMNS], [["this judge", f"{average:.2f}", *own], *rows])
+    lines += aligned(["", "average", *COLUMNS], [["this judge", f"{average:.2f}", *own], *rows])
     if published:
         lines += ["", "By the counts of CoBBLEr's authors (compassion is consistency there):", ""]
         cells = [[name, *(f"{row[column]:.3f}" for column in COLUMNS)] for name, row in published.items()]
-        lines += _aligned(["", *COLUMNS], cells)
+        lines += aligned(["", *COLUMNS], cells)
     lines += ["", *(f"- {line}" for line in KNOWN)]
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,7 @@
 """Runs a judge over tasks and keeps its answers in a file, so that an interrupted run resumes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,14 +10,25 @@ from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge
 from trainer.collection.examples import Example, examples
 from trainer.collection.tasks.base import Task
+from trainer.measuring.answer_file import AnswerFile
 from trainer.measuring.asking import Answer, ask, identity
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the file: which judge gave the answer."""
+class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer in the file, with the judge that gave it."""
 
     judge: str
     answer: Answer
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Judge, task and example."""
+        return self.judge, self.answer.task, self.answer.example
+
+    @property
+    def valid(self) -> bool:
+        """Whether the judge answered."""
+        return bool(self.answer.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,42 +62,6 @@ class Asked:
         return sum(flips) / len(flips) if flips else None
 
 
-@dataclass(kw_only=True)
-class AnswerFile:
-    """Answers on disk, one JSON object a line; with no path they live in memory only.
-
-    Attributes:
-      path: of the file.
-      known: the answers by judge, task and example.
-    """
-
-    path: Path | None = None
-    known: dict[tuple[str, str, str], Answer] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.path is None or not self.path.exists():
-            return
-        raw = self.path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]  # a run that was killed leaves half a line
-        if len(whole) < len(raw):
-            self.path.write_bytes(whole)
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                read = msgspec.json.decode(line, type=_Line)
-            except msgspec.DecodeError as error:
-                raise UserError(f"{self.path}:{number}: not an answer ({error}); remove the line") from error
-            if read.answer.p:  # what has failed is asked again
-                self.known[read.judge, read.answer.task, read.answer.example] = read.answer
-
-    def add(self, judge: str, answers: Sequence[Answer]) -> None:
-        """Keeps answers, on disk at once."""
-        for answer in answers:
-            self.known[judge, answer.task, answer.example] = answer
-        if self.path is not None:
-            with self.path.open("ab") as file:
-                file.writelines(msgspec.json.encode(_Line(judge=judge, answer=answer)) + b"\n" for answer in answers)
-
-
 def read_examples(task: Task, data: Path, limit: int | None = None) -> list[Example]:
     """A task's examples, tied pairs included; `limit` of them by the order of their identities, so that the same ones
     are taken whatever else is asked."""
@@ -98,7 +73,7 @@ def run(
     judge: Judge,
     task: Task,
     given: Sequence[Example],
-    kept: AnswerFile,
+    kept: AnswerFile[TaskLine],
     *,
     done: Callable[[int], object] = lambda count: None,
 ) -> Asked:
@@ -115,17 +90,17 @@ def run(
         example for name, example in zip(names, given, strict=True) if (judge.name, task.name, name) not in kept.known
     ]
     done(len(given) - len(new))
-    batch: list[Answer] = []
+    batch: list[TaskLine] = []
     try:
         for answer in ask(judge, task, new):
-            batch.append(answer)
+            batch.append(TaskLine(judge=judge.name, answer=answer))
             if len(batch) == 32:
-                kept.add(judge.name, batch)
+                kept.add(batch)
                 done(len(batch))
                 batch = []
     except ValueError as error:
         raise UserError(f"{task.name}: {error}") from error
     finally:
-        kept.add(judge.name, batch)
+        kept.add(batch)
     done(len(batch))
-    return Asked(task=task, examples=given, answers=[kept.known[judge.name, task.name, name] for name in names])
+    return Asked(task=task, examples=given, answers=[kept.known[judge.name, task.name, name].answer for name in names])

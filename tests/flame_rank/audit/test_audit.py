@@ -145,6 +145,15 @@ def test_calibration_error() -> None:
     assert calibration_error(np.array([np.log(3)] * 3 + [-np.log(3)])) == pytest.approx(0)
 
 
+def test_reliability() -> None:
+    leads = np.concatenate([np.full(30, 1.1), np.full(10, -1.1), np.full(5, 0.05), np.full(5, -0.05)])
+    low, high = Labelled(leads=[leads[:20], leads[20:]]).reliability()
+    assert (low.low, low.high, low.n, low.right) == (0.5, 0.55, 10, 0.5)
+    assert (high.low, high.high, high.n, high.right) == (0.75, 0.8, 40, 0.75)
+    assert high.confidence == pytest.approx(1 / (1 + np.exp(-1.1)))
+    assert Labelled(leads=[]).reliability() == []
+
+
 def test_an_audit_takes_little_beside_the_judge() -> None:
     problems = made(200, 8)
     spent = 0.0
@@ -189,6 +198,9 @@ def test_the_command_and_the_calibration(files: Path) -> None:
     assert "40 problems, 240 pairs in both orders" in done.stdout
     assert "pairs that flip with the order" in done.stdout and "temperature" in done.stdout
     assert "warning" not in done.stdout
+    assert "█ right, | confidence" in done.stdout
+    bins = json.loads(out.read_text())["reliability"]
+    assert sum(part["n"] for part in bins) == 240 and all(part["low"] <= part["confidence"] for part in bins)
     figures = {figure["name"]: figure for figure in json.loads(out.read_text())["figures"]}
     assert figures["temperature"]["value"] == pytest.approx(5, rel=0.4)
     assert json.loads(known.read_text())["pairs"] == 240

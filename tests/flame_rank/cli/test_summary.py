@@ -20,6 +20,7 @@ def test_a_summary_for_programs(rerank: Run, tmp_path: Path) -> None:
     assert done.status == 1 and done.err.splitlines()[-1].startswith("2 problems, 6 candidates, 12 comparisons")
     written = json.loads(counts.read_text())
     assert written.pop("mean_p_best") == pytest.approx(done.records[0]["p_best"][1])
+    assert written.pop("consistency") == {"pairs": 6, "flips": 0, "triples": 2, "cycles": 0}
     assert {name: count for name, count in written.items() if count} == {
         **{"problems": 2, "candidates": 6, "comparisons": 12, "bad_lines": 1, "repeated": 1},
     }
@@ -37,3 +38,12 @@ def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD), "--judge", "functions:tied")
     assert done.status == 0 and done.records[0]["tied"] == [0, 1, 2] and done.records[0]["best"] == 0
     assert "1 problems tied at the top" in done.err
+
+
+def test_a_judge_that_flips_is_told(rerank: Run, tmp_path: Path) -> None:
+    done = rerank(write(tmp_path / "f", GOOD, GOOD), "--judge", "functions:first_place", "--quiet")
+    (warning,) = done.records[0]["warnings"]
+    assert "the same place in both orders of 3 of 3 pairs" in warning
+    assert done.status == 0 and "warning: the judge prefers the same place in both orders of 6 of 6 pairs" in done.err
+    clean = rerank(write(tmp_path / "f", GOOD), "--quiet")
+    assert "warnings" not in clean.records[0] and not clean.err

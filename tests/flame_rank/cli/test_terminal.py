@@ -39,6 +39,11 @@ def test_the_best_of_each() -> None:
     assert [row[-1] for row in rows] == ["ccc", "bb"] and rows[0][0] == "one" and rows[1][0].startswith("0.")
 
 
+def test_a_warning_stands_beneath() -> None:
+    rows = shown(problem("a", "b"), judge=lambda prompt, pairs: [1.0] * len(pairs))
+    assert rows[2] == "  warning: the judge prefers the same place in both orders of 1 of 1 pairs" and len(rows) == 3
+
+
 def test_undecided() -> None:
     def fails(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
         return [float("nan")] * len(pairs)

@@ -6,7 +6,7 @@ import pytest
 from flame_train import run, succeed
 from releases import make
 
-from trainer.collection.mixture import THRESHOLDS
+from trainer.collection.mixture_options import THRESHOLDS
 from trainer.collection.tasks import TASKS
 
 
@@ -44,6 +44,15 @@ def test_flame_rm_takes_ratings(data: Path, tmp_path: Path) -> None:
         assert done_wrong.exit_code != 0 and "--cap and --temperature are for --mixture flame" in str(
             done_wrong.exception
         )
+    higher = succeed(
+        *("mixture", "--data", data, "--mixture", "flame-rm", "--ratings", tmp_path / "ratings.csv"),
+        *("--threshold", "safety=92.5"),
+    )
+    changed = {line.split()[0]: int(line.split()[2]) for line in higher.stdout.splitlines()[1:98]}
+    assert [changed[name] for name in train[:5]] == [3_000, 3_000, 30_000, 250_000, 3_000]
+    for option in (["--threshold", "chat=90"], ["--ratings", str(tmp_path / "ratings.csv")]):
+        refused = run("mixture", "--data", data, *option)
+        assert "are for --mixture flame-rm" in str(refused.exception)
     weights = {line.split()[0]: int(line.split()[2]) for line in done.stdout.splitlines()[1:98]}
     # Of the four that help safety the last three are the best; mnli, the third, also helps chat.
     assert [weights[name] for name in train[:5]] == [30_000, 250_000, 250_000, 250_000, 3_000]

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import flame_rank
 from flame_rank.errors import UserError
 from trainer.cli.group import cli
+from trainer.collection.training_data import TrainingData
 
 
 def run(*arguments: object) -> Any:
@@ -29,9 +30,12 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert "no dropout: " in done.stderr and "% padding" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "best", "metrics.jsonl", "recipe.json", "rows", "step-0000001", "step-0000002", "tensorboard",
+        "training_data.json",
     ]  # fmt: skip
     judge = flame_rank.load_judge(tmp_path / "out" / "best")
     assert flame_rank.rerank("p", ["a", "b"], judge=judge).order in ([0, 1], [1, 0])
+    record = TrainingData.of_judge(str(tmp_path / "out" / "best"))
+    assert record is not None and record.tasks["mnli"] == 3 and "expert-lfqa" in record.checked
     again = run(*small, "--licence", "permissive")
     assert again.exit_code == 0 and "taken up at step 2" in again.stderr
 
@@ -55,7 +59,9 @@ def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: P
     ("arguments", "said"),
     [
         (["--mixture", "none.csv"], "none.csv: no such file; a mixture is flame, flame-rm, or a CSV"),
+        (["--mixture", "none.csv", "--extra"], "none.csv names its own tasks and weights: leave out --ratings"),
         (["--mixture", "flame-rm"], "--ratings FILE: flame-rm"),
+        (["--threshold", "chat=90"], "--ratings and --threshold are for --mixture flame-rm"),
         (["--batch", 3, "--accumulate", 2], "a batch of 3 does not divide"),
         (["--eval", "nothing"], "no task 'nothing'"),
         (["--eval", "lima"], "lima"),

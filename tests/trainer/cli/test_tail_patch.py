@@ -24,6 +24,9 @@ def invoke(*arguments: object, code: int) -> Any:
         (["--category", "chat=coin", "--category", "chat=target"], "chat is there twice"),
         (["--shard", "3/2"], "'3/2' is not K/N"),
         (["--shard", "0/2"], "'0/2' is not K/N"),
+        (["--threshold", "poetry=50"], "'poetry' is none of chat, chat-hard"),
+        (["--threshold", "chat=high"], "'chat=high' is not CATEGORY=PERCENT"),
+        (["--threshold", "chat=101"], "a percentage is between 0 and 100"),
         ([], "--base DIR and --data DIR are missing"),
     ],
 )

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from flame_rank.errors import UserError
 from trainer.collection import mixture
-from trainer.collection.mixture import THRESHOLDS, Rating, bundles, flame, flame_rm, read_ratings, trained_on
+from trainer.collection.mixture import Rating, bundles, flame, flame_rm, read_ratings, trained_on
+from trainer.collection.mixture_options import THRESHOLDS, MixtureOptions
 from trainer.collection.tasks import TASKS
 
 
@@ -30,6 +31,9 @@ def test_bundles_are_the_papers() -> None:
     assert bundles(rated(chat=(2, 96), code=(2, 80), math=(1, 99.9))) == ["general", "specific:chat"]
     assert bundles(rated(chat=(2, 95))) == ["others"]  # the threshold has to be crossed
     assert bundles(rated(code=(1, 90))) == ["others"]  # somewhat helpful is not enough
+    lower = MixtureOptions(threshold=("code=80", "chat=97")).thresholds()
+    assert lower == THRESHOLDS | {"code": 80, "chat": 97}
+    assert bundles(rated(chat=(2, 96), code=(2, 81)), lower) == ["specific:code"]
 
 
 def test_the_papers_example() -> None:

@@ -9,6 +9,7 @@ import pytest
 from small_training import MESH
 
 import flame_rank
+from trainer.collection.training_data import TrainingData
 from trainer.finetune import base_model
 
 
@@ -23,3 +24,15 @@ def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: 
     assert found[0] == pytest.approx(found[1], abs=1e-6) and abs(found[0]) > 1e-3
     said = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert said["architectures"] == ["LlamaForCausalLM"] and said["eos_token_id"] in base.form.eos
+
+
+def test_what_it_was_trained_on_goes_along(folder: Path, tmp_path: Path) -> None:
+    base = base_model.load(folder, MESH)
+    base.training_data = TrainingData(tasks={"mnli": 3}, checked=("copoem", "rankgen"))
+    base.save(base.params, tmp_path / "first")
+    assert TrainingData.of_judge(str(tmp_path / "first")) == base.training_data
+    second = base_model.load(tmp_path / "first", MESH)
+    second.training_data = TrainingData(tasks={"mnli": 2, "cola": 1}, checked=("copoem",)).after(base.training_data)
+    second.save(second.params, tmp_path / "second")
+    record = TrainingData.of_judge(str(tmp_path / "second"))
+    assert record == TrainingData(tasks={"mnli": 5, "cola": 1}, checked=("copoem",))

@@ -26,7 +26,8 @@ from flame_rank.model.text import load as load_tokenizer
 from flame_rank.prompts.format import Format
 from trainer.collection.archives import unpack
 from trainer.collection.examples import examples
-from trainer.collection.mixture import THRESHOLDS, read_ratings, read_weights
+from trainer.collection.mixture import read_ratings, read_weights
+from trainer.collection.mixture_options import THRESHOLDS
 from trainer.collection.release_files import BadRecord, Folder
 from trainer.default_judge import learning
 from trainer.finetune import base_model, loop, metrics, tail_patch, tail_patch_curves
@@ -85,7 +86,7 @@ def unpacked(path: Path) -> None:
 
 CURVE = {
     **{"task": "x", "setup": {"steps": 3}, "examples": dict.fromkeys(THRESHOLDS, 10), "steps": [0, 3]},
-    "accuracies": {category: [0.5, 0.6] for category in THRESHOLDS},
+    "right": {category: ["f800", "fc00"] for category in THRESHOLDS},
 }
 RATINGS = "task,category,rating,score\n" + "".join(f"x,{category},1,50.0\n" for category in THRESHOLDS)
 METRICS = lines(

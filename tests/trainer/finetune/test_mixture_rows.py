@@ -26,8 +26,9 @@ def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made
             options=options,
             say=said.append,
         )
-        rows, weights = reader.read_mixture(Mixture.read(MixtureOptions(mixture=str(tmp_path / "m.csv"))))
+        rows, weights, trained = reader.read_mixture(Mixture.read(MixtureOptions(mixture=str(tmp_path / "m.csv"))))
         assert weights == {task.task: {"mnli": 1.0, "hh-harmless": 3.0}[task.task] for task in rows}
+        assert {*trained.tasks} == {task.task for task in rows} and "expert-lfqa" in trained.checked
         return {task.task: task for task in rows}, said
 
     once, twice = read(2048, ExampleOptions())[0], read(2048, ExampleOptions(both_orders=True))[0]

@@ -16,10 +16,11 @@ from tokenizers_tiny import write_byte_bpe
 from flame_rank.errors import UserError
 from trainer.cli.group import cli
 from trainer.collection import tasks
-from trainer.collection.mixture import THRESHOLDS, bundles, flame_rm, read_ratings
+from trainer.collection.mixture import bundles, flame_rm, read_ratings
+from trainer.collection.mixture_options import THRESHOLDS
 from trainer.collection.tasks.base import Answer, DataSet, Release, Task
 from trainer.finetune import tail_patch
-from trainer.finetune.evaluation import accuracy
+from trainer.finetune.evaluation import right_answers
 from trainer.finetune.tail_patch_curves import (
     read_curves,
 )
@@ -122,17 +123,17 @@ def measured(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -
     arguments = begin(base, data, out, "--steps", 60, "--eval-every", 10, "--save-every", 30)
     calls = 0
 
-    def killed(training: Any, rows: Any) -> float:
+    def killed(training: Any, rows: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls > 6 * 5:  # of the six parts of the categories, the fifth time: the base, then steps 10 to 40
             raise RuntimeError("killed")
-        return accuracy(training, rows)
+        return right_answers(training, rows)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks, "TASKS", (*tasks.TASKS, *COLLECTION))
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(tail_patch, "accuracy", killed)
+            inner.setattr(tail_patch, "right_answers", killed)
             assert str(invoke(*arguments, code=1).exception) == "killed"
         assert [path.name for path in (out / "runs" / "helpful").glob("step-*")] == ["step-0000030"]
         assert not (out / "curves").exists()
@@ -184,6 +185,8 @@ def test_the_report(measured: tuple[Path, list[str]], tmp_path: Path) -> None:
     assert lines[2].split()[-2:] == ["+4", "specific:chat-hard"]
     assert set(lines[:6]) <= set(said)
     assert (again / "ratings.csv").read_text() == (out / "ratings.csv").read_text()
+    high = invoke("tail-patch", "--report", "--out", again, "--threshold", "chat-hard=100").output.splitlines()
+    assert high[2].split()[-2:] == ["+4", "others"]
     with (again / "ratings.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3 * 5
 
@@ -194,7 +197,7 @@ def test_what_is_measured_is_not_measured_again(
 ) -> None:
     out, _ = measured
     before = (out / "ratings.csv").read_bytes()
-    monkeypatch.setattr(tail_patch, "accuracy", None)  # nothing may ask for it
+    monkeypatch.setattr(tail_patch, "right_answers", None)  # nothing may ask for it
     arguments = begin(base, data, out, "--eval-every", 10, "--save-every", 30)
     assert "3 tasks, 3 of them measured already" in invoke(*arguments, "--steps", 60).output
     assert "2 tasks, 2 of them measured already" in invoke(*arguments, "--steps", 60, "--shard", "1/2").output

@@ -1,6 +1,7 @@
 """The rules of ratings on given curves, and curves that do not compare."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,63 +12,96 @@ from hypothesis import strategies as st
 from flame_rank.errors import UserError
 from flame_rank.io.writing import write_whole
 from trainer.collection import tasks
-from trainer.collection.mixture import THRESHOLDS
+from trainer.collection.mixture_options import THRESHOLDS
 from trainer.finetune.tail_patch_curves import (
     CATEGORIES,
     KEEPS,
     LAST,
     POINTS,
     SIGNIFICANT,
+    BoolArray,
+    Curve,
     curve_file,
     rate,
     read_curves,
+    read_right,
+    write_right,
 )
 
+BASE, COUNT = 600, 1000  # right answers of the base, of so many
 
-def rating(*accuracies: float, examples: int = 1000) -> int:
-    return rate(accuracies, examples).rating
+
+def evaluation(gained: int, lost: int, count: int = COUNT, base: int = BASE) -> BoolArray:
+    """Answers after so many wrong ones became right and right ones wrong."""
+    right = np.arange(count) < base
+    right[base : base + gained] = True
+    right[base - lost : base] = False
+    return right
+
+
+def rating(*flips: tuple[int, int], count: int = COUNT, base: int = BASE) -> int:
+    rows = [evaluation(gained, lost, count, base) for gained, lost in ((0, 0), *flips)]
+    return rate(np.stack(rows)).rating
 
 
 def test_the_four_ratings() -> None:
-    assert rating(0.6, 0.7, 0.7, 0.7) == 2
-    assert rating(0.6, 0.7, 0.62, 0.7, 0.7, 0.7) == 1  # it fell back to a fifth of the change
-    assert rating(0.6, 0.5, 0.55, 0.7, 0.7, 0.7) == 2  # before it is reached it may fall
-    assert rating(0.6, 0.63, 0.63, 0.63) == 1  # 1.4 standard errors
-    assert rating(0.6, 0.7, 0.7, 0.7, examples=50) == 1  # 1.05 standard errors
-    assert rating(0.6, 0.61, 0.61, 0.61) == 0  # 0.5 standard errors
-    assert rating(0.6, 0.5, 0.5, 0.5) == -1
-    assert rating(0.6, 0.57, 0.57, 0.57) == 0
-    assert rating(0.6, 0.615, 0.615, 0.615, examples=10**6) == 1  # sure, and too small to be helpful
-    assert rating(0.6, 0.585, 0.585, 0.585, examples=10**6) == 0
-    assert rate([0.6, 0.9, 0.7, 0.8, 0.9], 9).score == pytest.approx(80)  # the mean of the last three
+    assert rating(*[(100, 0)] * 3) == 2
+    assert rating((100, 0), (20, 0), *[(100, 0)] * 3) == 1  # it fell back to a fifth of the change
+    assert rating((0, 100), (0, 50), *[(100, 0)] * 3) == 2  # before it is reached it may fall
+    assert rating(*[(0, 100)] * 3) == -1
+    assert rating(*[(0, 0)] * 3) == 0
 
 
-SHARES = st.floats(0, 1)
+def test_only_flips_count() -> None:
+    assert rating(*[(60, 40)] * 3) == 2  # 20 of 100 flips: 2 standard errors
+    assert rating(*[(130, 110)] * 3) == 1  # 20 of 240: 1.3 standard errors
+    assert rating(*[(55, 50)] * 3) == 0  # half a standard error
+    assert rating(*[(40, 60)] * 3) == -1
+    assert rating(*[(110, 130)] * 3) == 0
+    assert rating(*[(30, 0)] * 3) == 2  # two independent samples would be 1.4 standard errors apart
+    assert rating(*[(15, 0)] * 3) == 1  # sure, and too small to be helpful
+    assert rating(*[(0, 15)] * 3) == 0
+    assert rating(*[(3, 0)] * 3, count=20, base=10) == 1  # three flips may be chance
+    assert rating(*[(4, 0)] * 3, count=20, base=10) == 2
 
 
-@given(st.lists(SHARES, min_size=2, max_size=12), st.integers(1, 10**6))
-def test_what_a_rating_stands_for(accuracies: list[float], examples: int) -> None:
-    found, base = rate(accuracies, examples), accuracies[0]
-    after = float(np.mean(accuracies[1:][-LAST:]))
-    change, error = after - base, np.sqrt((base * (1 - base) + after * (1 - after)) / examples)
-    assert found.score == pytest.approx(100 * after)
+def test_the_last_evaluations_are_put_together() -> None:
+    rows = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0], [1, 0, 1]], bool)
+    assert rate(rows).score == pytest.approx(100 * 6 / 9)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 200))
+def test_what_a_rating_stands_for(seed: int, evaluations: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    right = rng.random((evaluations, count)) < rng.random((evaluations, 1))
+    found, shares = rate(right), right.mean(1)
+    change = float(right[1:][-LAST:].mean() - shares[0])
+    flips = right[1:][-LAST:].mean(0) - right[0]
+    error = float(np.sqrt((flips**2).sum())) / count
     assert found.rating in (-1, 0, 1, 2)
     if found.rating > 0:
         assert change > 0
     if found.rating in (2, -1):
         assert abs(change) >= max(SIGNIFICANT * error, POINTS / 100) - 1e-9
     if found.rating == 2:
-        later = accuracies[1:]
-        reached = next(k for k, one in enumerate(later) if one - base >= change - 1e-9)
-        assert all(one - base >= KEEPS * change - 1e-9 for one in later[reached:])
+        reached = next(k for k, share in enumerate(shares[1:]) if share - shares[0] >= change - 1e-9)
+        assert all(share - shares[0] >= KEEPS * change - 1e-9 for share in shares[1:][reached:])
     if found.rating == -1:  # what is harmful is helpful, or helpful for a while, seen from the other side
-        assert rate([1 - one for one in accuracies], examples).rating > 0
-    assert found.rating == 0 or rate(accuracies, 4 * examples).rating * found.rating > 0  # more examples: as sure
+        assert rate(~right).rating > 0
+    assert rate(right[:, rng.permutation(count)]).rating == found.rating
+    assert found.rating == 0 or rate(np.tile(right, 4)).rating * found.rating > 0  # more examples: as sure
 
 
-@given(SHARES, st.integers(1, 12), st.integers(1, 10**6))
-def test_no_change_has_no_effect(share: float, count: int, examples: int) -> None:
-    assert rate([share] * (count + 1), examples).rating == 0
+def test_a_curve_holds_every_answer(tmp_path: Path) -> None:
+    measured = {0: {"chat": evaluation(0, 0, 13, 7)}, 30: {"chat": evaluation(2, 1, 13, 7)}}
+    for step, right in measured.items():
+        write_right(tmp_path, step, right)
+    curve = Curve.of("x", {}, read_right(tmp_path))
+    assert curve.steps == [0, 30] and curve.examples == {"chat": 13} and curve.is_whole()
+    np.testing.assert_array_equal(curve.answers("chat"), np.stack([right["chat"] for right in measured.values()]))
+    assert curve.accuracies == {"chat": [7 / 13, 8 / 13]}
+    assert not replace(curve, right={"chat": ["fe00", "fe"]}).is_whole()
+    assert not replace(curve, right={"chat": ["fe00", "nothing"]}).is_whole()
 
 
 def test_the_categories_are_rewardbenchs() -> None:
@@ -80,7 +114,7 @@ def test_the_categories_are_rewardbenchs() -> None:
 
 def test_curves_that_do_not_compare_are_refused(tmp_path: Path) -> None:
     for name, steps in (("a", 3), ("b", 4)):
-        curve = {"task": name, "setup": {"steps": steps}, "examples": {}, "steps": [0, 3], "accuracies": {}}
+        curve = {"task": name, "setup": {"steps": steps}, "examples": {}, "steps": [0, 3], "right": {}}
         write_whole(curve_file(tmp_path, name), json.dumps(curve))
     with pytest.raises(UserError, match="another steps; they do not compare"):
         read_curves(tmp_path)

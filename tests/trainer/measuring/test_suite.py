@@ -12,9 +12,10 @@ from flame_rank.errors import UserError
 from flame_rank.judges.function import FunctionJudge
 from trainer.cli.group import cli
 from trainer.collection.tasks import by_name
+from trainer.measuring.answer_file import AnswerFile
 from trainer.measuring.card import card
 from trainer.measuring.rendering import markdown
-from trainer.measuring.suite import AnswerFile, read_examples, run
+from trainer.measuring.suite import TaskLine, read_examples, run
 
 TASKS = ("rankgen", "copoem", "expert-lfqa", "contrastive-search")
 
@@ -41,13 +42,13 @@ def test_what_was_answered_is_not_asked_again(data: Path, tmp_path: Path) -> Non
     path, task = tmp_path / "answers.jsonl", by_name("rankgen")
     given = read_examples(task, data)
     first, second = Counting(), Counting()
-    before = run(FunctionJudge(first, name="f"), task, given, AnswerFile(path=path))
+    before = run(FunctionJudge(first, name="f"), task, given, AnswerFile(TaskLine, path))
     with path.open("ab") as file:
         file.write(b'{"judge": "f", "ans')  # as a killed run leaves it
-    after = run(FunctionJudge(second, name="f"), task, given, AnswerFile(path=path))
+    after = run(FunctionJudge(second, name="f"), task, given, AnswerFile(TaskLine, path))
     assert first.pairs == 2 * len(given) and second.pairs == 0 and before.answers == after.answers
     third = Counting()
-    run(FunctionJudge(third, name="g"), task, given, AnswerFile(path=path))
+    run(FunctionJudge(third, name="g"), task, given, AnswerFile(TaskLine, path))
     assert third.pairs == first.pairs
 
 
@@ -58,9 +59,9 @@ def test_what_failed_is_asked_again(data: Path, tmp_path: Path) -> None:
     def fails(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
         return [float("nan")] * len(pairs)
 
-    failed = run(FunctionJudge(fails, name="f"), task, given, AnswerFile(path=path))
+    failed = run(FunctionJudge(fails, name="f"), task, given, AnswerFile(TaskLine, path))
     assert failed.invalid == len(given)
-    assert not run(FunctionJudge(Counting(), name="f"), task, given, AnswerFile(path=path)).invalid
+    assert not run(FunctionJudge(Counting(), name="f"), task, given, AnswerFile(TaskLine, path)).invalid
 
 
 def test_a_judge_that_never_answers_is_an_error(data: Path, tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"judge": 3}\n')
     with pytest.raises(UserError, match=r"answers.jsonl:1: not an answer"):
-        AnswerFile(path=path)
+        AnswerFile(TaskLine, path)
 
 
 def test_a_limit_takes_the_same_examples_whatever_else_is_asked(data: Path) -> None:
@@ -95,9 +96,19 @@ def test_a_limit_takes_the_same_examples_whatever_else_is_asked(data: Path) -> N
 def test_a_card_says_what_stands_where(data: Path) -> None:
     def asked(sign: float) -> dict[str, Any]:
         judge = FunctionJudge(lambda _, pairs: [sign * (len(a) - len(b)) for a, b in pairs], name=str(sign))
-        return {name: run(judge, by_name(name), read_examples(by_name(name), data), AnswerFile()) for name in TASKS}
+        return {
+            name: run(judge, by_name(name), read_examples(by_name(name), data), AnswerFile(TaskLine)) for name in TASKS
+        }
 
-    result = card("1", asked(1.0), against="-1", other=asked(-1.0), missing=["dipper"], not_applicable=["lens-overall"])
+    result = card(
+        "1",
+        asked(1.0),
+        against="-1",
+        other=asked(-1.0),
+        missing=["dipper"],
+        not_applicable=["lens-overall"],
+        contact={"rankgen": "none", "copoem": "trained on"},
+    )
     lines = {line.name: line for line in result.benchmarks}
     for name in ("RankGen", "RankGen, by majority", "CoPoem", "Expert LFQA", "Contrastive search"):
         line = lines[name]
@@ -106,6 +117,7 @@ def test_a_card_says_what_stands_where(data: Path) -> None:
         assert line.difference[0] == pytest.approx(2 * line.share[0] - 100)  # the other judge prefers the shorter one
     assert lines["CoPoem"].paper["FLAMe-RM-24B"] == 53.6 and not lines["CoPoem, by majority"].paper
     assert lines["RankGen"].baselines["best possible"] <= 100 and lines["RankGen"].baselines["chance"] == 50
+    assert [lines[name].contact for name in ("RankGen", "CoPoem", "Expert LFQA")] == ["none", "trained on", "not known"]
     text = markdown(result)
     assert "Not at hand: dipper." in text and "which only compares: lens-overall." in text
     assert "| RankGen " in text and "Differences are to: -1" in text
