@@ -106,7 +106,8 @@ class Sandbox:
         self.level, first = self._first_worker()
         self.missing: list[str] = first.missing
         self._lost = weakref.finalize(self, _end_all, self._workers)
-        self._add(first)
+        self._workers.append(first)
+        self._free.put(first)
         if self.level == "plain":
             self.missing.insert(0, f"namespaces of its own{f' ({self._refused})' if self._refused else ''}")
         if self.missing and require:
@@ -118,8 +119,12 @@ class Sandbox:
         for what in [what for what in self.missing if what not in _said]:
             _said.add(what)
             logging.getLogger("flame_rank").warning("flame-rank: the sandbox has to do without %s", what)
-        for _ in range((workers or (os.cpu_count() or 1) + 2) - 1):
-            self._add(_Worker(self.level, self._readable))
+        others = (workers or (os.cpu_count() or 1) + 2) - 1
+        started = [_Worker(self.level, self._readable) for _ in range(others)]
+        self._workers += started
+        for worker in started:  # all of them start at the same time
+            worker.wait_until_ready()
+            self._free.put(worker)
 
     def run(self, order: Order) -> Outcome:
         """Runs one program to its end; once more if its worker is lost, whoever killed that."""
@@ -128,7 +133,7 @@ class Sandbox:
             for _ in range(2):
                 if worker.gone and not self._closed:
                     self._workers.remove(worker)
-                    worker = _Worker(self.level, self._readable)
+                    worker = _Worker(self.level, self._readable).wait_until_ready()
                     self._workers.append(worker)
                 outcome = worker.run(order)
                 if outcome is not None:
@@ -178,10 +183,6 @@ class Sandbox:
     def _closed(self) -> bool:
         return not self._lost.alive
 
-    def _add(self, worker: "_Worker") -> None:
-        self._workers.append(worker)
-        self._free.put(worker)
-
     def _first_worker(self) -> "tuple[Level, _Worker]":
         """A worker as well locked in as this kernel permits."""
         self._refused = ""
@@ -189,7 +190,7 @@ class Sandbox:
             if level == "root" and os.geteuid() != 0:
                 continue
             try:
-                return level, _Worker(level, self._readable)
+                return level, _Worker(level, self._readable).wait_until_ready()
             except _Refused as error:
                 self._refused = str(error)
         raise UserError(f"no program can run here ({self._refused}); lift the limits on this process")
@@ -208,10 +209,10 @@ class _Worker:
       interrupted: it was ended with what it ran.
     """
 
+    missing: list[str]
+
     def __init__(self, level: Level, readable: Sequence[str]):
-        """Raises:
-        _Refused: the kernel does not permit this level.
-        """
+        """Starts it; `wait_until_ready` comes next."""
         root = str(Path(__file__).parents[2])
         settings = {"command": os.getpid(), "level": level, "readable": list(readable), "root": root}
         self._socket, theirs = socket.socketpair()
@@ -226,6 +227,13 @@ class _Worker:
                 start_new_session=True,
             )
         self.gone, self.interrupted, self._lock = False, False, threading.Lock()
+
+    def wait_until_ready(self) -> Self:
+        """Waits until it can run programs.
+
+        Raises:
+          _Refused: the kernel does not permit its level.
+        """
         try:
             ready = channel.receive(self._socket.fileno(), _LONGEST)
         except (channel.Closed, OSError) as error:
@@ -233,7 +241,8 @@ class _Worker:
         if "failed" in ready:
             self.end()
             raise _Refused(ready["failed"])
-        self.missing: list[str] = ready["missing"]
+        self.missing = ready["missing"]
+        return self
 
     def run(self, order: Order) -> Outcome | None:
         """Runs one program to its end; None if the worker is lost."""
