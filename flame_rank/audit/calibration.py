@@ -123,7 +123,7 @@ class Labelled:
             Figure(name="calibration error (ECE)", unit="share", value=calibration_error(pairs), n=len(pairs)),
             Figure(name="temperature", unit="", value=temperature, n=len(pairs)),
             Figure(
-                name="calibration error behind it",
+                name="calibration error at this temperature",
                 unit="share",
                 value=None if temperature is None else calibration_error(pairs / temperature),
                 n=len(pairs),

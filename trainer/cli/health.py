@@ -37,7 +37,7 @@ def health(data: Path, names: tuple[str, ...]) -> None:
         if any(task.kind != "pairwise" for task in here):
             raise UserError(f"--task {section}: not a pairwise task")
         if not here:
-            click.echo(f"{section}: none of its {len(tasks)} tasks is under {data}", err=True)
+            click.echo(f"{section}: none of its tasks is under {data}", err=True)
             continue
         printed = True
         result = measured(example for task in here for example in examples(task, data))

@@ -21,7 +21,7 @@ class Health:
       longer: pairs whose better response has strictly more characters.
       shorter: pairs whose better response has strictly fewer.
       telling: words by how much more often they stand in the better response only than in the worse one only, in % of
-        pairs; the most telling ones of either side, best first.
+        pairs; the most telling ones of either side, best first, without those that round to 0.
     """
 
     n: int
@@ -62,4 +62,4 @@ def _telling(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, float], ...]:
         counts.subtract(of_worse - of_better)
     ranked = sorted(((word, 100 * count / len(pairs)) for word, count in counts.items()), key=lambda item: -item[1])
     most = ranked[:TELLING] + ranked[-TELLING:] if len(ranked) > 2 * TELLING else ranked
-    return tuple((word, share) for word, share in most if share)
+    return tuple((word, share) for word, share in most if round(share))

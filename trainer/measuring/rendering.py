@@ -22,6 +22,10 @@ def _parts(card: Card) -> Iterator[str]:
         "Contact: whether a task touches what the judge was trained on, the pretraining of its base model aside. None: "
         "no training example shares thirteen words in a row with it. Not known: no record of the training is there.\n"
     )
+    yield (
+        "Flips: pairs in which the judge prefers the same place in both orders. P(labels): the model's probability of "
+        "all labels together; near 0 it does not answer the question.\n"
+    )
     if card.limit is not None:
         yield f"At most {card.limit} examples of each task were asked; the paper's figures are of all.\n"
     if card.benchmarks:
