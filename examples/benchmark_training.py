@@ -52,13 +52,14 @@ def flame_train(spec: Spec, dropout: float) -> Row:
     keep_freed_memory()  # as the command does
     from flame_rank.model import sharding
     from trainer.finetune import base_model
+    from trainer.finetune.batches import Row as Example
     from trainer.finetune.recipe import Recipe
     from trainer.finetune.training import Training
 
     mesh = sharding.mesh(1)
     model = base_model.load(Path(spec["folder"]), mesh, template="plain")
     training = Training(model, Recipe(batch=spec["batch"], rate=RATE, dropout=dropout), mesh)
-    rows = [(text[:-TARGET], text[-TARGET:]) for text in texts(spec)]
+    rows = [Example(text[:-TARGET], text[-TARGET:]) for text in texts(spec)]
     while True:
         yield float(training.step(rows).loss)
 

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from flame_rank.errors import UserError
 from flame_rank.judges.choice import ChoiceJudge, choosing
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.options import OnLong
+from flame_rank.judges.separate import SeparateJudge
 from flame_rank.model import forks, text
-from flame_rank.model.adapter_config import is_adapter
+from flame_rank.model.adapter_config import AdapterConfig, is_adapter
 from flame_rank.model.checkpoint_files import base_of, identity
-from flame_rank.model.choices import Attend, Dtype, Template
+from flame_rank.model.choices import Attend, Dtype, Responses, Template
+from flame_rank.model.config import RESPONSES
 from flame_rank.model.families import read_architecture
 from flame_rank.model.scorer import ComputeOptions, Scorer, load_scorer
 from flame_rank.prompts.format import Format, load_format
@@ -65,7 +67,8 @@ def load_each(
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
         kernel, form, family = _open(checkpoint, template, options)
-        judges = []
+        make: Any = SeparateJudge if responses(checkpoint) == "separate" else LanguageModelJudge
+        judges: list[LanguageModelJudge] = []
         for criterion in criteria:
             instructions = with_criteria(criterion) if criterion else PAIRWISE
             stated = [
@@ -76,8 +79,23 @@ def load_each(
                 kernel.dtype,
             ]
             name = f"{family}:{identity(checkpoint, stated)}"
-            judges.append(LanguageModelJudge(kernel, form, name=name, instructions=instructions, on_long=on_long))
+            judges.append(make(kernel, form, name=name, instructions=instructions, on_long=on_long))
         return judges
+
+
+def responses(checkpoint: Path) -> Responses:
+    """The form in which a checkpoint was trained to read the responses of a comparison.
+
+    Raises:
+      OSError: its configuration is unreadable.
+      ValueError: its configuration is damaged, or names a form that is not known here.
+    """
+    if is_adapter(checkpoint):
+        return AdapterConfig.read(checkpoint).flame_rank_responses
+    stated = read_architecture(checkpoint).stated.get(RESPONSES, "joint")
+    if stated not in get_args(Responses):
+        raise ValueError(f"config.json: {RESPONSES} = {stated!r}; it is one of {', '.join(get_args(Responses))}")
+    return cast(Responses, stated)
 
 
 def load_choice(

@@ -92,7 +92,7 @@ class LanguageModelJudge:
                 if path is not None:
                     paths.append(path)
                     places.append((k, m))
-        log_probs = self.kernel.log_probs(paths, self.verdict_ids)  # [R, 2]
+        log_probs = self._log_probs(paths)  # [R, 2]
         for (k, m), (of_a, of_b) in zip(places, log_probs, strict=True):
             answers[k][m] = of_a - of_b
             first, second = asked[k][1][m].tolist()
@@ -190,23 +190,41 @@ class LanguageModelJudge:
         record = self._record(problem)
         room = self.room if room is None else room
         prompt, a, b = record.prompt, record.candidates[first], record.candidates[second]
-        if len(prompt) + len(a) + len(b) > room:
+        if (length := self._length(prompt, a, b)) > room:
             if self.on_long != "cut":
                 name = f"{problem.name}: " if problem.name else ""
-                what = f"{len(prompt) + len(a) + len(b)} tokens in prompt and two responses, more than the {room}"
+                what = f"{length} tokens in prompt and {self._counted}, more than the {room}"
                 message = f"{name}{what} that max_length {self.kernel.max_length} leaves beside the instructions"
                 if self.on_long == "fail":
                     raise UserError(f"{message}; raise it, or cut or skip what is too long")
                 record.failures[message] = None
                 return None
-            prompt, a_cut, b_cut = truncate_pair(prompt, a, b, room)
+            prompt, a_cut, b_cut = self._truncate(prompt, a, b, room)
             record.cut |= {
                 i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)
             }
             if len(prompt) < len(record.prompt):
                 record.cut |= {first, second}
             a, b = a_cut, b_cut
+        return self._pieces(prompt, a, b, around)
+
+    # What depends on the form of a comparison: judges/separate.py has another one.
+
+    _counted = "two responses"
+
+    def _length(self, prompt: Ids, a: Ids, b: Ids) -> int:
+        """The tokens that count against the room."""
+        return len(prompt) + len(a) + len(b)
+
+    def _truncate(self, prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
+        return truncate_pair(prompt, a, b, room)
+
+    def _pieces(self, prompt: Ids, a: Ids, b: Ids, around: list[Ids] | None) -> list[Ids]:
         return _joined(around or self.frame, [prompt, a, b])
+
+    def _log_probs(self, paths: Sequence[Sequence[Ids]]) -> FloatArray:
+        """The log-probabilities [R, 2] of A and B after comparisons in pieces."""
+        return self.kernel.log_probs(paths, self.verdict_ids)
 
 
 def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:

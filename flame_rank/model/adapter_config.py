@@ -11,6 +11,7 @@ import msgspec
 
 from flame_rank.io import json_file
 from flame_rank.io.json_file import one_line
+from flame_rank.model.choices import Responses
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before a module's name in its base
@@ -41,6 +42,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
       r, lora_alpha: rank and alpha of each module whose name does not end with one of the patterns.
       use_rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
       init_lora_weights: an initialisation that leaves the base unchanged; others, such as "pissa", change it.
+      flame_rank_responses: the form in which a judge was trained (this key is not PEFT's).
       target_modules: ends of the names of all adapted modules, unless the three keys after it leave some out.
     """
 
@@ -54,6 +56,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     alpha_pattern: dict[_Name, float] = {}
     bias: Literal["none"] = "none"
     init_lora_weights: bool | Literal["gaussian", "eva", "orthogonal"] = True
+    flame_rank_responses: Responses = "joint"
     target_modules: list[str] | str | None = None
     exclude_modules: Any = None
     layers_to_transform: Any = None

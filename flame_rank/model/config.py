@@ -177,9 +177,11 @@ _ALL = {
     "rope_parameters": None,
     "layer_types": None,
 }
+RESPONSES = "flame_rank_responses"  # in which form a judge was trained: it changes what is read, not the model
 # Keys without effect on the logits of a trained model.
 IGNORED = frozenset(
     {
+        RESPONSES,
         *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"),
         *("bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "cache_implementation", "initializer_range"),
         *("attention_dropout", "hidden_dropout", "is_decoder", "is_encoder_decoder", "add_cross_attention"),

@@ -63,16 +63,29 @@ def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: Any) 
     B = before.shape[0]
     positions = before[:, None] + jnp.arange(T)  # [B, T]
     places = jnp.broadcast_to(jnp.arange(S), (B, S))
-    at = jnp.concatenate([places, positions], 1)  # [B, S + T], where each key stands
+    at = jnp.concatenate([places, positions], 1)  # [B, S + T]
     known = jnp.concatenate([places < before[:, None], jnp.ones((B, T), bool)], 1)  # [B, S + T]
-    distance = positions[:, :, None] - at[:, None, :]
-    seen = known[:, None, :] & (distance >= 0)  # [B, T, S + T]
+    return make_views(config, positions, at, known[:, None, :] & (at[:, None, :] <= positions[:, :, None]), dtype)
+
+
+def make_views(
+    config: DecoderConfig, positions: jax.Array, at: jax.Array, seen: jax.Array, dtype: Any
+) -> tuple[View, ...]:
+    """Makes the view of each of `config.kinds`.
+
+    Args:
+      positions: [B, T], where each token stands.
+      at: [B, K], where each key stands.
+      seen: [B, T, K] bool, which keys a token sees in a layer without a window.
+      dtype: of the model.
+    """
     kinds = []
     for window, rope in config.kinds:
         angle = positions[:, :, None, None].astype(jnp.float32) * frequencies(rope, config.head_dim)  # [B, T, 1, H/2]
         # As in transformers: the angle is f32, its sine and cosine are of the model's dtype.
         cos, sin = jnp.cos(angle).astype(dtype), jnp.sin(angle).astype(dtype)
-        kinds.append(View(seen if window is None else seen & (distance < window), cos, sin))
+        near = seen if window is None else seen & (positions[:, :, None] - at[:, None, :] < window)
+        kinds.append(View(near, cos, sin))
     return tuple(kinds)
 
 
@@ -200,7 +213,7 @@ class Layer(nnx.Module):
         """
         normed = self.input_layernorm(x)
         own = self.self_attn.key_value(normed, view)
-        kv = own if prefix is None else _joined(prefix, own)
+        kv = own if prefix is None else joined(prefix, own)
         if read is not None:
             x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
             view = view.at(read)
@@ -214,7 +227,8 @@ class Layer(nnx.Module):
             return x + drop(self.mlp(self.post_attention_layernorm(x))), own
 
 
-def _joined(prefix: KeyValue, own: KeyValue) -> KeyValue:
+def joined(prefix: KeyValue, own: KeyValue) -> KeyValue:
+    """Puts keys and values [B, S, K, H] before others [B, T, K, H]."""
     k, v = (jnp.concatenate([before, x], 1) for before, x in zip(prefix, own, strict=True))
     return k, v  # [B, S + T, K, H]
 
@@ -243,6 +257,7 @@ class Decoder(nnx.Module):
         *,
         before: jax.Array | None = None,
         prefix: Callable[[int], KeyValue] | None = None,
+        seen: tuple[View, ...] | None = None,
         read: jax.Array | None = None,
         how: Attend = "xla",
         drop: Drop = keep,
@@ -254,6 +269,7 @@ class Decoder(nnx.Module):
           tokens: [B, T] int32; what follows a row's end is read too, and changes nothing that precedes it.
           before: [B] int32, the length of each row's prefix; None = no prefix.
           prefix: gives for a layer the keys and values [B, S, K, H] of the prefix, of which `before` are valid.
+          seen: what each of `config.kinds` sees; None = all that precedes a token.
           read: [B, R] int32, the positions in `tokens` whose output is wanted; None = all. The last layer computes
             no others.
           how: which attention to compute with.
@@ -266,7 +282,7 @@ class Decoder(nnx.Module):
         B, T = tokens.shape
         before = jnp.zeros(B, jnp.int32) if before is None else before
         x = self.embed(tokens)
-        seen = views(self.config, before, T, prefix(0)[0].shape[1] if prefix else 0, x.dtype)
+        seen = seen or views(self.config, before, T, prefix(0)[0].shape[1] if prefix else 0, x.dtype)
         last = len(self.model.layers) - 1
         new: list[KeyValue] = []
         for i, (layer, kind) in enumerate(zip(self.model.layers, self.layer_kinds, strict=True)):

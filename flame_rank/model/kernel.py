@@ -27,6 +27,7 @@ from flame_rank.model import buckets, memory, sharding
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.programs import Cache, Programs
+from flame_rank.model.separate import PairRows
 from strategies.base import FloatArray
 
 Ids: TypeAlias = tuple[int, ...]
@@ -49,6 +50,9 @@ class Usage:
     shapes: set[tuple[str, int, int, int]]
 
 
+_Prefixes: TypeAlias = tuple[tuple[Ids, ...], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Node:
     """Where the keys and values of a prefix lie: `length` tokens of the cache from `start` on."""
@@ -64,12 +68,21 @@ class _Leaf:
     Attributes:
       targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
         `ids`.
+      beside: for a comparison in the separate form the second response with all before it; `before` has the first.
+      marks: the tokens of the marks with which the ids of such a comparison begin.
     """
 
     before: tuple[Ids, ...]
     ids: Ids
     targets: Ids
     label: bool = False
+    beside: tuple[Ids, ...] = ()
+    marks: tuple[int, int] = (0, 0)
+
+    @property
+    def prefixes(self) -> _Prefixes:
+        """What has to be in the cache."""
+        return (self.before, self.beside) if self.beside else (self.before,)
 
 
 class Kernel:
@@ -142,6 +155,31 @@ class Kernel:
         leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
         return np.array(self._run(leaves)).reshape(len(paths), len(targets))
 
+    def pair_log_probs(
+        self, pairs: Sequence[tuple[Path, Ids, Ids]], marks: tuple[Ids, Ids], cue: Ids, targets: Sequence[int]
+    ) -> FloatArray:
+        """How probable some tokens are after comparisons in the separate form (model/separate.py).
+
+        Args:
+          pairs: R comparisons: what stands before both responses in pieces, the first response and the second one. Each
+            response is encoded once for all pairs.
+          marks: of the first and of the second response.
+          cue: what follows the marks.
+          targets: C ids.
+
+        Returns:
+          [R, C] float64, as `log_probs`.
+
+        Raises:
+          ValueError: a comparison reaches beyond max_length, or has an empty piece.
+        """
+        ids, lengths = sum((*marks, cue), ()), (len(marks[0]), len(marks[1]))
+        leaves = [
+            _Leaf(before=(*before, a), beside=(*before, b), ids=ids, marks=lengths, targets=tuple(targets))
+            for before, a, b in pairs
+        ]
+        return np.array(self._run(leaves)).reshape(len(pairs), len(targets))
+
     def rewards(self, paths: Sequence[Path]) -> FloatArray:
         """The rewards [R] float64 of R texts in pieces; for a decoder with a score head.
 
@@ -204,43 +242,46 @@ class Kernel:
 
     def _check(self, leaves: Sequence[_Leaf]) -> None:
         for leaf in leaves:
-            pieces = (*leaf.before, leaf.ids)
-            if not all(pieces):
-                raise ValueError("a piece of a path has no token")
-            if sum(map(len, pieces)) > self.max_length:
-                raise ValueError(f"a path of {sum(map(len, pieces))} tokens, more than max_length {self.max_length}")
+            for before in leaf.prefixes:
+                pieces = (*before, leaf.ids)
+                if not all(pieces):
+                    raise ValueError("a piece of a path has no token")
+                if (length := sum(map(len, pieces))) > self.max_length:
+                    raise ValueError(f"a path of {length} tokens, more than max_length {self.max_length}")
 
     def _run(self, leaves: Sequence[_Leaf]) -> list[FloatArray]:
         """Scores leaves in waves: a wave has as many as there is room for their prefixes in the cache."""
         self._check(leaves)
         scores: list[FloatArray] = [np.empty(0)] * len(leaves)
-        groups: dict[tuple[Ids, ...], list[int]] = {}
+        groups: dict[_Prefixes, list[int]] = {}
         for i, leaf in enumerate(leaves):
-            groups.setdefault(leaf.before, []).append(i)
-        wave: dict[tuple[Ids, ...], list[int]] = {}
+            groups.setdefault(leaf.prefixes, []).append(i)
+        wave: dict[_Prefixes, list[int]] = {}
         planned: dict[tuple[Ids, ...], int] = {}
-        for before, members in groups.items():
-            if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self.capacity:
+        for prefixes, members in groups.items():
+            if self._used + sum(planned.values()) + sum(self._missing(prefixes, planned).values()) > self.capacity:
                 self._flush(wave, leaves, scores)
                 wave, planned = {}, {}
-                if self._used + sum(self._missing(before, planned).values()) > self.capacity:
+                if self._used + sum(self._missing(prefixes, planned).values()) > self.capacity:
                     self.forget()
-            planned |= self._missing(before, planned)
-            wave[before] = members
+            planned |= self._missing(prefixes, planned)
+            wave[prefixes] = members
         self._flush(wave, leaves, scores)
         return scores
 
-    def _missing(self, before: tuple[Ids, ...], planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
-        """The prefixes of a path that are neither cached nor planned, with the tokens that each takes."""
-        missing, length = {}, 0
-        for depth, piece in enumerate(before, 1):
-            length += len(piece)
-            if before[:depth] not in self._nodes and before[:depth] not in planned:
-                missing[before[:depth]] = length
+    def _missing(self, prefixes: _Prefixes, planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
+        """The pieces of prefixes that are neither cached nor planned, with the tokens that each takes."""
+        missing = {}
+        for before in prefixes:
+            length = 0
+            for depth, piece in enumerate(before, 1):
+                length += len(piece)
+                if before[:depth] not in self._nodes and before[:depth] not in planned:
+                    missing[before[:depth]] = length
         return missing
 
-    def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[_Leaf], scores: list[FloatArray]) -> None:
-        self._grow(wave)
+    def _flush(self, wave: dict[_Prefixes, list[int]], leaves: Sequence[_Leaf], scores: list[FloatArray]) -> None:
+        self._grow(dict.fromkeys(before for prefixes in wave for before in prefixes))
         members = [i for group in wave.values() for i in group]
         for label in (False, True):
             self._score_leaves([i for i in members if leaves[i].label is label], leaves, scores, label=label)
@@ -300,10 +341,30 @@ class Kernel:
                 last[: len(chosen), 0] = lengths - 1
                 targets = np.array(chosen[0].targets, np.int32)  # the same for all
                 (at,) = sharding.rows(self.mesh, last)
-                of_rows = self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
+                of_rows = (
+                    self._score_pairs(chosen, parents, rows, read, at, targets=targets)
+                    if chosen[0].beside  # then it is for all
+                    else self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
+                )
                 scores = list(np.asarray(of_rows, np.float64)[: len(chosen)])
             for i, row in zip(taken, scores, strict=True):
                 results[members[i]] = row
+
+    def _score_pairs(
+        self, leaves: Sequence[_Leaf], parents: Sequence[_Node], rows: int, *arrays: jax.Array, targets: Int32Array
+    ) -> jax.Array:
+        """Log-probabilities [rows, C] of targets after comparisons in the separate form."""
+        shared = [sum(map(len, leaf.before[:-1])) for leaf in leaves]
+        seconds = [
+            _Node(start=node.start + length, length=node.length - length)
+            for node, length in zip((self._nodes[leaf.beside] for leaf in leaves), shared, strict=True)
+        ]
+        lengths = np.zeros(rows, np.int32)
+        lengths[: len(leaves)] = shared
+        places = PairRows(*sharding.rows(self.mesh, *_places(parents, rows), lengths, *_places(seconds, rows)))
+        S, R = (buckets.length(max(node.length for node in nodes)) for nodes in (parents, seconds))
+        read, at = arrays
+        return self._programs.score_pairs(self._allocated(), read, places, at, targets, marks=leaves[0].marks, S=S, R=R)
 
     def _allocated(self) -> Cache:
         """The cache, made when it is first needed."""

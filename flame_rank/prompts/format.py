@@ -18,6 +18,7 @@ texts that begin alike share their first pieces.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,12 +28,53 @@ from flame_rank.model.chat import chat_template
 from flame_rank.model.choices import Template
 from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.text import TextTokenizer
-from flame_rank.prompts.instructions import Instructions
+from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, Instructions
 
 if TYPE_CHECKING:  # it imports jax, which the judge without a model does without
     from flame_rank.model.families import Architecture
 
 Ids: TypeAlias = tuple[int, ...]
+
+# In the separate form: between prompt and response, after a response, and the marks of the first and of the second one.
+_SEPARATE = ("\nresponse: ", "\n", "response_a:", " response_b:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateFrame:
+    """The ids around the texts of a comparison in the separate form (model/separate.py).
+
+    Attributes:
+      head: the instructions, up to the prompt.
+      before_response, behind_response: around a response, whether it is the first or the second.
+      marks: after both responses, of the first and of the second.
+      cue: after the marks, up to where the verdict is due.
+    """
+
+    head: Ids
+    before_response: Ids
+    behind_response: Ids
+    marks: tuple[Ids, Ids]
+    cue: Ids
+
+    def pieces(self, prompt: Ids, first: Ids, second: Ids) -> tuple[Ids, Ids, Ids]:
+        """What follows the head: the prompt and the two responses with the text around them."""
+        return prompt + self.before_response, first + self.behind_response, second + self.behind_response
+
+    @property
+    def fixed(self) -> list[Ids]:
+        """What stands in a row before the prompt, between the three texts, and behind the last."""
+        behind = self.behind_response
+        return [self.head, self.before_response, behind, behind + self.end]
+
+    def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, ...]:
+        """The tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
+        shared, *responses = map(len, self.pieces(prompt, first, second))
+        return len(self.head) + shared, *responses, *map(len, self.marks)
+
+    @property
+    def end(self) -> Ids:
+        """What follows both responses."""
+        return (*self.marks[0], *self.marks[1], *self.cue)
 
 
 def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
@@ -129,6 +171,13 @@ class Format:
             return [(() if bos is None else (bos,)) + first, *rest[:-1], rest[-1] + self._end]
         before, behind = self._around
         return [before + first, *rest[:-1], rest[-1] + behind]
+
+    def separate_frame(self, instructions: Instructions, field: str = PAIRWISE_CONTEXT[0]) -> SeparateFrame:
+        """The ids around a prompt, which is named `field`, and two responses in the separate form, in the chat template
+        if there is one."""
+        head, cue = self.frame(instructions, (field,))
+        before, behind, first, second = self.values(_SEPARATE)
+        return SeparateFrame(head=head, before_response=before, behind_response=behind, marks=(first, second), cue=cue)
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
         """The ids of each label as the value of the first output field.

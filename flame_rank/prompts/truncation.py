@@ -26,6 +26,14 @@ def truncate_pair(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids
     return middle_cut(prompt, int(of_prompt)), middle_cut(a, int(of_a)), middle_cut(b, int(of_b))
 
 
+def truncate_separate(prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
+    """Truncates prompt and responses so that the prompt has at most `room` tokens with each response. What a
+    response keeps does not depend on the other one: at least its share, however long the prompt is."""
+    prompt = middle_cut(prompt, room - room // SHARE)
+    left = room - len(prompt)
+    return prompt, middle_cut(a, left), middle_cut(b, left)
+
+
 def truncated_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
     """How many tokens prompts and responses, each [M], keep in comparisons that are truncated to `room` tokens."""
     share = room // SHARE

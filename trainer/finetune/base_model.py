@@ -15,7 +15,8 @@ from flame_rank.errors import UserError
 from flame_rank.model import weight_files, weights
 from flame_rank.model.adapter_config import is_adapter
 from flame_rank.model.checkpoint_files import open_weights
-from flame_rank.model.choices import Template
+from flame_rank.model.choices import Responses, Template
+from flame_rank.model.config import RESPONSES
 from flame_rank.model.families import Architecture, read_architecture
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
@@ -42,6 +43,7 @@ class Base:
       form: the unified format, as tokens of this model.
       layers: the number of layers; for a T5, of encoder layers.
       training_data: what a model that is saved was trained on; None leaves out the file that says so.
+      responses: the form in which comparisons are read.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Base:
     form: Format
     layers: int
     training_data: TrainingData | None = None
+    responses: Responses = "joint"
 
     @property
     def joined(self) -> bool:
@@ -92,7 +95,7 @@ class Base:
         ]
 
 
-def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
+def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses: Responses = "joint") -> Base:
     """Reads a checkpoint directory or a GGUF file to train it.
 
     Args:
@@ -100,6 +103,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
       mesh: the devices.
       template: whether the unified format goes through the checkpoint's chat template; None = if there is one. The
         judge that is trained reads it in the same way.
+      responses: the form in which comparisons are read, which the checkpoints say.
 
     Raises:
       UserError: a file is missing or damaged or does not fit the others, or needs a computation that is not known here.
@@ -108,7 +112,10 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
         if is_adapter(path):
             raise ValueError("it is an adapter; merge it into its base (peft: merge_and_unload) and train that")
         architecture = read_architecture(path)
-        stated = dict(architecture.stated)
+        if responses == "separate" and architecture.reads_and_writes:
+            raise ValueError("--responses separate is for decoders, and it is a T5")
+        stated = {key: value for key, value in architecture.stated.items() if key != RESPONSES}
+        stated |= {RESPONSES: responses} if responses != "joint" else {}
         form = load_format(path, architecture, template=template)
         if gguf_file.is_gguf(path):
             stated |= _for_others(architecture.family, gguf_file.read(path))
@@ -124,6 +131,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None) -> Base:
         params=params,
         form=form,
         layers=weights.layers(files),
+        responses=responses,
     )
 
 

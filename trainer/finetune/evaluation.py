@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.finetune.batches import collate
+from trainer.finetune.batches import Row, collate
 from trainer.finetune.step import Batch, losses
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
@@ -38,12 +38,12 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
     params = training.params()
     labels = [np.array(ids, np.int32) for ids in rows.label_ids]
     pairs = [(k, c) for k in range(len(rows)) for c in range(len(labels))]
-    pairs.sort(key=lambda pair: len(rows[pair[0]][0]))
+    pairs.sort(key=lambda pair: len(rows[pair[0]].source))
     scores = np.zeros((len(rows), len(labels)))
     for start in range(0, len(pairs), ROWS):
         chunk = pairs[start : start + ROWS]
-        examples = [(rows[k][0], labels[c]) for k, c in chunk]
-        padding = [(examples[0][0][:1], examples[0][1])] * (ROWS - len(chunk))
+        examples = [rows[k]._replace(target=labels[c]) for k, c in chunk]
+        padding = [Row(examples[0].source[:1], examples[0].target)] * (ROWS - len(chunk))
         batch = collate(examples + padding, 1, joined=training.base.joined)
         batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
         likelihoods = sharding.to_host(_likelihood(training.base.graph, params, batch))

@@ -70,8 +70,8 @@ def train_loop(
         while training.done < recipe.steps:
             tasks, indices = draw(training.done)
             examples = [rows[t][k] for t, k in zip(tasks, indices, strict=True)]
-            sums = training.step([(source, target) for source, target, _ in examples])
-            tokens = sum(len(source) + len(target) for source, target, _ in examples)
+            sums = training.step(examples)
+            tokens = sum(len(row.source) + len(row.target) for row in examples)
             progress.add(sums, [rows[t].kind for t in tasks], tokens)
             done, last = training.done, training.done == recipe.steps
             if done % policy.log == 0 or last:

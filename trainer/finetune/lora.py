@@ -16,6 +16,8 @@ from flax import nnx
 from flame_rank.model import safetensors_file
 from flame_rank.model.adapter import tensor_name
 from flame_rank.model.adapter_config import CONFIG, WEIGHTS
+from flame_rank.model.choices import Responses
+from flame_rank.model.config import RESPONSES
 
 Params = Any  # nnx.State
 Adapters = dict[str, dict[str, jax.Array]]  # tensor name -> "A", "B"
@@ -71,11 +73,12 @@ def _layers(adapters: Adapters) -> list[int] | None:
     return numbers if numbers and numbers[0] else None
 
 
-def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
+def save_peft(adapters: Adapters, base: str, folder: Path, responses: Responses = "joint") -> None:
     """Writes a folder that `flame-rank rerank --judge` and PEFT read.
 
     Args:
       base: the path or the hub's name of the model on which the adapters were trained.
+      responses: the form in which they were trained to read comparisons.
     """
     rank = next(iter(adapters.values()))["A"].shape[0]
     modules = sorted({name.rsplit(".", 2)[-2] for name in adapters})
@@ -90,6 +93,8 @@ def save_peft(adapters: Adapters, base: str, folder: Path) -> None:
         "layers_to_transform": _layers(adapters),
         "task_type": "SEQ_2_SEQ_LM" if any("Attention." in name for name in adapters) else "CAUSAL_LM",
     }
+    if responses != "joint":
+        config[RESPONSES] = responses
     tensors = {
         tensor_name(name.removesuffix(".weight"), side): np.asarray(adapter[side], np.float32)
         for name, adapter in adapters.items()

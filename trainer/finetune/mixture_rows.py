@@ -73,6 +73,7 @@ class RowReader:
                     max_input=self.recipe.max_input,
                     max_target=self.recipe.max_target,
                     skip=skip,
+                    responses=self.options.responses,
                     say=self.say,
                 )
         except UserError:  # some are a ValueError, too, and name their own file

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flame_rank.fields import described, self_documented
+from flame_rank.model.choices import Responses
 
 
 @self_documented
@@ -21,6 +22,11 @@ class ExampleOptions:
         None,
         "Format examples with the base's chat template (chat), or without it (plain).",
         automatic="chat if the base has a chat template",
+    )
+    responses: Responses = described(
+        "joint",
+        "Read the second response of a comparison after the first one (joint), or each by itself (separate): the judge "
+        "then encodes every candidate once for all its comparisons. For decoders.",
     )
     both_orders: bool = described(False, "Show each pair of responses in both orders.")
     on_long: Literal["cut", "skip"] = described(

@@ -17,6 +17,7 @@ import optax
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.layers import Drop, keep
+from flame_rank.model.separate import Lengths, row_views
 from flame_rank.model.t5 import T5
 
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
       targets: [B, R] int32, 0 = padding.
       counts: [B] int32, the numbers of target tokens.
       rows: [B] int32, the number of each row in the whole batch.
+      pieces: [B] int32 each, of comparisons in the separate form and 0 for other rows; None if there is none.
     """
 
     tokens: jax.Array
@@ -39,6 +41,7 @@ class Batch(NamedTuple):
     targets: jax.Array
     counts: jax.Array
     rows: jax.Array
+    pieces: Lengths | None = None
 
 
 class Sums(NamedTuple):
@@ -105,7 +108,12 @@ def losses(
     else:
         read = jnp.minimum(batch.lengths[:, None] - 1 + jnp.arange(R), batch.tokens.shape[1] - 1)
         how: Attend = "blocks" if jax.default_backend() == "cpu" else "xla"
-        hidden, _ = model.hidden(batch.tokens, read=jnp.maximum(read, 0), how=how, drop=drop, recompute=recompute)
+        seen = None
+        if batch.pieces is not None:
+            dtype = model.model.embed_tokens.weight[...].dtype
+            seen = row_views(model.config, batch.pieces, batch.tokens.shape[1], dtype)
+        read = jnp.maximum(read, 0)
+        hidden, _ = model.hidden(batch.tokens, seen=seen, read=read, how=how, drop=drop, recompute=recompute)
 
     @jax.checkpoint  # logits are large, so they are computed again instead of kept
     def part(hidden: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,14 +19,15 @@ import numpy.typing as npt
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.io.writing import part_of, write_whole
+from flame_rank.model.choices import Responses
 from flame_rank.model.gguf import file as gguf_file
+from flame_rank.model.separate import Lengths
 from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.truncation import middle_cut, truncate_pair
 from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
 from trainer.collection.tasks.base import Task
-
-Ints = npt.NDArray[np.int32]
+from trainer.finetune.batches import Ints, Row
 
 _CHUNK = 512  # examples that are tokenised together
 _COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
@@ -46,7 +48,8 @@ class TokenizedRows:
       label_ids: the ids of each label as an answer, its end included.
       cut: the number of examples that were cut, or left out instead.
       ids: of all examples, one after the other.
-      index: [N, 4] where an example starts in `ids`, the lengths of input and target, the number of its label.
+      index: [N, 4] where an example starts in `ids`, the lengths of input and target, the number of its label; [N, 9]
+        in the separate form, with the lengths of its pieces, or 0.
     """
 
     task: str
@@ -65,27 +68,53 @@ class TokenizedRows:
         """[N] int64, the tokens of each example, those of its target included."""
         return np.asarray(self.index[:, 1] + self.index[:, 2])
 
-    def __getitem__(self, number: int) -> tuple[Ints, Ints, int]:
-        """Returns the ids of an example's input and target, and the number of its label, -1 without labels."""
-        start, source_length, target_length, label = map(int, self.index[number])
+    def __getitem__(self, number: int) -> Row:
+        """Returns an example."""
+        start, source_length, target_length, label, *pieces = map(int, self.index[number])
         middle = start + source_length
-        return self.ids[start:middle], self.ids[middle : middle + target_length], label
+        target = self.ids[middle : middle + target_length]
+        return Row(self.ids[start:middle], target, label, Lengths(*pieces) if any(pieces) else None)
+
+
+class Encoded(NamedTuple):
+    """The ids of an example.
+
+    Attributes:
+      source: of its input.
+      target: of its target, the end included.
+      pieces: the lengths of the pieces of a comparison in the separate form.
+      cut: whether input or target was too long, and was cut.
+    """
+
+    source: Ids
+    target: Ids
+    pieces: Lengths | None
+    cut: bool
 
 
 def encode(
-    form: Format, task: Task, examples: Sequence[Example], *, max_input: int, max_target: int
-) -> Iterator[tuple[Ids, Ids, bool]]:
-    """Yields of each example of a task the ids of its input and of its target with its end, and whether one was cut.
+    form: Format,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    max_input: int,
+    max_target: int,
+    responses: Responses = "joint",
+) -> Iterator[Encoded]:
+    """Yields the ids of each example of a task.
 
     Args:
       form: the unified format in the tokens of the model.
       max_input: tokens of the longest input.
       max_target: tokens of the longest target.
+      responses: the form in which comparisons of two responses to a prompt are read.
 
     Raises:
       ValueError: the instructions leave no room for values, or the tokenizer merges an answer with its cue.
     """
-    frame = form.frame(task.instructions, task.context)
+    pair = task.kind == "pairwise" and len(task.context) == 3
+    around = form.separate_frame(task.instructions, task.context[0]) if pair and responses == "separate" else None
+    frame = form.frame(task.instructions, task.context) if around is None else around.fixed
     room = max_input - sum(map(len, frame))
     if room < 16:
         raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens")
@@ -96,13 +125,10 @@ def encode(
         own = values[k * width : (k + 1) * width]
         long = sum(map(len, own)) > room
         if long:
-            own = (
-                list(truncate_pair(own[0], own[1], own[2], room))
-                if width == 3 and task.kind == "pairwise"
-                else _truncate_longest(own, room)
-            )
+            own = list(truncate_pair(own[0], own[1], own[2], room)) if pair else _truncate_longest(own, room)
         ids = frame[0] + tuple(i for value, behind in zip(own, frame[1:], strict=True) for i in value + behind)
-        yield ids, answer[:max_target], long or len(answer) > max_target
+        pieces = None if around is None else Lengths(*around.lengths(*own))
+        yield Encoded(ids, answer[:max_target], pieces, long or len(answer) > max_target)
 
 
 def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
@@ -143,6 +169,7 @@ def build(
     max_input: int,
     max_target: int,
     skip: bool = False,
+    responses: Responses = "joint",
     say: Callable[[str], None] = print,
 ) -> TokenizedRows:
     """Makes a task's rows, or reads those that an earlier call left in `folder`.
@@ -155,6 +182,7 @@ def build(
       max_input: tokens of the longest input.
       max_target: tokens of the longest target.
       skip: leave out an example that is too long instead of cutting it.
+      responses: as in `encode`.
       say: receives a line if a file is damaged and the rows are made again.
 
     Raises:
@@ -162,29 +190,31 @@ def build(
     """
     folder.mkdir(parents=True, exist_ok=True)
     made_of = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context, *[skip] * skip])
+    made_of += "separate" * (responses == "separate")
     name = f"{task.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
     if damaged := _damaged(about, (ids_file, index_file)):
         say(f"{damaged}: damaged; the rows of {task.name} are made again")
         about.unlink()
     if not about.exists():
-        rows: list[tuple[int, int, int, int]] = []
+        rows: list[tuple[int, ...]] = []
+        whole = Lengths(0, 0, 0, 0, 0) if responses == "separate" else ()
         cut = start = 0
         left = examples()
         part = part_of(ids_file)
         with part.open("wb") as file:
             while chunk := list(islice(left, _CHUNK)):
-                encoded = encode(form, task, chunk, max_input=max_input, max_target=max_target)
-                for example, (source, target, is_cut) in zip(chunk, encoded, strict=True):
+                encoded = encode(form, task, chunk, max_input=max_input, max_target=max_target, responses=responses)
+                for example, (source, target, pieces, is_cut) in zip(chunk, encoded, strict=True):
                     cut += is_cut
                     if is_cut and skip:
                         continue
                     file.write(np.array(source + target, np.int32).tobytes())
                     label = task.labels.index(example.label) if task.labels else -1
-                    rows.append((start, len(source), len(target), label))
+                    rows.append((start, len(source), len(target), label, *(pieces or whole)))
                     start += len(source) + len(target)
         part.replace(ids_file)
-        np.save(index_file, np.array(rows, np.int64).reshape(-1, _COLUMNS))
+        np.save(index_file, np.array(rows, np.int64).reshape(-1, _COLUMNS + len(whole)))
         digests = [sha256(ids_file), sha256(index_file)]
         write_whole(about, msgspec.json.encode(_About(cut=cut, sha256=digests)))  # last: the others are whole by then
     index = np.load(index_file, mmap_mode="r")

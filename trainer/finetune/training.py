@@ -15,7 +15,7 @@ from flame_rank.io.writing import part_of
 from flame_rank.model import sharding
 from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
 from trainer.finetune.base_model import Base
-from trainer.finetune.batches import Ids, collate, padded_length, padded_width
+from trainer.finetune.batches import Row, collate, padded_length, padded_width
 from trainer.finetune.optimiser import make_optimiser
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
@@ -81,7 +81,7 @@ class Training:
         """Returns the model's parameters as they are now, with adapters merged into them."""
         return trainable.params(self.base.graph, self.state.trained, self.frozen)
 
-    def step(self, examples: Sequence[Ids]) -> Sums:
+    def step(self, examples: Sequence[Row]) -> Sums:
         """Makes one step of the optimiser on these examples, and returns their loss before it."""
         malloc.give_back()
         batch = collate(examples, self._parts(examples), joined=self.base.joined)
@@ -92,7 +92,7 @@ class Training:
         self.done += 1
         return Sums(*sums)
 
-    def _parts(self, examples: Sequence[Ids]) -> int:
+    def _parts(self, examples: Sequence[Row]) -> int:
         """The number of parts in which a batch is computed: the recipe's, or as few as fit in memory, and for adapters
         on a CPU as fit in its cache."""
         tokens, B = padded_width(examples, joined=self.base.joined), len(examples)
@@ -111,7 +111,7 @@ class Training:
         if self.recipe.lora:
             adapters = jax.tree.map(sharding.to_host, self.state.trained)
             if processes.is_primary():
-                lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter")
+                lora.save_peft(adapters, str(self.base.path.absolute()), part / "adapter", self.base.responses)
         processes.barrier("the model is written")
         checkpoints.save(self._beside_weights(), self.done, part)
         processes.barrier("all is written")
@@ -147,7 +147,7 @@ def load(
         mesh = sharding.mesh(devices.model_parallel)
     except ValueError as error:
         raise UserError(str(error)) from error
-    base = base_model.load(path, mesh, template=examples.template)
+    base = base_model.load(path, mesh, template=examples.template, responses=examples.responses)
     if recipe.dropout is None and base.joined:
         say(f"no dropout: most decoders were trained without and do not bear it (the paper: --dropout {DROPOUT})")
     if recipe.max_input >= base.longest:

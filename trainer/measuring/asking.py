@@ -6,19 +6,23 @@ labels; a judge that only compares gets the pair of a pairwise task as a problem
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import accumulate, pairwise, takewhile
+from typing import cast
 
 import msgspec
 import numpy as np
 
 from flame_rank.judges.base import Judge
 from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.separate import SeparateJudge
+from flame_rank.model.choices import Responses
+from flame_rank.model.kernel import Kernel
 from flame_rank.prompts.format import Ids
 from flame_rank.records import Problem
 from strategies.base import FloatArray
 from trainer.collection.examples import Example, in_both_orders
 from trainer.collection.tasks.base import Task
-from trainer.finetune.tokenized_rows import encode
+from trainer.finetune.tokenized_rows import Encoded, encode
 
 BATCH = 32  # examples that a judge is given at once
 _ORDERS = np.array([[0, 1], [1, 0]])
@@ -108,10 +112,28 @@ def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Examp
     shared, targets = judge.form.labels(task.instructions, task.labels)
     head = len(judge.form.frame(task.instructions, task.context)[0])
     room = judge.kernel.max_length - len(shared) - max(map(len, targets))
-    inputs = [ids for ids, _, _ in encode(judge.form, task, examples, max_input=room, max_target=1)]
+    responses: Responses = "separate" if isinstance(judge, SeparateJudge) else "joint"
+    rows = list(encode(judge.form, task, examples, max_input=room, max_target=1, responses=responses))
+    if isinstance(judge, SeparateJudge) and rows and rows[0].pieces is not None:
+        return _separate(judge, rows, shared, targets)
+    inputs = [row.source for row in rows]
     starts = range(0, len(inputs), width)
     paths = [path for start in starts for path in _in_pieces(inputs[start : start + width], head, shared)]
     return judge.kernel.log_likelihoods(paths, targets)
+
+
+def _separate(judge: SeparateJudge, rows: Sequence[Encoded], shared: Ids, targets: Sequence[Ids]) -> FloatArray:
+    """The log-likelihood [R, 2] of A and B behind comparisons in the separate form."""
+    parts = [[row.source[i:j] for i, j in pairwise(_bounds(row))] for row in rows]
+    _, _, _, first, second, cue = parts[0]  # marks and cue are the same for all
+    pairs = [((prompt,), a, b) for prompt, a, b, *_ in parts]
+    kernel = cast(Kernel, judge.kernel)
+    return kernel.pair_log_probs(pairs, (first, second), cue + shared, [target[0] for target in targets])
+
+
+def _bounds(row: Encoded) -> list[int]:
+    """Where the pieces of a comparison in the separate form begin and end."""
+    return [*accumulate((0, *(row.pieces or ()))), len(row.source)]
 
 
 def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:

@@ -9,27 +9,28 @@ from flax import nnx
 from small_training import MESH, SMALL, fresh
 
 from trainer.finetune import base_model
-from trainer.finetune.batches import collate
+from trainer.finetune.batches import Row, collate
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.step import losses
+from trainer.finetune.step import Batch, losses
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
+
+
+def alone(row: Row) -> Batch:
+    batch: Batch = jax.tree.map(lambda x: x[0], collate([row], 1, joined=True))
+    return batch
 
 
 def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: TokenizedRows) -> None:
     training = Training(fresh(base), SMALL, MESH)
     model, right, rows = nnx.merge(base.graph, base.params), 0, replace(rows, index=rows.index[:8])
     for k in range(len(rows)):
-        of_input, _, label = rows[k]
+        row = rows[k]
         costs = [
-            float(
-                losses(
-                    model, jax.tree.map(lambda x: x[0], collate([(of_input, np.array(ids, np.int32))], 1, joined=True))
-                )[0][0, : len(ids)].sum()
-            )
+            float(losses(model, alone(row._replace(target=np.array(ids, np.int32))))[0][0, : len(ids)].sum())
             for ids in rows.label_ids
         ]
-        right += int(np.argmin(costs)) == label
+        right += int(np.argmin(costs)) == row.label
     assert accuracy(training, rows) == right / len(rows)
     with pytest.raises(ValueError, match="no labels"):
         accuracy(training, replace(rows, labels=()))

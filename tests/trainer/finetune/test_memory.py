@@ -11,7 +11,7 @@ from small_training import MESH, SMALL, checkpoint, fresh, some
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, malloc, memory
-from trainer.finetune.batches import collate
+from trainer.finetune.batches import Row, collate
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
 
@@ -23,7 +23,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     training = Training(base, replace(SMALL, **options), MESH)
     counted = []
     for length in (128, 256):
-        batch = collate([(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
+        batch = collate([Row(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
         lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
         compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
         counted.append(compiled.memory_analysis().temp_size_in_bytes)

@@ -14,7 +14,7 @@ from small_training import MESH, checkpoint, flat, fresh, some
 
 from flame_rank.model import t5
 from trainer.finetune import base_model, trainable
-from trainer.finetune.batches import collate
+from trainer.finetune.batches import Row, collate
 from trainer.finetune.step import State, dropout, make_train_step, sums
 from trainer.finetune.tokenized_rows import TokenizedRows
 
@@ -38,8 +38,8 @@ def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -
 def test_the_loss_of_t5(tmp_path: Path) -> None:
     base = base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH)
     examples = [
-        (np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
-        (np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
+        Row(np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
+        Row(np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
     ]
     batch = jax.tree.map(lambda x: x[0], collate(examples, 1, joined=False))
     model = nnx.merge(base.graph, base.params)

@@ -25,7 +25,7 @@ def test_input_and_target_are_the_judges_own_tokens(folder: Path, base: base_mod
     texts = [problem.prompt, *problem.texts]
     made = [Example(task="t", pieces=pieces, values=tuple(texts), target=f" {letter}", label=letter) for letter in "AB"]
     found = list(encode(base.form, task, made, max_input=2048, max_target=8))
-    for (of_input, target, cut), verdict in zip(found, judge.verdict_ids, strict=True):
+    for (of_input, target, _, cut), verdict in zip(found, judge.verdict_ids, strict=True):
         assert list(of_input) == judge.tokens(problem, 0, 1) and target[0] == verdict and not cut
         assert len(target) == 2 and target[1] in base.form.eos
 
@@ -36,12 +36,12 @@ def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: base_mode
     task = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
     pieces = tuple(frame(PAIRWISE, PAIRWISE_CONTEXT))
     made = Example(task="t", pieces=pieces, values=(problem.prompt, *problem.texts), target=" A", label="A")
-    ((of_input, _, cut),) = encode(base.form, task, [made], max_input=300, max_target=8)
+    ((of_input, _, _, cut),) = encode(base.form, task, [made], max_input=300, max_target=8)
     assert list(of_input) == judge.tokens(problem, 0, 1) and cut and len(of_input) <= 300
     long = replace(task, kind="generative", fields=("x", "y"), labels=())
     values = ("w " * 400, "v " * 90)
     free = Example(task="t", pieces=pieces, values=values, target=" t " + "u " * 99, label="")
-    ((of_input, target, cut),) = encode(base.form, long, [free], max_input=300, max_target=8)
+    ((of_input, target, _, cut),) = encode(base.form, long, [free], max_input=300, max_target=8)
     assert cut and len(of_input) <= 300 and len(target) == 8
     with pytest.raises(ValueError, match="its instructions take"):
         list(encode(base.form, task, [made], max_input=64, max_target=8))

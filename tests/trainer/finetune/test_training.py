@@ -16,7 +16,7 @@ from small_training import MESH, SMALL, checkpoint, flat, fresh, some, write_wor
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model
-from trainer.finetune.batches import collate
+from trainer.finetune.batches import Row, collate
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
 
@@ -84,7 +84,7 @@ def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: base_model.
 def test_t5_learns(tmp_path: Path) -> None:
     base = base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH)
     ids = ([5, 6, 7], [8, 1]), ([9], [4, 3, 1])
-    examples = [(np.array(of_input, np.int32), np.array(target, np.int32)) for of_input, target in ids]
+    examples = [Row(np.array(of_input, np.int32), np.array(target, np.int32)) for of_input, target in ids]
     training = Training(base, replace(SMALL, batch=2), MESH)
     values = [float(training.step(examples).loss) for _ in range(30)]
     assert values[-1] < values[0] / 2

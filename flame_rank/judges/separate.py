@@ -1,0 +1,61 @@
+"""A language model that was trained in the separate form: the responses of a comparison do not see each other, so that
+each is encoded once for all its comparisons (model/separate.py)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from flame_rank.errors import UserError
+from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.model.kernel import Kernel
+from flame_rank.prompts.format import Format, Ids
+from flame_rank.prompts.truncation import truncate_separate
+from flame_rank.records import Problem
+from strategies.base import FloatArray
+
+
+class SeparateJudge(LanguageModelJudge):
+    """Asks a model in the separate form which of two responses is better.
+
+    A problem of N candidates costs the tokens of its prompt, of each candidate once, and of a short cue a comparison.
+    A checkpoint says that it was trained in this form (`flame_rank_responses` in its configuration); no other is asked
+    in it.
+
+    Attributes:
+      around: the ids around prompt and responses.
+    """
+
+    _counted = "the longer response"
+
+    def __init__(self, kernel: Kernel, form: Format, **options: Any):
+        """Arguments and errors as of LanguageModelJudge."""
+        super().__init__(kernel, form, **options)
+        shared, _ = form.labels(self._instructions, ("A", "B"))
+        around = form.separate_frame(self._instructions)
+        self.around = replace(around, cue=around.cue + shared)
+        empty = self.around.pieces((), (), ())
+        self.room = kernel.max_length - len(self.around.head) - len(empty[0]) - len(empty[1]) - len(self.around.end)
+        if self.room < 2:
+            raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
+
+    def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
+        """The ids of a judgement as a row of a training has them; arguments and errors as of LanguageModelJudge."""
+        return [*super().tokens(problem, first, second), *self.around.end]
+
+    def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:
+        """Raises UserError: the model was trained to give a verdict and nothing after it."""
+        raise UserError("this judge reads responses separately and gives verdicts only; leave --explain out")
+
+    def _length(self, prompt: Ids, a: Ids, b: Ids) -> int:
+        return len(prompt) + max(len(a), len(b))
+
+    def _truncate(self, prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
+        return truncate_separate(prompt, a, b, room)
+
+    def _pieces(self, prompt: Ids, a: Ids, b: Ids, around: list[Ids] | None) -> list[Ids]:
+        return [self.around.head, *self.around.pieces(prompt, a, b)]
+
+    def _log_probs(self, paths: Sequence[Sequence[Ids]]) -> FloatArray:
+        pairs = [((head, prompt), a, b) for head, prompt, a, b in paths]
+        kernel = cast(Kernel, self.kernel)
+        return kernel.pair_log_probs(pairs, self.around.marks, self.around.cue, self.verdict_ids)

@@ -1,0 +1,140 @@
+"""A training in the separate form: rows, checkpoints and the judge that they make are of one form."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from small_training import MESH, SMALL, TASK, checkpoint, write_words
+
+import flame_rank
+from flame_rank.errors import UserError
+from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.separate import SeparateJudge
+from flame_rank.prompts.instructions import PAIRWISE
+from trainer.collection import tasks
+from trainer.collection.examples import Example, examples
+from trainer.finetune import base_model
+from trainer.finetune.batches import Row, collate
+from trainer.finetune.recipe import Recipe
+from trainer.finetune.run import train
+from trainer.finetune.run_options import ExampleOptions
+from trainer.finetune.step import losses
+from trainer.finetune.tokenized_rows import build, encode
+from trainer.finetune.training import Training
+from trainer.measuring.asking import ask
+
+ASKED = replace(TASK, title=PAIRWISE.title, description=PAIRWISE.description)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> base_model.Base:
+    folder = checkpoint(tmp_path_factory.mktemp("base") / "b")
+    return base_model.load(folder, MESH, responses="separate")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    return list(examples(ASKED, write_words(tmp_path_factory.mktemp("words"), 12)))
+
+
+@pytest.fixture(scope="module")
+def trained(base: base_model.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a training with adapters that is a judge of the separate form."""
+    training = Training(base, replace(SMALL, lora=2), MESH)
+    folder = tmp_path_factory.mktemp("run") / "step-0000000"
+    training.save(folder)
+    return folder
+
+
+def test_a_checkpoint_and_its_adapter_are_asked_in_their_form(trained: Path) -> None:
+    for folder in (trained, trained / "adapter"):
+        assert type(flame_rank.load_judge(folder)) is SeparateJudge
+    stated = json.loads((trained / "config.json").read_text())
+    assert stated.pop("flame_rank_responses") == "separate"
+    (trained.parent / "plain").mkdir()
+    for file in trained.iterdir():
+        if file.is_file():
+            (trained.parent / "plain" / file.name).write_bytes(file.read_bytes())
+    config = trained.parent / "plain" / "config.json"
+    config.write_text(json.dumps(stated))
+    assert type(flame_rank.load_judge(config.parent)) is LanguageModelJudge
+    config.write_text(json.dumps(stated | {"flame_rank_responses": "alone"}))
+    with pytest.raises(UserError, match="flame_rank_responses = 'alone'; it is one of joint, separate"):
+        flame_rank.load_judge(config.parent)
+
+
+def test_a_row_is_the_judges_own(trained: Path, base: base_model.Base, words: list[Example]) -> None:
+    judge: Any = flame_rank.load_judge(trained)
+    for row, example in zip(
+        encode(base.form, ASKED, words, max_input=256, max_target=8, responses="separate"), words, strict=True
+    ):
+        problem = flame_rank.Problem(prompt=example.values[0], candidates=list(example.values[1:]))
+        assert list(row.source) == judge.tokens(problem, 0, 1) and row.pieces is not None and not row.cut
+        ends = np.cumsum([0, *row.pieces]).tolist()
+        text = [base.form.text(row.source[i:j]) for i, j in pairwise(ends)]
+        assert text[0].endswith("response:") and text[3:] == ["response_a:", "response_b:"]
+        assert (text[1], text[2]) == (example.values[1], example.values[2])
+
+
+def test_the_judge_says_what_the_training_says(trained: Path, base: base_model.Base, words: list[Example]) -> None:
+    judge: Any = flame_rank.load_judge(trained)
+    model = nnx.merge(base.graph, base.read(trained, MESH))
+    problems = [flame_rank.Problem(prompt=w.values[0], candidates=list(w.values[1:])) for w in words]
+    judged = np.array([row[0] for row in judge.judge([(p, np.array([[0, 1]])) for p in problems])])
+    costs = []
+    for verdict in judge.verdict_ids:
+        rows = [base_rows._replace(target=np.array([verdict], np.int32)) for base_rows in _rows(base, words)]
+        batch = jax.tree.map(lambda x: x[0], collate(rows, 1, joined=True))
+        costs.append(np.asarray(losses(model, batch)[0])[:, 0])
+    np.testing.assert_allclose(judged, costs[1] - costs[0], atol=1e-4)
+    # The evaluation of a task asks in the same form, here in both orders.
+    answers = list(ask(judge, ASKED, words))
+    both = np.array([(row[0] - row[1]) / 2 for row in judge.judge([(p, np.array([[0, 1], [1, 0]])) for p in problems])])
+    np.testing.assert_allclose([answer.p[0] for answer in answers], 1 / (1 + np.exp(-both)), atol=1e-5)
+
+
+def _rows(base: base_model.Base, words: list[Example]) -> list[Row]:
+    encoded = encode(base.form, ASKED, words, max_input=256, max_target=8, responses="separate")
+    return [Row(np.array(e.source, np.int32), np.array(e.target, np.int32), pieces=e.pieces) for e in encoded]
+
+
+def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Example], tmp_path: Path) -> None:
+    made, again = (
+        build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8, responses="separate")
+        for _ in range(2)
+    )
+    for k, row in enumerate(_rows(base, words)):
+        assert made[k].pieces == again[k].pieces == row.pieces and np.array_equal(made[k].source, row.source)
+    joint = build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8)
+    assert joint[0].pieces is None and len(joint[0].source) != len(made[0].source)
+
+
+def test_a_step_changes_what_it_reads_in_this_form(base: base_model.Base, words: list[Example]) -> None:
+    training = Training(base, replace(SMALL, lora=2, rate=3e-2, dropout=0.0), MESH)
+    rows = _rows(base, words)[:8]
+    losses_seen = [float(training.step(rows).loss) for _ in range(15)]
+    assert losses_seen[-1] < losses_seen[0] / 2
+
+
+def test_t5_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--responses separate is for decoders"):
+        base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH, responses="separate")
+
+
+@pytest.mark.full
+def test_the_command_trains_a_judge_of_this_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "TASKS", (ASKED,))
+    folder = train(
+        checkpoint(tmp_path / "b"),
+        data=write_words(tmp_path / "data", 40),
+        out=tmp_path / "run",
+        recipe=Recipe(steps=3, batch=4, max_input=256, max_target=8),
+        examples=ExampleOptions(responses="separate", both_orders=True),
+    )
+    assert type(flame_rank.load_judge(folder)) is SeparateJudge
