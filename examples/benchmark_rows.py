@@ -67,8 +67,8 @@ def whole(path: list[list[int]]) -> list[int]:
     return list(itertools.chain.from_iterable(path))
 
 
-def kernel_row(spec: Spec, *, share: bool) -> Row:
-    """The tree of shared prefixes, or with `share` False every path as one piece."""
+def kernel_row(spec: Spec, *, share: bool, separate: bool = False) -> Row:
+    """The tree of shared prefixes, or with `share` False every path as one piece, or the separate form."""
     from flame_rank.model.scorer import ComputeOptions, load_scorer
 
     device = jax_device(spec)
@@ -79,13 +79,20 @@ def kernel_row(spec: Spec, *, share: bool) -> Row:
     kernel: Any = load_scorer(Path(spec["folder"]), ComputeOptions(max_length=spec["max_length"], dtype=spec["dtype"]))
     yield {"bytes": memory("bytes_in_use")}
     paths = [tuple(map(tuple, path)) if share else (tuple(whole(path)),) for path in spec["paths"]]
-    kernel.log_probs(paths, spec["verdicts"])
+    cue, marks = spec["cue"], spec["marks"]
+    pairs = [((tuple(head),), tuple(a), tuple(b[: -len(cue)])) for head, a, b in spec["paths"]]
+
+    def score() -> Any:
+        if separate:
+            return kernel.pair_log_probs(pairs, tuple(map(tuple, marks)), tuple(cue), spec["verdicts"])
+        return kernel.log_probs(paths, spec["verdicts"])
+
+    score()
     padding = kernel.usage.padded - kernel.usage.tokens
     yield {"padding_tokens": padding, "programs": kernel.programs, "batch_tokens": kernel.max_batch_tokens}
     while True:
         kernel.forget()  # or the next run would find its prefixes there
-        log_probs = kernel.log_probs(paths, spec["verdicts"])
-        yield {"log_probs": log_probs.tolist(), "bytes": memory("peak_bytes_in_use")}
+        yield {"log_probs": score().tolist(), "bytes": memory("peak_bytes_in_use")}
 
 
 def jax_device(spec: Spec) -> Any:
@@ -265,6 +272,7 @@ ROWS: dict[str, Callable[[Spec], Row]] = {
     "peak-jax": partial(peak_row, library="jax"),
     "kernel": partial(kernel_row, share=True),
     "kernel-plain": partial(kernel_row, share=False),
+    "kernel-separate": partial(kernel_row, share=True, separate=True),
     "transformers": partial(transformers_row, keep_prompt=False),
     "transformers-prompt": partial(transformers_row, keep_prompt=True),
     "llama.cpp": partial(llama_cpp_row, keep_prefix=False),

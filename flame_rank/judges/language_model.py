@@ -14,7 +14,7 @@ from flame_rank.model import forks
 from flame_rank.model.scorer import Scorer
 from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT, VERDICTS, Instructions, with_words
-from flame_rank.prompts.truncation import SHARE, truncate_pair
+from flame_rank.prompts.truncation import SHARE, truncate_pair, truncated_lengths
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -190,7 +190,8 @@ class LanguageModelJudge:
         record = self._record(problem)
         room = self.room if room is None else room
         prompt, a, b = record.prompt, record.candidates[first], record.candidates[second]
-        if (length := self._length(prompt, a, b)) > room:
+        length = int(self.length(*(np.array(len(text)) for text in (prompt, a, b))))
+        if length > room:
             if self.on_long != "cut":
                 name = f"{problem.name}: " if problem.name else ""
                 what = f"{length} tokens in prompt and {self._counted}, more than the {room}"
@@ -199,7 +200,7 @@ class LanguageModelJudge:
                     raise UserError(f"{message}; raise it, or cut or skip what is too long")
                 record.failures[message] = None
                 return None
-            prompt, a_cut, b_cut = self._truncate(prompt, a, b, room)
+            prompt, a_cut, b_cut = truncate_pair(prompt, a, b, room, self.truncated_lengths)
             record.cut |= {
                 i for i, before, after in ((first, a, a_cut), (second, b, b_cut)) if len(after) < len(before)
             }
@@ -211,13 +212,12 @@ class LanguageModelJudge:
     # What depends on the form of a comparison: judges/separate.py has another one.
 
     _counted = "two responses"
+    truncated_lengths = staticmethod(truncated_lengths)
 
-    def _length(self, prompt: Ids, a: Ids, b: Ids) -> int:
-        """The tokens that count against the room."""
-        return len(prompt) + len(a) + len(b)
-
-    def _truncate(self, prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
-        return truncate_pair(prompt, a, b, room)
+    @staticmethod
+    def length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
+        """The tokens that count against the room, from those of prompts and responses, [M] each."""
+        return prompt + a + b
 
     def _pieces(self, prompt: Ids, a: Ids, b: Ids, around: list[Ids] | None) -> list[Ids]:
         return _joined(around or self.frame, [prompt, a, b])

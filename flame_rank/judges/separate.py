@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
+
 from flame_rank.errors import UserError
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.model.kernel import Kernel
 from flame_rank.prompts.format import Format, Ids
-from flame_rank.prompts.truncation import truncate_separate
+from flame_rank.prompts.truncation import separate_lengths
 from flame_rank.records import Problem
-from strategies.base import FloatArray
+from strategies.base import FloatArray, IntArray
 
 
 class SeparateJudge(LanguageModelJudge):
     """Asks a model in the separate form which of two responses is better.
 
-    A problem of N candidates costs the tokens of its prompt, of each candidate once, and of a short cue a comparison.
+    A problem costs the tokens of its prompt, of each candidate once, and of marks and cue for each comparison.
     A checkpoint says that it was trained in this form (`flame_rank_responses` in its configuration); no other is asked
     in it.
 
@@ -26,6 +28,12 @@ class SeparateJudge(LanguageModelJudge):
     """
 
     _counted = "the longer response"
+    truncated_lengths = staticmethod(separate_lengths)
+
+    @staticmethod
+    def length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
+        """The tokens that count against the room, from those of prompts and responses, [M] each."""
+        return np.asarray(prompt + np.maximum(a, b))
 
     def __init__(self, kernel: Kernel, form: Format, **options: Any):
         """Arguments and errors as of LanguageModelJudge."""
@@ -33,8 +41,9 @@ class SeparateJudge(LanguageModelJudge):
         shared, _ = form.labels(self._instructions, ("A", "B"))
         around = form.separate_frame(self._instructions)
         self.around = replace(around, cue=around.cue + shared)
-        empty = self.around.pieces((), (), ())
-        self.room = kernel.max_length - len(self.around.head) - len(empty[0]) - len(empty[1]) - len(self.around.end)
+        self.frame = self.around.fixed
+        head, before, _, end = map(len, self.frame)
+        self.room = kernel.max_length - head - before - end
         if self.room < 2:
             raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
 
@@ -45,12 +54,6 @@ class SeparateJudge(LanguageModelJudge):
     def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:
         """Raises UserError: the model was trained to give a verdict and nothing after it."""
         raise UserError("this judge reads responses separately and gives verdicts only; leave --explain out")
-
-    def _length(self, prompt: Ids, a: Ids, b: Ids) -> int:
-        return len(prompt) + max(len(a), len(b))
-
-    def _truncate(self, prompt: Ids, a: Ids, b: Ids, room: int) -> tuple[Ids, Ids, Ids]:
-        return truncate_separate(prompt, a, b, room)
 
     def _pieces(self, prompt: Ids, a: Ids, b: Ids, around: list[Ids] | None) -> list[Ids]:
         return [self.around.head, *self.around.pieces(prompt, a, b)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.separate import SeparateJudge
 from flame_rank.model import buckets, sharding
 from flame_rank.model.t5_kernel import T5Kernel
 from flame_rank.plan.lengths import Comparisons
@@ -31,6 +32,7 @@ class Encoding:
         self.shapes: Counter[Shape] = Counter()
         self._most, self._multiple = kernel.max_batch_tokens, sharding.data_parallel_size(kernel.mesh)
         self._instructions = len(judge.frame[0])
+        self._end = len(judge.around.end) if isinstance(judge, SeparateJudge) else None  # tokens of marks and cue
         self._begun: int | None = None  # tokens that a T5's decoder, not its encoder, begins with
         if isinstance(kernel, T5Kernel):
             self._begun = len(kernel.parted(tuple(token for piece in judge.frame for token in piece))[1])
@@ -39,6 +41,9 @@ class Encoding:
 
     def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Encodes comparisons; calls: the rounds in each call of the judge."""
+        if self._end is not None:
+            self._responses(asked, calls, self._end)
+            return
         if self._begun is None:
             self._shared(asked, calls)
             return
@@ -47,6 +52,29 @@ class Encoding:
         for together in calls:
             some = lengths[_members(start, together)]
             self._batch("next", some, np.zeros_like(some))
+
+    def _responses(self, asked: Comparisons, calls: Sequence[Sequence[int]], end: int) -> None:
+        """Encodes the prompts and the responses of comparisons in the separate form once, as if the cache were large
+        enough; end: the tokens of marks and cue."""
+        start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
+        to_prompt = self._instructions + asked.prompt
+        has_prompt = np.zeros(1 + asked.problem.max(initial=0), bool)
+        has_response = np.zeros(1 + max(asked.first.max(initial=0), asked.second.max(initial=0)), bool)
+        for together in calls:
+            some = _members(start, together)
+            if not self._has_instructions:
+                self._batch("extend", np.array([self._instructions]), np.zeros(1, np.int64))
+                self._has_instructions = True
+            prompts, at = np.unique(asked.problem[some], return_index=True)
+            roots = some[at[~has_prompt[prompts]]]
+            self._batch("extend", asked.prompt[roots], np.full(len(roots), self._instructions))
+            twice = np.concatenate([some, some])
+            lengths = np.concatenate([asked.a[some], asked.b[some] - end])
+            responses, at = np.unique(np.concatenate([asked.first[some], asked.second[some]]), return_index=True)
+            grown = at[~has_response[responses]]
+            self._batch("extend", lengths[grown], to_prompt[twice[grown]])
+            has_prompt[prompts] = has_response[responses] = True
+            self._batch("score", np.full(len(some), end), to_prompt[some] + asked.a[some])
 
     def _shared(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Encodes once what comparisons share, as long as the cache has room for it.

@@ -7,7 +7,6 @@ import numpy as np
 
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.plan.rounds import Rounds
-from flame_rank.prompts.truncation import truncated_lengths
 from flame_rank.records import Problem
 from strategies.base import IntArray
 
@@ -24,8 +23,12 @@ class Lengths:
         """Tokens of all texts together; 0 if there is only one candidate."""
         return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
 
-    def long(self, room: int) -> int:
-        """Counts the comparisons, of all pairs in both orders, that are longer than `room` tokens."""
+    def long(self, room: int, *, separate: bool = False) -> int:
+        """Counts the comparisons, of all pairs in both orders, that are longer than `room` tokens; in the separate form
+        the longer response counts alone."""
+        if separate:
+            count, short = len(self.candidates), int((self.prompt + self.candidates <= room).sum())
+            return count * (count - 1) - short * (short - 1)
         ascending = np.sort(self.candidates)
         if len(ascending) < 2 or self.prompt + ascending[-2:].sum() <= room:
             return 0
@@ -54,7 +57,7 @@ class Comparisons:
     Attributes:
       problem, round: [M] ascending numbers; rounds are numbered through all problems.
       rounds: number of rounds.
-      first: [M] the first candidate, numbered through all problems.
+      first, second: [M] the candidates, numbered through all problems.
       prompt, a, b: [M] tokens of the three pieces that follow the instructions.
     """
 
@@ -62,6 +65,7 @@ class Comparisons:
     round: IntArray
     rounds: int
     first: IntArray
+    second: IntArray
     prompt: IntArray
     a: IntArray
     b: IntArray
@@ -77,20 +81,22 @@ def compare(judge: LanguageModelJudge, problems: Sequence[Lengths], asked: Calla
     places = np.concatenate([np.empty((0, 2), np.int64), *(each for rounds in pairs for each in rounds)])
     places = places + start[problem, None]  # [M, 2]
     round = np.repeat(np.arange(len(sizes)), sizes)
-    first = places[:, 0]
+    first, second = places.T
     prompt = np.array([lengths.prompt for lengths in problems])[problem]
-    a, b = candidates[first], candidates[places[:, 1]]
+    a, b = candidates[first], candidates[second]
     if judge.on_long == "cut":
-        prompt, a, b = truncated_lengths(prompt, a, b, judge.room)
+        prompt, a, b = judge.truncated_lengths(prompt, a, b, judge.room)
     else:
-        fits = prompt + a + b <= judge.room
-        problem, round, first, prompt, a, b = (column[fits] for column in (problem, round, first, prompt, a, b))
+        fits = judge.length(prompt, a, b) <= judge.room
+        columns = (problem, round, first, second, prompt, a, b)
+        problem, round, first, second, prompt, a, b = (column[fits] for column in columns)
     _, between, behind, end = map(len, judge.frame)
     return Comparisons(
         problem=problem,
         round=round,
         rounds=len(sizes),
         first=first,
+        second=second,
         prompt=prompt + between,
         a=a + behind,
         b=b + end,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.separate import SeparateJudge
 from flame_rank.plan.encoding import Encoding
 from flame_rank.plan.lengths import Lengths, compare, count_tokens
 from flame_rank.plan.rounds import Rounds, calls
@@ -47,7 +48,8 @@ class Runs:
     def add(self, problems: Sequence[Problem], places: Sequence[IntArray]) -> None:
         """Adds the next problems; places: for each problem the first candidate of each distinct text [d]."""
         lengths = count_tokens(self._judge, problems, places)
-        self.long += sum(problem.long(self._judge.room) for problem in lengths)
+        separate = isinstance(self._judge, SeparateJudge)
+        self.long += sum(problem.long(self._judge.room, separate=separate) for problem in lengths)
         self._sample.add(lengths)
         for run in self._runs:
             run.certain &= all(run.asked(n).certain for n in {len(problem.candidates) for problem in lengths})

@@ -64,6 +64,7 @@ def idle(path: Path, **options: Any) -> LanguageModelJudge:
         programs: Any = kernel._programs
         programs.extend = lambda cache, *arrays, S: cache
         programs.score = lambda cache, tokens, *arrays, S: np.zeros((len(tokens), 2))
+        programs.score_pairs = lambda cache, tokens, *arrays, marks, S, R: np.zeros((len(tokens), 2))
     else:
         kernel._next = lambda params, tokens, *arrays: np.zeros((len(tokens), 2))
     return judge

@@ -13,3 +13,5 @@ def test_too_long_is_counted_pair_by_pair() -> None:
             a = text.candidates
             expected = sum(5 + a[i] + a[j] > room for i in range(n) for j in range(n) if i != j)
             assert text.long(room) == expected
+            alone = sum(5 + max(a[i], a[j]) > room for i in range(n) for j in range(n) if i != j)
+            assert text.long(room, separate=True) == alone

@@ -1,5 +1,7 @@
 """What a run will take, against what runs take."""
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,20 @@ def test_with_what_is_too_long(family: str, on_long: str, folders: dict[str, Pat
     tokens, shapes = usage(judge, by_name("round-robin"), given)
     assert one(found).tokens == tokens and one(found).programs == len(shapes)
     assert 0 < found.long < 12 and found.on_long == on_long and found.max_length == 700
+
+
+@pytest.mark.usefixtures("without_probe")
+@pytest.mark.parametrize("on_long", ["cut", "skip"])
+def test_a_judge_of_the_separate_form(on_long: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["qwen2"], tmp_path / "judge")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"flame_rank_responses": "separate"}))
+    judge = idle(folder, max_length=700, on_long=on_long)
+    given = [*problems(30), Problem(prompt="p " * 30, candidates=["a", "b " * 80, "long " * 300, "more " * 350])]
+    found = make(given, judge, [by_name("round-robin")])
+    tokens, shapes = usage(judge, by_name("round-robin"), given)
+    assert one(found).tokens == tokens and one(found).programs == len(shapes)
+    assert found.long > 0
 
 
 @pytest.mark.usefixtures("without_probe")
