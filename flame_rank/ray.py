@@ -1,15 +1,23 @@
 """Rankings on a cluster, by Ray Data: lines in, the same lines as `flame-rank rerank` writes out."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flame_rank.errors import UserError
+from flame_rank.io.lines import BadLine
 
-_COLUMN = "text"  # as ray.data.read_text calls it
+if TYPE_CHECKING:
+    from flame_rank.ranking.reranker import Reranker
+    from flame_rank.records import Problem, Ranking
+
+COLUMN = "text"  # as ray.data.read_text calls it
 
 
 def rerank_dataset(
@@ -50,37 +58,78 @@ def rerank_dataset(
     Raises:
       UserError: Ray is not installed, or the ledger is unusable.
     """
+    from flame_rank.io.jsonl import read_problems
+    from flame_rank.io.output import to_lines
+
+    work = Work(
+        make=partial(_reranker, judge, options),
+        read=partial(read_problems, from_format=from_format, requests=requests),
+        write=to_lines,
+    )
+    size = {"num_cpus": num_cpus, "num_gpus": num_gpus, "batch_size": batch_size}
+    return rank_rows(ds, work, actors=actors, ledger=ledger, **size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What an actor does with a batch; all of it can be pickled.
+
+    Attributes:
+      make: makes the reranker, with the file of a ledger or None.
+      read: makes problems of lines or rows.
+      write: makes the lines of a ranking.
+      count: makes what is counted of a ranking, and of its batch the comparisons that the ledger answered and how many
+        of these are failures of earlier runs; None if nothing is counted.
+    """
+
+    make: "Callable[[Path | None], Reranker]"
+    read: "Callable[[Iterable[Any]], Iterator[Problem]]"
+    write: "Callable[[Ranking], bytes]"
+    count: "Callable[[Ranking, int, int], bytes] | None" = None
+
+
+def rank_rows(ds: Any, work: Work, *, actors: int, ledger: str | Path | None, **size: Any) -> Any:
+    """Maps the rows of a Ray data set to lines; `rerank_dataset` has the arguments.
+
+    Returns:
+      A data set with the column `text` and, if something is counted, the column `count`.
+    """
     try:
         from ray.data import ActorPoolStrategy
     except ImportError as error:
-        raise UserError("rerank_dataset needs Ray; pip install 'flame-rank[ray]'") from error
-    folder = None if ledger is None else _gathered(Path(ledger).absolute())
+        raise UserError("Ray is not installed; pip install 'flame-rank[ray]'") from error
+    path = None if ledger is None else Path(ledger).absolute()
+    if path is not None:
+        gather(path).mkdir(parents=True, exist_ok=True)
     ds.context.execution_options.preserve_order = True
-    settings = {"judge": judge, "ledger": ledger and str(Path(ledger).absolute()), "options": options}
-    reading = {"from_format": from_format, "requests": requests}
     return ds.map_batches(
         _Actor,
-        fn_constructor_kwargs={**settings, "folder": folder and str(folder), "reading": reading},
-        batch_size=batch_size,
+        fn_constructor_args=(work, path, os.getcwd()),  # noqa: PTH109 (a text, which every system can read)
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=actors),
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
+        **size,
     )
 
 
-def _gathered(ledger: Path) -> Path:
-    """Adds what the actors of earlier runs have left to a ledger; gives the folder for this run's actors."""
+def gather(ledger: Path) -> Path:
+    """Adds what the actors of earlier runs have left to a ledger; returns the folder that they leave it in."""
     from flame_rank.ledger.merge import merge
 
     folder = ledger.with_name(ledger.name + ".parts")
-    folder.mkdir(parents=True, exist_ok=True)
-    left = sorted(folder.glob("*.db"))
-    if left:
+    if left := sorted(folder.glob("*.db")):
         merge(ledger, left)
         for part in left:
-            part.unlink()
+            for file in (part, *(part.with_name(part.name + end) for end in ("-wal", "-shm"))):
+                file.unlink(missing_ok=True)
+    with suppress(OSError):  # it does not exist, or an actor still writes there
+        folder.rmdir()
     return folder
+
+
+def _reranker(judge: Any, options: dict[str, Any], ledger: Path | None) -> "Reranker":
+    from flame_rank.ranking.reranker import Reranker
+
+    return Reranker(judge, ledger=ledger, **options)
 
 
 @dataclass
@@ -92,8 +141,8 @@ class _Lines:
     def __iter__(self) -> Iterator[Any]:
         import msgspec
 
-        if self.table.column_names == [_COLUMN]:
-            for line in self.table.column(_COLUMN).to_pylist():
+        if self.table.column_names == [COLUMN]:
+            for line in self.table.column(COLUMN).to_pylist():
                 yield msgspec.Raw(line.encode())
         else:
             yield from self.table.to_pylist()
@@ -102,29 +151,41 @@ class _Lines:
 class _Actor:
     """A judge at work on one batch after the other."""
 
-    def __init__(
-        self, judge: Any, ledger: str | None, folder: str | None, options: dict[str, Any], reading: dict[str, Any]
-    ):
-        from flame_rank.ranking.reranker import Reranker
-
+    def __init__(self, work: Work, ledger: Path | None, folder: str):
+        with suppress(OSError):  # of another machine
+            os.chdir(folder)
         own = None
-        if folder is not None and ledger is not None:
-            own = Path(folder, f"{uuid4().hex}.db")
-            if Path(ledger).exists():
+        if ledger is not None:
+            own = ledger.with_name(ledger.name + ".parts") / f"{uuid4().hex}.db"
+            if ledger.exists():
                 shutil.copyfile(ledger, own)
-        self._reranker, self._reading = Reranker(judge, ledger=own, **options), reading
+        self._work, self._reranker = work, work.make(own)
 
     def __call__(self, table: Any) -> Any:
         import pyarrow
 
-        from flame_rank.io.jsonl import read_problems
-        from flame_rank.io.output import to_lines
+        problems = self._read(table)
+        before = self._reranker.remembered, self._reranker.failed_before
+        rankings = list(self._reranker.rank_many(problems))
+        columns: dict[str, Sequence[Any]] = {
+            COLUMN: [self._work.write(ranking).decode().removesuffix("\n") for ranking in rankings]
+        }
+        if self._work.count is not None:
+            remembered = self._reranker.remembered - before[0], self._reranker.failed_before - before[1]
+            own = [remembered, *[(0, 0)] * (len(rankings) - 1)]
+            columns["count"] = [self._work.count(ranking, *r) for ranking, r in zip(rankings, own, strict=True)]
+        return pyarrow.table(columns)
 
-        problems = list(read_problems(_Lines(table), **self._reading))
+    def _read(self, table: Any) -> "list[Problem]":
+        """Raises UserError if a row is no problem."""
+        try:
+            problems = list(self._work.read(_Lines(table)))
+        except BadLine as error:
+            row = str(table.slice(error.line_number - 1, 1).to_pylist()[0])
+            raise UserError(f"{error.message} (the row {row[:200]})") from None
         if len(problems) != len(table):
             raise UserError(
                 f"{len(table)} rows are {len(problems)} problems: a row is a whole problem; gather the samples of each "
                 "before (ds.groupby)"
             )
-        lines = [to_lines(ranking).decode().removesuffix("\n") for ranking in self._reranker.rank_many(problems)]
-        return pyarrow.table({_COLUMN: lines})
+        return problems

@@ -5,12 +5,12 @@ flame_rank.io.jsonl reads problems and flame_rank.io.output writes rankings; bot
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
 from flame_rank import messages
+from flame_rank.cached import cached_property
 
 if TYPE_CHECKING:  # a record needs no numpy
     from flame_rank.ranking.consistency import Consistency
@@ -40,6 +40,9 @@ class Candidate:
             raise TypeError(f"a candidate's text is {_kind(self.text)}, not a str")
         if self.key not in TEXT_KEYS:
             raise ValueError(f"a candidate's key is {self.key!r}; it is one of {', '.join(TEXT_KEYS)}")
+
+
+_CANDIDATE = (str, Candidate)  # a tuple, since making `str | Candidate` anew takes as long as the check
 
 
 class RawFields(Mapping[str, Any]):
@@ -140,17 +143,17 @@ class Problem:
     answers: Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
-        if messages.is_messages(self.prompt):
-            object.__setattr__(self, "prompt", messages.to_text(cast(Any, self.prompt)))
         if not isinstance(self.prompt, str):
-            raise TypeError(f"prompt is {_kind(self.prompt)}; it is a str or a list of chat messages")
+            if not messages.is_messages(self.prompt):
+                raise TypeError(f"prompt is {_kind(self.prompt)}; it is a str or a list of chat messages")
+            object.__setattr__(self, "prompt", messages.to_text(cast(Any, self.prompt)))
         if isinstance(self.candidates, str | bytes | Candidate):
             raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
-        candidates = tuple(c if isinstance(c, str | Candidate) else _made(c, i) for i, c in enumerate(self.candidates))
+        candidates = tuple(c if isinstance(c, _CANDIDATE) else _made(c, i) for i, c in enumerate(self.candidates))
         if not candidates:
             raise ValueError("no candidates: a problem has at least one")
         for i, candidate in enumerate(candidates):
-            if not isinstance(candidate, str | Candidate):
+            if not isinstance(candidate, _CANDIDATE):
                 raise TypeError(
                     f'candidate {i} is {_kind(candidate)}; it is a str, a flame_rank.Candidate or {{"text": ...}}'
                 )
@@ -222,6 +225,7 @@ class Judgements:
 
 
 UNSURE = 0.1
+_APART, _EXACT = 1e-8, 1e6  # nats; scores below the latter that differ by the former are not tied
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -266,7 +270,8 @@ class Ranking(Sequence[str | Candidate]):
     @cached_property
     def order(self) -> list[int]:
         """Indices into problem.candidates, best first: always a permutation, decided or not."""
-        return [int(i) for i in self.standing.order]
+        order: list[int] = self.standing.order.tolist()
+        return order
 
     @property
     def scores(self) -> "FloatArray":
@@ -279,6 +284,8 @@ class Ranking(Sequence[str | Candidate]):
         import numpy as np
 
         option = self.options
+        if len(option) == len({*option.tolist()}):
+            return np.minimum(self.standing.p_best, 1.0)
         return np.asarray(np.minimum(np.bincount(option, self.standing.p_best)[option], 1.0), np.float64)
 
     @cached_property
@@ -300,6 +307,10 @@ class Ranking(Sequence[str | Candidate]):
     @cached_property
     def tied(self) -> list[int]:
         """Indices of the candidates that share the first place; empty if only one option has it."""
+        scores = self.scores.tolist()
+        best = scores[self.order[0]]
+        if abs(best) < _EXACT and sum(abs(score - best) < _APART for score in scores) == 1:
+            return []
         tied = self.standing.tied
         return tied if len({int(self.options[i]) for i in tied}) > 1 else []
 
@@ -379,6 +390,8 @@ def _kind(value: object) -> str:
 
 def _check_text(what: str, text: str) -> None:
     """Raises ValueError if a text cannot be encoded."""
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

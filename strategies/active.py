@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from strategies.base import FloatArray, IntArray, Options, Schedule, every_pair, ordered
+from strategies.base import FEW, FloatArray, IntArray, Options, Schedule, every_comparison, every_pair, ordered
 from strategies.observations import observe
 from strategies.posterior import Posterior, posterior, shrunk_standing, standing
 
@@ -52,6 +52,11 @@ class Active(Options):
         usual = everything if self.confidence else SPENDS * n
         most = min(self.budget or usual, everything)
         return (min(SPENDS * n, most) if self.confidence else most), most
+
+    def only_round(self, n: int) -> IntArray | None:
+        """Returns all comparisons if there are so few candidates that all of them are asked, and none by chance."""
+        every = self.comparisons(n)[1] == self._everything(n) and not self.confidence
+        return every_comparison(n, self.order) if self.order != "random" and every and 1 < n <= FEW else None
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """Asks a ring, then rounds of WIDE comparisons or more; rng draws the ring and the first order of each pair."""

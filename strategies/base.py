@@ -82,6 +82,14 @@ class Options(ABC):
     def comparisons(self, n: int) -> tuple[int, int]:
         """Returns the fewest and the most comparisons for n candidates."""
 
+    def only_round(self, n: int) -> IntArray | None:
+        """Returns the comparisons of n candidates, [M, 2] read-only, if they are the same for every problem and are
+        asked in one round whose standing is `posterior.standing`; None otherwise.
+
+        Such problems need no schedule, and their standings are computed together (strategies/together.py).
+        """
+        return None
+
     def check_size(self, n: int) -> None:
         """Raises TooMany if more than MOST comparisons of n candidates may be asked."""
         most = self.comparisons(n)[1]
@@ -142,6 +150,14 @@ def _few_pairs(n: int) -> IntArray:
     pairs = np.argwhere(np.tri(n, k=-1, dtype=bool).T)
     pairs.flags.writeable = False  # one array serves all problems
     return pairs
+
+
+@cache
+def every_comparison(n: int, order: Literal["both", "fixed"]) -> IntArray:
+    """Returns the comparisons of all pairs of n candidates, without a random choice: [M, 2] int64, read-only."""
+    asked = ordered(every_pair(n), order, np.random.default_rng(0))
+    asked.flags.writeable = False
+    return asked
 
 
 def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray:

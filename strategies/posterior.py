@@ -114,7 +114,7 @@ def posterior(observed: Observations) -> Posterior:
     power = projected**2
     positive = values > 1e-9
     least = max(squares - float((power[positive] / values[positive]).sum()), 0.0)
-    filtered, likely, drawn = _complete(n) if vectors is None else _grid(values)
+    filtered, likely, drawn = complete_grid(n) if vectors is None else _grid(values)
     left = np.maximum(squares - filtered @ power, least)  # [K], for the noise and the prior of s to explain
     degrees = WORTH + count
     unexplained = WORTH * NOISE + left
@@ -138,7 +138,7 @@ def posterior(observed: Observations) -> Posterior:
 
 
 @cache
-def _complete(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def complete_grid(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Computes `_grid` for n candidates of which all pairs were observed in both orders."""
     return _grid(np.full(n, float(n)))
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from strategies.base import Options, Schedule, every_pair, ordered
+from strategies.base import FEW, IntArray, Options, Schedule, every_comparison, every_pair, ordered
 from strategies.posterior import standing
 
 
@@ -23,6 +23,11 @@ class RoundRobin(Options):
         """Returns the fewest and the most comparisons for n candidates."""
         pairs = n * (n - 1) // 2
         return self._bounds(pairs, pairs)
+
+    def only_round(self, n: int) -> IntArray | None:
+        """Returns all comparisons of a few candidates, unless the budget or the order leaves some of them to chance."""
+        every = self.comparisons(n)[0] == n * (n - 1) // (1 if self.order == "both" else 2)
+        return every_comparison(n, self.order) if self.order != "random" and every and 1 < n <= FEW else None
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """Asks one round of n candidates; rng makes the choices of order "random" and of the pairs that fit the

@@ -15,6 +15,7 @@ from flame_rank.io import json_file
 from flame_rank.io.writing import write_whole
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.base import notes as judge_notes
+from flame_rank.ranking.consistency import CYCLES, FLIPS
 from flame_rank.records import FlatRecord, GroupedRecord, Problem
 from strategies.base import FloatArray, IntArray
 
@@ -40,6 +41,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     flips: float
     contradictions: float
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the audit found against the judge."""
+        shares = (
+            (self.flips, FLIPS, "changes its verdict with the order of two candidates"),
+            (self.contradictions, CYCLES, "contradicts itself among three candidates"),
+        )
+        return [
+            f"by its audit this judge {what} in {100 * share:.0f} % of the cases"
+            for share, most, what in shares
+            if share > most
+        ]
+
     def write(self, path: Path) -> None:
         """Writes the file."""
         write_whole(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
@@ -63,15 +77,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibratedJudge:
-    """A judge whose log-odds are divided by a temperature."""
+    """A judge whose log-odds are divided by the temperature of its audit.
 
-    def __init__(self, judge: Judge, temperature: float):
-        self._judge, self._temperature = judge, temperature
-        self.name = f"{judge.name} at temperature {temperature:.4g}"
+    Attributes:
+      audit: what the audit found.
+    """
+
+    def __init__(self, judge: Judge, audit: Calibration):
+        self._judge, self.audit = judge, audit
+        self.name = f"{judge.name} at temperature {audit.temperature:.4g}"
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Returns the log-odds [M] of each problem's pairs."""
-        return [np.asarray(said, np.float64) / self._temperature for said in self._judge.judge(asked)]
+        return [np.asarray(said, np.float64) / self.audit.temperature for said in self._judge.judge(asked)]
 
     def notes(self, problem: Problem) -> Notes:
         """Returns what the judge has to say of a problem."""

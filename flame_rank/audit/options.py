@@ -33,15 +33,8 @@ class CalibrationOptions:
         if self.calibration is None:
             return judge
         from flame_rank.audit.calibration import CalibratedJudge, Calibration
-        from flame_rank.ranking.consistency import CYCLES, FLIPS
 
         known = Calibration.read(self.calibration, judge.name)
-        for share, most, what in (
-            (known.flips, FLIPS, "changes its verdict with the order of two candidates"),
-            (known.contradictions, CYCLES, "contradicts itself among three candidates"),
-        ):
-            if share > most:
-                logging.getLogger("flame_rank").warning(
-                    "flame-rank: warning: by its audit this judge %s in %.0f %% of the cases", what, 100 * share
-                )
-        return CalibratedJudge(judge, known.temperature)
+        for warning in known.warnings:
+            logging.getLogger("flame_rank").warning("flame-rank: warning: %s", warning)
+        return CalibratedJudge(judge, known)

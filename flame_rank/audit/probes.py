@@ -12,6 +12,7 @@ from flame_rank.ranking.consistency import CYCLES, FLIPS, consistency
 from strategies.base import FloatArray
 
 SATURATED = 7.0  # nats: more than 1000 to 1
+VERDICTS = "P(A) + P(B)"
 # From which values on a figure is a reason not to trust a ranking.
 _TOO_MUCH = {
     "pairs that flip with the order": (FLIPS, "verdicts depend on the order of two candidates: ask for both orders"),
@@ -69,7 +70,7 @@ def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
         _mean("a candidate against itself: first place", "nats", same, seed, null=0.0),
         _mean("judgements over 1000 to 1", "share", [np.abs(s[~np.isnan(s)]) > SATURATED for s in said], seed),
         _mean("judgements that are invalid", "share", [np.isnan(s) for s in said], seed),
-        _mean("P(A) + P(B)", "share", mass, seed),
+        _mean(VERDICTS, "share", mass, seed),
         _mean("a note to the judge", "nats", talk, seed, null=0.0),
         _mean("padding", "nats", padding, seed, null=0.0),
     ]
@@ -93,20 +94,25 @@ def _log_ratio(asked: Asked) -> FloatArray:
     return np.asarray(size[first] - size[second], np.float64)
 
 
+def warning_of(name: str, share: float) -> str | None:
+    """What a share, by its name, is a reason to warn of; None if it is not."""
+    if name == VERDICTS and share < 0.5:
+        return f"the judge mostly wants to say something else than a verdict ({100 * share:.0f} %)"
+    limit, text = _TOO_MUCH.get(name, (float("inf"), ""))
+    return f"{text} ({100 * share:.0f} %)" if share > limit else None
+
+
 def warnings_of(figures: Sequence[Figure]) -> list[str]:
     """What a user should know before trusting a ranking of this judge."""
     found = []
     for figure in figures:
         if figure.value is None:
             continue
-        limit, text = _TOO_MUCH.get(figure.name, (float("inf"), ""))
-        if figure.value > limit:
-            found.append(f"{text} ({100 * figure.value:.0f} %)")
+        if (warning := warning_of(figure.name, figure.value)) is not None:
+            found.append(warning)
         limit, text = _TOO_MUCH_NATS.get(figure.name, (float("inf"), ""))
         if abs(figure.value) > limit and figure.q is not None and figure.q < 0.05:
             found.append(f"{text} ({figure.value:+.2f} nats)")
-        if figure.name == "P(A) + P(B)" and figure.value < 0.5:
-            found.append(f"the judge mostly wants to say something else than a verdict ({100 * figure.value:.0f} %)")
         if figure.name == "right on labelled pairs" and (figure.low or 0.0) <= 0.5:
             found.append("by these labels the judge is not known to be better than a coin")
     return found

@@ -14,6 +14,7 @@ import click
 from flame_rank.audit.options import CalibrationOptions
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import option_name, options
+from flame_rank.cli.on_ray import RayOptions, count
 from flame_rank.cli.options import (
     INPUT_FILE,
     JUDGE,
@@ -23,7 +24,7 @@ from flame_rank.cli.options import (
     read_pattern,
     report_earlier_failures,
 )
-from flame_rank.cli.summary import Summary
+from flame_rank.cli.summary import Count, Summary
 from flame_rank.code_evidence.options import EvidenceOptions
 from flame_rank.errors import UserError
 from flame_rank.fields import described, described_fields, given
@@ -33,6 +34,7 @@ from flame_rank.ranking.options import RankingOptions
 from flame_rank.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
+    from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
     from flame_rank.report.page import Report
 
@@ -115,6 +117,42 @@ class OutputOptions:
         return sys.stdout is not None and sys.stdout.isatty()
 
 
+@dataclass(frozen=True, kw_only=True)
+class RerankerOptions:
+    """What a reranker is made of; it can be pickled, since each worker of a cluster makes its own."""
+
+    judge: str
+    judge_options: JudgeOptions
+    ranking: RankingOptions
+    calibration: CalibrationOptions
+    evidence: EvidenceOptions
+    sandbox: SandboxOptions
+    ordered: bool
+    keep_judgements: bool
+
+    def make(self, ledger: str | Path | None) -> "Reranker":
+        """Loads the judge.
+
+        Args:
+          ledger: the file that keeps its judgements.
+        """
+        from flame_rank.ranking.reranker import Reranker
+
+        sandbox = self.sandbox.start() if self.evidence.parts else None  # before jax, which makes starting slow
+        loaded = self.calibration.apply(load_judge(self.judge, self.judge_options))
+        if sandbox is not None:
+            loaded = self.evidence.judge(loaded, sandbox, self.sandbox.timeout)
+        if loaded.pointwise:
+            _warn_of_useless_options(self.ranking)
+        own: dict[str, Any] = {
+            "ordered": self.ordered,
+            "extract": read_pattern(self.ranking.extract),
+            "keep_judgements": self.keep_judgements,
+            "ledger": ledger,
+        }
+        return Reranker(loaded, **given(replace(self.ranking, **own)))
+
+
 @click.command()
 @click.argument("file", default="-", type=INPUT_FILE)
 @options(OutputOptions, "output")
@@ -124,6 +162,7 @@ class OutputOptions:
 @options(CalibrationOptions, "calibration_options")
 @options(EvidenceOptions, "evidence_options")
 @options(SandboxOptions, "sandbox_options", timeout=1.0)
+@options(RayOptions, "ray_options")
 def rerank(
     file: str,
     output: OutputOptions,
@@ -134,6 +173,7 @@ def rerank(
     calibration_options: CalibrationOptions,
     evidence_options: EvidenceOptions,
     sandbox_options: SandboxOptions,
+    ray_options: RayOptions,
 ) -> int:
     """Rank the candidates of every problem in FILE, best first.
 
@@ -154,7 +194,6 @@ def rerank(
     from flame_rank.io.lines import BadLine
     from flame_rank.io.output import Output
     from flame_rank.io.paths import parts, refuse_same, with_log
-    from flame_rank.ranking.reranker import Reranker
 
     table = output.table
     to_lines = output.writer(ranking_options.top, ranking_options.seed)
@@ -177,21 +216,25 @@ def rerank(
             **with_log(ranking_options.ledger),
         },
     )
-    problems = input_options.read(file, bad)
-    sandbox = sandbox_options.start() if evidence_options.parts else None  # before jax, which makes starting slow
-    loaded = calibration_options.apply(load_judge(judge, judge_options))
-    if sandbox is not None:
-        loaded = evidence_options.judge(loaded, sandbox, sandbox_options.timeout)
     _check_confidence(ranking_options)
-    if loaded.pointwise:
-        _warn_of_useless_options(ranking_options)
-    extract = read_pattern(ranking_options.extract)
-    own: dict[str, Any] = {
-        "ordered": not output.unordered,
-        "extract": extract,
-        "keep_judgements": output.report is not None,
-    }
-    reranker = Reranker(loaded, **given(replace(ranking_options, **own)))
+    options = RerankerOptions(
+        judge=judge,
+        judge_options=judge_options,
+        ranking=ranking_options,
+        calibration=calibration_options,
+        evidence=evidence_options,
+        sandbox=sandbox_options,
+        ordered=not output.unordered,
+        keep_judgements=output.report is not None,
+    )
+    if ray_options.gpus is not None and ray_options.actors is None:
+        raise UserError("--ray-gpus is for --ray; say how many judges work at once")
+    if ray_options.actors is not None:
+        return _rerank_on_ray(file, output, options, input_options, ray_options)
+    problems = input_options.read(file, bad)
+    reranker = options.make(ranking_options.ledger)
+    audit = getattr(reranker.judge, "audit", None)
+    known = [] if audit is None else audit.warnings
     settings = {"FILE": file, "--judge": judge}
     settings |= _as_options(judge_options) | _as_options(ranking_options) | _as_options(input_options)
     summary = Summary(input_options.group_by)
@@ -199,7 +242,7 @@ def rerank(
     top = ranking_options.top
     rankings: Iterator[Ranking] = tqdm(reranker.rank_many(problems), unit=" problems", disable=hidden, file=sys.stderr)
     try:
-        with Rows(top or 1) if table else Output(output.file) as out, _report(output.report, settings) as report:
+        with Rows(top or 1) if table else Output(output.file) as out, _report(output.report, settings, known) as report:
             for ranking in rankings:
                 if report is not None:
                     report.add(ranking)
@@ -207,11 +250,46 @@ def rerank(
                     out.write(ranking)
                 else:
                     out.write(to_lines(ranking))
-                summary.add(ranking)
+                summary.add(Count.of(ranking))
     except BadLine as error:
         kept = f"; the {summary.problems} before it are in {output.file}.part" if output.file else ""
         raise UserError(f"{error}{kept}") from error
     summary.close(reranker, bad)
+    _write_summary(summary, output)
+    report_earlier_failures(reranker.failed_before)
+    if table and output.format is None and not output.quiet:
+        click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
+    return UNFINISHED if summary.undecided or summary.bad_lines else DONE
+
+
+def _rerank_on_ray(
+    file: str, output: OutputOptions, options: RerankerOptions, input_options: InputOptions, ray_options: RayOptions
+) -> int:
+    from tqdm import tqdm
+
+    from flame_rank.io.output import Output
+    from flame_rank.ray import Work
+
+    if output.report is not None or output.format == "table" or output.unordered:
+        raise UserError("--ray writes lines in the order of the input; leave out --report, --unordered, --format table")
+    ledger, summary = options.ranking.ledger, Summary(input_options.group_by)
+    write = output.writer(options.ranking.top, options.ranking.seed)
+    work = Work(make=options.make, read=partial(input_options.read, bad=None), write=write, count=count)
+    hidden = True if output.quiet or not sys.stderr else None
+    ranked = ray_options.rank(file, work, input_options, ledger)
+    with Output(output.file) as out:
+        for lines, counted in tqdm(ranked, unit=" problems", disable=hidden, file=sys.stderr):
+            out.write(lines)
+            summary.add(counted)
+    summary.close(None, None)
+    _write_summary(summary, output)
+    report_earlier_failures(summary.failed_before)
+    return UNFINISHED if summary.undecided else DONE
+
+
+def _write_summary(summary: Summary, output: OutputOptions) -> None:
+    from flame_rank.io.output import Output
+
     if output.json_summary:
         with Output(output.json_summary) as counts:
             counts.write(json.dumps(summary.counts()).encode() + b"\n")
@@ -219,16 +297,12 @@ def rerank(
         click.echo(summary.line(), err=True)
     for warning in summary.warnings:
         click.echo(f"flame-rank: warning: {warning}; `flame-rank audit` measures the judge on your data", err=True)
-    report_earlier_failures(reranker.failed_before)
-    if table and output.format is None and not output.quiet:
-        click.echo("-o FILE keeps the rankings as JSONL, with all scores", err=True)
-    return UNFINISHED if summary.undecided or summary.bad_lines else DONE
 
 
-def _report(path: str | None, settings: dict[str, Any]) -> "AbstractContextManager[Report | None]":
+def _report(path: str | None, settings: dict[str, Any], warnings: list[str]) -> "AbstractContextManager[Report | None]":
     from flame_rank.report.page import Report
 
-    return nullcontext() if path is None else Report(path, settings)
+    return nullcontext() if path is None else Report(path, settings, warnings)
 
 
 def _as_options(options: object) -> dict[str, Any]:

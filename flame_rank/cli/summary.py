@@ -2,7 +2,7 @@
 
 from array import array
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,6 +13,50 @@ if TYPE_CHECKING:
     from flame_rank.ranking.consistency import Consistency
     from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
+
+
+class Count(NamedTuple):
+    """What is counted of a problem.
+
+    Attributes:
+      name: its name, None if only its place in a file gives it one.
+      p_best: that of the best candidate; None for a problem that is undecided or has one candidate.
+      consistency: pairs, flips, triples and cycles, as `Consistency` has them.
+      remembered, failed_before: comparisons that a ledger answered; only of a worker, whose reranker is elsewhere.
+    """
+
+    name: str | None
+    candidates: int
+    comparisons: int
+    undecided: bool
+    tied: bool
+    unsure: bool
+    invalid: int
+    truncated: int
+    p_best: float | None
+    consistency: tuple[int, int, int, int]
+    remembered: int = 0
+    failed_before: int = 0
+
+    @classmethod
+    def of(cls, ranking: "Ranking", remembered: int = 0, failed_before: int = 0) -> Self:
+        """Counts a ranking."""
+        problem = ranking.problem
+        p_best = float(ranking.p_best[ranking.order[0]]) if ranking.decided and len(ranking) > 1 else None
+        return cls(
+            problem.name if problem.record is None or problem.record.group is not None else None,
+            len(ranking),
+            ranking.comparisons,
+            not ranking.decided,
+            bool(ranking.tied),
+            ranking.unsure,
+            ranking.invalid,
+            ranking.truncated,
+            p_best,
+            (0, 0, 0, 0) if (known := ranking.consistency) is None else known.counts,
+            remembered,
+            failed_before,
+        )
 
 
 class Summary:
@@ -29,39 +73,43 @@ class Summary:
         self._bad_lines_file: Path | None = None
         self._names = array("q")  # hashes
         self._p_best, self._decided = 0.0, 0
-        self.consistency: Consistency | None = None
+        self._consistency = [0, 0, 0, 0]
         self._usage: Usage | None = None
         self._cost: float | None = None
         self._group = False  # whether the judge is made of others, each of which answers a comparison
 
-    def add(self, ranking: "Ranking") -> None:
-        """Counts a ranking."""
+    def add(self, count: Count) -> None:
+        """Adds a problem."""
         self.problems += 1
-        self.candidates += len(ranking)
-        self.comparisons += ranking.comparisons
-        self._names.append(hash(ranking.problem.name))
-        self.undecided += not ranking.decided
-        self.tied += bool(ranking.tied)
-        self.unsure += ranking.unsure
-        self.invalid += ranking.invalid
-        self.truncated += ranking.truncated
-        if ranking.consistency is not None:
-            self.consistency = ranking.consistency + (self.consistency or type(ranking.consistency)())
-        if ranking.decided and len(ranking) > 1:
-            self._p_best += float(ranking.p_best[ranking.order[0]])
+        self.candidates += count.candidates
+        self.comparisons += count.comparisons
+        if count.name is not None:
+            self._names.append(hash(count.name))
+        self.undecided += count.undecided
+        self.tied += count.tied
+        self.unsure += count.unsure
+        self.invalid += count.invalid
+        self.truncated += count.truncated
+        self.remembered += count.remembered
+        self.failed_before += count.failed_before
+        self._consistency = [total + own for total, own in zip(self._consistency, count.consistency, strict=True)]
+        if count.p_best is not None:
+            self._p_best += count.p_best
             self._decided += 1
 
-    def close(self, reranker: "Reranker", bad: "Skip | Quarantine | None") -> None:
-        """Counts what is known only at the end of a run."""
+    def close(self, reranker: "Reranker | None", bad: "Skip | Quarantine | None") -> None:
+        """Counts what is known only at the end of a run; there is no reranker if workers have ranked."""
         import numpy as np
 
         from flame_rank.judges.panel import members_of
 
-        self._group = bool(members_of(reranker.judge))
-        self.remembered, self.failed_before = reranker.remembered, reranker.failed_before
         self.repeated = len(self._names) - len(np.unique(np.array(self._names)))
         if bad is not None:
             self.bad_lines, self._bad_lines_file = bad.count, bad.path
+        if reranker is None:
+            return
+        self._group = bool(members_of(reranker.judge))
+        self.remembered, self.failed_before = reranker.remembered, reranker.failed_before
         self._usage = getattr(reranker.judge, "usage", None)
         if self._usage is not None:
             self._cost = self._usage.cost(getattr(reranker.judge, "price", None))
@@ -87,14 +135,21 @@ class Summary:
             "tied": self.tied,
             "unsure": self.unsure,
             "mean_p_best": self.mean_p_best,
-            "consistency": None if self.consistency is None else asdict(self.consistency),
+            "consistency": asdict(self.consistency),
             **({"server": asdict(self._usage), "cost": self._cost} if self._usage is not None else {}),
         }
 
     @property
+    def consistency(self) -> "Consistency":
+        """How often the judge contradicted itself in all that was asked."""
+        from flame_rank.ranking.consistency import Consistency
+
+        return Consistency(*self._consistency)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons not to trust this judge, of all that was asked."""
-        return () if self.consistency is None else self.consistency.warnings
+        return self.consistency.warnings
 
     def line(self) -> str:
         """The counts for people: what went wrong is named only if it happened."""

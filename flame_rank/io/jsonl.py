@@ -121,7 +121,8 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
     seen = False
     for offset, number, line in lines:
         try:
-            fields = parse(clean(line))
+            content = clean(line)
+            fields = parse(content)
             if not seen:
                 source = source.recognised(fields)
             flat = source.is_flat(fields)
@@ -130,7 +131,7 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
             if flat:
                 source.sample(fields)
             else:
-                problem = source.whole(fields, number, clean(line))
+                problem = source.whole(fields, number, content)
         except _BAD as error:
             source.refuse(error, number, line)
             continue

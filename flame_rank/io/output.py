@@ -51,7 +51,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
     """
     if top is not None and top < 1:
         raise ValueError(f"top is {top}; it is 1 or more")
-    scores = [float(score) for score in ranking.scores.tolist()]
+    scores = list(map(float, ranking.scores.tolist()))
     if not all(map(math.isfinite, scores)):
         raise ValueError(f"{ranking.problem.name}: a score is not finite; {ranking.strategy} has to leave it out")
     record = ranking.problem.record
@@ -67,7 +67,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
             fields |= {"rank": rank, name: scores[i]} | ({} if ranking.decided else {"decided": False})
             lines.append(msgspec.json.encode(fields) + b"\n")
         return b"".join(lines)
-    fields, candidates = _input(ranking.problem)
+    fields = _input(ranking.problem)
     if "ranking" in fields:  # of an earlier run, which may have had reason for fields that this one does not write
         fields = {name: value for name, value in fields.items() if name not in RESULT_KEYS}
     order = ranking.order
@@ -99,6 +99,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
     if ranking.warnings:
         fields["warnings"] = ranking.warnings
     if top is not None:
+        candidates = _candidates(ranking.problem)
         fields["top"] = [candidates[i] for i in order[:top]]
     return ENCODER.encode(fields) + b"\n"
 
@@ -113,20 +114,28 @@ def _plain_number(value: Any) -> Any:
 ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)  # of records
 
 
-def _input(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
-    """The fields that state a problem, and its candidates in the form that they have there."""
+def _input(problem: Problem) -> dict[str, Any]:
+    """The fields that state a problem."""
     record = problem.record
     if isinstance(record, GroupedRecord):
-        originals = _RAWS.decode(record.fields[record.key]) if record.originals is None else record.originals
-        return dict(record.fields), list(originals)
+        return dict(record.fields)
+    if isinstance(record, FlatRecord):
+        return {record.group_by: record.group, "prompt": problem.prompt, "samples": _candidates(problem)}
+    name = {"task_id": problem.name} if problem.name else {}
+    return {**name, "prompt": problem.prompt, "candidates": _candidates(problem)}
+
+
+def _candidates(problem: Problem) -> list[Any]:
+    """The candidates in the form that they have in the fields."""
+    record = problem.record
+    if isinstance(record, GroupedRecord):
+        return list(_RAWS.decode(record.fields[record.key]) if record.originals is None else record.originals)
     if isinstance(record, FlatRecord):
         samples = [msgspec.Raw(line) for line in record.lines]
-        if record.texts is not None:
-            samples = [_with_text(line, text) for line, text in zip(samples, record.texts, strict=True)]
-        return {record.group_by: record.group, "prompt": problem.prompt, "samples": samples}, list(samples)
-    candidates = [c if isinstance(c, str) else candidate_fields(c) for c in problem.candidates]
-    name = {"task_id": problem.name} if problem.name else {}
-    return {**name, "prompt": problem.prompt, "candidates": candidates}, list(candidates)
+        if record.texts is None:
+            return samples
+        return [_with_text(line, text) for line, text in zip(samples, record.texts, strict=True)]
+    return [c if isinstance(c, str) else candidate_fields(c) for c in problem.candidates]
 
 
 def _with_text(line: msgspec.Raw, text: str) -> Any:

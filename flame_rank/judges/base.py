@@ -1,8 +1,8 @@
 """The protocol of judges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -63,7 +63,10 @@ class Notes:
     broken: bool = False
 
 
+NOTHING: Final = Notes()
+
+
 def notes(judge: Judge, problem: Problem) -> Notes:
     """What a judge reports about a problem; nothing if it does not take notes."""
-    taken: Notes = getattr(judge, "notes", lambda problem: Notes())(problem)
-    return taken
+    take: Callable[[Problem], Notes] | None = getattr(judge, "notes", None)
+    return NOTHING if take is None else take(problem)

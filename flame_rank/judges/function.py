@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import NOTHING, Notes
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -59,6 +59,8 @@ class FunctionJudge:
 
     def notes(self, problem: Problem) -> Notes:
         """The errors that the function raised for this problem."""
+        if not self._failures:
+            return NOTHING
         failures = tuple(self._failures.get(problem, ()))
         return Notes(failures=failures, broken=bool(failures))
 
@@ -93,7 +95,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 def awaited(answers: Any) -> Any:
     """The answers of a function; waits for those of an asynchronous one."""
     global _loop
-    if not inspect.isawaitable(answers):
+    if isinstance(answers, list | np.ndarray) or not inspect.isawaitable(answers):
         return answers
 
     async def wait() -> Any:

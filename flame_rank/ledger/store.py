@@ -6,12 +6,13 @@ failures of earlier runs are replaced, and only on request.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -51,6 +52,24 @@ class _Row(NamedTuple):
     log_odds: float | None
     reason: str | None
     mass: float | None
+
+
+@dataclass(frozen=True)
+class _Unwritten:
+    """Judgements that are not in the file yet.
+
+    Attributes:
+      rows: for each key the row of the table `judgement` without the judge: key, log-odds, reason, texts.
+      masses: for each key P(A) + P(B), if it is known.
+    """
+
+    rows: dict[bytes, tuple[bytes | float | str | None, ...]] = field(default_factory=dict)
+    masses: dict[bytes, float] = field(default_factory=dict)
+
+    def row(self, key: bytes) -> "_Row":
+        """The judgement of a key, as it will be read from the file."""
+        log_odds, reason = cast(tuple[float | None, str | None], self.rows[key][1:3])
+        return _Row(log_odds, reason, self.masses.get(key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +114,7 @@ class Ledger:
         self._digests: WeakKeyDictionary[Problem, _Digests] = WeakKeyDictionary()
         self._retry_invalid = retry_invalid
         self._failed: set[bytes] = set()  # keys that have failed in this run, and are not retried in it
+        self._unwritten: _Unwritten | None = None  # inside `together`
         self._connection = connect(self.path, "read" if read_only else "make")
 
     def __enter__(self) -> Self:
@@ -133,7 +153,7 @@ class Ledger:
         reasons: Sequence[str | None],
         masses: Sequence[FloatArray] | None = None,
     ) -> None:
-        """Records judgements in one transaction, which is committed on return.
+        """Records judgements in one transaction, which is committed on return, or at the end of `together`.
 
         What is recorded already stays, except for failures that are retried.
 
@@ -147,9 +167,7 @@ class Ledger:
           UserError: the file cannot be written (the disk is full, another process has it locked). Then none of these
             judgements is recorded, and all earlier ones still are.
         """
-        rows: list[tuple[bytes | float | str | None, ...]] = []
-        weights: list[tuple[bytes, float]] = []
-        failed: list[bytes] = []
+        fresh = self._unwritten or _Unwritten()
         weighed = masses or [np.full(len(pairs), np.nan) for _, pairs in asked]
         for (problem, pairs), log_odds, reason, mass in zip(asked, answers, reasons, weighed, strict=True):
             stated = None if reason is None else _encodable(reason)
@@ -160,11 +178,34 @@ class Ledger:
             for key, (i, j), value, weight in each:
                 invalid = value != value
                 answer = (None, stated) if invalid else (value, None)
-                rows.append((key, *answer, prompt, texts[i][:_DIGEST], texts[j][:_DIGEST], pool))
+                fresh.rows.setdefault(key, (key, *answer, prompt, texts[i][:_DIGEST], texts[j][:_DIGEST], pool))
                 if invalid:
-                    failed.append(key)
+                    self._failed.add(key)
                 elif weight == weight:
-                    weights.append((key, weight))
+                    fresh.masses.setdefault(key, weight)
+        if self._unwritten is None:
+            self._write(fresh)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commits what is recorded inside the block at its end, in one transaction; a block inside it does not commit.
+
+        Raises:
+          UserError: as `record`.
+        """
+        if self._unwritten is not None:  # a judge that ranks in its turn
+            yield
+            return
+        self._unwritten = unwritten = _Unwritten()
+        try:
+            yield
+        finally:
+            self._unwritten = None
+            self._write(unwritten)
+
+    def _write(self, fresh: "_Unwritten") -> None:
+        if not fresh.rows:
+            return
         known = "UPDATE SET (log_odds, reason) = (excluded.log_odds, excluded.reason) WHERE log_odds IS NULL"
         known = known if self._retry_invalid else "NOTHING"
         with sqlite_errors(self.path), transaction(self._connection) as connection:
@@ -172,9 +213,8 @@ class Ledger:
             connection.execute("INSERT OR IGNORE INTO judge (name) VALUES (?)", (self._judge,))
             [judge] = connection.execute("SELECT id FROM judge WHERE name = ?", (self._judge,)).fetchone()
             insert = f"INSERT INTO judgement VALUES (?, {judge:d}, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO {known}"
-            connection.executemany(insert, rows)
-            connection.executemany("INSERT OR IGNORE INTO verdict_mass VALUES (?, ?)", weights)
-        self._failed.update(failed)
+            connection.executemany(insert, fresh.rows.values())
+            connection.executemany("INSERT OR IGNORE INTO verdict_mass VALUES (?, ?)", fresh.masses.items())
 
     def _keys(self, problem: Problem, pairs: IntArray) -> list[bytes]:
         """Returns the key of each comparison. Its parts are equally long, so no two lists of them join to one key."""
@@ -195,6 +235,9 @@ class Ledger:
     def _rows(self, keys: list[bytes]) -> dict[bytes, _Row]:
         """Returns the rows of those keys that are recorded."""
         rows: dict[bytes, _Row] = {}
+        if self._unwritten is not None:
+            rows = {key: self._unwritten.row(key) for key in keys if key in self._unwritten.rows}
+            keys = [key for key in keys if key not in rows]
         with sqlite_errors(self.path):
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]

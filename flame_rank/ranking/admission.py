@@ -1,5 +1,10 @@
 """When another problem is opened: one rule for `rank_many`, for asyncio, and for a plan, which must count the same."""
 
+from typing import Final
+
+TOGETHER: Final = 1024  # comparisons that are open at once if the judge is called for each problem separately
+QUICK: Final = 0.02  # seconds that such a judge is asked, or problems are read, before rankings are given
+
 
 def has_room(opened: int, pending: int, batch: int) -> bool:
     """Says whether another problem may be opened before the judge is called.

@@ -12,7 +12,7 @@ FLIPS, CYCLES = 0.2, 0.1
 _MOST = 500  # candidates among which triples are counted
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Consistency:
     """The contradictions in what was asked.
 
@@ -29,7 +29,12 @@ class Consistency:
     cycles: int = 0
 
     def __add__(self, other: "Consistency") -> "Consistency":
-        return Consistency(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+        return Consistency(*map(sum, zip(self.counts, other.counts, strict=True)))
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Pairs, flips, triples and cycles."""
+        return self.pairs, self.flips, self.triples, self.cycles
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -48,20 +53,41 @@ def consistency(asked: Iterable[tuple[IntArray, FloatArray]]) -> Consistency:
     if not rounds:
         return Consistency()
     pairs, log_odds = (np.concatenate([part[k] for part in rounds]) for k in (0, 1))
-    pairs, log_odds = pairs[~np.isnan(log_odds)], log_odds[~np.isnan(log_odds)]
+    return consistencies(pairs, log_odds[None])[0]
+
+
+def consistencies(pairs: IntArray, log_odds: FloatArray) -> list[Consistency]:
+    """Counts the contradictions in the same comparisons [M, 2] of B problems with their log-odds [B, M], NaN =
+    invalid."""
+    failed = np.isnan(log_odds)
+    if failed.any():
+        return [_counted(pairs[~out], own[~out][None])[0] for own, out in zip(log_odds, failed, strict=True)]
+    return _counted(pairs, log_odds)
+
+
+def _counted(pairs: IntArray, log_odds: FloatArray) -> list[Consistency]:
+    """As `consistencies`, if all judgements are valid."""
+    if not len(pairs):
+        return [Consistency()] * len(log_odds)
     names, places = np.unique(pairs, return_inverse=True)
     places, count = places.reshape(-1, 2), len(names)
     codes, index = np.unique(places @ [count, 1], return_index=True)  # a pair that is asked again counts once
-    forward = log_odds[index]
+    forward = log_odds[:, index]
     first, second = places[index].T
     back = np.minimum(np.searchsorted(codes, second * count + first), len(codes) - 1)
     both = (codes[back] == second * count + first) & (first < second)
-    flips = int((forward[both] * forward[back[both]] > 0).sum())
+    pair_count = int(both.sum())
+    flips = (forward[:, both] * forward[:, back[both]] > 0).sum(axis=1).tolist()
     if count > _MOST:
-        return Consistency(pairs=int(both.sum()), flips=flips)
-    lead = np.zeros((count, count))
-    np.add.at(lead, (first, second), forward)
-    beats = (lead - lead.T > 0).astype(np.float64)
-    known = beats + beats.T
-    cycles, triples = (round(np.trace(m @ m @ m)) for m in (beats, known))
-    return Consistency(pairs=int(both.sum()), flips=flips, triples=triples // 6, cycles=cycles // 3)
+        return [Consistency(pair_count, own) for own in flips]
+    lead = np.zeros((len(log_odds), count, count))
+    lead[:, first, second] = forward
+    beats = (lead - lead.transpose(0, 2, 1) > 0).astype(np.float64)
+    cycles, triples = (np.rint(_traces(m)).astype(int).tolist() for m in (beats, beats + beats.transpose(0, 2, 1)))
+    each = zip(flips, triples, cycles, strict=True)
+    return [Consistency(pair_count, own, of // 6, out_of // 3) for own, of, out_of in each]
+
+
+def _traces(m: FloatArray) -> FloatArray:
+    """The traces [B] of the third powers of matrices [B, n, n]."""
+    return np.asarray(np.einsum("bij,bji->b", m @ m, m), np.float64)

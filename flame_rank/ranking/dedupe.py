@@ -3,6 +3,7 @@ same final answer."""
 
 import ast
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -36,10 +37,19 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
     """
     if how not in _KEYS:
         raise ValueError(f"dedupe is {how!r}; it is one of {', '.join(_KEYS)}")
+    if len(set(problem.texts)) == len(problem) and how == "exact":
+        return _all_different(len(problem))
     key = _KEYS[how]
     keys = {text: key(problem.prompt, text) for text in dict.fromkeys(problem.texts)}
     number: dict[Hashable, int] = {}
     return np.array([number.setdefault(keys[text], len(number)) for text in problem.texts], np.int64)
+
+
+@lru_cache(maxsize=16)
+def _all_different(n: int) -> IntArray:
+    numbers = np.arange(n)
+    numbers.flags.writeable = False  # one array serves all problems
+    return numbers
 
 
 def representatives(cluster: IntArray) -> IntArray:
@@ -48,6 +58,8 @@ def representatives(cluster: IntArray) -> IntArray:
     Args:
       cluster: [n], the distinct texts, as `distinct` has them.
     """
+    if len(cluster) == cluster[-1] + 1:  # all are different
+        return cluster
     first: dict[int, int] = {}  # in the order of the numbers, since texts are numbered as they appear
     for i, k in enumerate(cluster.tolist()):
         first.setdefault(k, i)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
 from weakref import WeakSet
@@ -16,6 +16,7 @@ import numpy as np
 from flame_rank.errors import UserError
 from flame_rank.judges.base import Judge, notes
 from flame_rank.ledger.store import Ledger
+from flame_rank.ranking.admission import QUICK
 from flame_rank.ranking.pace import Pace
 from flame_rank.ranking.tournament import Tournament
 from strategies.base import FloatArray, IntArray
@@ -24,6 +25,7 @@ COMMIT = 128  # comparisons at most between two commits to a ledger
 HEALTHY = 0.5  # of P(A) + P(B): below it, a model mostly wants to write something else than a verdict
 
 _SILENT = "the judge gave no log-odds"
+_Answer: TypeAlias = tuple[FloatArray, FloatArray | None]  # log-odds [M], and P(A) + P(B) [M] of a language model
 _Part: TypeAlias = tuple[int, IntArray]  # a tournament's index, and the indices of comparisons of its round
 
 _warned_of: WeakSet[Judge] = WeakSet()
@@ -47,6 +49,7 @@ class JudgeRunner:
         self._failed: set[int] = set()  # ids of the problems that failed, as long as every call has failed
         self._judge, self._ledger = judge, ledger
         self._pace = None if hasattr(judge, "one_by_one") else Pace(COMMIT)
+        self._one_by_one = getattr(judge, "one_by_one", False)
         self._mass, self._weighed = 0.0, 0
         self._lock = threading.Lock()  # neither judge nor ledger is made for several threads at once
         self._process = os.getpid()
@@ -60,6 +63,8 @@ class JudgeRunner:
         """Has the rounds of these tournaments answered and advances them.
 
         Without a ledger the judge is called once; with one it is called for so many comparisons as one commit keeps.
+        A judge that is called for each problem separately is asked about one problem after the other, about each until
+        it is done, and after QUICK seconds the rest is left to the next call.
 
         Raises:
           UserError: the ledger cannot be written, the judge reports a mistake of the user's, or it has failed at every
@@ -69,12 +74,25 @@ class JudgeRunner:
         if not asking:
             return
         with self._turn():
-            rounds = [cast(IntArray, tournament.round) for tournament in asking]
-            answers = self._remembered(asking, rounds) if self._ledger else self._judged(asking, rounds)
+            if not self._one_by_one:
+                self._ask(asking)
+                return
+            deadline = time.monotonic() + QUICK
+            with nullcontext() if self._ledger is None else self._ledger.together():
+                for tournament in asking:
+                    while tournament.round is not None:
+                        self._ask([tournament])
+                        if time.monotonic() > deadline:
+                            return
+
+    def _ask(self, asking: list[Tournament]) -> None:
+        rounds = [cast(IntArray, tournament.round) for tournament in asking]
+        answers = self._remembered(asking, rounds) if self._ledger else self._judged(asking, rounds)
         if len(self._failed) > 1:
             self.check()
         for tournament, (log_odds, mass) in zip(asking, answers, strict=True):
-            self._weigh(tournament, mass)
+            if mass is not None:
+                self._weigh(tournament, mass)
             tournament.advance(log_odds)
         if self._mass < HEALTHY * self._weighed:
             self._warn()
@@ -115,7 +133,7 @@ class JudgeRunner:
     def _weigh(self, tournament: Tournament, mass: FloatArray) -> None:
         """Adds P(A) + P(B) [M] to the sums of a tournament and of the run."""
         known = mass[~np.isnan(mass)]
-        if not len(known):  # the judge is no language model
+        if not len(known):
             return
         total, count = float(known.sum()), len(known)
         tournament.mass, tournament.weighed = tournament.mass + total, tournament.weighed + count
@@ -131,7 +149,7 @@ class JudgeRunner:
                 self._mass / self._weighed,
             )
 
-    def _remembered(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
+    def _remembered(self, asking: list[Tournament], rounds: list[IntArray]) -> list[_Answer]:
         """Returns what `_judged` would, from the ledger; the judge is asked for the rest, recorded call by call."""
         ledger = cast(Ledger, self._ledger)
         answers = [np.full((2, len(asked)), np.nan) for asked in rounds]
@@ -159,14 +177,15 @@ class JudgeRunner:
                     self._why(t) if np.isnan(log_odds).any() else None
                     for t, (log_odds, _) in zip(batched, judged, strict=True)
                 ],
-                [mass for _, mass in judged],
+                [np.full(len(log_odds), np.nan) if mass is None else mass for log_odds, mass in judged],
             )
-            for (k, at), answer in zip(batch, judged, strict=True):
-                answers[k][:, at] = answer
-        return answers
+            for (k, at), (log_odds, mass) in zip(batch, judged, strict=True):
+                answers[k][0, at] = log_odds
+                answers[k][1, at] = np.nan if mass is None else mass
+        return [(log_odds, mass) for log_odds, mass in answers]
 
-    def _judged(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
-        """Returns the judge's log-odds and P(A) + P(B), [2, M] for each tournament.
+    def _judged(self, asking: list[Tournament], rounds: list[IntArray]) -> list[_Answer]:
+        """Returns the judge's answers to each tournament.
 
         A comparison that failed is asked once more; if it fails again it is left out, as NaN.
         """
@@ -183,13 +202,13 @@ class JudgeRunner:
                     asking[k].reasons.setdefault(_SILENT)
         if not self._worked:
             self._watch(asking, answers)
-        judged = [np.full((2, len(asked)), np.nan) for asked in rounds]
         weigh: Any = getattr(self._judge, "verdict_mass", None)
-        for tournament, asked, log_odds, both in zip(asking, rounds, answers, judged, strict=True):
-            both[0] = log_odds
-            if weigh is not None:
-                both[1] = weigh(tournament.problem, asked)
-        return judged
+        if weigh is None:
+            return [(log_odds, None) for log_odds in answers]
+        return [
+            (log_odds, weigh(tournament.problem, asked))
+            for tournament, asked, log_odds in zip(asking, rounds, answers, strict=True)
+        ]
 
     def _watch(self, asking: list[Tournament], answers: list[FloatArray]) -> None:
         """Notes whether the judge works at all; a judge that answers NaN does: it says that it does not know."""

@@ -3,8 +3,10 @@ the judge, and sends the answers back to the schedules.
 """
 
 import asyncio
+import math
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -22,13 +24,12 @@ from flame_rank.judges.panel import JudgeGroup, PanelJudge, members_of, refuse_u
 from flame_rank.ledger.recorded import RecordedJudge
 from flame_rank.ledger.store import Ledger
 from flame_rank.messages import Messages, is_messages
-from flame_rank.ranking.admission import has_room
+from flame_rank.ranking.admission import QUICK, TOGETHER, has_room
 from flame_rank.ranking.async_batcher import AsyncBatcher, stream
-from flame_rank.ranking.consistency import consistency
 from flame_rank.ranking.dedupe import How, distinct, options
 from flame_rank.ranking.judge_runner import JudgeRunner
 from flame_rank.ranking.options import RankingOptions
-from flame_rank.ranking.tournament import ScheduleFunction, Tournament
+from flame_rank.ranking.tournament import FunctionStrategy, ScheduleFunction, Tournament, settle
 from flame_rank.records import Candidate, Problem, Ranking
 from strategies.base import Order, Strategy, TooMany
 
@@ -83,9 +84,10 @@ class Reranker:
         self.explain, self.keep_judgements = explain, keep_judgements
         options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
         given = {name: value for name, value in options.items() if value is not None}
-        self.strategy, self._schedule = _strategy(strategy, self.judge.pointwise, given)
-        # A judge that is called once for each problem gains nothing from more of them, and a kill would lose more.
-        self.batch = 1 if getattr(self.judge, "one_by_one", False) else batch
+        self._strategy = _strategy(strategy, self.judge.pointwise, given)
+        self.strategy = self._strategy.name
+        self._one_by_one = getattr(self.judge, "one_by_one", False)
+        self.batch, self._window = TOGETHER if self._one_by_one else batch, batch
         self.seed, self.ordered = seed, ordered
         distinct(Problem(prompt="", candidates=[""]), dedupe)  # raises for an unknown value
         self.dedupe: How = dedupe
@@ -138,13 +140,15 @@ class Reranker:
         Raises:
           UserError: a problem has too many candidates for the strategy, or the judge has failed at every call.
         """
-        source, failure = iter(problems), None
+        source = iter(problems)
+        failed, failure = False, cast(BaseException | None, None)
         ready: Any = getattr(problems, "ready", None)  # of problems that come through a pipe
         live, opened = True, deque[Tournament]()
         while live or opened:
             pending = sum(tournament.pending for tournament in opened)
+            deadline = time.monotonic() + QUICK if self._one_by_one else math.inf
             while live and has_room(len(opened), pending, self.batch):
-                if opened and ready is not None and not ready():
+                if opened and ((ready is not None and not ready()) or time.monotonic() > deadline):
                     break  # the problems that are here are judged now, without waiting for others
                 try:
                     opened.append(self._start(next(source)))
@@ -153,7 +157,10 @@ class Reranker:
                     live = False
                 except Exception as error:
                     live, failure = False, error
-            self._runner.ask(list(opened))
+            try:
+                self._runner.ask(list(opened))
+            except BaseException as error:  # raised after the rankings of the problems that are done
+                failed, failure = True, error
             done = []
             if self.ordered:
                 while opened and opened[0].round is None:
@@ -162,6 +169,8 @@ class Reranker:
                 done = [tournament for tournament in opened if tournament.round is None]
                 opened = deque(tournament for tournament in opened if tournament.round is not None)
             yield from self._rankings(done)
+            if failed:
+                break
         if failure is not None:
             raise failure
         self._runner.check()
@@ -188,7 +197,7 @@ class Reranker:
             them are open.
         """
         if isinstance(problems, AsyncIterable):
-            async for ranking in stream(problems, self.arank, self.batch, ordered=self.ordered):
+            async for ranking in stream(problems, self.arank, self._window, ordered=self.ordered):
                 yield ranking
             return
         rankings = self.rank_many(problems)
@@ -203,7 +212,7 @@ class Reranker:
         try:
             return Tournament.start(
                 problem,
-                self._schedule,
+                self._strategy,
                 self.dedupe,
                 self.seed,
                 self._extract,
@@ -229,6 +238,7 @@ class Reranker:
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
         """Makes the rankings of problems that are done, with the judge's words if they are asked for."""
+        settle(done, self._strategy)
         rankings = [self._ranking(tournament) for tournament in done]
         if self.explain:
             judge: Any = self.judge
@@ -252,7 +262,7 @@ class Reranker:
             verdict_mass=tournament.verdict_mass,
             option=options(tournament.problem, tournament.cluster),
             judgements=tournament.judgements,
-            consistency=consistency(tournament.answered),
+            consistency=tournament.consistency,
             by_judge=self.judge.scores(tournament.problem) if isinstance(self.judge, PanelJudge) else None,
         )
 
@@ -318,10 +328,7 @@ def _judge(judge: Judge | PairFunction | str | Path | None) -> Judge:
     raise TypeError(f"judge is a {type(judge).__name__}, not a judge, its name or a function f(prompt, pairs)")
 
 
-def _strategy(
-    strategy: str | Strategy | ScheduleFunction | None, pointwise: bool, options: dict[str, Any]
-) -> tuple[str, ScheduleFunction]:
-    """Returns a strategy's name and the function that makes its schedules."""
+def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: bool, options: dict[str, Any]) -> Strategy:
     if strategy is None or isinstance(strategy, str):
         name = strategy or ("active" if "confidence" in options else _PAIRWISE)
         if "confidence" in options and name != "active":
@@ -333,10 +340,10 @@ def _strategy(
         named = strategy
     if isinstance(named, Strategy):
         if pointwise and named.name in strategies.NAMES:
-            named = strategies.by_name("pointwise", budget=options.get("budget"), top=options.get("top", 1))
-        return named.name, named.schedule
+            return strategies.by_name("pointwise", budget=options.get("budget"), top=options.get("top", 1))
+        return named
     if callable(named):
-        return getattr(named, "__name__", type(named).__name__), named
+        return FunctionStrategy(getattr(named, "__name__", type(named).__name__), named)
     raise TypeError(f"strategy is a {type(named).__name__}, not a name, a strategy or a generator function")
 
 

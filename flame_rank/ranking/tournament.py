@@ -9,14 +9,24 @@ from typing import Self, TypeAlias, cast
 import numpy as np
 
 from flame_rank.candidates.answers import Extract
+from flame_rank.ranking.consistency import Consistency, consistencies, consistency
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Judgements, Problem
-from strategies.base import FloatArray, IntArray, Schedule, Standing
+from strategies.base import FloatArray, IntArray, Options, Schedule, Standing, Strategy
+from strategies.together import standings
 
 ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]
 NameOptions: TypeAlias = Callable[[Problem], Sequence[Hashable]]  # see flame_rank/judges/base.py
 
 BELOW = 1.0  # nats, a place for what has no score: in the output every score is a number
+
+
+@dataclass(frozen=True)
+class FunctionStrategy:
+    """A generator function of the user's as a strategy."""
+
+    name: str
+    schedule: ScheduleFunction
 
 
 @dataclass(eq=False)
@@ -28,8 +38,9 @@ class Tournament:
       problem: the problem as it is judged, with the final answers that were read from its candidates.
       representative: [d] the first candidate of each distinct text; the schedule sees only these d.
       cluster: [n] which of the distinct texts each candidate has; from d on, those that the judge cannot rate.
+      schedule: None if all is asked in one round, the same for every problem (`Options.only_round`).
       round: [M, 2] the comparisons that the schedule asks for now, as candidate indices; None once it has ended.
-      standing: how the distinct texts stand, once the schedule has ended.
+      standing: how the distinct texts stand, once the schedule has ended; without a schedule, once `settle` is called.
       comparisons: the number that the schedule has asked for.
       invalid: the number of judgements that failed, and of candidates that the judge cannot rate.
       reasons: why they failed, each reason once.
@@ -37,13 +48,14 @@ class Tournament:
       weighed: the number of these judgements.
       answered: each round with its answers.
       keep: whether `judgements` are wanted.
+      settled: how consistent the judgements are, if `settle` was called.
     """
 
     given: Problem
     problem: Problem
     representative: IntArray
     cluster: IntArray
-    schedule: Schedule
+    schedule: Schedule | None
     round: IntArray | None = None
     standing: Standing | None = None
     comparisons: int = 0
@@ -53,12 +65,13 @@ class Tournament:
     weighed: int = 0
     answered: list[tuple[IntArray, FloatArray]] = field(default_factory=list)
     keep: bool = False
+    settled: Consistency | None = None
 
     @classmethod
     def start(
         cls,
         given: Problem,
-        schedule: ScheduleFunction,
+        strategy: Strategy,
         dedupe: How,
         seed: int,
         extract: Extract | None = None,
@@ -70,7 +83,7 @@ class Tournament:
 
         Args:
           given: the problem.
-          schedule: makes the schedule of n texts.
+          strategy: makes the schedule of n texts.
           dedupe: which texts are equal.
           seed: seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
@@ -88,13 +101,23 @@ class Tournament:
         else:
             cluster, missing = distinct(problem, dedupe), 0
             representative = representatives(cluster)
-        # Random choices depend on the problem, not on its place in a file.
-        text = "\0".join((problem.prompt, *problem.texts))
-        rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
-        tournament = cls(given, problem, representative, cluster, schedule(len(representative), rng))
+        n = len(representative)
+        # A class that inherits it may have a schedule of its own.
+        own = isinstance(strategy, Options) and "only_round" in vars(type(strategy))
+        only_round = cast(Options, strategy).only_round(n) if own else None
+        schedule: Schedule | None = None
+        if only_round is None:
+            # Random choices depend on the problem, not on its place in a file.
+            text = "\0".join((problem.prompt, *problem.texts))
+            schedule = strategy.schedule(n, np.random.default_rng([seed, zlib.crc32(text.encode())]))
+        tournament = cls(given, problem, representative, cluster, schedule)
         tournament.keep = keep
         tournament.invalid = missing
-        tournament.advance(None)
+        if only_round is None:
+            tournament.advance(None)
+        else:
+            tournament.round = only_round if n == len(cluster) else representative[only_round]
+            tournament.comparisons = len(only_round)
         return tournament
 
     @property
@@ -106,6 +129,9 @@ class Tournament:
         """Sends the schedule its answers (None at the start) and takes its next round."""
         if self.round is not None and log_odds is not None:
             self.answered.append((self.round, log_odds))
+        if self.schedule is None:
+            self.round = None
+            return
         try:
             asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
         except StopIteration as end:
@@ -125,6 +151,11 @@ class Tournament:
             pairs=np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in self.answered)]),
             log_odds=np.concatenate([np.empty(0), *(log_odds for _, log_odds in self.answered)]),
         )
+
+    @property
+    def consistency(self) -> Consistency:
+        """How often the judge contradicted itself."""
+        return self.settled or consistency(self.answered)
 
     @property
     def verdict_mass(self) -> float | None:
@@ -154,6 +185,21 @@ class Tournament:
             p_best=(p_best / np.bincount(self.cluster))[self.cluster],
             decided=standing.decided and 2 * missing < len(self.cluster),
         )
+
+
+def settle(tournaments: Sequence[Tournament], strategy: Strategy) -> None:
+    """Computes the standings of the tournaments without a schedule, once they are answered: together, by their size."""
+    alike: dict[int, list[Tournament]] = {}
+    for tournament in tournaments:
+        if tournament.schedule is None and tournament.standing is None:
+            alike.setdefault(len(tournament.representative), []).append(tournament)
+    for n, members in alike.items():
+        options = cast(Options, strategy)
+        asked = cast(IntArray, options.only_round(n))
+        log_odds = np.array([tournament.answered[0][1] for tournament in members])
+        together = zip(members, standings(asked, log_odds, n, options.top), consistencies(asked, log_odds), strict=True)
+        for tournament, standing, known in together:
+            tournament.standing, tournament.settled = standing, known
 
 
 def _named(names: Sequence[Hashable]) -> IntArray:

@@ -72,6 +72,8 @@ function theme(name) {
 async function start() {
   const given = JSON.parse(at("given").textContent);
   for (const [name, value] of Object.entries(given.settings)) at("settings").append(make("dt", {}, name), make("dd", {}, value));
+  at("warnings").append(...given.warnings.map(warning => make("li", {}, warning)));
+  at("warnings").hidden = given.warnings.length === 0;
   list = await unpack("list");
   lower = list.map(line => `${line[NAME]} ${line[PROMPT]} ${line[BEST]}`.toLowerCase());
   const sure = list.filter(line => line[P] !== null && line[N] > 1).map(line => line[P]);

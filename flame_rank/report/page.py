@@ -7,7 +7,7 @@ unpacks a block when one of its problems is looked at. The list of all problems 
 import base64
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,6 +19,7 @@ import numpy as np
 
 from flame_rank.io.output import Output
 from flame_rank.records import Judgements, Ranking
+from flame_rank.report.warnings import RunAudit
 from strategies.base import FloatArray
 
 _PROBLEMS = 64  # of a block
@@ -36,9 +37,11 @@ class Report:
     Args:
       path: the file or its address; as for an output, it is there once it is complete.
       settings: what to repeat the run with, by name; shown as texts.
+      warnings: what is known against the judge, of its audit; the page adds what the run itself shows.
     """
 
-    def __init__(self, path: str | Path, settings: Mapping[str, object]):
+    def __init__(self, path: str | Path, settings: Mapping[str, object], warnings: Sequence[str] = ()):
+        self._warnings, self._audit = warnings, RunAudit()
         self._output, self._settings = Output(path), {name: str(value) for name, value in settings.items()}
         self._block: list[bytes] = []
         self._size = self._blocks = self._problems = 0
@@ -76,14 +79,16 @@ class Report:
 
     def add(self, ranking: Ranking) -> None:
         """Adds a problem; it is on the disk once its block is full."""
-        content = msgspec.json.encode(_problem(ranking))
-        line = msgspec.json.encode([*_line(ranking), self._blocks, len(self._block)])
+        content = _problem(ranking)
+        flips = len(content["flips"])
+        line = msgspec.json.encode([*_line(ranking, flips > 0), self._blocks, len(self._block)])
         self._grow(line if self._problems == 0 else b"," + line)
+        self._audit.add(ranking)
         self._judges.add(ranking.judge)
         self._strategies.add(ranking.strategy)
         self._problems += 1
-        self._block.append(content)
-        self._size += len(content)
+        self._block.append(msgspec.json.encode(content))
+        self._size += len(self._block[-1])
         if len(self._block) == _PROBLEMS or self._size > _BYTES:
             self._flush()
 
@@ -107,7 +112,9 @@ class Report:
             "judge": ", ".join(sorted(self._judges)),
             "strategy": ", ".join(sorted(self._strategies)),
         }
-        return _template("tail", settings=own | self._settings, problems=self._problems).encode()
+        return _template(
+            "tail", settings=own | self._settings, warnings=[*self._warnings, *self._audit.warnings()]
+        ).encode()
 
 
 def _packer() -> Any:
@@ -125,7 +132,7 @@ def _template(name: str, **values: Any) -> str:
     return environment.get_template(f"{name}.html.jinja").render(**sources, **values) + "\n"
 
 
-def _line(ranking: Ranking) -> list[Any]:
+def _line(ranking: Ranking, flipping: bool) -> list[Any]:
     """What the list has of a problem: name, prompt and best candidate (their starts), numbers, and what to look at."""
     best = ranking.problem.texts[ranking.order[0]]
     marks = {
@@ -134,7 +141,7 @@ def _line(ranking: Ranking) -> list[Any]:
         "unsure": ranking.unsure,
         "invalid": bool(ranking.invalid),
         "cut": bool(ranking.truncated),
-        "flips": bool(ranking.judgements and flips(ranking.judgements)),
+        "flips": flipping,
     }
     return [
         ranking.problem.name,

@@ -43,13 +43,16 @@ def longer(prompt, pairs):
 """
 
 
+NEEDS_RAY = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray (pip install '.[ray]')")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+
+
 def longer(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
     return [float(len(a) - len(b)) for a, b in pairs]
 
 
-@pytest.mark.full
-@pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray (pip install '.[ray]')")
-def test_a_killed_worker_changes_no_byte(tmp_path: Path) -> None:
+def written(folder: Path) -> Path:
+    """Writes a hundred problems and the judge that kills its worker once."""
     problems = [
         {
             "prompt": f"p{k}",
@@ -60,13 +63,19 @@ def test_a_killed_worker_changes_no_byte(tmp_path: Path) -> None:
         | ({"only here": k} if k % 3 else {})
         for k in range(100)
     ]
-    source = tmp_path / "in.jsonl"
-    source.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
-    (tmp_path / "own.py").write_text(JUDGE)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    (folder / "in.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    (folder / "own.py").write_text(JUDGE)
+    return folder / "in.jsonl"
+
+
+@pytest.mark.full
+@NEEDS_RAY
+def test_a_killed_worker_changes_no_byte(tmp_path: Path) -> None:
+    source = written(tmp_path)
+
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path)],
-        capture_output=True, text=True, timeout=540, env=environment, check=False,
+        capture_output=True, text=True, timeout=540, env=ENVIRONMENT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "killed").exists()
@@ -78,3 +87,59 @@ def test_a_killed_worker_changes_no_byte(tmp_path: Path) -> None:
     assert b"1152921504606846976" in lines and b'"x":1.0' in lines.replace(b": ", b":")
     merged = merge(tmp_path / "all.db", sorted((tmp_path / "run.db.parts").glob("*.db")))
     assert merged.judgements - merged.repeated == sum(line["comparisons"] for line in plain) and not merged.conflicts
+
+
+def command(folder: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-W", "ignore", "-m", "flame_rank", "rerank", *map(str, options)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=540, env=ENVIRONMENT, cwd=folder, check=False)
+
+
+@pytest.mark.full
+@NEEDS_RAY
+@pytest.mark.parametrize("form", ["ranked", "pairs"])
+def test_the_command_writes_the_bytes_of_a_plain_run(tmp_path: Path, form: str) -> None:
+    written(tmp_path)
+    options = ["in.jsonl", "--judge", "own.py:longer", "--strategy", "knockout", "--format", form]
+    on_ray = ["--ray", 2, "--ledger", "run.db", "--json-summary", "counts.json"]
+    done = command(tmp_path, *options, *on_ray, "-o", "ray.jsonl")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "killed").exists()
+    plain = command(tmp_path, *options, "-o", "plain.jsonl", "--json-summary", "plain.json")
+    assert plain.returncode == 0 and (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
+    assert done.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1]
+    counts, expected = (json.loads((tmp_path / name).read_text()) for name in ("counts.json", "plain.json"))
+    assert counts == expected and not (tmp_path / "run.db.parts").exists()
+    again = command(tmp_path, *options, *on_ray, "-o", "again.jsonl")
+    assert again.returncode == 0 and (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
+    assert json.loads((tmp_path / "counts.json").read_text())["from_ledger"] == counts["comparisons"]
+    resumed = command(tmp_path, *options, "--ledger", "run.db", "-o", "resumed.jsonl")
+    assert f"{counts['comparisons']} of them from the ledger" in resumed.stderr
+
+
+@pytest.mark.full
+@NEEDS_RAY
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    source = written(tmp_path)
+    source.write_bytes(source.read_bytes() + b'{"prompt": "no candidates here"}\n')
+    done = command(tmp_path, "in.jsonl", "--judge", "own.py:longer", "--ray", 1, "-o", "out.jsonl")
+    assert done.returncode == 2 and not (tmp_path / "out.jsonl").exists()
+    assert "no candidates; give them as a list" in done.stderr and "no candidates here" in done.stderr
+    done = command(tmp_path, "in.jsonl", "--judge", "own.py:nothing", "--ray", 1)
+    assert done.returncode == 2 and "has no attribute 'nothing'" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-", "--ray", 2], "--ray reads a file"),
+        (["in.jsonl", "--ray", 2, "--shard", "1/2"], "--ray takes no --shard"),
+        (["in.jsonl", "--ray", 2, "--on-bad-line", "skip"], "no --on-bad-line"),
+        (["in.jsonl", "--ray", 2, "--report", "r.html"], "leave out --report"),
+        (["in.jsonl", "--ray", 2, "--unordered"], "leave out --report, --unordered"),
+        (["in.jsonl", "--ray-gpus", 0.5], "--ray-gpus is for --ray"),
+    ],
+)
+def test_what_does_not_go_with_ray(options: list[object], reason: str, tmp_path: Path) -> None:
+    written(tmp_path)
+    done = command(tmp_path, *options, "--judge", "own.py:longer")
+    assert done.returncode == 2 and reason in done.stderr and done.stderr.count("\n") == 1

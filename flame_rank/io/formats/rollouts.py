@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from flame_rank.io.formats.base import RAWS, Fields, Parsed, kind, needed, strings, text
+import msgspec
+
+from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, kind, needed, strings, text
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,51 @@ class Verl:
 
 @dataclass(frozen=True)
 class Distilabel:
-    """distilabel's generations: `{"instruction", "generations": [...], ...}`; `generation` if they were grouped by its
-    own task, and a line a sample if that is a text."""
+    """distilabel's generations: `{"instruction", "generations": [...], ...}`, or `messages` of a ChatGeneration.
+
+    A list is called `generation` if the task groups (group_generations) and `grouped_generation` by GroupColumns
+    (`merged_generation` before 1.4); without grouping a line is a sample. A `system_prompt` was part of the request.
+    """
 
     name: str = "distilabel"
 
     def fits(self, fields: Fields) -> bool:
-        """A line has an instruction and what was generated."""
-        return "instruction" in fields and ("generations" in fields or "generation" in fields)
+        """A line has an instruction, or messages and a mark of distilabel, and what was generated."""
+        asked = "instruction" in fields or ("messages" in fields and any(mark in fields for mark in _MARKS))
+        return asked and any(key in fields for key in _GENERATED)
 
     def flat(self, fields: Fields) -> bool:
         """A line has one generation, a text."""
-        return "generations" not in fields and "generation" in fields and kind(fields["generation"]) != "a list"
+        return kind(fields[_generated(fields)]) != "a list"
 
     def parse(self, fields: Fields) -> Parsed:
         """Reads the generations."""
-        prompt = text(needed(fields, "instruction", "distilabel"), '"instruction"')
-        key = "generations" if "generations" in fields else "generation"
-        given = needed(fields, key, "distilabel")
-        if kind(given) != "a list":
-            return Parsed(prompt=prompt, candidates=[text(given, f'"{key}"')], originals=[given])
-        return Parsed(prompt=prompt, candidates=strings(given, f'"{key}"'), originals=RAWS.decode(given))
+        prompt, messages = _asked(fields)
+        key = _generated(fields)
+        if self.flat(fields):
+            texts, originals = [text(fields[key], f'"{key}"')], [fields[key]]
+        else:
+            texts, originals = strings(fields[key], f'"{key}"'), RAWS.decode(fields[key])
+        return Parsed(prompt=prompt, candidates=texts, originals=originals, messages=messages)
+
+
+_GENERATED = ("generations", "grouped_generation", "merged_generation", "generation")
+_MARKS = ("distilabel_metadata", "model_name", "grouped_model_name", "generation_models")
+
+
+def _generated(fields: Fields) -> str:
+    """The field that holds what was generated."""
+    for key in _GENERATED:
+        if key in fields:
+            return key
+    raise ValueError('no "generations", which a line of distilabel has; mend or remove the line')
+
+
+def _asked(fields: Fields) -> tuple[str, Raw | None]:
+    """The prompt as a text, and as messages if it was more than an instruction."""
+    key = "messages" if "messages" in fields and "instruction" not in fields else "instruction"
+    given, system = needed(fields, key, "distilabel"), fields.get("system_prompt")
+    if system is not None and kind(system) == kind(given) == "a string":
+        roles = {"system": system, "user": given}
+        given = Raw(msgspec.json.encode([{"role": role, "content": content} for role, content in roles.items()]))
+    return text(given, f'"{key}"'), given if kind(given) == "a list" else None

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import pickle
+import time
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from recorders import COINS, THREE, Recorder, problem
 
 import flame_rank
+from flame_rank.ranking.admission import QUICK
 from flame_rank.ranking.reranker import Reranker, rerank
 from flame_rank.records import Candidate, Problem
 from strategies import Knockout, Standing
@@ -67,6 +69,58 @@ def test_problems_with_nothing_to_ask_are_not_collected_for_ever() -> None:
     pulled: list[int] = []
     rankings = Reranker(Recorder(), batch=5).rank_many(stream(1000, pulled, candidates=1))
     assert next(rankings).order == [0] and len(pulled) <= 5
+
+
+# A function, which is called for each problem separately.
+
+
+class Called:
+    """A function that notes what it is asked about, and takes a while."""
+
+    def __init__(self, seconds: float = 0.0):
+        self.prompts: list[str] = []
+        self.seconds = seconds
+
+    def __call__(self, prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        self.prompts.append(prompt)
+        time.sleep(self.seconds)
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+
+def test_a_slow_functions_ranking_does_not_wait_for_the_next_problem() -> None:
+    judge = Called(2 * QUICK)
+    rankings = Reranker(judge).rank_many(stream(3, []))
+    assert next(rankings).decided and judge.prompts == ["p0"]
+    assert next(rankings).decided and judge.prompts == ["p0", "p1"]
+
+
+def test_a_quick_functions_ranking_does_not_wait_for_a_slow_input() -> None:
+    def slow(pulled: list[int]) -> Iterator[Problem]:
+        for one in stream(3, pulled):
+            time.sleep(0.7 * QUICK)
+            yield one
+
+    pulled: list[int] = []
+    assert next(Reranker(Called()).rank_many(slow(pulled))).decided and len(pulled) <= 2
+
+
+def test_a_function_is_asked_about_a_problem_to_its_end() -> None:
+    judge = Called()
+    assert len(list(Reranker(judge, "knockout").rank_many(stream(50, [], candidates=4)))) == 50
+    assert judge.prompts == [f"p{k}" for k in range(50) for _ in range(2)]  # two rounds each
+
+
+def test_what_is_done_comes_before_the_error_of_a_judge() -> None:
+    def ends(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        if prompt == "p2":
+            raise SystemExit
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    names = []
+    with pytest.raises(flame_rank.UserError, match="ends the program"):
+        for ranking in Reranker(ends).rank_many(stream(5, [])):
+            names.append(ranking.problem.name)
+    assert names == ["0", "1"]
 
 
 def test_an_error_of_the_input_comes_after_the_rankings_before_it() -> None:

@@ -94,6 +94,30 @@ def test_undecided_and_infinite_are_said(tmp_path: Path) -> None:
     assert undecided["asked"][0][3] is None and sure["asked"][0][3] == 50.0
 
 
+def given_to(page: str) -> dict[str, Any]:
+    [given] = re.findall(r'id="given">(.*?)</script>', page)
+    settings: dict[str, Any] = json.loads(given)
+    return settings
+
+
+def test_the_run_is_an_audit_of_its_judge(tmp_path: Path) -> None:
+    flipping = given_to(write(tmp_path / "r.html", problems(4)).read_text())["warnings"]
+    assert flipping == ["the judge prefers the same place in both orders of 4 of 12 pairs"]
+    in_one_order = given_to(write(tmp_path / "r.html", problems(4), order="fixed").read_text())["warnings"]
+    assert in_one_order == []  # nothing is known of flips
+
+    def sure(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        return [float("nan") if prompt == "p0" else 9.0 * (len(a) - len(b)) for a, b in pairs]
+
+    with Report(tmp_path / "r.html", {}, ["by its audit: a known fault"]) as report:
+        for ranking in Reranker(sure, "round-robin", keep_judgements=True).rank_many(problems(4)):
+            report.add(ranking)
+    known, invalid, saturated = given_to((tmp_path / "r.html").read_text())["warnings"]
+    assert known == "by its audit: a known fault"
+    assert invalid.startswith("many judgements cannot be had") and invalid.endswith("(25 %)")
+    assert saturated.startswith("the judge is hardly ever in doubt") and saturated.endswith("(75 %)")
+
+
 def test_an_error_leaves_no_page(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"), Report(tmp_path / "r.html", {}):
         raise RuntimeError("stop")
@@ -126,8 +150,7 @@ def test_the_command_writes_a_page(tmp_path: Path) -> None:
     run = CliRunner().invoke(cli, [*arguments, "--report", str(tmp_path / "r.html")])
     assert run.exit_code == 0, run.output
     page = (tmp_path / "r.html").read_text()
-    [given] = re.findall(r'id="given">(.*?)</script>', page)
-    settings = json.loads(given)["settings"]
+    settings = given_to(page)["settings"]
     assert (settings["FILE"], settings["--seed"], settings["--judge"]) == (str(source), "5", judge)
     assert settings["judge"].endswith("own.py:longer") and unpack(page, "b0")[0]["asked"]
     plain = CliRunner().invoke(cli, [*arguments[:-1], "-"])

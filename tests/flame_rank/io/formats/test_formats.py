@@ -79,6 +79,16 @@ DISTILABEL = {
     "model_names": ["a", "b"],
     "distilabel_metadata": {"raw_output_text_generation_0": "It is 4."},
 }
+# As distilabel 1.5 writes the output of TextGeneration and ChatGeneration: a row a generation, or grouped.
+DISTILABEL_ROWS: list[dict[str, Any]] = [
+    {
+        **{"system_prompt": "Be short.", "instruction": "2 + 2?", "generation": text, "model_name": "m"},
+        "distilabel_metadata": {"raw_output_text_generation_0": text, "statistics_text_generation_0": {}},
+    }
+    for text in ("It is 4.", "It is 5.")
+]
+DISTILABEL_CHAT = {"messages": [USER], "generation": ["It is 4.", "It is 5."], "model_name": ["m", "m"]}
+DISTILABEL_GROUPED = {"instruction": "2 + 2?", "grouped_generation": ["It is 4.", "It is 5."]}
 VERL = [
     {"input": "user\n2 + 2?\nassistant\n", "output": text, "gts": "4", "score": score, "step": 12, "acc": score}
     for text, score in (("It is 4.", 1.0), ("It is 5.", 0.0))
@@ -99,6 +109,14 @@ GOOD: dict[str, tuple[str, list[Any], str, list[str]]] = {
     "trl implicit": ("trl", [TRL_IMPLICIT], "2 + 2?", ["It is 4.", "It is 5."]),
     "rewardbench2": ("rewardbench2", [REWARDBENCH2], "2 + 2?", ["It is 4.", "It is 5.", "It is 6.", "It is 7."]),
     "distilabel": ("distilabel", [DISTILABEL], "2 + 2?", ["It is 4.", "It is 5."]),
+    "distilabel rows": (
+        "distilabel",
+        DISTILABEL_ROWS,
+        "[system]\nBe short.\n\n[user]\n2 + 2?",
+        ["It is 4.", "It is 5."],
+    ),
+    "distilabel chat": ("distilabel", [DISTILABEL_CHAT], "2 + 2?", ["It is 4.", "It is 5."]),
+    "distilabel grouped": ("distilabel", [DISTILABEL_GROUPED], "2 + 2?", ["It is 4.", "It is 5."]),
     "verl": ("verl", VERL, "user\n2 + 2?\nassistant\n", ["It is 4.", "It is 5."]),
 }
 
@@ -191,6 +209,7 @@ def test_the_best_lines_keep_what_their_tool_scored(case: str, write: Callable[[
         (REWARDBENCH2 | {"rejected": []}, '"rejected" is empty'),
         (VERL[0] | {"output": None}, '"output" is null'),
         (DISTILABEL | {"generations": ["a", None]}, '"generations"[1] is null'),
+        (DISTILABEL_ROWS[0] | {"generation": None}, '"generation" is null'),
     ],
 )
 def test_a_damaged_line_is_named(line: Any, message: str, write: Callable[[list[Any]], Path]) -> None:
