@@ -1,5 +1,6 @@
 """`flame-train mixture` on small releases."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,10 @@ def test_flame_rm_takes_ratings(data: Path, tmp_path: Path) -> None:
     weights = {line.split()[0]: int(line.split()[2]) for line in done.stdout.splitlines()[1:98]}
     # Of the four that help safety the last three are the best; mnli, the third, also helps chat.
     assert [weights[name] for name in train[:5]] == [30_000, 250_000, 250_000, 250_000, 3_000]
+
+
+def test_what_cannot_be_checked_is_named(data: Path, tmp_path: Path) -> None:
+    assert "is not checked" not in succeed("mixture", "--data", data, "--cap", 1).stderr
+    shutil.copytree(data / "mnli", tmp_path / "mnli")
+    (line,) = [line for line in succeed("mixture", "--data", tmp_path).stderr.splitlines() if "is not checked" in line]
+    assert line.startswith("overlap with 31 of 53 evaluation tasks") and "dipper" in line and "rankgen" not in line

@@ -54,7 +54,8 @@ def test_the_four_ratings() -> None:
 
 def test_only_flips_count() -> None:
     assert rating(*[(60, 40)] * 3) == 2  # 20 of 100 flips: 2 standard errors
-    assert rating(*[(130, 110)] * 3) == 1  # 20 of 240: 1.3 standard errors
+    assert rating(*[(125, 100)] * 3) == 1  # 25 of 225: 1.7 standard errors
+    assert rating(*[(130, 110)] * 3) == 0  # 20 of 240: 1.3 standard errors
     assert rating(*[(55, 50)] * 3) == 0  # half a standard error
     assert rating(*[(40, 60)] * 3) == -1
     assert rating(*[(110, 130)] * 3) == 0
