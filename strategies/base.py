@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 Order: TypeAlias = Literal["both", "random", "fixed"]
 
 MOST = 20_000_000  # comparisons of one problem that fit in memory: about 6 GB
 FEW = 16  # candidates; of so many, what is asked of many problems alike is kept
+BELOW = 1.0  # nats below the lowest score, the place of what has no score: in the output every score is a number
 DECIMALS = 9  # scores that agree to this many decimals are tied; later digits depend on the order of summation
 
 
@@ -31,6 +33,8 @@ class Standing:
       decided: False if the valid judgements do not connect all candidates: scores of different parts cannot be
         compared then, and the head of `order` is not a winner.
       p_top: the probability that the first K of `order` are the true best K, if K > 1 was asked for.
+      rated: [n] bool, False for a candidate that the judge could not rate, whose score is BELOW the others'; None: all
+        were rated.
     """
 
     order: IntArray
@@ -38,6 +42,7 @@ class Standing:
     p_best: FloatArray
     decided: bool
     p_top: float | None = None
+    rated: BoolArray | None = None
 
     @property
     def tied(self) -> list[int]:

@@ -1,31 +1,59 @@
 """For judges that answer by a difference of qualities: one comparison per candidate contains all that they know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from strategies.base import Options, Schedule
+from strategies.base import BELOW, BoolArray, FloatArray, IntArray, Options, Schedule, Standing
 from strategies.posterior import pointwise_standing
+
+_REFERENCES = 4  # candidates that the others are compared with, if the first ones cannot be rated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pointwise(Options):
     """Every other candidate against the first one: n - 1 comparisons in one round, whatever the order policy.
 
-    The answers of a pointwise judge are transitive, so all other comparisons follow from these.
+    The answers of a pointwise judge are transitive, so all other comparisons follow from these. If every one of them is
+    invalid, the judge may have failed at the first candidate alone: the next one takes its place. A candidate that the
+    judge cannot rate is ranked last; the problem is undecided unless most can be rated.
     """
 
     name: ClassVar[str] = "pointwise"
 
     def comparisons(self, n: int) -> tuple[int, int]:
-        """Returns the fewest and the most comparisons for n candidates."""
+        """Returns the fewest and the most comparisons for n candidates, if the judge can rate the first one."""
         count = min(n - 1, self.budget or n)
         return count, count
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """Asks one round of (j, 0) for the other candidates j; rng is not used."""
-        others = np.arange(1, self.comparisons(n)[0] + 1)
-        asked = np.stack([others, np.zeros_like(others)], axis=1)  # [n - 1, 2]
-        log_odds = (yield asked) if len(asked) else np.empty(0)
+        """Asks rounds of (j, r) for the other candidates j, until one of them is valid; rng is not used."""
+        asked, log_odds = np.empty((0, 2), np.int64), np.empty(0)
+        left = self.comparisons(n)[0]
+        for reference in range(min(n, _REFERENCES)):
+            others = np.delete(np.arange(n), reference)[:left]
+            if not len(others):
+                break
+            asked = np.stack([others, np.full_like(others, reference)], axis=1)  # [n - 1, 2]
+            log_odds = yield asked
+            left -= 0 if self.budget is None else len(others)
+            if not np.isnan(log_odds).all():
+                break
+        failed = asked[np.isnan(log_odds), 0]
+        if len(asked) == n - 1 and 0 < 2 * len(failed) < n:
+            rated = np.ones(n, bool)
+            rated[failed] = False
+            return _of_rated(asked, log_odds, rated, self.top)
         return pointwise_standing(asked, log_odds, n, self.top)
+
+
+def _of_rated(asked: IntArray, log_odds: FloatArray, rated: BoolArray, top: int) -> Standing:
+    """The standing of the candidates that could be rated, and the others behind them."""
+    number = np.cumsum(rated) - 1
+    valid = ~np.isnan(log_odds)
+    own = pointwise_standing(number[asked[valid]], log_odds[valid], int(rated.sum()), top)
+    scores, p_best = np.full(len(rated), own.scores.min() - BELOW), np.zeros(len(rated))
+    scores[rated], p_best[rated] = own.scores, own.p_best
+    order = np.append(np.flatnonzero(rated)[own.order], np.flatnonzero(~rated))
+    return replace(own, order=order, scores=scores, p_best=p_best, rated=rated)

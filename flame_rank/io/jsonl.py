@@ -243,6 +243,8 @@ class _Source:
     def prompt(self, fields: Mapping[str, Raw], group: str | int | None) -> str:
         """The prompt of a line: its own, or the one that is known for its group."""
         if (turns := read_turns(fields)) is not None:
+            if (kind := kind_of(fields[turns])) != "a list":
+                raise ValueError(f'"{turns}" is {kind}; it is a list of chat messages, and a text is called "prompt"')
             return text(fields[turns], f'"{turns}"')
         if "prompt" in fields:
             return read_string(fields, "prompt", " or a list of chat messages")

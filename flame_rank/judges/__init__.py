@@ -1,5 +1,6 @@
 """Judges: who answers which of two candidates is the better one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,17 @@ from flame_rank.model.choices import Attend, Dtype, Template
 
 if TYPE_CHECKING:
     from flame_rank.judges.base import Judge
+    from flame_rank.judges.think_options import ThinkOptions
 
 
 SHIPPED = ("default", "agreement", "coder")
 SERVER, REWARD = "openai:", "reward:"
 VOTES = "votes"
 SAMPLER_EVIDENCE = ("logprob", "self-certainty")
-# Options that only a model computed here takes.
-_COMPUTED = ("dtype", "max_batch_tokens", "model_parallel", "attention", "reward_temperature")
+# Options of a model that is read, of one that is asked in words behind a server, and of a reward model.
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
+_ASKED = ("ask", "criteria", "max_length", "on_long", "template")
+_REWARDING = (*_READING, "reward_temperature")
 
 
 def load_default() -> "Judge":
@@ -92,25 +95,24 @@ def load(
         return _reward(str(spec), options)
     if str(spec) in SAMPLER_EVIDENCE or str(spec).partition(":")[0] == VOTES:
         return _evidence(str(spec), options)
-    if _on_hub(spec):
-        return _from_hub(str(spec), options)
-    folder = Path(spec)
+    place, thinking = _thinking(str(spec))
+    if _on_hub(place):
+        return _from_hub(place, options, thinking)
+    folder = Path(place)
     model = (folder / "config.json").exists() or is_adapter(folder)
     checkpoint = is_gguf(folder) or (model and not (folder / "judge.json").exists())
     if checkpoint and str(spec) not in SHIPPED:
-        return _checkpoint(folder, options)
-    if unknown := [name for name in options if name not in _READING]:
+        return _checkpoint(folder, options, thinking)
+    if thinking is not None:
         raise UserError(
-            f"--judge {spec} takes no {', '.join(unknown)}: only a Hugging Face directory or a GGUF file does"
+            f"--judge {spec}: only a Hugging Face directory, a GGUF file or a server takes options behind a #"
         )
-    if str(spec) in SHIPPED:
-        return _shipped(str(spec), options)
-    if folder.is_dir():
-        if not (folder / "judge.json").exists():
-            raise UserError(f"the judge in {folder}: neither config.json (Hugging Face) nor judge.json is there")
-        return _with_model(folder, options, needed=True)
-    if options:
-        raise UserError(f"--judge {spec} takes no {', '.join(options)}: a function has no model")
+    if str(spec) in SHIPPED or folder.is_dir():
+        taken = () if str(spec) == "agreement" else _READING
+        why = "it has no model" if not taken else "only a Hugging Face directory or a GGUF file does"
+        _refuse(spec, options, taken, why)
+        return _shipped(str(spec), options) if str(spec) in SHIPPED else _learned(folder, options)
+    _refuse(spec, options, (), "a function has no model")
     module, _, function = str(spec).rpartition(":")
     if not module or not function:
         names = ", ".join((*SHIPPED, VOTES, *SAMPLER_EVIDENCE))
@@ -123,8 +125,8 @@ def load(
 
 def _evidence(spec: str, options: dict[str, Any]) -> "Judge":
     name, weighted, judge = spec.partition(":")
-    if options and not weighted:
-        raise UserError(f"--judge {spec} takes no {', '.join(options)}: it has no model")
+    if not weighted:
+        _refuse(spec, options, (), "it has no model")
     if name in SAMPLER_EVIDENCE:
         from flame_rank.judges.sampler_evidence import SamplerEvidenceJudge
 
@@ -146,19 +148,25 @@ def _evidence(spec: str, options: dict[str, Any]) -> "Judge":
 def _group(path: Path, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges import judge_file
 
-    if options:
-        raise UserError(f"--judge {path} takes no {', '.join(options)}: write the options of each judge into the file")
+    _refuse(path, options, (), "write the options of each judge into the file")
     return judge_file.load(path)
 
 
 def _server(spec: str, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.server import judge
 
-    if (how := options.pop("ask", "verdict")) != "verdict":
-        raise UserError(f"--judge {SERVER}... takes no --ask {how}: a server is asked for verdicts only")
-    if useless := [name for name in _COMPUTED if name in options]:
-        raise UserError(f"--judge {SERVER}... takes no {', '.join(useless)}: the model is computed by its server")
+    if (how := options.pop("ask", "verdict")) == "likelihood":
+        raise UserError(
+            f"--judge {SERVER}... takes no --ask likelihood: servers tell log-probabilities of what they write only; "
+            "take --ask verdict or choice, or the model itself as a directory or a GGUF file"
+        )
+    _refuse(f"{SERVER}...", options, _ASKED, "the model is computed by its server")
     several = options.get("criteria")
+    if how == "choice":
+        from flame_rank.judges.server import choice
+
+        _refuse_several(several)
+        return choice.load(spec, **options)
     if isinstance(several, list):
         from flame_rank.judges import criteria
 
@@ -166,11 +174,42 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
     return judge.load(spec, **options)
 
 
+def _learned(folder: Path, options: dict[str, Any]) -> "Judge":
+    """The judge in a directory that `flame-train default` wrote."""
+    if not (folder / "judge.json").exists():
+        names = sorted(path.name for path in folder.iterdir())
+        there = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else "nothing"
+        raise UserError(
+            f"the judge in {folder}: neither config.json (Hugging Face) nor judge.json is there, but {there}; name a "
+            "folder that has one of them, or a .gguf file itself"
+        )
+    return _with_model(folder, options, needed=True)
+
+
+def _refuse(spec: object, options: dict[str, Any], taken: Sequence[str], why: str, what: str | None = None) -> None:
+    """Raises a UserError for options that a judge does not take.
+
+    Args:
+      taken: the options that it takes.
+      what: does not take them; None for the judge.
+    """
+    if useless := [name for name in options if name not in taken]:
+        takes = f"it takes {', '.join(taken)}" if taken else "leave it out" if len(useless) == 1 else "leave them out"
+        raise UserError(f"{what or f'--judge {spec}'} takes no {', '.join(useless)}: {why}; {takes}")
+
+
+def _refuse_several(criteria: Any) -> None:
+    """Raises a UserError for a file of criteria."""
+    if isinstance(criteria, list):
+        raise UserError(
+            f"--ask choice takes one text as --criteria, and no file of {len(criteria)}; --ask verdict judges by each"
+        )
+
+
 def _reward(spec: str, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.server import reward
 
-    if options:
-        raise UserError(f"--judge {REWARD}... takes no {', '.join(options)}: a reward model is asked nothing in words")
+    _refuse(f"{REWARD}...", options, (), "a reward model is asked nothing in words, and computed by its server")
     return reward.load(spec)
 
 
@@ -183,7 +222,21 @@ def _on_hub(spec: str | Path) -> bool:
     return named or str(spec).startswith(PREFIX)
 
 
-def _from_hub(spec: str, options: dict[str, Any]) -> "Judge":
+def _thinking(spec: str) -> tuple[str, "ThinkOptions | None"]:
+    """What stands before the `#` of a judge on this machine, and the options behind it, if there are some."""
+    place, mark, stated = spec.rpartition("#")
+    if not mark or Path(spec).exists():
+        return spec, None
+    from flame_rank.judges import spec_options
+    from flame_rank.judges.think_options import KINDS, ThinkOptions
+
+    thinking = spec_options.read(ThinkOptions, spec, stated, KINDS)
+    if thinking.think is None:
+        raise UserError(f"--judge {spec}: without think=TOKENS nothing is drawn; write #think=2000, for example")
+    return place, thinking
+
+
+def _from_hub(spec: str, options: dict[str, Any], thinking: "ThinkOptions | None") -> "Judge":
     """A judge from the hub, whose name has the commit that its files are from."""
     from flame_rank.judges.model_location import locate
     from flame_rank.model.hub import PREFIX, commit
@@ -192,43 +245,50 @@ def _from_hub(spec: str, options: dict[str, Any]) -> "Judge":
         _, path = locate(spec if spec.startswith(PREFIX) else PREFIX + spec, "--judge")
     except UserError as error:
         raise UserError(str(error) if spec.startswith(PREFIX) else f"{error}; nor is there a folder {spec}") from error
-    judge = _checkpoint(path, options)
+    judge = _checkpoint(path, options, thinking)
     judge.name += f":{commit(path)}"
     return judge
 
 
-def _checkpoint(path: Path, options: dict[str, Any]) -> "Judge":
+def _checkpoint(path: Path, options: dict[str, Any], thinking: "ThinkOptions | None") -> "Judge":
     from flame_rank.judges import checkpoint as directory
 
+    if thinking is not None and (_is_reward_model(path) or options.get("ask", "verdict") != "verdict"):
+        what = "a reward model" if _is_reward_model(path) else f"--ask {options['ask']}"
+        raise UserError(f"--judge {path}#think={thinking.think}: {what} gives no reasons; only --ask verdict does")
     if _is_reward_model(path):
         return _reward_model(path, options)
-    if "reward_temperature" in options:
-        raise UserError(f"--judge {path} takes no reward_temperature: it is not a reward model")
+    _refuse(path, options, ("ask", "criteria", "on_long", *_READING), "it is not a reward model")
     how = options.pop("ask", "verdict")
     if how == "choice":
-        if isinstance(options.get("criteria"), list):
-            raise UserError("--ask choice takes one text as --criteria, and no file of several")
+        _refuse_several(options.get("criteria"))
         return directory.load_choice(path, **options)
     if how == "verdict":
-        several = options.get("criteria")
-        return _by_criteria(path, options) if isinstance(several, list) else directory.load(path, **options)
-    if useless := [name for name in ("criteria", "on_long") if name in options]:
-        raise UserError(
-            f"--ask likelihood takes no {' or '.join(useless)}: nothing is asked in words, and what is long is cut"
-        )
+        if thinking is None and not isinstance(options.get("criteria"), list):
+            return directory.load(path, **options)
+        return _by_criteria(path, options, thinking)
+    why = "nothing is asked in words, and what is long is cut"
+    _refuse(path, options, _READING, why, "--ask likelihood")
     from flame_rank.judges.likelihood import LikelihoodJudge
 
     return LikelihoodJudge(directory.load_reader(path, **options))
 
 
-def _by_criteria(path: Path, options: dict[str, Any]) -> "Judge":
-    """A panel of one model's judgements by each criterion."""
+def _by_criteria(path: Path, options: dict[str, Any], thinking: "ThinkOptions | None") -> "Judge":
+    """One model's judgements by one criterion, or a panel of those by each of several."""
     from flame_rank.judges import checkpoint, criteria
     from flame_rank.model.scorer import ComputeOptions
 
-    several, rest = options.pop("criteria"), {k: options.pop(k) for k in ("on_long", "template") if k in options}
-    texts = [criterion.text for criterion in several]
-    return criteria.combine(several, checkpoint.load_each(path, texts, **rest, options=ComputeOptions(**options)))
+    stated, rest = options.pop("criteria", None), {k: options.pop(k) for k in ("on_long", "template") if k in options}
+    several = stated if isinstance(stated, list) else []
+    texts = [criterion.text for criterion in several] or [stated]
+    computed = ComputeOptions(**options)
+    judges: list[Judge] = []
+    if thinking is None:
+        judges += checkpoint.load_each(path, texts, **rest, options=computed)
+    else:
+        judges += checkpoint.load_thinking(path, texts, thinking, **rest, options=computed)
+    return criteria.combine(several, judges) if several else judges[0]
 
 
 def _is_reward_model(path: Path) -> bool:
@@ -244,11 +304,8 @@ def _is_reward_model(path: Path) -> bool:
 def _reward_model(path: Path, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges import reward_model
 
-    if useless := [name for name in ("ask", "criteria", "on_long") if name in options]:
-        raise UserError(
-            f"--judge {path} takes no {', '.join(useless)}: a reward model gives each candidate a score, without a "
-            "question, and what is long is cut"
-        )
+    why = "a reward model gives each candidate a score, without a question, and what is long is cut"
+    _refuse(path, options, _REWARDING, why)
     return reward_model.load(path, **options)
 
 
@@ -257,8 +314,6 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 
     folder = Path(__file__).parent
     if name == "agreement":
-        if options:
-            raise UserError(f"--judge agreement takes no {', '.join(options)}: it has no model")
         return PoolJudge.load(folder / "default")
     return _with_model(folder / name, options, needed=name != "default")
 

@@ -3,23 +3,28 @@ a low-rank adapter for such a model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from flame_rank.errors import UserError
-from flame_rank.judges.choice import ChoiceJudge, choosing
+from flame_rank.judges.choice import ChoiceJudge
+from flame_rank.judges.choice_prompts import choosing
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.likelihood import NOTHING, REFUSAL, Reader
 from flame_rank.judges.options import OnLong
 from flame_rank.judges.separate import SeparateJudge
+from flame_rank.judges.think_options import ThinkOptions
+from flame_rank.judges.thinking import ThinkingJudge
 from flame_rank.model import forks, text
 from flame_rank.model.adapter_config import AdapterConfig, is_adapter
 from flame_rank.model.checkpoint_files import base_of, identity
 from flame_rank.model.choices import Attend, Dtype, Responses, Template
 from flame_rank.model.config import RESPONSES
 from flame_rank.model.families import read_architecture
-from flame_rank.model.scorer import ComputeOptions, Scorer, load_scorer
+from flame_rank.model.kernel import Kernel
+from flame_rank.model.scorer import MAX_LENGTH, ComputeOptions, Scorer, load_scorer
+from flame_rank.prompts.conversation import FORM
 from flame_rank.prompts.format import Format, load_format
 from flame_rank.prompts.instructions import PAIRWISE, with_criteria
 
@@ -98,6 +103,44 @@ def responses(checkpoint: Path) -> Responses:
     return cast(Responses, stated)
 
 
+def load_thinking(
+    checkpoint: Path,
+    criteria: Sequence[str | None],
+    drawn: ThinkOptions,
+    *,
+    on_long: OnLong = "cut",
+    template: Template | None = None,
+    options: ComputeOptions,
+) -> list[ThinkingJudge]:
+    """Reads a checkpoint once, as a judge that thinks, by each of several criteria.
+
+    Raises:
+      UserError: as `load`, or it is no decoder, or has no positions for what it is to write.
+    """
+    with _named_in_errors(f"the judge in {checkpoint}"):
+        positions = read_architecture(checkpoint).positions
+        if positions is not None:
+            room = positions - drawn.limit
+            if room < (options.max_length or 1):
+                raise ValueError(
+                    f"think={drawn.think} takes {drawn.limit} of its {positions} positions; with them, max_length "
+                    f"{options.max_length or ''} does not fit: take a smaller number of tokens for one of them"
+                )
+            options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))
+        kernel, form, family = _open(checkpoint, template, options, thinking=True)
+        if not isinstance(kernel, Kernel):
+            raise ValueError(f"think={drawn.think} is for a decoder, and this is a model of the family {family}")
+        judges = []
+        for criterion in criteria:
+            instructions = with_criteria(criterion) if criterion else PAIRWISE
+            stated = [asdict(instructions), form.chat, kernel.max_length, on_long, kernel.dtype, asdict(drawn)]
+            name = f"{family} (thinks for {drawn.think} tokens at most):{identity(checkpoint, stated)}"
+            judges.append(
+                ThinkingJudge(kernel, form, name=name, instructions=instructions, on_long=on_long, options=drawn)
+            )
+        return judges
+
+
 def load_choice(
     checkpoint: Path,
     *,
@@ -134,17 +177,19 @@ def load_reader(checkpoint: Path, *, template: Template | None = None, **options
     """
     with _named_in_errors(f"the model in {checkpoint}"):
         kernel, form, family = _open(checkpoint, template, ComputeOptions(**options))
-        stated = [NOTHING, REFUSAL, form.chat, kernel.max_length, kernel.dtype]
+        stated = [NOTHING, REFUSAL, FORM if form.template else None, form.chat, kernel.max_length, kernel.dtype]
         return Reader(kernel, form, name=f"{family}:{identity(checkpoint, stated)}")
 
 
-def _open(checkpoint: Path, template: Template | None, options: ComputeOptions) -> tuple[Scorer, Format, str]:
+def _open(
+    checkpoint: Path, template: Template | None, options: ComputeOptions, *, thinking: bool = False
+) -> tuple[Scorer, Format, str]:
     """A checkpoint's model, the unified format in its tokens, and its family."""
     forks.compute_here()
     model = base_of(checkpoint) if is_adapter(checkpoint) else checkpoint
     words = checkpoint if text.is_here(checkpoint) else model
     architecture = read_architecture(checkpoint)
-    form = load_format(words, architecture, template=template, model=model)
+    form = load_format(words, architecture, template=template, model=model, thinking=thinking)
     return load_scorer(checkpoint, options, architecture), form, architecture.family
 
 

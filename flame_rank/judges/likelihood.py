@@ -14,9 +14,11 @@ import numpy.typing as npt
 from flame_rank.candidates.code_views import is_continuation
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.judges.base import Notes
+from flame_rank.messages import from_text
 from flame_rank.model import forks
+from flame_rank.prompts.conversation import CHARACTERS, encode, is_lone, joined, takes
 from flame_rank.prompts.format import Format, Ids
-from flame_rank.prompts.truncation import middle_cut
+from flame_rank.prompts.truncation import common_length, middle_cut
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -28,8 +30,6 @@ PARTS: frozenset[Part] = frozenset(get_args(Part))
 
 NOTHING = "Say something."  # the message after which a text is as likely as it is by itself
 REFUSAL = "I'm sorry, but I can't help with that."
-CHARACTERS = 16  # per token of the limit: text far beyond the limit is not tokenised
-
 _DOCSTRING = re.compile(r"(\"\"\"|''')(.*?)\1", re.DOTALL)
 
 
@@ -63,8 +63,10 @@ class Reader:
     """A language model that reads candidates.
 
     A candidate follows its prompt as the assistant's turn follows the user's in the model's own chat template; without
-    a template it follows the prompt and an empty line. The indented rest of a program follows its beginning directly,
-    as text, up to its last character: there is no turn to end, and white space at its end has no meaning.
+    a template it follows the prompt and an empty line. A prompt of several messages is written turn by turn if the
+    template takes these turns, and otherwise as one message, in the form of flame_rank.messages. The indented rest of a
+    program follows its beginning directly, as text, up to its last character: there is no turn to end, and white space
+    at its end has no meaning.
     """
 
     def __init__(self, kernel: "Scorer", form: Format, *, name: str):
@@ -112,6 +114,23 @@ class Reader:
         """The path that ends where the answer to a message is due."""
         return self._form.message(ids)
 
+    def prompt(self, text: str) -> tuple[Ids, bool]:
+        """The path that ends where the answer to a prompt is due, and whether anything was cut."""
+        form, turns = self._form, from_text(text)
+        if is_lone(turns):
+            text = turns[0]["content"]
+        elif form.template is not None and takes(form.tokenizer, form.template, turns, reply=True):
+            [(around, contents, _, cut)] = encode(
+                form.tokenizer, form.template, [turns], CHARACTERS * self.room, reply=True
+            )
+            frame = len(form.message(()))
+            longest = common_length([len(ids) for ids in contents], frame + self.room - sum(map(len, around)))
+            if longest > 0:
+                kept = [middle_cut(ids, longest) for ids in contents]
+                return joined(around, kept), cut or kept != contents
+        [(ids, cut)] = self.ids([text])
+        return form.message(ids), cut
+
     @property
     def nothing(self) -> Ids:
         return self._nothing
@@ -146,19 +165,19 @@ class _Work:
         (self.prompt, prompt_cut), (self.asked, _), *candidates = reader.ids(
             [problem.prompt, wanted[2] if wanted else problem.prompt, *read]
         )
+        self.message, message_cut = reader.prompt(problem.prompt)
         self.candidates = [ids for ids, _ in candidates]
-        self.cut = np.array([prompt_cut or was_cut for _, was_cut in candidates], bool)
+        self.cut = np.array([prompt_cut or message_cut or was_cut for _, was_cut in candidates], bool)
         self.declines = any(is_refusal(text) for text in texts)
 
     def jobs(self) -> Iterator[Job]:
         reader = self.reader
         refusal = "refusal" in self.parts and self.declines
-        message = reader.message(self.prompt)
-        yield (message, reader.refusal) if refusal else _NO_JOB
+        yield (self.message, reader.refusal) if refusal else _NO_JOB
         yield (reader.nothing, reader.refusal) if refusal else _NO_JOB
         for ids, code in zip(self.candidates, self.code, strict=True):
             label = ids if code else ids + reader.end
-            before = reader.text(self.prompt) if code and self.prompt else message
+            before = reader.text(self.prompt) if code and self.prompt else self.message
             yield (before, label) if "forward" in self.parts else _NO_JOB
             yield (reader.nothing, label) if "alone" in self.parts else _NO_JOB
             asked = (self.asked if code else self.prompt) + reader.end

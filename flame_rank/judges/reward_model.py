@@ -17,7 +17,7 @@ from flame_rank.model.choices import Template
 from flame_rank.model.families import read_architecture
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.scorer import ComputeOptions, load_scorer
-from flame_rank.prompts.conversation import Conversation, load_conversation
+from flame_rank.prompts.conversation import FORM, Conversation, load_conversation
 from flame_rank.prompts.format import Ids
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -85,7 +85,7 @@ class RewardModelJudge:
     def tokens(self, problem: Problem, candidate: int) -> list[int]:
         """The exact ids that the model reads of a candidate, whose reward is that of the last one."""
         ((head, rest),), _ = self._conversation.paths(
-            problem.prompt, [problem.texts[candidate]], self._kernel.max_length
+            problem.prompt, [problem.candidates[candidate]], self._kernel.max_length
         )
         return [*head, *rest]
 
@@ -96,9 +96,9 @@ class RewardModelJudge:
 
     def _paths(self, problem: Problem, indices: list[int], record: _Record) -> list[tuple[Ids, Ids]]:
         """The pieces of candidates; notes what was cut, and NaN for those that the template or tokenizer refuses."""
-        texts = [problem.texts[i] for i in indices]
+        answers = [problem.candidates[i] for i in indices]
         try:
-            paths, cut = self._conversation.paths(problem.prompt, texts, self._kernel.max_length)
+            paths, cut = self._conversation.paths(problem.prompt, answers, self._kernel.max_length)
         except ValueError as error:
             if len(indices) > 1:  # one text must not cost the others their rewards
                 return [path for i in indices for path in self._paths(problem, [i], record)]
@@ -127,7 +127,7 @@ def load(
         conversation = load_conversation(checkpoint, architecture, template=template)
         kernel = load_scorer(checkpoint, ComputeOptions(**options), architecture)
         assert isinstance(kernel, Kernel), "only decoders have a score head"
-        stated = [conversation.pieces, kernel.max_length, kernel.dtype, reward_temperature]
+        stated = [FORM, conversation.pieces, kernel.max_length, kernel.dtype, reward_temperature]
         name = f"reward:{architecture.family}:{identity(checkpoint, stated)}"
         conversation.paths("", [""], kernel.max_length)  # refuses a length without room for texts
     except (OSError, ValueError) as error:

@@ -9,11 +9,17 @@ import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.pairs import PairForm, room_beside
 from flame_rank.model.kernel import Kernel
 from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.truncation import separate_lengths
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
+
+
+def longer_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
+    """The tokens that count against the room, from those of prompts and responses, [M] each."""
+    return np.asarray(prompt + np.maximum(a, b))
 
 
 class SeparateJudge(LanguageModelJudge):
@@ -27,14 +33,6 @@ class SeparateJudge(LanguageModelJudge):
       around: the ids around prompt and responses.
     """
 
-    _counted = "the longer response"
-    truncated_lengths = staticmethod(separate_lengths)
-
-    @staticmethod
-    def length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-        """The tokens that count against the room, from those of prompts and responses, [M] each."""
-        return np.asarray(prompt + np.maximum(a, b))
-
     def __init__(self, kernel: Kernel, form: Format, **options: Any):
         """Arguments and errors as of LanguageModelJudge."""
         super().__init__(kernel, form, **options)
@@ -42,10 +40,11 @@ class SeparateJudge(LanguageModelJudge):
         around = form.separate_frame(self._instructions)
         self.around = replace(around, cue=around.cue + shared)
         self.frame = self.around.fixed
-        head, before, _, end = map(len, self.frame)
-        self.room = kernel.max_length - head - before - end
-        if self.room < 2:
-            raise ValueError(f"max_length {kernel.max_length} leaves no room beside the instructions; raise it")
+        head, before, _, end = self.frame
+        pair_form = PairForm(
+            length=longer_length, truncated_lengths=separate_lengths, join=self._joined, counted="the longer response"
+        )
+        self._start(room_beside([head, before, end], kernel.max_length, least=2), pair_form)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
         """The ids of a judgement as a row of a training has them; arguments and errors as of LanguageModelJudge."""
@@ -55,8 +54,8 @@ class SeparateJudge(LanguageModelJudge):
         """Raises UserError: the model was trained to give a verdict and nothing after it."""
         raise UserError("this judge reads responses separately and gives verdicts only; leave --explain out")
 
-    def _pieces(self, prompt: Ids, a: Ids, b: Ids, around: list[Ids] | None) -> list[Ids]:
-        return [self.around.head, *self.around.pieces(prompt, a, b)]
+    def _joined(self, around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
+        return [self.around.head, *self.around.pieces(*values)]
 
     def _log_probs(self, paths: Sequence[Sequence[Ids]]) -> FloatArray:
         pairs = [((head, prompt), a, b) for head, prompt, a, b in paths]

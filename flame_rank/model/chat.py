@@ -5,12 +5,13 @@ settings, filters and functions.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import wraps
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.ext
@@ -19,6 +20,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 from flame_rank.io.json_file import one_line
+from flame_rank.messages import Messages
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
 from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.gguf.file import read as read_header
@@ -27,18 +29,33 @@ from flame_rank.model.tokenizer_settings import CONFIG, Settings
 _FILE = "chat_template.jinja"
 _LARGE = 10_000_000  # characters, or a number that makes as many
 _SECONDS = 5.0
-# Messages that no template writes itself, with what a careless one would alter.
-_MARKERS = (
-    "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1",
-    "ANSWER:\n  the  'other' \"message\" & <yes> {{ one }}\n\nEND: 2",
-)
+# A message that no template writes itself, with what a careless one would alter.
+_MARKER = "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUATION: 1"
+# What a template may read about thinking, for a model that is not to think and for one that is: Qwen 3, GLM and Gemma
+# read enable_thinking, DeepSeek and Granite thinking. Servers take the same.
+THINKING: dict[bool, dict[str, Any]] = {think: {"enable_thinking": think, "thinking": think} for think in (False, True)}
 _TODAY = date(2024, 7, 26)  # for templates that ask; Llama's use this day if they are given none
 
 
-class ChatTemplate:
-    """How a checkpoint wants a message to be written.
+class Written(NamedTuple):
+    """A conversation as a template writes it.
 
-    The text around a message is trusted and read with `special=True`. It contains the BOS if the template wants one:
+    Attributes:
+      around: the template's own text before, between and after the contents; with tool calls, which have no place of
+        their own.
+      contents: the texts of messages as the template writes them, in the order in which it does.
+      message: which message each of them is of.
+    """
+
+    around: tuple[str, ...]
+    contents: tuple[str, ...]
+    message: tuple[int, ...]
+
+
+class ChatTemplate:
+    """How a checkpoint wants messages to be written.
+
+    The text around messages is trusted and read with `special=True`. It contains the BOS if the template wants one:
     the caller adds a `bos` only if there is no template.
     """
 
@@ -57,80 +74,89 @@ class ChatTemplate:
         except Exception as error:  # TemplateSyntaxError, and RecursionError for one nested too deep
             raise ValueError(f"{path}: the chat template is not Jinja ({one_line(error)})") from error
 
-    def render(self, content: str) -> str:
-        """Renders one user message up to where the answer begins. Templates that ask for the date get the same date
-        every day; those of thinking models are told not to think (for Qwen3 the text then holds an empty block).
+    def render(self, messages: Messages, *, reply: bool, thinking: bool = False) -> str:
+        """Renders a conversation. Templates that ask for the date get the same date every day.
+
+        Args:
+          messages: as OpenAI has them; the arguments of a tool call may be a text.
+          reply: end where an answer is due.
+          thinking: whether the model is told to think before it answers; Qwen3's text holds an empty block if it is
+            not.
 
         Raises:
-          ValueError: the template fails, or refuses a lone user message.
+          ValueError: the template fails, or refuses these messages.
         """
-        try:
-            return self._rendered([{"role": "user", "content": content}], add_generation_prompt=True)
-        except Exception as error:  # a template can divide by zero
-            raise ValueError(
-                f"{self.path}: the chat template refuses a lone user message ({one_line(error)})"
-            ) from error
-
-    def conversation(self) -> tuple[str, str, str]:
-        """The text before a user's message, between it and its answer, and after the answer.
-
-        Raises:
-          ValueError: the template refuses a message with an answer, or alters, loses or repeats one of them.
-        """
-        shown = self._answered(_MARKERS[0], _MARKERS[1])
-        before, *rest = shown.split(_MARKERS[0])
-        behind = rest[0].split(_MARKERS[1]) if len(rest) == 1 else []
-        if len(behind) != 2:
-            raise ValueError(f"{self.path}: the chat template alters, leaves out or repeats a message or its answer")
-        return before, behind[0], behind[1]
-
-    def contents(self, asked: str, answers: Sequence[str]) -> list[str]:
-        """The message and its answers as the template writes them between the pieces of `conversation`: many templates
-        strip white space.
-
-        Raises:
-          ValueError: the template refuses one of them, or writes another text around it.
-        """
-        before, between, after = self.conversation()
-        around = [(before, between + _MARKERS[1] + after), *[(before + _MARKERS[0] + between, after)] * len(answers)]
-        shown = [self._answered(asked, _MARKERS[1]), *(self._answered(_MARKERS[0], answer) for answer in answers)]
-        for text, (start, end) in zip(shown, around, strict=True):
-            if not text.startswith(start) or not text.endswith(end) or len(text) < len(start) + len(end):
-                raise ValueError(
-                    f"{self.path}: the chat template writes other text around some messages than around others"
-                )
-        return [text[len(start) : len(text) - len(end)] for text, (start, end) in zip(shown, around, strict=True)]
-
-    def _answered(self, asked: str, answer: str) -> str:
-        """Renders a user's message with its answer."""
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-        try:
-            return self._rendered(messages, add_generation_prompt=False)
-        except Exception as error:
-            raise ValueError(
-                f"{self.path}: the chat template refuses a message with an answer ({one_line(error)})"
-            ) from error
-
-    def _rendered(self, messages: list[dict[str, str]], **how: bool) -> str:
         pieces, size = [], 0
-        with _in_time():
-            for piece in self._template.generate(
-                messages=messages, enable_thinking=False, tools=None, documents=None, **how, **self._tokens
-            ):
-                pieces.append(piece)
-                size += len(piece)
-                if size > _LARGE:
-                    raise jinja2.TemplateError(f"it writes more than {_LARGE:,} characters")
+        given = {"tools": None, "documents": None, "add_generation_prompt": reply, **THINKING[thinking]}
+        try:
+            with _in_time():
+                for piece in self._template.generate(messages=_parsed(messages), **given, **self._tokens):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > _LARGE:
+                        raise jinja2.TemplateError(f"it writes more than {_LARGE:,} characters")
+        except Exception as error:  # a template can divide by zero
+            roles = ", ".join(str(message["role"]) for message in messages)
+            what = f"a lone {roles} message" if len(messages) == 1 else f"the messages {roles}"
+            raise ValueError(f"{self.path}: the chat template refuses {what} ({one_line(error)})") from error
         return "".join(pieces)
 
-    def around(self) -> tuple[str, str]:
-        """The text before and after the content of a user message.
+    def write(self, messages: Messages, *, reply: bool = False) -> Written:
+        """Renders a conversation with each content apart, so that it can be read as plain text. A message of tool calls
+        alone has no content.
+
+        Raises:
+          ValueError: the template refuses, loses or repeats a message, or writes other text around this content.
+        """
+        places = [i for i, message in enumerate(messages) if message["content"] or not message.get("tool_calls")]
+        marks = {i: f"MESSAGE{i}MARK" for i in places}
+
+        def shown(marked: Collection[int]) -> str:
+            return self.render(
+                [{**m, "content": marks[i]} if i in marked else m for i, m in enumerate(messages)], reply=reply
+            )
+
+        around: list[str] = []
+        rest = shown(places)
+        order = [i for _, i in sorted((rest.find(marks[i]), i) for i in places)]
+        for i in order:
+            before, *after = rest.split(marks[i])
+            if len(after) != 1:
+                how = "repeats" if after else "alters or leaves out"
+                raise ValueError(f"{self.path}: the chat template {how} the content of message {i}")
+            around.append(before)
+            rest = after[0]
+        around.append(rest)
+        self._check_calls(messages, "".join(around))
+        contents = [str(messages[i]["content"]) for i in order]
+        if shown(()) != _joined(around, contents):  # many templates strip white space
+            for k, i in enumerate(order):
+                start = _joined(around[: k + 1], [marks[j] for j in order[:k]])
+                end = _joined(around[k + 1 :], [marks[j] for j in order[k + 1 :]])
+                own = shown([j for j in places if j != i])
+                if not own.startswith(start) or not own.endswith(end) or len(own) < len(start) + len(end):
+                    raise ValueError(
+                        f"{self.path}: the chat template writes other text around some messages than around others"
+                    )
+                contents[k] = own[len(start) : len(own) - len(end)]
+        return Written(tuple(around), tuple(contents), tuple(order))
+
+    def _check_calls(self, messages: Messages, around: str) -> None:
+        """Raises a ValueError if tool calls are not in the template's own text."""
+        for message in _parsed(messages):
+            for call in message.get("tool_calls", ()):
+                for word in (call["function"]["name"], *_words(call["function"]["arguments"])):
+                    if word not in around and json.dumps(word, ensure_ascii=False)[1:-1] not in around:
+                        raise ValueError(f"{self.path}: the chat template leaves out a tool call")
+
+    def around(self, *, thinking: bool = False) -> tuple[str, str]:
+        """The text before and after the content of a user message, up to where the answer begins.
 
         Raises:
           ValueError: as `render`, or the template alters, loses or repeats the content.
         """
-        marker = _MARKERS[0]
-        before, *after = self.render(marker).split(marker)
+        shown = self.render([{"role": "user", "content": _MARKER}], reply=True, thinking=thinking)
+        before, *after = shown.split(_MARKER)
         if len(after) != 1:
             how = "repeats" if after else "alters or leaves out"
             raise ValueError(f"{self.path}: the chat template {how} the content of a user message")
@@ -142,13 +168,46 @@ class ChatTemplate:
         asked, answered = "QUESTION: 1", "ANSWER: 2"
         messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         try:
-            shown = self._rendered(messages, add_generation_prompt=False)
-        except Exception:  # a template that knows no answers
+            shown = self.render(messages, reply=False)
+        except ValueError:  # a template that knows no answers
             return ""
         between = shown.partition(asked)[2].partition(answered)
         behind = self.around()[1]
         space = between[0].removeprefix(behind)
         return space if between[1] and between[0].startswith(behind) and space.isspace() else ""
+
+
+def _joined(around: Sequence[str], between: Sequence[str]) -> str:
+    """Texts with others between them, one less."""
+    return "".join(before + text for before, text in zip_longest(around, between, fillvalue=""))
+
+
+def _parsed(messages: Messages) -> list[dict[str, Any]]:
+    """Messages with the arguments of tool calls as objects, as transformers passes them to a template."""
+    return [
+        {**message, "tool_calls": [_with_object(call) for call in message["tool_calls"]]}
+        if "tool_calls" in message
+        else dict(message)
+        for message in messages
+    ]
+
+
+def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"])
+    except (ValueError, RecursionError):
+        return dict(call)
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else dict(call)
+
+
+def _words(value: Any) -> list[str]:
+    """The texts in a JSON value, names of fields included."""
+    if isinstance(value, dict):
+        return [*value, *(word for part in value.values() for word in _words(part))]
+    if isinstance(value, list):
+        return [word for part in value for word in _words(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def chat_template(folder: Path) -> ChatTemplate | None:

@@ -216,7 +216,8 @@ def read(config: Config) -> DecoderConfig:
     for key in config:
         off = config[key] is None or (key in _OFF and config[key] == _OFF[key])
         if key not in known and key not in IGNORED and not off:
-            raise ValueError(f"config.json: {key} = {config[key]!r} is not supported for {family}")
+            only = f"only null or {_OFF[key]!r}" if key in _OFF else "only null"
+            raise ValueError(f"config.json: {key} = {config[key]!r} is not supported for {family}, {only}")
     stated = known | {key: value for key, value in config.items() if key in known}
     _check(family, known, stated)
     gemma = family.startswith("gemma")
@@ -260,7 +261,9 @@ def _of_text(config: Config) -> Config:
     inner = {**tied, **inner, "model_type": "gemma3_text"}
     for key, value in config.items():
         if key not in IGNORED | _OF_IMAGES and inner.get(key) != value:
-            raise ValueError(f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config")
+            raise ValueError(
+                f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config, only as there"
+            )
     return inner
 
 
@@ -314,7 +317,7 @@ def _check(family: str, known: Config, stated: Config) -> None:
     if stated.get("sliding_window_size") not in (None, stated.get("sliding_window")):
         raise ValueError("config.json: sliding_window and sliding_window_size are not the same")
     if family == "gemma3_text" and stated["attn_logit_softcapping"] is not None:  # which transformers ignores
-        raise ValueError("config.json: attn_logit_softcapping is not supported for gemma3_text")
+        raise ValueError("config.json: attn_logit_softcapping is not supported for gemma3_text, only null")
 
 
 def _kinds(family: str, stated: Config) -> list[str]:
@@ -376,7 +379,7 @@ def _parsed(stated: Config, theta: float) -> Rope:
     old = given.pop("type", None)
     form = given.pop("rope_type", old) or "default"
     if given.pop("partial_rotary_factor", 1.0) != 1.0:
-        raise ValueError("config.json: partial_rotary_factor is not supported")
+        raise ValueError("config.json: partial_rotary_factor is not supported, only 1")
     if not isinstance(form, str) or form not in _ROPES:
         raise ValueError(f"config.json: rope_type {form!r} is not supported; there are {', '.join(_ROPES)}")
     if {*given} != {*_ROPES[form]}:

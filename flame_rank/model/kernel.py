@@ -14,75 +14,23 @@ only; where a row's prefix lies, and how long it is, is data.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding
+from flame_rank.model.cache import Cache
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
-from flame_rank.model.programs import Cache, Programs
+from flame_rank.model.generation import Sampling, Written
+from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Prefixes, Usage, behind_its_last, places_of
+from flame_rank.model.programs import Programs
 from flame_rank.model.separate import PairRows
 from strategies.base import FloatArray
 
-Ids: TypeAlias = tuple[int, ...]
-Path: TypeAlias = Sequence[Ids]
-Int32Array: TypeAlias = npt.NDArray[np.int32]
-
-
-@dataclass(kw_only=True)
-class Usage:
-    """What a kernel has computed so far.
-
-    Attributes:
-      tokens: number of tokens encoded.
-      padded: the same, padding included.
-      shapes: (level, prefix bucket, own bucket, rows) of the batches; a program is compiled for each.
-    """
-
-    tokens: int
-    padded: int
-    shapes: set[tuple[str, int, int, int]]
-
-
-_Prefixes: TypeAlias = tuple[tuple[Ids, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Node:
-    """Where the keys and values of a prefix lie: `length` tokens of the cache from `start` on."""
-
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Leaf:
-    """The last piece of a path, and the tokens after it whose log-probabilities are wanted.
-
-    Attributes:
-      targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
-        `ids`.
-      beside: for a comparison in the separate form the second response with all before it; `before` has the first.
-      marks: the tokens of the marks with which the ids of such a comparison begin.
-    """
-
-    before: tuple[Ids, ...]
-    ids: Ids
-    targets: Ids
-    label: bool = False
-    beside: tuple[Ids, ...] = ()
-    marks: tuple[int, int] = (0, 0)
-
-    @property
-    def prefixes(self) -> _Prefixes:
-        """What has to be in the cache."""
-        return (self.before, self.beside) if self.beside else (self.before,)
+_ROWS = 256  # texts that are written at once: the logits of a step are rows x vocabulary
 
 
 class Kernel:
@@ -127,7 +75,7 @@ class Kernel:
         # Windows are read, and padding is written, beyond a node's end.
         self._slack = 2 * longest
         self._cache: Cache | None = None
-        self._nodes: dict[tuple[Ids, ...], _Node] = {}
+        self._nodes: dict[tuple[Ids, ...], Node] = {}
         self._used = 0
         self.usage = Usage(tokens=0, padded=0, shapes=set())
 
@@ -152,7 +100,7 @@ class Kernel:
         Raises:
           ValueError: a path is longer than max_length, or has an empty piece.
         """
-        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
+        leaves = [Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
         return np.array(self._run(leaves)).reshape(len(paths), len(targets))
 
     def pair_log_probs(
@@ -175,7 +123,7 @@ class Kernel:
         """
         ids, lengths = sum((*marks, cue), ()), (len(marks[0]), len(marks[1]))
         leaves = [
-            _Leaf(before=(*before, a), beside=(*before, b), ids=ids, marks=lengths, targets=tuple(targets))
+            Leaf(before=(*before, a), beside=(*before, b), ids=ids, marks=lengths, targets=tuple(targets))
             for before, a, b in pairs
         ]
         return np.array(self._run(leaves)).reshape(len(pairs), len(targets))
@@ -186,7 +134,7 @@ class Kernel:
         Raises:
           ValueError: a path is longer than max_length, or has an empty piece.
         """
-        leaves = [_Leaf(before=tuple(path[:-1]), ids=path[-1], targets=()) for path in paths]
+        leaves = [Leaf(before=tuple(path[:-1]), ids=path[-1], targets=()) for path in paths]
         return np.array(self._run(leaves)).reshape(len(paths))
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
@@ -206,41 +154,87 @@ class Kernel:
         leaves = []
         for path, label in zip(paths, labels, strict=True):
             # The last token of the path is read again with each label, whose first token follows it.
-            before = (*path[:-1], path[-1][:-1]) if len(path[-1]) > 1 else tuple(path[:-1])
-            leaves.append(_Leaf(before=before, ids=(path[-1][-1], *label[:-1]), targets=label, label=True))
+            leaf = behind_its_last(path)
+            leaves.append(Leaf(before=leaf.before, ids=(*leaf.ids, *label[:-1]), targets=label, label=True))
         return self._run(leaves)
 
     def generate(self, paths: Sequence[Path], *, limit: int, eos: Iterable[int]) -> list[list[int]]:
-        """Continues each path greedily: at most `limit` tokens, up to the first of `eos`."""
-        whole = [tuple(token for piece in path for token in piece) for path in paths]
-        self._check([_Leaf(before=(ids[:-1],), ids=ids[-1:], targets=()) for ids in whole])
-        stops = np.array(sorted({*eos}) or [-1], np.int32)
-        written: list[list[int]] = [[] for _ in paths]
-        for taken, rows, _ in buckets.pack([len(ids) for ids in whole], self._most(), multiple=self._multiple):
-            self.forget()
-            nodes = [(whole[i][:-1],) for i in taken]
-            self._grow(nodes)
-            known = [self._nodes[node] for node in nodes]
-            S = buckets.length(max(node.length for node in known))
-            last = np.zeros(rows, np.int32)
-            last[: len(taken)] = [whole[i][-1] for i in taken]
-            self.usage.shapes.add(("generate", S, limit, rows))
-            token, start, before = sharding.rows(self.mesh, last, *_places(known, rows))
-            out = np.asarray(self._programs.generate(self._allocated(), token, start, before, stops, S=S, limit=limit))
-            for i, row in zip(taken, out, strict=False):
-                ends = np.flatnonzero(np.isin(row, stops))
-                written[i] = [int(token) for token in row[: ends[0] if len(ends) else limit]]
+        """Continues each path by the likeliest tokens: at most `limit`, up to the first of `eos`."""
+        seeds = [(0, 0)] * len(paths)
+        return [text.ids for text in self.write(paths, limit=limit, eos=eos, sampling=None, seeds=seeds, targets=())]
+
+    def write(
+        self,
+        paths: Sequence[Path],
+        *,
+        limit: int,
+        eos: Iterable[int],
+        sampling: Sampling | None,
+        seeds: Sequence[tuple[int, int]],
+        targets: Sequence[int],
+    ) -> list[Written]:
+        """Continues each path; what paths have in common is encoded once, so that a path may be there several times.
+
+        Args:
+          paths: of two tokens or more.
+          limit: tokens to write at most.
+          eos: ids that end a text.
+          sampling: None = the likeliest tokens.
+          seeds: two uint32 for each path: what is written does not depend on the other paths.
+          targets: C ids whose log-probabilities are wanted.
+
+        Raises:
+          ValueError: a path is longer than max_length, or too short, or has an empty piece.
+        """
+        leaves = [behind_its_last(path) for path in paths]
+        self._check(leaves)
+        if not all(leaf.before for leaf in leaves):
+            raise ValueError("a path of one token cannot be continued")
+        stops, wanted = np.array(sorted({*eos}) or [-1], np.int32), np.array(targets, np.int32)
+        written: list[Written] = []
+        for at in range(0, len(leaves), _ROWS):
+            written += self._write(leaves[at : at + _ROWS], seeds[at : at + _ROWS], stops, wanted, limit, sampling)
         return written
 
-    def _most(self) -> int:
-        """How many tokens of whole texts fit into a batch and into the cache."""
-        return min(self.max_batch_tokens, self.capacity)
+    def _write(
+        self,
+        leaves: Sequence[Leaf],
+        seeds: Sequence[tuple[int, int]],
+        stops: Int32Array,
+        targets: Int32Array,
+        limit: int,
+        sampling: Sampling | None,
+    ) -> list[Written]:
+        """Continues some paths, in as many batches as the cache has room for."""
+        written = [Written(ids=[], ended=False, scores=np.empty((0, len(targets))))] * len(leaves)
+        lengths = [1 + sum(map(len, leaf.before)) for leaf in leaves]
+        most = self.capacity // max((len(leaf.before) for leaf in leaves), default=1)  # a node at each level
+        for taken, rows, _ in buckets.pack(lengths, most, multiple=self._multiple, beside=limit):
+            self.forget()
+            chosen = [leaves[i] for i in taken]
+            self._grow(leaf.before for leaf in chosen)
+            known = [self._nodes[leaf.before] for leaf in chosen]
+            S = buckets.length(max(node.length for node in known))
+            last, keys = np.zeros(rows, np.int32), np.zeros((rows, 2), np.uint32)
+            last[: len(taken)] = [leaf.ids[0] for leaf in chosen]
+            keys[: len(taken)] = [seeds[i] for i in taken]
+            self.usage.shapes.add(("generate", S, limit, rows))
+            arrays = sharding.rows(self.mesh, last, *places_of(known, rows), keys)
+            ids, scores = self._programs.generate(
+                self._allocated(), *arrays, stops, targets, S=S, limit=limit, sampling=sampling
+            )
+            for i, row, of_targets in zip(taken, np.asarray(ids), np.asarray(scores, np.float64), strict=False):
+                ends = np.flatnonzero(np.isin(row, stops))
+                length = int(ends[0]) if len(ends) else limit
+                written[i] = Written(ids=row[:length].tolist(), ended=len(ends) > 0, scores=of_targets[:length])
+                self.usage.tokens += length
+        return written
 
     @property
     def _multiple(self) -> int:
         return sharding.data_parallel_size(self.mesh)
 
-    def _check(self, leaves: Sequence[_Leaf]) -> None:
+    def _check(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves:
             for before in leaf.prefixes:
                 pieces = (*before, leaf.ids)
@@ -249,14 +243,14 @@ class Kernel:
                 if (length := sum(map(len, pieces))) > self.max_length:
                     raise ValueError(f"a path of {length} tokens, more than max_length {self.max_length}")
 
-    def _run(self, leaves: Sequence[_Leaf]) -> list[FloatArray]:
+    def _run(self, leaves: Sequence[Leaf]) -> list[FloatArray]:
         """Scores leaves in waves: a wave has as many as there is room for their prefixes in the cache."""
         self._check(leaves)
         scores: list[FloatArray] = [np.empty(0)] * len(leaves)
-        groups: dict[_Prefixes, list[int]] = {}
+        groups: dict[Prefixes, list[int]] = {}
         for i, leaf in enumerate(leaves):
             groups.setdefault(leaf.prefixes, []).append(i)
-        wave: dict[_Prefixes, list[int]] = {}
+        wave: dict[Prefixes, list[int]] = {}
         planned: dict[tuple[Ids, ...], int] = {}
         for prefixes, members in groups.items():
             if self._used + sum(planned.values()) + sum(self._missing(prefixes, planned).values()) > self.capacity:
@@ -269,7 +263,7 @@ class Kernel:
         self._flush(wave, leaves, scores)
         return scores
 
-    def _missing(self, prefixes: _Prefixes, planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
+    def _missing(self, prefixes: Prefixes, planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
         """The pieces of prefixes that are neither cached nor planned, with the tokens that each takes."""
         missing = {}
         for before in prefixes:
@@ -280,7 +274,7 @@ class Kernel:
                     missing[before[:depth]] = length
         return missing
 
-    def _flush(self, wave: dict[_Prefixes, list[int]], leaves: Sequence[_Leaf], scores: list[FloatArray]) -> None:
+    def _flush(self, wave: dict[Prefixes, list[int]], leaves: Sequence[Leaf], scores: list[FloatArray]) -> None:
         self._grow(dict.fromkeys(before for prefixes in wave for before in prefixes))
         members = [i for group in wave.values() for i in group]
         for label in (False, True):
@@ -300,11 +294,11 @@ class Kernel:
                 [len(path[-1]) for path in new], self.max_batch_tokens, multiple=self._multiple
             ):
                 chosen = [new[i] for i in taken]
-                parents = [self._nodes.get(path[:-1], _Node(start=0, length=0)) for path in chosen]
+                parents = [self._nodes.get(path[:-1], Node(start=0, length=0)) for path in chosen]
                 S = buckets.length(max(node.length for node in parents))
                 made, end = [], self._used
                 for path, parent in zip(chosen, parents, strict=True):
-                    made.append(_Node(start=end, length=parent.length + len(path[-1])))
+                    made.append(Node(start=end, length=parent.length + len(path[-1])))
                     end += made[-1].length
                 target = np.full(rows, self.capacity, np.int32)  # of padding: into the slack
                 target[: len(made)] = [node.start for node in made]
@@ -313,14 +307,14 @@ class Kernel:
                 # The program takes the cache over: after an exception there is none, and nothing counts as cached.
                 cache, self._cache = self._allocated(), None
                 nodes, self._nodes = self._nodes, {}
-                arrays = sharding.rows(self.mesh, tokens, *_places(parents, rows), target)
+                arrays = sharding.rows(self.mesh, tokens, *places_of(parents, rows), target)
                 cache = self._programs.extend(cache, *arrays, S=S)
                 self._cache, self._nodes, self._used = cache, nodes | dict(zip(chosen, made, strict=True)), end
 
     def _score_leaves(
-        self, members: list[int], leaves: Sequence[_Leaf], results: list[FloatArray], *, label: bool
+        self, members: list[int], leaves: Sequence[Leaf], results: list[FloatArray], *, label: bool
     ) -> None:
-        none = _Node(start=0, length=0)
+        none = Node(start=0, length=0)
         for taken, rows, T in buckets.pack(
             [len(leaves[i].ids) for i in members], self.max_batch_tokens, multiple=self._multiple
         ):
@@ -329,7 +323,7 @@ class Kernel:
             S = buckets.length(max(node.length for node in parents))
             lengths = np.array([len(leaf.ids) for leaf in chosen], np.int32)
             tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
-            read, start, before = sharding.rows(self.mesh, tokens, *_places(parents, rows))
+            read, start, before = sharding.rows(self.mesh, tokens, *places_of(parents, rows))
             self._count("label" if label else "score", S, T, rows, tokens=int(lengths.sum()))
             if label:
                 places = np.concatenate([b * T + np.arange(length, dtype=np.int32) for b, length in enumerate(lengths)])
@@ -351,17 +345,17 @@ class Kernel:
                 results[members[i]] = row
 
     def _score_pairs(
-        self, leaves: Sequence[_Leaf], parents: Sequence[_Node], rows: int, *arrays: jax.Array, targets: Int32Array
+        self, leaves: Sequence[Leaf], parents: Sequence[Node], rows: int, *arrays: jax.Array, targets: Int32Array
     ) -> jax.Array:
         """Log-probabilities [rows, C] of targets after comparisons in the separate form."""
         shared = [sum(map(len, leaf.before[:-1])) for leaf in leaves]
         seconds = [
-            _Node(start=node.start + length, length=node.length - length)
+            Node(start=node.start + length, length=node.length - length)
             for node, length in zip((self._nodes[leaf.beside] for leaf in leaves), shared, strict=True)
         ]
         lengths = np.zeros(rows, np.int32)
         lengths[: len(leaves)] = shared
-        places = PairRows(*sharding.rows(self.mesh, *_places(parents, rows), lengths, *_places(seconds, rows)))
+        places = PairRows(*sharding.rows(self.mesh, *places_of(parents, rows), lengths, *places_of(seconds, rows)))
         S, R = (buckets.length(max(node.length for node in nodes)) for nodes in (parents, seconds))
         read, at = arrays
         return self._programs.score_pairs(self._allocated(), read, places, at, targets, marks=leaves[0].marks, S=S, R=R)
@@ -387,11 +381,3 @@ class Kernel:
         self.usage.tokens += tokens
         self.usage.padded += rows * T
         self.usage.shapes.add((level, S, T, rows))
-
-
-def _places(nodes: Sequence[_Node], rows: int) -> tuple[Int32Array, Int32Array]:
-    """The start and the length of each row's prefix, [rows] int32 each."""
-    start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-    start[: len(nodes)] = [node.start for node in nodes]
-    length[: len(nodes)] = [node.length for node in nodes]
-    return start, length

@@ -6,7 +6,7 @@ row's prefix starts at `start` and is `before` tokens long; `S` is the bucket of
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,12 @@ import numpy.typing as npt
 from flax import nnx
 from jax.sharding import NamedSharding
 
+from flame_rank.model.cache import Cache, window
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder, KeyValue, Layer, View, joined, views
+from flame_rank.model.generation import Sampling, generate
 from flame_rank.model.separate import PairRows, begin_pairs
 
-Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
 CHUNK = 512  # positions whose words are scored at once
 WORDS = 4096  # how many of the vocabulary a single CPU scores at once
 
@@ -56,7 +57,7 @@ def write(
       the next layer's input [B, T, D], and the cache.
     """
     _, _, K, H = cache.shape
-    x, own = layer(x, view, prefix=_window(cache, start, S), how=how)
+    x, own = layer(x, view, prefix=window(cache, start, S), how=how)
     fresh = jnp.stack(own)  # [2, B, T, K, H]
 
     def node(b: jax.Array, cache: jax.Array) -> jax.Array:
@@ -89,7 +90,7 @@ def read(
     Returns:
       [B, R, D] or [B, T, D].
     """
-    return layer(x, view, prefix=_window(cache, start, S), read=places, how=how)[0]
+    return layer(x, view, prefix=window(cache, start, S), read=places, how=how)[0]
 
 
 def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
@@ -205,8 +206,10 @@ class Programs:
         self._at = jax.jit(lambda x, places: at_places(x, places))
         self._words = jax.jit(lambda params, *arrays: words(whole(params), *arrays, how=how))
         self._generate = jax.jit(
-            lambda params, *arrays, S, limit: generate(whole(params), *arrays, S=S, limit=limit, how=how),
-            static_argnames=("S", "limit"),
+            lambda params, *arrays, S, limit, sampling: generate(
+                whole(params), *arrays, S=S, limit=limit, sampling=sampling, how=how
+            ),
+            static_argnames=("S", "limit", "sampling"),
         )
 
     @property
@@ -312,82 +315,17 @@ class Programs:
         return x
 
     def generate(
-        self, cache: Cache, last: jax.Array, start: jax.Array, before: jax.Array, stops: Any, *, S: int, limit: int
-    ) -> jax.Array:
-        """Continues texts greedily; arguments as in the function `generate`."""
-        written: jax.Array = self._generate(self.params, cache, last, start, before, stops, S=S, limit=limit)
+        self, cache: Cache, *arrays: Any, S: int, limit: int, sampling: Sampling | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Continues texts; arguments as in the function `generate`."""
+        written: tuple[jax.Array, jax.Array] = self._generate(
+            self.params, cache, *arrays, S=S, limit=limit, sampling=sampling
+        )
         return written
-
-
-def _window(cache: jax.Array, start: jax.Array, S: int) -> KeyValue | None:
-    """A layer's S keys and values [B, S, K, H] from `start` [B] on; None if S is 0."""
-    if S == 0:
-        return None
-    _, _, K, H = cache.shape
-    kv = jax.vmap(lambda s: jax.lax.dynamic_slice(cache, (0, s, 0, 0), (2, S, K, H)))(start)  # [B, 2, S, K, H]
-    return kv[:, 0], kv[:, 1]
 
 
 def prefixes(cache: jax.Array, rows: PairRows, S: int, R: int) -> KeyValue:
     """A layer's keys and values [B, S + R, K, H] of first prefixes and second responses."""
-    first, second = _window(cache, rows.start, S), _window(cache, rows.beside, R)
+    first, second = window(cache, rows.start, S), window(cache, rows.beside, R)
     assert first is not None and second is not None, "a response has at least one token"
     return joined(first, second)
-
-
-State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, Any]  # of `generate`: see its end
-
-
-def generate(
-    decoder: Decoder,
-    cache: Cache,
-    last: jax.Array,
-    start: jax.Array,
-    before: jax.Array,
-    stops: jax.Array,
-    *,
-    S: int,
-    limit: int,
-    how: Attend,
-) -> jax.Array:
-    """Continues texts greedily.
-
-    Args:
-      last: [B] int32, the last token of each text; what precedes it is in the cache, as in `write`.
-      stops: [E] int32; the loop ends when each row has written one of them.
-      limit: tokens to write at most.
-
-    Returns:
-      [B, limit] int32; what follows a row's first stop means nothing.
-    """
-    room = jnp.zeros((last.shape[0], limit, *cache[0].shape[2:]), cache[0].dtype)
-    kept = []
-    for of_layer in cache:
-        window = _window(of_layer, start, S)
-        assert window is not None, "a text of one token has nothing before it"
-        kept.append(tuple(jnp.concatenate([x, room], 1) for x in window))  # [B, S + limit, K, H] each
-
-    def going(state: State) -> jax.Array:
-        written, _, done, _, _ = state
-        return (written < limit) & ~done.all()
-
-    def step(state: State) -> State:
-        written, token, done, out, kept = state
-        hidden, new = decoder.hidden(token[:, None], before=before + written, prefix=lambda i: kept[i], how=how)
-        token = jnp.argmax(decoder.logits(hidden[:, 0]), -1).astype(jnp.int32)
-        kept = [
-            tuple(_put(cell, x, before + written) for cell, x in zip(kv, fresh, strict=True))
-            for kv, fresh in zip(kept, new, strict=True)
-        ]
-        done = done | jnp.isin(token, stops)
-        return written + 1, token, done, jax.lax.dynamic_update_slice(out, token[:, None], (0, written)), kept
-
-    out = jnp.zeros((last.shape[0], limit), jnp.int32)
-    state = (jnp.int32(0), last, jnp.zeros(last.shape[0], bool), out, kept)
-    return jax.lax.while_loop(going, step, state)[3]
-
-
-def _put(kept: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
-    """Puts each row's new key or value [B, 1, K, H] into those kept [B, S, K, H], at a position [B]."""
-    place: jax.Array = jax.vmap(lambda cell, x, to: jax.lax.dynamic_update_slice(cell, x, (to, 0, 0)))(kept, new, at)
-    return place

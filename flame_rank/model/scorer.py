@@ -14,7 +14,7 @@ from flame_rank.model import sharding, weights
 from flame_rank.model.checkpoint_files import open_weights
 from flame_rank.model.choices import Attend, Dtype
 from flame_rank.model.families import Architecture, read_architecture
-from flame_rank.model.kernel import Ids
+from flame_rank.model.nodes import Ids
 from strategies.base import FloatArray
 
 MAX_LENGTH = 2048  # tokens, the paper's input length (section 3.5)

@@ -89,7 +89,10 @@ class T5Config:
         """
         feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
         if not isinstance(feed_forward, str) or feed_forward not in ACTIVATIONS:
-            raise ValueError(f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5")
+            raise ValueError(
+                f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5; there are "
+                f"{', '.join(ACTIVATIONS)}"
+            )
         known = {k: config[k] for k in cls.__dataclass_fields__ if config.get(k) is not None}
         known.setdefault("num_decoder_layers", known.get("num_layers", cls.num_layers))
         known.setdefault("decoder_start_token_id", known.get("pad_token_id", cls.pad_token_id))
@@ -106,7 +109,8 @@ class T5Config:
         }
         for key in config.keys() - cls.__dataclass_fields__.keys() - cls.IGNORED:
             if key not in required or config[key] != required[key]:
-                raise ValueError(f"config.json: {key} = {config[key]!r} is not supported by this T5")
+                only = f"only {required[key]!r}" if key in required else "leave it out if it changes nothing"
+                raise ValueError(f"config.json: {key} = {config[key]!r} is not supported by this T5, {only}")
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:

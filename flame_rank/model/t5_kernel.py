@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding, t5
-from flame_rank.model.kernel import Ids, Int32Array, Path, Usage
+from flame_rank.model.nodes import Ids, Int32Array, Path, Usage
 from flame_rank.model.programs import at_places, in_chunks
 from strategies.base import FloatArray
 

@@ -85,9 +85,9 @@ def compare(judge: LanguageModelJudge, problems: Sequence[Lengths], asked: Calla
     prompt = np.array([lengths.prompt for lengths in problems])[problem]
     a, b = candidates[first], candidates[second]
     if judge.on_long == "cut":
-        prompt, a, b = judge.truncated_lengths(prompt, a, b, judge.room)
+        prompt, a, b = judge.pair_form.truncated_lengths(prompt, a, b, judge.room)
     else:
-        fits = judge.length(prompt, a, b) <= judge.room
+        fits = judge.pair_form.length(prompt, a, b) <= judge.room
         columns = (problem, round, first, second, prompt, a, b)
         problem, round, first, second, prompt, a, b = (column[fits] for column in columns)
     _, between, behind, end = map(len, judge.frame)

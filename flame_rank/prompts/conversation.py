@@ -1,26 +1,130 @@
-"""A prompt and its answer as a reward model reads them: a whole conversation in the checkpoint's own chat template."""
+"""Conversations in token ids, turn by turn in the checkpoint's own chat template: as reward models read a prompt with
+its answer, and as likelihoods read what was said before an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flame_rank.messages import Messages, from_text, is_messages, normalised, to_text
 from flame_rank.model import text
 from flame_rank.model.chat import ChatTemplate, chat_template
 from flame_rank.model.choices import Template
-from flame_rank.model.families import Architecture
 from flame_rank.model.text import TextTokenizer
 from flame_rank.prompts.format import Ids
-from flame_rank.prompts.truncation import middle_cut
+from flame_rank.prompts.truncation import common_length, middle_cut
+from flame_rank.records import Candidate
+
+if TYPE_CHECKING:  # it imports jax, which the judge without a model does without
+    from flame_rank.model.families import Architecture
 
 CHARACTERS = 16  # per token of the limit: text far beyond the limit is not tokenised
+FORM = "turns"  # of what is read, for the identity of judges
+
+_ANSWER = {"role": "assistant", "content": "A"}
+
+
+class Encoded(NamedTuple):
+    """A conversation in token ids.
+
+    Attributes:
+      around: the template's own ids before, between and after the contents.
+      contents: the ids of the messages' texts, in the order of the template.
+      message: which message each of them is of.
+      cut: whether one of the texts was too long to be tokenised whole.
+    """
+
+    around: list[Ids]
+    contents: list[Ids]
+    message: tuple[int, ...]
+    cut: bool
+
+
+def is_lone(messages: Messages) -> bool:
+    """Whether there is a user's message and nothing else."""
+    return len(messages) == 1 and messages[0]["role"] == "user"
+
+
+def joined(around: Sequence[Ids], contents: Sequence[Ids]) -> Ids:
+    """The ids of a conversation."""
+    pieces = [around[0], *(piece for pair in zip(contents, around[1:], strict=True) for piece in pair)]
+    return tuple(token for piece in pieces for token in piece)
+
+
+def takes(tokenizer: TextTokenizer, template: ChatTemplate, messages: Messages, *, reply: bool = False) -> bool:
+    """Whether a template writes these messages whole, and no tool call holds what would be read as a special token."""
+    try:
+        template.write(messages, reply=reply)
+    except ValueError:
+        return False
+    loose = [words for message in messages for words in _loose(message)]
+    return tokenizer.encode(loose, special=True) == tokenizer.encode(loose)
+
+
+def encode(
+    tokenizer: TextTokenizer,
+    template: ChatTemplate,
+    conversations: Sequence[Messages],
+    most: int,
+    *,
+    reply: bool = False,
+) -> list[Encoded]:
+    """Encodes conversations; each text is encoded once.
+
+    Args:
+      most: characters of a message; a longer one loses its middle.
+      reply: end where an answer is due.
+
+    Raises:
+      ValueError: the template does not take one of them.
+    """
+    written = [template.write(messages, reply=reply) for messages in conversations]
+    pieces = list(dict.fromkeys(piece for each in written for piece in each.around))
+    texts = list(dict.fromkeys(content for each in written for content in each.contents))
+    around = dict(zip(pieces, map(tuple, tokenizer.encode(pieces, special=True)), strict=True))
+    short = [middle_cut(content, most) for content in texts]
+    contents = dict(zip(texts, map(tuple, tokenizer.encode(short)), strict=True))
+    return [
+        Encoded(
+            [around[piece] for piece in each.around],
+            [contents[content] for content in each.contents],
+            each.message,
+            any(len(content) > most for content in each.contents),
+        )
+        for each in written
+    ]
+
+
+def answer_turns(answer: str | Candidate) -> list[dict[str, Any]]:
+    """The messages of an answer: those that it was given as, if they begin and end with the assistant's, or one."""
+    words = answer if isinstance(answer, str) else answer.text
+    given: Any = None if isinstance(answer, str) else answer.fields.get("messages")
+    try:
+        if is_messages(given) and to_text(given) == words:
+            turns = normalised(given)
+            if {turns[0]["role"], turns[-1]["role"]} == {"assistant"}:
+                return turns
+    except ValueError:  # a field of the user's own that is not the answer
+        pass
+    return [{"role": "assistant", "content": words}]
+
+
+def _loose(message: Mapping[str, Any]) -> list[str]:
+    """The texts of a message that a template writes among its own."""
+    calls = message.get("tool_calls", ())
+    words = [message.get("name"), message.get("tool_call_id"), *(call.get("id") for call in calls)]
+    words += [call["function"][part] for call in calls for part in ("name", "arguments")]
+    return [own for own in words if own]
 
 
 class Conversation:
-    """The form of a conversation in token ids: pieces before the prompt, between it and the answer, after the answer.
+    """A prompt with its answer: pieces before each turn's text, and after the last.
 
-    Without a template, the prompt and the answer are separated by an empty line, and the end of text follows.
+    A prompt of several messages is read turn by turn if the template takes these turns, and otherwise in the written
+    form of flame_rank.messages as one message; so is an answer. Without a template, prompt and answer are texts that an
+    empty line separates, and the end of text follows.
 
     Attributes:
-      pieces: the texts of the template; None without a template.
+      pieces: the texts of the template around a message and its answer; None without a template.
     """
 
     def __init__(self, tokenizer: TextTokenizer, template: ChatTemplate | None, *, pad: int | None = None):
@@ -28,44 +132,75 @@ class Conversation:
           pad: the id of padding: a conversation is read up to the last token that is another one, as in transformers.
 
         Raises:
-          ValueError: the template alters, loses or repeats a message.
+          ValueError: the template refuses a message with an answer, or loses or repeats one of them.
         """
         self._tokenizer, self._template, self._pad = tokenizer, template, pad
-        self.pieces = template.conversation() if template else None
-        if self.pieces is not None:
-            before, between, after = (tuple(ids) for ids in tokenizer.encode(self.pieces, special=True))
-        else:
-            before = () if tokenizer.bos is None else (tokenizer.bos,)
-            between, after = tuple(tokenizer.encode(["\n\n"])[0]), tuple(sorted(tokenizer.eos))[:1]
-        self._before, self._between, self._after = before, between, after
+        self.pieces = template.write([{"role": "user", "content": "Q"}, _ANSWER]).around if template else None
 
-    def paths(self, prompt: str, answers: Sequence[str], max_length: int) -> tuple[list[tuple[Ids, Ids]], list[bool]]:
+    def paths(
+        self, prompt: str, answers: Sequence[str | Candidate], max_length: int
+    ) -> tuple[list[tuple[Ids, Ids]], list[bool]]:
         """The ids of a prompt with each answer: the piece that all share, and the rest.
 
-        A prompt that is too long is cut to half of the room, an answer to what the prompt leaves: both lose their
-        middle. What is left depends on these two texts only, not on other answers.
+        A prompt that is too long is cut to half of the room, an answer to what the prompt leaves: the longest messages
+        of both lose their middle. What is left depends on these two only, not on other answers.
 
         Returns:
           for each answer the two pieces, and whether the answer or the prompt was cut.
 
         Raises:
-          ValueError: the template alters a text, or there is no room for texts.
+          ValueError: the template does not take a text, or there is no room for texts.
         """
-        room = max_length - len(self._before) - len(self._between) - len(self._after)
-        if room < 2:
+        asked = self._asked(prompt)
+        paths, cuts = [], []
+        for encoded in self._encoded(prompt, asked, answers, CHARACTERS * max_length):
+            path, cut = self._cut(encoded, len(asked), max_length)
+            paths.append(path)
+            cuts.append(cut or encoded.cut)
+        return paths, cuts
+
+    def _asked(self, prompt: str) -> list[dict[str, Any]]:
+        """The messages of a prompt."""
+        turns = from_text(prompt)
+        if self._template is not None and (is_lone(turns) or takes(self._tokenizer, self._template, [*turns, _ANSWER])):
+            return turns
+        return [{"role": "user", "content": prompt}]
+
+    def _encoded(self, prompt: str, asked: Messages, answers: Sequence[str | Candidate], most: int) -> list[Encoded]:
+        if self._template is None:
+            texts = [prompt, *(answer if isinstance(answer, str) else answer.text for answer in answers)]
+            own, *ids = (tuple(ids) for ids in self._tokenizer.encode([middle_cut(words, most) for words in texts]))
+            bos = self._tokenizer.bos
+            around = [() if bos is None else (bos,), tuple(self._tokenizer.encode(["\n\n"])[0])]
+            around.append(tuple(sorted(self._tokenizer.eos))[:1])
+            longest = [max(len(prompt), len(words)) for words in texts[1:]]
+            return [Encoded(around, [own, each], (0, 1), n > most) for each, n in zip(ids, longest, strict=True)]
+        conversations = []
+        for answer in answers:
+            turns = answer_turns(answer)
+            several = len(turns) > 1 or "tool_calls" in turns[0]
+            if several and not takes(self._tokenizer, self._template, [*asked, *turns]):
+                turns = [{"role": "assistant", "content": answer if isinstance(answer, str) else answer.text}]
+            conversations.append([*asked, *turns])
+        return encode(self._tokenizer, self._template, conversations, most)
+
+    def _cut(self, encoded: Encoded, asked: int, max_length: int) -> tuple[tuple[Ids, Ids], bool]:
+        """The two pieces of a conversation whose first `asked` messages are the prompt, and whether it was cut."""
+        around, whole, message, _ = encoded
+        room = max_length - sum(map(len, around))
+        if room < len(whole):
             raise ValueError(f"max_length {max_length} leaves no room beside the chat template; raise it")
-        texts = self._template.contents(prompt, answers) if self._template else [prompt, *answers]
-        short = [middle_cut(text, CHARACTERS * room) for text in texts]
-        asked, *answered = (tuple(ids) for ids in self._tokenizer.encode(short))
-        kept = middle_cut(asked, room // 2)
-        prompt_cut = len(kept) < len(asked) or len(short[0]) < len(texts[0])
-        head = self._before + kept + self._between
-        paths, cut = [], []
-        for ids, part, whole in zip(answered, short[1:], texts[1:], strict=True):
-            left = middle_cut(ids, room - len(kept))
-            paths.append(self._unpadded(head, left + self._after))
-            cut.append(prompt_cut or len(left) < len(ids) or len(part) < len(whole))
-        return paths, cut
+        lengths = [len(ids) for ids in whole]
+        of_prompt = common_length([n for n, i in zip(lengths, message, strict=True) if i < asked], room // 2)
+        left = room - sum(min(n, of_prompt) for n, i in zip(lengths, message, strict=True) if i < asked)
+        of_answer = common_length([n for n, i in zip(lengths, message, strict=True) if i >= asked], left)
+        contents = [
+            middle_cut(ids, of_prompt if i < asked else of_answer) for ids, i in zip(whole, message, strict=True)
+        ]
+        first = next((k for k, i in enumerate(message) if i >= asked), len(contents))
+        head = joined(around[: first + 1], contents[:first])
+        rest = joined([(), *around[first + 1 :]], contents[first:])
+        return self._unpadded(head, rest), contents != whole
 
     def _unpadded(self, head: Ids, rest: Ids) -> tuple[Ids, Ids]:
         """The two pieces of a conversation without the padding at its end."""
@@ -77,7 +212,7 @@ class Conversation:
 
 
 def load_conversation(
-    checkpoint: Path, architecture: Architecture, *, template: Template | None = None
+    checkpoint: Path, architecture: "Architecture", *, template: Template | None = None
 ) -> Conversation:
     """Reads the form of a conversation from a checkpoint.
 
@@ -91,7 +226,8 @@ def load_conversation(
     """
     tokenizer, chat = text.load(checkpoint), None if template == "plain" else chat_template(checkpoint)
     if template == "chat" and chat is None:
-        raise ValueError("it has no chat template (chat_template.jinja or tokenizer_config.json)")
+        places = "chat_template.jinja or tokenizer_config.json"
+        raise ValueError(f"it has no chat template ({places}); take --template plain, or leave it out")
     pad = architecture.stated.get("pad_token_id")
     return Conversation(
         text.within(tokenizer, architecture.vocab_size), chat, pad=pad if isinstance(pad, int) else None

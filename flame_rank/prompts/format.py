@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from flame_rank.model import text
-from flame_rank.model.chat import chat_template
+from flame_rank.model.chat import ChatTemplate, chat_template
 from flame_rank.model.choices import Template
 from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.text import TextTokenizer
@@ -102,30 +102,41 @@ class Format:
     """The unified format as token ids, for a checkpoint's tokenizer and, if it is a chat model, its template.
 
     Attributes:
+      tokenizer: the checkpoint's.
       chat: the text of the chat template before and after a user's message; None without a template.
       lead: the text of the chat template before the assistant's first word.
+      template: the chat template; None without one, and if a server writes the messages.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, *, chat: tuple[str, str] | None = None, lead: str = "", end: Ids = ()):
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        *,
+        chat: tuple[str, str] | None = None,
+        lead: str = "",
+        end: Ids = (),
+        template: ChatTemplate | None = None,
+    ):
         """Args:
         chat: the text of the chat template before and after a user's message, up to where an answer is due.
         lead: the white space that the template puts before the answer, and that may be part of its first token.
         end: the id that ends the input, if the answer is a separate text (T5).
         """
-        self._tokenizer, self.chat, self.lead, self._end = tokenizer, chat, lead, end
+        self.tokenizer, self.chat, self.lead, self._end = tokenizer, chat, lead, end
+        self.template = template
 
     @property
     def eos(self) -> frozenset[int]:
         """The ids that end an answer."""
-        return self._tokenizer.eos
+        return self.tokenizer.eos
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of an answer."""
-        return self._tokenizer.decode(ids).strip()
+        return self.tokenizer.decode(ids).strip()
 
     def values(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of values; what looks like a special token in them is read as plain text."""
-        return [tuple(ids) for ids in self._tokenizer.encode(texts)]
+        return [tuple(ids) for ids in self.tokenizer.encode(texts)]
 
     def message(self, ids: Ids) -> Ids:
         """A user's message by itself, up to where the answer begins: in the chat template, or without one with an empty
@@ -140,7 +151,7 @@ class Format:
     @cached_property
     def _around(self) -> tuple[Ids, Ids]:
         assert self.chat is not None
-        before, behind = self._tokenizer.encode(self.chat, special=True)
+        before, behind = self.tokenizer.encode(self.chat, special=True)
         return tuple(before), tuple(behind)
 
     @cached_property
@@ -150,23 +161,23 @@ class Format:
     @property
     def text_start(self) -> Ids:
         """The ids that the checkpoint wants before a text that is not a message."""
-        return () if self._tokenizer.bos is None else (self._tokenizer.bos,)
+        return () if self.tokenizer.bos is None else (self.tokenizer.bos,)
 
     @property
     def end(self) -> Ids:
         """The id that ends an answer; empty if the tokenizer has none."""
-        return self._end or tuple(sorted(self._tokenizer.eos))[:1]
+        return self._end or tuple(sorted(self.tokenizer.eos))[:1]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The number of ids of each value."""
-        return self._tokenizer.count(texts)
+        return self.tokenizer.count(texts)
 
     def frame(
         self, instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()
     ) -> list[Ids]:
         """The ids of the pieces that the function `frame` writes, in the chat template if there is one."""
         first, *rest = self.values(frame(instructions, context, answered))
-        bos = self._tokenizer.bos
+        bos = self.tokenizer.bos
         if self.chat is None:
             return [(() if bos is None else (bos,)) + first, *rest[:-1], rest[-1] + self._end]
         before, behind = self._around
@@ -219,10 +230,10 @@ class Format:
         else:
             cue, gap = frame(instructions, ("",))[-1], " "
         special = self.chat is not None
-        (head,) = self._tokenizer.encode([cue], special=special)
+        (head,) = self.tokenizer.encode([cue], special=special)
         answers = []
         for answer, ids in zip(
-            texts, self._tokenizer.encode([f"{cue}{gap}{answer}" for answer in texts], special=special), strict=True
+            texts, self.tokenizer.encode([f"{cue}{gap}{answer}" for answer in texts], special=special), strict=True
         ):
             if ids[: len(head)] != head or len(ids) == len(head):
                 raise ValueError(f"the tokenizer merges the label {answer[:80]!r} with the text before it")
@@ -231,7 +242,12 @@ class Format:
 
 
 def load_format(
-    checkpoint: Path, architecture: "Architecture", *, template: Template | None = None, model: Path | None = None
+    checkpoint: Path,
+    architecture: "Architecture",
+    *,
+    template: Template | None = None,
+    model: Path | None = None,
+    thinking: bool = False,
 ) -> Format:
     """The unified format in the tokens and the chat template of a checkpoint: the same for judge and trainer.
 
@@ -239,6 +255,7 @@ def load_format(
       architecture: of the model, whose vocabulary limits the ids.
       template: "chat" goes through the chat template, "plain" does not; None = "chat" if there is a chat template.
       model: where the model lies, if its tokenizer is elsewhere.
+      thinking: the chat template tells the model to think before it answers.
 
     Raises:
       OSError: a file is unreadable.
@@ -248,7 +265,8 @@ def load_format(
     chat = None if template == "plain" else chat_template(checkpoint)
     if template == "chat" and chat is None:
         places = "tokenizer.chat_template" if is_gguf(checkpoint) else "chat_template.jinja or tokenizer_config.json"
-        raise ValueError(f"it has no chat template ({places})")
+        raise ValueError(f"it has no chat template ({places}); take --template plain, or leave it out")
     tokenizer = text.within(tokenizer, architecture.vocab_size)
     end = architecture.input_end(tokenizer)
-    return Format(tokenizer, chat=chat.around() if chat else None, lead=chat.lead() if chat else "", end=end)
+    around, lead = (chat.around(thinking=thinking), chat.lead()) if chat else (None, "")
+    return Format(tokenizer, chat=around, lead=lead, end=end, template=chat)

@@ -39,3 +39,15 @@ def with_words(instructions: Instructions) -> Instructions:
     """Returns the same instructions, which also ask for an explanation after the verdict, so that the verdict can be
     read first."""
     return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))
+
+
+def with_reasons_first(instructions: Instructions, last: str = "`choice: A` or `choice: B`") -> Instructions:
+    """Returns the same instructions, which ask for the reasons before the verdict, and for a last line like `last`."""
+    return replace(
+        instructions,
+        description=(
+            f"{instructions.description} First explain your reasons. Then write a last line that is {last} and "
+            "nothing else."
+        ),
+        output_fields=("explanation", *instructions.output_fields),
+    )

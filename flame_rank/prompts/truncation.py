@@ -1,6 +1,6 @@
 """Truncation of texts that are too long: they keep their head and their tail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -43,3 +43,14 @@ def truncate_pair(
     """Truncates prompt and responses to the lengths that `truncated_lengths` or `separate_lengths` gives."""
     of_prompt, of_a, of_b = map(int, kept(*map(np.array, map(len, (prompt, a, b))), room))
     return middle_cut(prompt, of_prompt), middle_cut(a, of_a), middle_cut(b, of_b)
+
+
+def common_length(lengths: Sequence[int], room: int) -> int:
+    """The length to which texts are cut so that together they fit into `room`."""
+    left = room
+    for k, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - k)
+        if length > share:
+            return share
+        left -= length
+    return max(lengths, default=0)

@@ -30,7 +30,7 @@ def reward(
       ``f(prompts, completions, **columns) -> rewards``. Prompts and completions are texts or chat messages, one prompt
       for each completion; other columns are not looked at. A reward is the completion's score in its group, in nats: a
       difference is the log-odds of being the better one. It is NaN, which TRL leaves out, for a group with too few
-      valid judgements.
+      valid judgements and for a completion that the judge could not rate.
     """
     reranker = Reranker(judge, strategy, **options)
 
@@ -48,8 +48,10 @@ def reward(
         places = {id(problem): members for problem, members in zip(problems, groups.values(), strict=True)}
         for ranking in reranker.rank_many(problems):
             if ranking.decided:
-                for i, score in zip(places[id(ranking.problem)], ranking.scores.tolist(), strict=True):
-                    rewards[i] = score
+                rated = ranking.standing.rated
+                for k, i in enumerate(places[id(ranking.problem)]):
+                    if rated is None or rated[k]:
+                        rewards[i] = float(ranking.scores[k])
         return rewards
 
     judged.__name__ = judged.__qualname__ = "flame_rank"  # what TRL's logs call it

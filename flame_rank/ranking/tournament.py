@@ -12,13 +12,11 @@ from flame_rank.candidates.answers import Extract
 from flame_rank.ranking.consistency import Consistency, consistencies, consistency
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Judgements, Problem
-from strategies.base import FloatArray, IntArray, Options, Schedule, Standing, Strategy
+from strategies.base import BELOW, FloatArray, IntArray, Options, Schedule, Standing, Strategy
 from strategies.together import standings
 
 ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]
 NameOptions: TypeAlias = Callable[[Problem], Sequence[Hashable]]  # see flame_rank/judges/base.py
-
-BELOW = 1.0  # nats, a place for what has no score: in the output every score is a number
 
 
 @dataclass(frozen=True)
@@ -178,12 +176,14 @@ class Tournament:
         rank = np.arange(rated + missing)
         rank[standing.order] = np.arange(rated)
         p_best = np.append(standing.p_best, np.zeros(missing))
+        known = np.ones(rated, bool) if standing.rated is None else standing.rated
         return replace(
             standing,
             order=np.argsort(rank[self.cluster], kind="stable"),
             scores=np.append(standing.scores, np.full(missing, standing.scores.min() - BELOW))[self.cluster],
             p_best=(p_best / np.bincount(self.cluster))[self.cluster],
             decided=standing.decided and 2 * missing < len(self.cluster),
+            rated=np.append(known, np.zeros(missing, bool))[self.cluster],
         )
 
 

@@ -59,16 +59,14 @@ def reward(answer: str) -> float:
     return 0.25 * len(answer) - 3
 
 
-def judged(text: str) -> float:
-    """The log-odds of a comparison in the unified format."""
-    match = re.search(r"\nresponse_a: (.*)\nresponse_b: (.*)\n\nEVALUATION:", text, re.DOTALL)
-    return log_odds(match[1], match[2]) if match else 0.0
-
-
-def labels(text: str) -> tuple[float, float]:
-    """log P(A) and log P(B)."""
-    odds = judged(text)
-    return tuple(math.log(MASS) - math.log1p(math.exp(-sign * odds)) for sign in (1, -1))  # type: ignore[return-value]
+def labels(text: str) -> dict[str, float]:
+    """The log-probability of each letter of a comparison, or of a choice among more, in the unified format: of two
+    neighbouring letters the first one is preferred a little."""
+    body = text.partition("\nresponse_a: ")[2].rpartition("\n\nEVALUATION:")[0]
+    responses = re.split(r"\nresponse_[b-z]: ", body) if body else ["", " " * 3]
+    qualities = [log_odds(response, "") - 0.3 * (k + 1) for k, response in enumerate(responses)]
+    total = math.log(sum(map(math.exp, qualities)))
+    return {chr(ord("A") + k): math.log(MASS) + quality - total for k, quality in enumerate(qualities)}
 
 
 class Server:
@@ -104,9 +102,8 @@ class Server:
             return self.count - 1
 
     def entries(self, text: str, width: int) -> list[tuple[int, str, float]]:
-        a, b = labels(text)
         rest = [(200 + k, f"w{k}", math.log((1 - MASS) / 2) - k) for k in range(width)]
-        tokens = [(ord(name) + _FIRST, name, p) for name, p in (("A", a), ("B", b)) if name not in self.hidden]
+        tokens = [(ord(name) + _FIRST, name, p) for name, p in labels(text).items() if name not in self.hidden]
         return sorted([*tokens, *rest], key=lambda token: -token[2])[:width]
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -126,10 +123,10 @@ class Server:
         if path in ("/v1/score", "/generative_scoring") and path.rpartition("/")[2] in can:
             ids = [encode("A")[0], encode("B")[0]]
             assert body["label_token_ids"] == ids
-            odds = [labels(decode([*body["query"], *item])) for item in body["items"]]
+            known = [labels(decode([*body["query"], *item])) for item in body["items"]]
             if path == "/v1/score":
-                return {"scores": [[math.exp(p) for p in pair] for pair in odds]}
-            shares = [1 / (1 + math.exp(b - a)) for a, b in odds]
+                return {"scores": [[math.exp(p) for p in pair.values()] for pair in known]}
+            shares = [1 / (1 + math.exp(pair["B"] - pair["A"])) for pair in known]
             return {"data": [{"index": k, "score": share} for k, share in enumerate(shares)], "usage": usage}
         if path == "/classify" and "rewards of vLLM" in can and body["use_activation"] is False and "input" in body:
             value = reward(decode(body["input"]).partition(BEHIND)[2])
@@ -148,8 +145,8 @@ class Server:
             width = min(body["logprobs"], self.top)
             tokens = self.entries(text, width)
             if "label ids" in can and "logprob_token_ids" in body:
-                known = {number: p for number, _, p in self.entries(text, 99)}
-                tokens = [(number, "", known.get(number, -40.0)) for number in body["logprob_token_ids"]]
+                told = {number: p for number, _, p in self.entries(text, 99)}
+                tokens = [(number, "", told.get(number, -40.0)) for number in body["logprob_token_ids"]]
             if "props" in can:
                 top: Any = {"content": [{"top_logprobs": [{"id": i, "token": t, "logprob": p} for i, t, p in tokens]}]}
                 top["content"][0] |= {"token": tokens[0][1], "logprob": tokens[0][2]}
@@ -163,7 +160,7 @@ class Server:
             text = body["messages"][0]["content"]
             choices = []
             for _ in range(body.get("n", 1)):
-                content = "A" if judged(text) > 0 else "B"
+                content = max(labels(text).items(), key=lambda letter: letter[1])[0]
                 choice: dict[str, Any] = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
                 if body.get("logprobs"):
                     entries = [{"token": t, "logprob": p} for _, t, p in self.entries(text, body["top_logprobs"])]

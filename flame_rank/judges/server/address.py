@@ -4,12 +4,12 @@ asked."""
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from flame_rank.errors import UserError
+from flame_rank.judges import spec_options
+from flame_rank.judges.written import DrawOptions
 
 OPENAI, REWARD = "openai:", "reward:"
 HOSTED = "https://api.openai.com/v1"
@@ -17,19 +17,18 @@ _SPEC = re.compile(r"(?P<model>.*?)(?:@(?P<url>https?://[^#]*))?(?:#(?P<options>
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerOptions:
+class ServerOptions(DrawOptions):
     """How a server is asked; all may stand behind the `#` of an address, NAME=VALUE and commas between.
 
     Attributes:
+      samples: verdicts that are drawn for one comparison; given, verdicts are drawn though the server has
+        log-probabilities. Without it 8, or 1 of a thinking judge.
+      think, temperature, top_p: as in `DrawOptions`.
       concurrency: requests at once; None for the server's own number of slots, or 32 where it does not say.
       requests_per_minute, tokens_per_minute: at most; None without a limit. Tokens are estimated before a request.
       deadline: seconds that an answer may take before it is asked again; None for 120, or 600 of a thinking judge.
       retries: how often a request is sent again after 429, 5xx, a lost connection or an answer that cannot be read.
-      samples: verdicts that are drawn for one comparison; given, verdicts are drawn though the server has
-        log-probabilities. Without it 8, or 1 of a thinking judge.
-      think: tokens that the judge may reason for before its verdict; None for a verdict at once.
       effort: "low", "medium" or "high", for servers that take a reasoning effort.
-      temperature: of drawn verdicts and reasoning.
       price: of a million tokens, "IN/OUT" or "IN/OUT/CACHED", in a currency of yours.
       scale: of a reward model, log-odds in nats of a difference of 1 between two rewards.
     """
@@ -39,10 +38,7 @@ class ServerOptions:
     tokens_per_minute: float | None = None
     deadline: float | None = None
     retries: int = 5
-    samples: int | None = None
-    think: int | None = None
     effort: str | None = None
-    temperature: float = 1.0
     price: str | None = None
     scale: float = 1.0
 
@@ -50,17 +46,6 @@ class ServerOptions:
     def patience(self) -> float:
         """Seconds that an answer may take."""
         return self.deadline or (600.0 if self.think else 120.0)
-
-    def with_given(self, given: Mapping[str, str]) -> "ServerOptions":
-        """Returns these options with others in their place, as they stand in an address.
-
-        Raises:
-          UserError: there is no such option, or it has no such value.
-        """
-        names = {option.name for option in fields(self)}
-        if unknown := [name for name in given if name not in names]:
-            raise UserError(f"--judge ...#{unknown[0]}: a server's judge takes {', '.join(sorted(names))}")
-        return replace(self, **{name: _value(name, value) for name, value in given.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,45 +100,24 @@ def parse(spec: str) -> tuple[Address, ServerOptions]:
         url += "/v1"
     if not model and url == HOSTED:
         raise UserError(f"--judge {spec}: it is {prefix}MODEL@URL, such as {prefix}Qwen/Qwen3-8B@http://localhost:8000")
-    options = {}
-    for part in filter(None, stated.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"--judge {spec}: {part!r} behind the # is not NAME=VALUE")
-        options[name.strip().replace("-", "_")] = value.strip()
     address = Address(model=model, url=url, prefix=prefix, key=os.environ.get("OPENAI_API_KEY", ""))
-    return address, ServerOptions().with_given(options)
+    return address, spec_options.read(ServerOptions, spec, stated, _KINDS)
 
 
-_WHOLE = {"concurrency": 1, "samples": 1, "think": 1, "retries": 0}  # and the least value of each
-_EFFORTS = ("low", "medium", "high")
-
-
-def _value(name: str, value: str) -> Any:
+def _is_price(value: str) -> bool:
     try:
-        if name in _WHOLE:
-            number: float = int(value)
-            if number < _WHOLE[name]:
-                raise ValueError
-            return number
-        if name == "price":
-            read_price(value)
-            return value
-        if name == "effort":
-            if value not in _EFFORTS:
-                raise ValueError
-            return value
-        number = float(value)
-        if not (math.isfinite(number) and (number > 0 or (name == "temperature" and number == 0))):
-            raise ValueError
-        return number
-    except (TypeError, ValueError):
-        kinds = {
-            "price": "IN/OUT or IN/OUT/CACHED, each of a million tokens",
-            "effort": ", ".join(_EFFORTS),
-            **{name: f"a whole number, {least} or more" for name, least in _WHOLE.items()},
-        }
-        raise UserError(f"--judge ...#{name}={value}: it is {kinds.get(name, 'a positive number')}") from None
+        return bool(read_price(value))
+    except ValueError:
+        return False
+
+
+_KINDS = {
+    **spec_options.DRAWN,
+    "concurrency": spec_options.whole(1),
+    "retries": spec_options.whole(0),
+    "effort": spec_options.Kind(("low", "medium", "high").__contains__, str, "low, medium, high"),
+    "price": spec_options.Kind(_is_price, str, "IN/OUT or IN/OUT/CACHED, each of a million tokens"),
+}
 
 
 def read_price(text: str) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unansw
 from flame_rank.judges.server.prompts import Comparison, TokenPrompts
 from flame_rank.judges.server.thinking import switches
 from flame_rank.judges.server.tokenizer import ServerTokenizer
+from flame_rank.judges.written import answer_limit
 from flame_rank.prompts.format import Format
 from flame_rank.prompts.instructions import Instructions
 from flame_rank.records import Problem
@@ -41,12 +42,17 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be asked, as `flame_rank.load_judge` takes it."""
+    """What is to be asked, as `flame_rank.load_judge` takes it.
+
+    Attributes:
+      letters: whether more letters than A and B are to be read, which label scores do not tell.
+    """
 
     instructions: Instructions
     max_length: int | None = None
     on_long: OnLong = "cut"
     template: str | None = None
+    letters: bool = False
 
 
 def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Capabilities:
@@ -137,7 +143,8 @@ def _token_path(
         refusals.append(str(error))
         return None
     tokens.prepare([_PROBE])
-    for kind in (paths.SglangScores, paths.VllmScores, paths.LabelLogProbs, paths.TopLogProbs):
+    scores = () if wanted.letters else (paths.SglangScores, paths.VllmScores)
+    for kind in (*scores, paths.LabelLogProbs, paths.TopLogProbs):
         path: Any = kind(client, tokens)
         if wait(_works(path, refusals)):
             return path  # type: ignore[no-any-return]
@@ -177,13 +184,14 @@ async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list
     options = client.options
     if not drawn:
         for width in (20, 5):
-            for fields in _fields(client, 1, 0.0):
+            for fields in _fields(client, 1, 0.0, 1.0):
                 path: Any = paths.ChatLogProbs(client, wanted.instructions, fields, width)
                 if await _works(path, refusals):
                     return path, fields
-    thinks, limit = options.think is not None, paths.answer_limit(options.think)
+    thinks = options.think is not None
+    limit = paths.SHORT if options.think is None else answer_limit(options.think)
     samples = options.samples or (1 if thinks else _DRAWN)
-    for fields in _fields(client, limit, options.temperature):
+    for fields in _fields(client, limit, options.temperature, options.top_p):
         with_log_probs = [{**fields, "logprobs": True, "top_logprobs": 20}] if thinks else []
         for chosen in [*with_log_probs, fields]:
 
@@ -211,11 +219,11 @@ async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
     return False
 
 
-def _fields(client: Client, limit: int, temperature: float) -> Sequence[dict[str, Any]]:
+def _fields(client: Client, limit: int, temperature: float, top_p: float) -> Sequence[dict[str, Any]]:
     """Returns the fields that limit an answer and make a model think, as different servers take them."""
     options = client.options
     quiet = switches(client.address.url, think=options.think is not None, effort=options.effort)
-    warm = {"temperature": temperature}
+    warm = {"temperature": temperature, **({"top_p": top_p} if top_p < 1 else {})}
     limits: tuple[dict[str, Any], ...] = (
         {"max_tokens": limit, **warm},
         {"max_completion_tokens": limit, **warm},

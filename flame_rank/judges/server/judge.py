@@ -17,7 +17,7 @@ from flame_rank.judges.server.paths import Drawn, estimate
 from flame_rank.judges.server.prompts import Comparison
 from flame_rank.judges.server.schedule import Request, send_all
 from flame_rank.judges.server.usage import Usage
-from flame_rank.judges.server.verdicts import Judgement, reasoning
+from flame_rank.judges.written import Judgement, reasoning
 from flame_rank.prompts.instructions import PAIRWISE, with_criteria, with_words
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -66,7 +66,9 @@ class ServerJudge:
             getattr(getattr(known.path, "tokens", None), "max_length", None),
             wanted.on_long,
             known.weights,
-            [options.think, options.effort, options.temperature] if isinstance(known.path, Drawn) else None,
+            [options.think, options.effort, options.temperature, options.top_p]
+            if isinstance(known.path, Drawn)
+            else None,
         ]
         digest = hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:12]
         self.name = f"{client.address.name} ({known.path.name}):{digest}"

@@ -1,19 +1,20 @@
 """The ways in which a server can be asked for a verdict, the best first. Each is tried on one comparison, once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from flame_rank.judges.server import prompts, verdicts
 from flame_rank.judges.server.client import Client, Refused, Unreadable
 from flame_rank.judges.server.prompts import Comparison, Cut, TokenPrompts
-from flame_rank.judges.server.verdicts import Judgement, TokenLogProb
-from flame_rank.prompts.instructions import Instructions
+from flame_rank.judges.server.verdicts import TokenLogProb
+from flame_rank.judges.written import Judgement, Sample, answer_limit, outcome, read_sample
+from flame_rank.prompts.instructions import VERDICTS, Instructions, with_reasons_first
 from flame_rank.records import Problem
 
 WIDTHS = (1000, 100, 20, 5)  # of likeliest tokens: vLLM and OpenAI give 20, llama.cpp as many as it has
-_SHORT = 512  # tokens of an answer that is a verdict and, of some hosted models, thoughts that are not shown
-_VERDICT = 32  # tokens of a verdict in its fixed form
+SHORT = 512  # tokens of an answer that is a verdict and, of some hosted models, thoughts that are not shown
 _FIRST_WIDTH = 20  # asked for at first; more only if a label is not among them
 
 
@@ -151,6 +152,14 @@ class LabelLogProbs(_TokenPath):
             tokens=len(ids) + 1,
         )
 
+    async def top(self, ids: Sequence[int], labels: Sequence[int]) -> list[TokenLogProb]:
+        """Returns tokens that may come next, the labels among them if the server tells of them.
+
+        Raises:
+          Refused, Unanswered, UserError: as Client.post.
+        """
+        return await self._top(Cut(tuple(ids), ()), len(labels), logprob_token_ids=list(labels))
+
     def _read(self, tokens: Sequence[TokenLogProb]) -> Judgement:
         (a, b), (text_a, text_b) = self.tokens.verdict_ids, self.tokens.labels
 
@@ -191,6 +200,13 @@ class TopLogProbs(LabelLogProbs):
                 if width == WIDTHS[-1]:
                     raise
 
+    async def top(self, ids: Sequence[int], labels: Sequence[int]) -> list[TokenLogProb]:
+        for width in sorted({min(_FIRST_WIDTH, self.width), self.width}):
+            tokens = await self._top(Cut(tuple(ids), ()), width)
+            if {*labels} <= {token.id for token in tokens}:
+                break
+        return tokens
+
     async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
         cuts, outcomes = self._ids(group)
         if outcomes[0] is not None:
@@ -202,7 +218,8 @@ class TopLogProbs(LabelLogProbs):
         return [judgement]
 
 
-def _is(letter: str) -> Any:
+def is_letter(letter: str) -> Callable[[TokenLogProb], bool]:
+    """Returns whether a token is a letter, as a function of the token."""
     return lambda token: token.text.strip() == letter
 
 
@@ -224,15 +241,22 @@ class ChatLogProbs:
 
     async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
         (asked,) = group
-        messages = prompts.message(self._instructions, asked)
+        top = await self.top(prompts.message(self._instructions, asked))
+        return [verdicts.from_tokens(top, is_letter("A"), is_letter("B"))]
+
+    async def top(self, messages: list[dict[str, str]]) -> list[TokenLogProb]:
+        """Returns the likeliest first tokens of an answer.
+
+        Raises:
+          Refused, Unanswered, UserError: as Client.post.
+        """
         body = {"model": self._client.address.model, "messages": messages, "logprobs": True, **self._fields}
-        top = await self._client.post(
+        return await self._client.post(
             "/chat/completions",
             {**body, "top_logprobs": self._width},
             verdicts.likeliest,
             tokens=estimate(messages) + 1,
         )
-        return [verdicts.from_tokens(top, _is("A"), _is("B"))]
 
 
 class Drawn:
@@ -255,8 +279,9 @@ class Drawn:
         think: tokens of reasons before a verdict at most; None for a verdict at once.
         """
         self._client, self._fields = client, fields
-        self._instructions = instructions if think is None else prompts.with_reasons_first(instructions)
-        self._samples, self._limit, self._thinks = samples, answer_limit(think), think is not None
+        self._instructions = instructions if think is None else with_reasons_first(instructions)
+        self._samples, self.thinks = samples, think is not None
+        self._limit = SHORT if think is None else answer_limit(think)
         self._several = True  # whether the server draws several answers for one request; llama.cpp does not
         verdict = "verdicts" if samples > 1 else "verdict"
         reasons = "" if think is None else f", each after {think} tokens of thought at most"
@@ -267,84 +292,51 @@ class Drawn:
 
     async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
         (asked,) = group
-        drawn: list[_Sample] = []
+        return [outcome(await self.draw(prompts.message(self._instructions, asked)))]
+
+    async def draw(self, messages: list[dict[str, str]], letters: Sequence[str] = VERDICTS) -> list[Sample]:
+        """Draws answers.
+
+        Raises:
+          Refused, Unanswered, UserError: as Client.post.
+        """
+        drawn: list[Sample] = []
         while len(drawn) < self._samples:  # servers may give fewer choices than they are asked for
             left = self._samples - len(drawn) if self._several else 1
             try:
-                drawn += await self._draw(asked, left)
+                drawn += await self._draw(messages, left, letters)
             except Refused:
                 if left == 1:
                     raise
                 self._several = False
-        return [self._outcome(drawn[: self._samples])]
+        return drawn[: self._samples]
 
-    async def _draw(self, asked: Comparison, count: int) -> "list[_Sample]":
-        messages = prompts.message(self._instructions, asked)
+    async def _draw(self, messages: list[dict[str, str]], count: int, letters: Sequence[str]) -> list[Sample]:
         body = {"model": self._client.address.model, "messages": messages, **self._fields}
         return await self._client.post(
             "/chat/completions",
             {**body, "n": count} if count > 1 else body,
-            lambda reply: [_Sample(choice, self._thinks) for choice in reply["choices"]] or _nothing(),
+            lambda reply: [self._read(choice, letters) for choice in reply["choices"]] or _nothing(),
             tokens=estimate(messages) + count * self._limit,
         )
 
-    def _outcome(self, drawn: "Sequence[_Sample]") -> Judgement:
-        """Samples with log-probabilities are averaged in log-odds, others are votes."""
-        valid = [sample for sample in drawn if sample.verdict]
-        words = next((sample.words for sample in valid if sample.words), None)
-        if not valid:
-            return Judgement(reason=drawn[0].why(self._limit), words=words)
-        read = [sample.judgement for sample in valid if sample.judgement]
-        if len(read) == len(valid):
-            mean = sum(judgement.log_odds for judgement in read) / len(read)
-            return Judgement(log_odds=mean, bound=any(judgement.bound for judgement in read), words=words)
-        votes = [sample.verdict for sample in valid]
-        return Judgement(log_odds=verdicts.from_votes(votes.count("A"), votes.count("B")), words=words)
+    def _read(self, choice: Any, letters: Sequence[str]) -> Sample:
+        """Reads one of the answers to a request."""
+        message = choice["message"]
+        if not isinstance(message.get("content") or "", str):
+            raise Unreadable(f"the answer is a {type(message['content']).__name__}, not a text")
+        ended = choice.get("finish_reason") != "length"
+        sample = read_sample(message, ended=ended, thinks=self.thinks, limit=self._limit, letters=letters)
+        tokens = (choice.get("logprobs") or {}).get("content") or []
+        for entry in reversed(tokens if sample.verdict and letters == VERDICTS else []):
+            if entry["token"].strip() == sample.verdict:
+                judgement = verdicts.from_tokens(verdicts.at_position(entry), is_letter("A"), is_letter("B"))
+                return sample if judgement.reason else replace(sample, judgement=judgement)
+        return sample
 
 
 def _nothing() -> Any:
     raise Unreadable("it has no choices")
-
-
-class _Sample:
-    """One written answer.
-
-    Attributes:
-      verdict: "A" or "B"; None for an answer that is cut off or says something else.
-      judgement: from the log-probabilities of its verdict's token; None without them.
-      words: what the model thought.
-    """
-
-    def __init__(self, choice: Any, thinks: bool):
-        message = choice["message"]
-        content = message.get("content") or ""
-        if not isinstance(content, str):
-            raise Unreadable(f"the answer is a {type(content).__name__}, not a text")
-        self._unfinished = choice.get("finish_reason") == "length"
-        self._content = content
-        read = verdicts.verdict_after_reasons if thinks else verdicts.verdict_alone
-        self.verdict = None if self._unfinished else read(content)
-        self.words = verdicts.reasoning(message) if thinks else None
-        self.judgement = self._from_log_probs(choice) if self.verdict else None
-
-    def _from_log_probs(self, choice: Any) -> Judgement | None:
-        tokens = (choice.get("logprobs") or {}).get("content") or []
-        for entry in reversed(tokens):
-            if entry["token"].strip() == self.verdict:
-                judgement = verdicts.from_tokens(verdicts.at_position(entry), _is("A"), _is("B"))
-                return None if judgement.reason else judgement
-        return None
-
-    def why(self, limit: int) -> str:
-        """Returns why there is no verdict."""
-        if self._unfinished:
-            return f"no verdict within {limit} tokens"
-        return f"an answer that is no verdict: {' '.join(self._content.split())[-60:]!r}"
-
-
-def answer_limit(think: int | None) -> int:
-    """Returns tokens that an answer may have: a verdict, behind thoughts if there are to be some."""
-    return _SHORT if think is None else think + _VERDICT
 
 
 def estimate(messages: Sequence[dict[str, str]]) -> int:

@@ -3,7 +3,7 @@ order, so that what comparisons share stands in front.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -112,15 +112,3 @@ def message(instructions: Instructions, asked: Comparison) -> list[dict[str, str
     values = asked.problem.prompt, texts[asked.first], texts[asked.second]
     content = start + values[0] + between + values[1] + behind_a + values[2] + cue
     return [{"role": "user", "content": content}]
-
-
-def with_reasons_first(instructions: Instructions) -> Instructions:
-    """Returns the same instructions, which ask for the reasons before the verdict."""
-    return replace(
-        instructions,
-        description=(
-            f"{instructions.description} First explain your reasons. Then write a last line that is `choice: A` or "
-            "`choice: B` and nothing else."
-        ),
-        output_fields=("explanation", *instructions.output_fields),
-    )

@@ -3,13 +3,12 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-# field -> what it is when a model is to think, and when it is not. The first is read by the chat templates of Qwen 3,
-# GLM and Gemma (enable_thinking) and of DeepSeek and Granite (thinking), on vLLM, SGLang and llama.cpp alike.
+from flame_rank.model.chat import THINKING
+
+# field -> what it is when a model is to think, and when it is not. The first is read by chat templates, on vLLM, SGLang
+# and llama.cpp as on this machine.
 SWITCHES: dict[str, tuple[Any, Any]] = {
-    "chat_template_kwargs": (
-        {"enable_thinking": True, "thinking": True},
-        {"enable_thinking": False, "thinking": False},
-    ),
+    "chat_template_kwargs": (THINKING[True], THINKING[False]),
     "reasoning_effort": ("medium", "none"),
     "thinking": ({"type": "enabled"}, {"type": "disabled"}),
     "enable_thinking": (True, False),

@@ -1,36 +1,14 @@
 """What a server's answers say of a comparison. What an answer does not say is a bound or invalid, never a score."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flame_rank.judges.server.client import Unreadable
+from flame_rank.judges.written import Judgement
 
 _IMPOSSIBLE = -1000.0  # servers write -9999 and the like for the logarithm of 0
 _LARGEST = -math.log(2.0**-53)  # log-odds of the probability next to 1 that a double can hold
-_ALONE = re.compile(r"(?:choice:)?\s*(?:\*\*)?([AB])(?:\*\*)?\.?", re.IGNORECASE)
-_LAST_LINE = re.compile(r"(?:\*\*)?choice:(?:\*\*)?\s*(?:\*\*)?([AB])(?:\*\*)?\.?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """One comparison's outcome.
-
-    Attributes:
-      log_odds: in nats, that the first is the better one; NaN for an invalid judgement.
-      mass: P(A) + P(B); NaN if the server does not tell.
-      bound: whether the log-odds are the least, in size, that the answer allows.
-      words: the judge's reasoning.
-      reason: why it is invalid.
-    """
-
-    log_odds: float = math.nan
-    mass: float = math.nan
-    bound: bool = False
-    words: str | None = None
-    reason: str | None = None
 
 
 class TokenLogProb(NamedTuple):
@@ -87,12 +65,33 @@ def from_tokens(
     if known is None:
         seen = ", ".join(repr(token.text) for token in tokens[:3])
         return Judgement(reason=f"neither A nor B is among the {len(tokens)} likeliest tokens ({seen}, ...)")
-    rest = 1 - math.fsum(math.exp(token.log_prob) for token in tokens)
-    least = min([token.log_prob for token in tokens] + ([math.log(rest)] if rest > 0 else []))
-    size = known - least
+    size = known - _least(tokens)
     if size < 0:  # what is missing may be the likelier one
         return Judgement(reason=f"only one of A and B is among the {len(tokens)} likeliest tokens, and it is unlikely")
     return Judgement(log_odds=size if a is not None else -size, mass=math.exp(known), bound=True)
+
+
+def of_letters(
+    tokens: Sequence[TokenLogProb], matches: Sequence[Callable[[TokenLogProb], bool]]
+) -> tuple[list[float], bool]:
+    """Returns the log-probability of each letter, and whether one of them is a bound: the most that a letter can have
+    that is not among the tokens.
+
+    Raises:
+      Unreadable: none of the letters is there.
+    """
+    known = [_sum([token.log_prob for token in tokens if is_letter(token)]) for is_letter in matches]
+    if all(log_prob is None for log_prob in known):
+        seen = ", ".join(repr(token.text) for token in tokens[:3])
+        raise Unreadable(f"no letter is among the {len(tokens)} likeliest tokens ({seen}, ...)")
+    least = _least(tokens)
+    return [least if log_prob is None else log_prob for log_prob in known], None in known
+
+
+def _least(tokens: Sequence[TokenLogProb]) -> float:
+    """Returns the most that the log-probability of a token can be that is not among the likeliest."""
+    rest = 1 - math.fsum(math.exp(token.log_prob) for token in tokens)
+    return min([token.log_prob for token in tokens] + ([math.log(rest)] if rest > 0 else []))
 
 
 def _sum(log_probs: list[float]) -> float | None:
@@ -126,41 +125,3 @@ def from_share(a: Any) -> Judgement:
 
 def _is_probability(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def from_votes(a: int, b: int) -> float:
-    """Returns the log-odds of two counts of verdicts, half a vote added to each so that no count is certain."""
-    return math.log(a + 0.5) - math.log(b + 0.5)
-
-
-def verdict_alone(text: str) -> str | None:
-    """Returns the verdict of an answer that is nothing else; None for any other text."""
-    match = _ALONE.fullmatch(_spoken(text)[1].strip())
-    return match[1].upper() if match else None
-
-
-def verdict_after_reasons(text: str) -> str | None:
-    """Returns the verdict in the last line of an answer, which is that and nothing else; None for any other text."""
-    lines = _spoken(text)[1].strip().splitlines()
-    match = _LAST_LINE.fullmatch(lines[-1].strip()) if lines else None
-    return match[1].upper() if match else None
-
-
-def reasoning(message: Any) -> str:
-    """Returns what a model thought before its verdict: in the field that its server has for it, and in the answer."""
-    thought, spoken = _spoken(message.get("content") or "")
-    own = next((value for key in ("reasoning_content", "reasoning") if isinstance(value := message.get(key), str)), "")
-    lines = spoken.strip().splitlines()
-    if lines and _LAST_LINE.fullmatch(lines[-1].strip()):
-        lines = lines[:-1]
-    return "\n\n".join(filter(None, (own.strip(), thought, "\n".join(lines).strip())))
-
-
-def _spoken(text: str) -> tuple[str, str]:
-    """Returns an answer's thoughts, in <think> if the server leaves them there, and what it says: nothing behind
-    thoughts that do not end."""
-    before, end, behind = text.rpartition("</think>")
-    if end:
-        return before.replace("<think>", "").strip(), behind
-    before, begin, behind = text.partition("<think>")
-    return (behind.strip(), before) if begin else ("", text)

@@ -107,7 +107,9 @@ def read(path: Path) -> dict[str, Any]:
             if short in keys:
                 stated[keys[short]] = number(header, key)
             elif short not in _KNOWN and not any(_equal(header.metadata[key], only) for only in _ONLY.get(short, ())):
-                raise ValueError(f"{path}: {one_line(key)} is not supported ({one_line(header.metadata[key])[:60]})")
+                taken = f"only {' or '.join(map(str, _ONLY[short]))}" if short in _ONLY else "a file without it is"
+                value = one_line(header.metadata[key])[:60]
+                raise ValueError(f"{path}: {one_line(key)} is not supported ({value}), {taken}")
     if "rms_norm_eps" not in stated:
         raise ValueError(f"{path}: the metadata lacks {arch}.attention.layer_norm_rms_epsilon")
     if _EMBEDDING not in header.tensors:
@@ -161,7 +163,9 @@ def _of_gemma(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, An
         elif isinstance(pattern, np.ndarray) and pattern.dtype == bool:
             filled["layer_types"] = [SLIDING if sliding else FULL for sliding in pattern]
         else:
-            raise ValueError(f"{header.path}: {arch}.attention.sliding_window_pattern = {pattern!r} is not supported")
+            raise ValueError(
+                f"{header.path}: {arch}.attention.sliding_window_pattern = {pattern!r} is not supported, only booleans"
+            )
     return filled
 
 

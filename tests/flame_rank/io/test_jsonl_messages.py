@@ -50,6 +50,15 @@ def test_tool_calls_are_judged(tmp_path: Path) -> None:
     assert problem.texts[0] == '[assistant]\n\n\n[call id="c" name="weather"]\n{"city": "Oslo"}'
 
 
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+@pytest.mark.parametrize(("value", "kind"), [("Hi", "a string"), ({"role": "user"}, "an object"), (None, "null")])
+def test_a_text_is_no_list_of_messages(tmp_path: Path, key: str, value: Any, kind: str) -> None:
+    with pytest.raises(
+        BadLine, match=f'"{key}" is {kind}; it is a list of chat messages, and a text is called "prompt"'
+    ):
+        read(tmp_path, {key: value, "candidates": ["a", "b"]})
+
+
 def test_images_are_refused(tmp_path: Path) -> None:
     picture = [{"role": "user", "content": [{"type": "text", "text": "See"}, {"type": "image_url", "image_url": {}}]}]
     with pytest.raises(BadLine, match=r'f\.jsonl:1: "messages": message 0 has an image in it; only text is judged'):

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 import flame_rank
 from flame_rank import Problem, UserError
 from flame_rank.cli.group import cli
 from flame_rank.judges.base import notes
-from flame_rank.judges.choice import ROUNDS, ChoiceJudge, _longest
+from flame_rank.judges.choice import ChoiceJudge
+from flame_rank.judges.choice_prompts import ROUNDS
 
 TEXTS = ["4", "It is 5.", "Four, I think.", "4"]
 PAIRS = np.array([[0, 1], [2, 1], [0, 3]])
@@ -31,17 +30,17 @@ def test_a_quality_is_the_mean_log_probability_of_the_letters(judge: ChoiceJudge
     problem = Problem(prompt="What is 2 + 2?", candidates=TEXTS)
     (log_odds,) = judge.judge([(problem, PAIRS)])
     distinct = sorted({*TEXTS})
-    shared, labels = judge.form.labels(judge._instructions, "ABC")
+    shared, labels = judge.form.labels(judge.instructions, "ABC")
     qualities = np.zeros(3)
-    shown = judge.prompts(problem)
-    for path, order in shown:
+    shown = judge.shown(problem)
+    for path, order in zip(shown.paths, shown.orders, strict=True):
         ids = tuple(token for piece in path for token in piece)
         text = judge.form.text(ids)
         places = [text.index(f"response_{letter}: {distinct[k]}") for letter, k in zip("abc", order, strict=True)]
         assert places == sorted(places) and text.count("response_") == 3
         qualities[order] += judge.kernel.log_probs([(ids,)], [label[0] for label in labels])[0] / ROUNDS
     of = [qualities[distinct.index(text)] for text in TEXTS]
-    assert len(shown) == ROUNDS and not shared
+    assert len(shown.paths) == ROUNDS and not shared
     assert log_odds == pytest.approx([of[0] - of[1], of[2] - of[1], 0.0], abs=1e-4)
     assert 0 < judge.verdict_mass(problem, PAIRS)[0] < 1
 
@@ -82,16 +81,7 @@ def test_what_is_too_long(tiny_model: Path, on_long: Any) -> None:
         assert np.isnan(log_odds).all() and "more than the" in noted.failures[0]
     else:
         assert np.isfinite(log_odds).all() and noted.truncated == 1
-        assert max(sum(map(len, path)) for path, _ in judge.prompts(problem)) <= 700
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(8, 200))
-def test_texts_are_cut_to_one_length(lengths: list[int], room: int) -> None:
-    longest = _longest(lengths, room)
-    total = sum(min(length, longest) for length in lengths)
-    assert total <= room or longest == max(lengths) <= room
-    if total < sum(lengths):
-        assert total > room - len(lengths)  # nothing is cut in vain
+        assert max(sum(map(len, path)) for path in judge.shown(problem).paths) <= 700
 
 
 def test_what_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from flame_rank.cli.group import cli
 from flame_rank.judges.base import Judge
 from flame_rank.judges.checkpoint import load_reader
 from flame_rank.judges.likelihood import NOTHING, PARTS, REFUSAL, LikelihoodJudge, Likelihoods, Part, Reader
+from flame_rank.messages import to_text
 from flame_rank.model.text import load as load_tokenizer
 from strategies.base import FloatArray
 
@@ -325,7 +326,7 @@ def test_the_command(folders: dict[str, Path], readers: dict[str, Reader], tmp_p
     assert record["judge"] == f"likelihood:{readers['chat'].name}" and record["strategy"] == "pointwise"
     assert record["comparisons"] == 4  # of five different texts
     assert err.startswith("1 problems, 6 candidates, 4 comparisons")
-    with pytest.raises(UserError, match="--ask likelihood takes no criteria or on_long"):
+    with pytest.raises(UserError, match="--ask likelihood takes no criteria, on_long"):
         rerank(tmp_path, *asked, "--criteria", "Be kind.", "--on-long", "skip")
     with pytest.raises(UserError, match="--judge functions:shorter takes no ask"):
         rerank(tmp_path, "--judge", "functions:shorter", "--ask", "likelihood")
@@ -338,3 +339,30 @@ def test_a_chat_model_may_be_read_without_its_template(folders: dict[str, Path],
     else:
         with pytest.raises(UserError, match="it has no chat template"):
             load_reader(folders[form], template="chat")
+
+
+TURNS = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 2?"}]
+
+
+def test_a_prompt_of_messages_is_read_turn_by_turn(reader: Reader, plain: Plain) -> None:
+    """In the chat template; elsewhere in the written form."""
+    problem = Problem(prompt=TURNS, candidates=["It is 4.", "5"])  # type: ignore[arg-type]
+    [found] = reader.read(all_of(problem))
+    if plain.form == "chat":
+        around = [f"<|im_start|>{message['role']}\n" for message in TURNS]
+        before: tuple[int, ...] = plain.ids(around[0], special=True)
+        for message, piece in zip(TURNS, [*around[1:], "assistant\n<think>\n\n</think>\n\n"], strict=True):
+            piece = piece if piece in around else f"<|im_start|>{piece}"
+            before += plain.ids(message["content"]) + plain.ids(f"<|im_end|>\n{piece}", special=True)
+    else:
+        before = plain.before(to_text(TURNS))
+    assert found.forward == pytest.approx([plain.answered(before, text).mean() for text in problem.texts], abs=1e-4)
+
+
+def test_turns_that_are_long_are_cut(readers: dict[str, Reader]) -> None:
+    reader = readers["chat"]
+    long = [TURNS[0], {"role": "user", "content": "and " * 200}]
+    path, cut = reader.prompt(to_text(long))
+    assert cut and len(path) <= len(reader.message(())) + reader.room
+    assert reader.prompt(to_text(TURNS))[1] is False
+    assert reader.prompt("What?") == (reader.message(reader.ids(["What?"])[0][0]), False)

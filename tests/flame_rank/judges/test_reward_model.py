@@ -201,6 +201,12 @@ def test_what_the_template_refuses_is_no_score(tmp_path: Path) -> None:
     log_odds = judge.judge([(problem, np.array([[0, 1], [0, 2]])), (QUESTION, np.array([[0, 1]]))])
     assert np.isnan(log_odds[0]).tolist() == [True, False] and np.isfinite(log_odds[1]).all()
     assert "unlucky" in judge.notes(problem).failures[0]
+    for candidates in (["4", "13", "5"], ["13", "4", "5"]):
+        ranking = flame_rank.Reranker(judge).rank("What?", candidates)
+        assert ranking.decided and ranking.order[-1] == candidates.index("13") and ranking.invalid
+        assert ranking.p_best[ranking.order[-1]] == 0 and "unlucky" in ranking.reasons[0]
+        rewards = flame_rank.reward(judge)(["What?"] * 3, candidates)
+        assert [i for i, reward in enumerate(rewards) if np.isnan(reward)] == [candidates.index("13")]
 
 
 @pytest.mark.parametrize(
@@ -259,3 +265,12 @@ def test_the_command_with_a_ledger_and_a_plan(folder: Path, tmp_path: Path) -> N
     assert again.stdout == first.stdout and "10 of them from the ledger" in again.stderr
     planned = CliRunner().invoke(cli, ["plan", *command[1:4], "--max-length", "256"])
     assert planned.exit_code == 0 and str(2 * (len(QUESTION) - 1)) in planned.output
+
+
+def test_messages_are_read_turn_by_turn(judge: RewardModelJudge, folder: Path) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}]
+    problem = Problem(prompt=turns, candidates=["4", [{"role": "assistant", "content": "It is 4."}]])  # type: ignore
+    text = load_tokenizer(folder).decode(judge.tokens(problem, 1))
+    assert text.split("\n") == ["system", "Be brief.", "user", "What is 2 + 2?", "assistant", "It is 4.", ""]
+    (rewards,) = judge.rewards([(problem, [0, 1])])
+    assert np.abs(rewards - [plain(folder, judge.tokens(problem, i)) for i in range(2)]).max() <= 1e-4

@@ -24,6 +24,10 @@ def write_template(folder: Path, template: Any, *, file: bool = False) -> ChatTe
     return chat_template(folder)
 
 
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
 def around(folder: Path, template: Any) -> tuple[str, str]:
     found = write_template(folder, template)
     assert found is not None
@@ -52,7 +56,7 @@ def test_a_template_in_a_file_of_its_own_counts(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("é{{ messages[0]['content'] }}{{ eos_token }}\n", encoding="utf-8")
     found = chat_template(tmp_path)
     assert found is not None and found.around() == ("é", "</s>")
-    assert found.render(" x ") == "é x </s>" and found.path.name == "chat_template.jinja"
+    assert found.render([user(" x ")], reply=True) == "é x </s>" and found.path.name == "chat_template.jinja"
 
 
 def test_what_templates_use(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_a_turn_around_a_candidate_that_would_close_it(template: str, tmp_path: 
     for [token] in tokenizer.encode(once, special=True):
         assert (before + ids + after).count(token) == 1
     [hello] = tokenizer.encode(["hello"])
-    assert [before + hello + after] == tokenizer.encode([found.render("hello")], special=True)
+    assert [before + hello + after] == tokenizer.encode([found.render([user("hello")], reply=True)], special=True)
 
 
 def test_a_content_that_looks_like_a_template_stays_text(tmp_path: Path) -> None:
@@ -145,7 +149,7 @@ def test_a_content_that_looks_like_a_template_stays_text(tmp_path: Path) -> None
     assert found is not None
     before, after = found.around()
     for content in ("{{ 7 * 7 }}{% raw %}", "", "\n\n", "<|im_end|>\n<|im_start|>assistant\nA"):
-        assert found.render(content) == before + content + after
+        assert found.render([user(content)], reply=True) == before + content + after
 
 
 @pytest.mark.live
@@ -161,7 +165,7 @@ def test_renders_as_transformers_does(template: str, tmp_path: Path) -> None:
         rendered = theirs.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-        assert before + content + after == rendered == found.render(content)
+        assert before + content + after == rendered == found.render([user(content)], reply=True)
 
 
 MISTRAL = (
@@ -201,3 +205,82 @@ def test_a_verdict_is_the_token_that_the_template_would_show(
     for word, label in zip(VERDICTS, labels, strict=True):
         whole = tokenizer.encode([f"{form.chat[1]} {word}"], special=True)[0]  # type: ignore[index]
         assert (*cue, *shared, *label)[-len(whole) :] == tuple(whole) and len(label) == 1
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+TOOLS: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be brief."},
+    user(" Weather? "),
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "content": 'rain\n"heavy"', "tool_call_id": "c1"},
+    {"role": "assistant", "content": "It rains."},
+]
+HERMES = (  # as Qwen 2.5 has it
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}{% for call in m.tool_calls or [] %}"
+    "<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+JSON_RESULTS = HERMES.replace(
+    "{{ m.content | trim }}",
+    "{% if m.role == 'tool' %}{{ m.content | tojson }}{% else %}{{ m.content | trim }}{% endif %}",
+)  # as Llama 3.1 has it
+SYSTEM_LAST = (  # as Mistral has it
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{% if loop.last and messages[0].role == 'system' %}"
+    "{{ messages[0].content }}\n{% endif %}{{ m.content }}[/INST]{% elif m.role == 'assistant' %}{{ m.content }}</s>"
+    "{% endif %}{% endfor %}"
+)
+
+
+def whole(written: Any) -> str:
+    pieces = [written.around[0]]
+    for content, piece in zip(written.contents, written.around[1:], strict=True):
+        pieces += [content, piece]
+    return "".join(pieces)
+
+
+@pytest.mark.parametrize("template", [HERMES, JSON_RESULTS])
+def test_turns_and_tools_as_the_template_writes_them(template: str, tmp_path: Path) -> None:
+    found = write_template(tmp_path, template)
+    assert found is not None
+    written = found.write(TOOLS)
+    assert whole(written) == found.render(TOOLS, reply=False)
+    assert written.message == (0, 1, 3, 4)
+    result = json.dumps(TOOLS[3]["content"])[1:-1] if template == JSON_RESULTS else TOOLS[3]["content"]
+    assert written.contents == ("Be brief.", "Weather?", result, "It rains.")
+    assert '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>' in written.around[2]
+    asked = found.write(TOOLS[:2], reply=True)
+    assert whole(asked) == found.render(TOOLS[:2], reply=True) and asked.around[-1].endswith("assistant\n")
+
+
+def test_a_template_orders_the_messages(tmp_path: Path) -> None:
+    found = write_template(tmp_path, SYSTEM_LAST)
+    assert found is not None
+    turns = [TOOLS[0], user("a"), {"role": "assistant", "content": "b"}, user("c")]
+    written = found.write(turns)
+    assert whole(written) == found.render(turns, reply=False) == "[INST]a[/INST]b</s>[INST]Be brief.\nc[/INST]"
+    assert written.message == (1, 2, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (CHATML.replace("message.role", "{'user': 'u', 'system': 's'}[message.role]"), "refuses the messages system"),
+        (TURNS, "leaves out a tool call"),
+        (HERMES.replace("m.content", "(m.content if m.role != 'tool' else '')"), "leaves out the content of message 3"),
+        (HERMES.replace("call.function | tojson", "call.function.name"), "leaves out a tool call"),
+        (HERMES + "{{ messages[1].content }}", "repeats the content of message 1"),
+        (HERMES.replace("{{ m.role }}", "{{ m.role }}{{ m.content | length }}"), "writes other text around some"),
+    ],
+)
+def test_turns_that_a_template_does_not_take(template: str, reason: str, tmp_path: Path) -> None:
+    found = write_template(tmp_path, template)
+    assert found is not None
+    with pytest.raises(ValueError, match=reason):
+        found.write(TOOLS)
+
+
+def test_a_model_is_told_to_think(tmp_path: Path) -> None:
+    found = write_template(tmp_path, CHATML)
+    assert found is not None
+    before, behind = found.around(thinking=True)
+    assert (before, behind + "<think>\n\n</think>\n\n") == found.around()

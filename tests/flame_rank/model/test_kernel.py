@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from flame_rank.model import sharding
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder, views
-from flame_rank.model.kernel import Ids, Kernel
-from flame_rank.model.programs import begin, generate, read, verdicts, words, write
+from flame_rank.model.generation import Sampling, draw, generate
+from flame_rank.model.kernel import Kernel
+from flame_rank.model.nodes import Ids
+from flame_rank.model.programs import begin, read, verdicts, words, write
 
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"]
 WORDS = 97  # the vocabulary of the tiny checkpoints
@@ -284,6 +286,61 @@ def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None
     assert judge.generate(paths, limit=6, eos=[stop]) == cut
 
 
+def drawn(judge: Kernel, paths: Sequence[Any], seeds: list[tuple[int, int]], **options: Any) -> list[Any]:
+    sampling = Sampling(**options) if options else None
+    return judge.write(paths, limit=5, eos=[], sampling=sampling, seeds=seeds, targets=[7, 8])
+
+
+def test_samples_share_what_their_paths_have_in_common(small: Decoder) -> None:
+    judge, rng = kernel(small), np.random.default_rng(15)
+    shared, ends = text(rng, 40), [text(rng, 9), text(rng, 12)]
+    paths = [(shared, end) for end in ends for _ in range(4)]
+    seeds = [(k, 1) for k in range(8)]
+    written = drawn(judge, paths, seeds, temperature=8.0)
+    assert judge.usage.tokens == 40 + 8 + 11 + 8 * 5  # the last token of a path is read with what is written
+    assert len({tuple(row.ids) for row in written}) > 4
+    # neither the other rows nor the batches matter, and equal seeds draw equal texts
+    small_batches = kernel(small)
+    small_batches.capacity = 120
+    for k in (5, 0):
+        [alone] = drawn(judge, paths[k : k + 1], seeds[k : k + 1], temperature=8.0)
+        assert alone.ids == written[k].ids and np.abs(alone.scores - written[k].scores).max() < 1e-4
+    assert [row.ids for row in drawn(small_batches, paths, seeds, temperature=8.0)] == [row.ids for row in written]
+    assert len({tuple(row.ids) for row in drawn(judge, paths[:4], [(3, 3)] * 4, temperature=8.0)}) == 1
+
+
+def test_log_probabilities_of_targets_beside_what_is_written(small: Decoder) -> None:
+    judge, rng = kernel(small), np.random.default_rng(16)
+    path = (text(rng, 30), text(rng, 4))
+    [written] = drawn(judge, [path], [(1, 2)], temperature=2.0)
+    whole = [token for piece in path for token in piece] + written.ids
+    expected = plain(small, [(tuple(whole[: 34 + k]),) for k in range(5)], [7, 8])
+    np.testing.assert_allclose(written.scores, expected, atol=1e-4)
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    keys = np.stack([np.arange(4000), np.zeros(4000)], 1).astype(np.uint32)
+    for sampling, expected in (
+        (Sampling(), [0.5, 0.3, 0.15, 0.05]),
+        (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),
+        (Sampling(top_p=0.5), [1, 0, 0, 0]),
+        (Sampling(temperature=0.5), np.array([0.25, 0.09, 0.0225, 0.0025]) / 0.365),
+        (None, [1, 0, 0, 0]),
+    ):
+        tokens = np.asarray(draw(jnp.tile(logits, (4000, 1)), jnp.asarray(keys), jnp.int32(3), sampling))
+        np.testing.assert_allclose(np.bincount(tokens, minlength=4) / 4000, expected, atol=0.03)
+    again = np.asarray(draw(jnp.tile(logits, (4000, 1)), jnp.asarray(keys), jnp.int32(4), Sampling()))
+    first = np.asarray(draw(jnp.tile(logits, (4000, 1)), jnp.asarray(keys), jnp.int32(3), Sampling()))
+    assert (again != first).mean() > 0.4  # another place, another choice
+
+
+def test_what_cannot_be_continued(small: Decoder) -> None:
+    for path, reason in ((((5,),), "one token"), (((5, 6), ()), "no token"), ((tuple(range(90)) * 6,), "max_length")):
+        with pytest.raises(ValueError, match=reason):
+            kernel(small).generate([path], limit=2, eos=[])
+
+
 @pytest.mark.parametrize("how", ["rows", "xla"])
 def test_both_attentions_agree(small: Decoder, how: Attend) -> None:
     paths = pairs(np.random.default_rng(10), 40, [20, 33])
@@ -306,6 +363,7 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
 
     cache, x = numbers(2, 512, config.num_key_value_heads, config.head_dim), numbers(B, T, D)
     view = jax.eval_shape(lambda before: views(config, before, T, S, jnp.dtype(dtype)), ints(B))[0]
+    keys = jax.ShapeDtypeStruct((B, 2), jnp.uint32)
     programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "begin": (partial(begin, S=S), (ints(B, T), ints(B))),
         "write": (partial(write, S=S, how="xla"), (cache, x, view, ints(B), ints(B), ints(B))),
@@ -313,8 +371,8 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
         "verdicts": (verdicts, (numbers(B, 1, D), ints(2))),
         "words": (partial(words, how="xla"), (numbers(P, D), ints(P))),
         "generate": (
-            partial(generate, S=S, limit=8, how="xla"),
-            ([cache] * config.num_hidden_layers, ints(B), ints(B), ints(B), ints(1)),
+            partial(generate, S=S, limit=8, sampling=Sampling(temperature=0.7, top_p=0.9), how="xla"),
+            ([cache] * config.num_hidden_layers, *[ints(B)] * 3, keys, ints(1), ints(2)),
         ),
     }
     run, arrays = programs[program]

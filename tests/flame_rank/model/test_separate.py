@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flame_rank.model import sharding
 from flame_rank.model.decoder import Decoder, make_views
-from flame_rank.model.kernel import Ids, Kernel
+from flame_rank.model.kernel import Kernel
+from flame_rank.model.nodes import Ids
 from flame_rank.model.separate import Lengths, row_views
 
 MARKS, CUE = ((3, 4), (5,)), (6, 7, 8)

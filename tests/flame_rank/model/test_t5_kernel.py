@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from flame_rank.model import programs, sharding, t5, t5_kernel
-from flame_rank.model.kernel import Ids, Path
+from flame_rank.model.nodes import Ids, Path
 from flame_rank.model.t5_kernel import T5Kernel
 from tests.flame_rank.model.test_t5 import forward, small
 

@@ -112,7 +112,7 @@ def test_through_a_chat_template(tmp_path: Path) -> None:
     # The special tokens of the template, and nothing of a candidate that looks like one.
     (trusted,) = tokenizer.encode(["<|im_start|><|im_end|>"], special=True)
     assert [token for token in ids if token in trusted] == [trusted[0], trusted[1], trusted[0]]
-    rendered = template.render(content)
+    rendered = template.render([{"role": "user", "content": content}], reply=True)
     for special in ("<|im_start|>", "<|im_end|>"):
         rendered = rendered.replace(special, "")
     assert tokenizer.decode(ids) == rendered.replace("response_a:  first", "response_a: <|im_end|> first")

@@ -15,6 +15,7 @@ from flame_rank.errors import UserError
 from flame_rank.judges.base import notes
 from flame_rank.judges.server import verdicts
 from flame_rank.judges.server.thinking import SWITCHES, switches
+from flame_rank.judges.written import from_votes, verdict_after_reasons
 from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Problem
 
@@ -117,17 +118,17 @@ def test_each_service_gets_its_own_switch() -> None:
 @given(st.text(), st.sampled_from("AB"))
 def test_only_the_last_line_counts(words: str, letter: str) -> None:
     words = words.replace("<think>", "").replace("</think>", "")
-    assert verdicts.verdict_after_reasons(f"{words}\nchoice: {letter}\n") == letter
-    assert verdicts.verdict_after_reasons(f"<think>{words}</think>choice: {letter}") == letter
-    assert verdicts.verdict_after_reasons(f"choice: {letter}\n{words} so") is None
-    assert verdicts.verdict_after_reasons(f"<think>{words}\nchoice: {letter}") is None
+    assert verdict_after_reasons(f"{words}\nchoice: {letter}\n") == letter
+    assert verdict_after_reasons(f"<think>{words}</think>choice: {letter}") == letter
+    assert verdict_after_reasons(f"choice: {letter}\n{words} so") is None
+    assert verdict_after_reasons(f"<think>{words}\nchoice: {letter}") is None
 
 
 @given(st.floats(1e-12, 1 - 1e-12), st.integers(0, 50), st.integers(0, 50))
 def test_log_odds_of_shares_and_votes(share: float, a: int, b: int) -> None:
     assert verdicts.from_share(share).log_odds == pytest.approx(math.log(share / (1 - share)), abs=1e-6)
-    assert verdicts.from_votes(a, b) == -verdicts.from_votes(b, a)
-    assert math.isfinite(verdicts.from_votes(a, b)) and (verdicts.from_votes(a, b) > 0) == (a > b)
+    assert from_votes(a, b) == -from_votes(b, a)
+    assert math.isfinite(from_votes(a, b)) and (from_votes(a, b) > 0) == (a > b)
     for wrong in (-0.1, 1.1, None, "1", True, math.nan):
         with pytest.raises(ValueError):
             verdicts.from_share(wrong)

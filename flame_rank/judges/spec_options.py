@@ -1,0 +1,80 @@
+"""Options behind the `#` of what `--judge` names: NAME=VALUE, with commas between."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple, TypeVar
+
+from flame_rank.errors import UserError
+
+T = TypeVar("T")
+
+
+class Kind(NamedTuple):
+    """What the value of an option is.
+
+    Attributes:
+      takes: whether it takes a text.
+      read: turns the text into the value.
+      what: how a message calls it.
+    """
+
+    takes: Callable[[str], bool]
+    read: Callable[[str], Any]
+    what: str
+
+
+def whole(least: int) -> Kind:
+    """A whole number."""
+    return Kind(
+        lambda text: text.isascii() and text.isdigit() and int(text) >= least, int, f"a whole number, {least} or more"
+    )
+
+
+def number(takes: Callable[[float], bool], what: str) -> Kind:
+    """A finite number."""
+
+    def taken(text: str) -> bool:
+        try:
+            return math.isfinite(float(text)) and takes(float(text))
+        except ValueError:
+            return False
+
+    return Kind(taken, float, what)
+
+
+_POSITIVE = number(lambda value: value > 0, "a positive number")
+DRAWN = {
+    "think": whole(1),
+    "samples": whole(1),
+    "temperature": number(lambda value: value >= 0, "a number, 0 or more"),
+    "top_p": number(lambda value: 0 < value <= 1, "a number above 0, and 1 at most"),
+}
+
+
+def read(options: Callable[..., T], spec: str, stated: str, kinds: Mapping[str, Kind]) -> T:
+    """Reads options.
+
+    Args:
+      options: a dataclass of them.
+      spec: what `--judge` names, for messages.
+      stated: what stands behind the `#`.
+      kinds: of the values; a positive number without one.
+
+    Raises:
+      UserError: there is no such option, or it has no such value.
+    """
+    names = {option.name for option in fields(options)}  # type: ignore[arg-type]
+    given = {}
+    for part in filter(None, stated.split(",")):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        name = name.replace("-", "_")
+        if not equals:
+            raise UserError(f"--judge {spec}: {part!r} behind the # is not NAME=VALUE")
+        if name not in names:
+            raise UserError(f"--judge ...#{name}: behind the # of this judge may be {', '.join(sorted(names))}")
+        kind = kinds.get(name, _POSITIVE)
+        if not kind.takes(value):
+            raise UserError(f"--judge ...#{name}={value}: it is {kind.what}")
+        given[name] = kind.read(value)
+    return options(**given)

@@ -1,0 +1,76 @@
+"""Where the kernel's prefixes lie in its cache, and what is read after them (model/kernel.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Ids: TypeAlias = tuple[int, ...]
+Path: TypeAlias = Sequence[Ids]
+Int32Array: TypeAlias = npt.NDArray[np.int32]
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """What a kernel has computed so far.
+
+    Attributes:
+      tokens: number of tokens encoded.
+      padded: the same, padding included.
+      shapes: (level, prefix bucket, own bucket, rows) of the batches; a program is compiled for each.
+    """
+
+    tokens: int
+    padded: int
+    shapes: set[tuple[str, int, int, int]]
+
+
+Prefixes: TypeAlias = tuple[tuple[Ids, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """Where the keys and values of a prefix lie: `length` tokens of the cache from `start` on."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """The last piece of a path, and the tokens after it whose log-probabilities are wanted.
+
+    Attributes:
+      targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
+        `ids`.
+      beside: for a comparison in the separate form the second response with all before it; `before` has the first.
+      marks: the tokens of the marks with which the ids of such a comparison begin.
+    """
+
+    before: tuple[Ids, ...]
+    ids: Ids
+    targets: Ids
+    label: bool = False
+    beside: tuple[Ids, ...] = ()
+    marks: tuple[int, int] = (0, 0)
+
+    @property
+    def prefixes(self) -> Prefixes:
+        """What has to be in the cache."""
+        return (self.before, self.beside) if self.beside else (self.before,)
+
+
+def behind_its_last(path: Path) -> Leaf:
+    """A path whose last token is read again, by itself."""
+    before = (*path[:-1], path[-1][:-1]) if len(path[-1]) > 1 else tuple(path[:-1])
+    return Leaf(before=before, ids=path[-1][-1:], targets=())
+
+
+def places_of(nodes: Sequence[Node], rows: int) -> tuple[Int32Array, Int32Array]:
+    """The start and the length of each row's prefix, [rows] int32 each."""
+    start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+    start[: len(nodes)] = [node.start for node in nodes]
+    length[: len(nodes)] = [node.length for node in nodes]
+    return start, length
