@@ -41,7 +41,13 @@ def test_any_answers_give_a_whole_standing(strategy: Strategy, table: FloatArray
     assert result.p_best.sum() == pytest.approx(1)
     assert (asked[:, 0] != asked[:, 1]).all()
     assert len(np.unique(asked, axis=0)) == len(asked)
-    assert result.decided == connected(asked, ~np.isnan(table[asked[:, 0], asked[:, 1]]), n)
+    valid = ~np.isnan(table[asked[:, 0], asked[:, 1]])
+    if result.rated is None:
+        assert result.decided == connected(asked, valid, n)
+    else:  # the others cannot be compared with any of these
+        number = np.cumsum(result.rated) - 1
+        assert isinstance(strategy, Pointwise) and result.decided and 2 * result.rated.sum() > n
+        assert connected(number[asked[valid]], valid[valid], int(result.rated.sum()))
 
 
 @pytest.mark.parametrize("name", strategies.NAMES)
@@ -100,7 +106,13 @@ def test_a_budget_is_kept(strategy: Options, table: FloatArray, budget: int) -> 
     result, asked = play(limited, table)
     assert len(asked) <= budget
     assert sorted(result.order.tolist()) == list(range(n))
-    assert result.decided == connected(asked, ~np.isnan(table[asked[:, 0], asked[:, 1]]), n)
+    valid = ~np.isnan(table[asked[:, 0], asked[:, 1]])
+    if result.rated is None:
+        assert result.decided == connected(asked, valid, n)
+    else:  # the others cannot be compared with any of these
+        number = np.cumsum(result.rated) - 1
+        assert isinstance(strategy, Pointwise) and result.decided and 2 * result.rated.sum() > n
+        assert connected(number[asked[valid]], valid[valid], int(result.rated.sum()))
     least, most = limited.comparisons(n)
     assert least <= len(asked) <= most or isinstance(strategy, Swiss)
 
