@@ -20,7 +20,8 @@ class Sampler:
         url: the server's address, such as http://127.0.0.1:8080. The key is read from OPENAI_API_KEY.
         model: its name on the server; llama.cpp's takes any.
         """
-        self._server = {"base_url": f"{url.rstrip('/')}/v1", "api_key": os.environ.get("OPENAI_API_KEY", "none")}
+        key = os.environ.get("OPENAI_API_KEY", "none")
+        self._server: dict[str, Any] = {"base_url": f"{url.rstrip('/')}/v1", "api_key": key}
         self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
 
     def sample(self, prompt: str, n: int, *, first_seed: int = 0) -> list[Candidate]:
