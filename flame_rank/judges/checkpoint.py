@@ -21,7 +21,7 @@ from flame_rank.model.adapter_config import AdapterConfig, is_adapter
 from flame_rank.model.checkpoint_files import base_of, identity
 from flame_rank.model.choices import Attend, Dtype, Responses, Template
 from flame_rank.model.config import RESPONSES
-from flame_rank.model.families import read_architecture
+from flame_rank.model.families import Architecture, read_architecture
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.scorer import MAX_LENGTH, ComputeOptions, Scorer, load_scorer
 from flame_rank.prompts.conversation import FORM
@@ -71,8 +71,8 @@ def load_each(
       UserError: as `load`.
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
-        kernel, form, family = _open(checkpoint, template, options)
-        make: Any = SeparateJudge if responses(checkpoint) == "separate" else LanguageModelJudge
+        kernel, form, architecture = _open(checkpoint, template, options)
+        make: Any = SeparateJudge if _responses(checkpoint, architecture) == "separate" else LanguageModelJudge
         judges: list[LanguageModelJudge] = []
         for criterion in criteria:
             instructions = with_criteria(criterion) if criterion else PAIRWISE
@@ -83,12 +83,12 @@ def load_each(
                 on_long,
                 kernel.dtype,
             ]
-            name = f"{family}:{identity(checkpoint, stated)}"
+            name = f"{architecture.family}:{identity(checkpoint, stated)}"
             judges.append(make(kernel, form, name=name, instructions=instructions, on_long=on_long))
         return judges
 
 
-def responses(checkpoint: Path) -> Responses:
+def _responses(checkpoint: Path, architecture: Architecture) -> Responses:
     """The form in which a checkpoint was trained to read the responses of a comparison.
 
     Raises:
@@ -97,7 +97,7 @@ def responses(checkpoint: Path) -> Responses:
     """
     if is_adapter(checkpoint):
         return AdapterConfig.read(checkpoint).flame_rank_responses
-    stated = read_architecture(checkpoint).stated.get(RESPONSES, "joint")
+    stated = architecture.stated.get(RESPONSES, "joint")
     if stated not in get_args(Responses):
         raise ValueError(f"config.json: {RESPONSES} = {stated!r}; it is one of {', '.join(get_args(Responses))}")
     return cast(Responses, stated)
@@ -127,7 +127,7 @@ def load_thinking(
                     f"{options.max_length or ''} does not fit: take a smaller number of tokens for one of them"
                 )
             options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))
-        kernel, form, family = _open(checkpoint, template, options, thinking=True)
+        kernel, form, architecture = _open(checkpoint, template, options, thinking=True)
         if not isinstance(kernel, Kernel):
             raise ValueError(f"think={drawn.think} is for a decoder, and this is a model of the family {family}")
         judges = []
@@ -158,10 +158,10 @@ def load_choice(
       UserError: as `load`.
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
-        kernel, form, family = _open(checkpoint, template, ComputeOptions(**options))
+        kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))
         instructions = choosing(criteria)
         stated = [asdict(instructions), form.chat, form.lead, kernel.max_length, on_long, kernel.dtype]
-        name = f"{family}:{identity(checkpoint, stated)}"
+        name = f"{architecture.family}:{identity(checkpoint, stated)}"
         return ChoiceJudge(kernel, form, name=name, instructions=instructions, on_long=on_long)
 
 
@@ -176,21 +176,21 @@ def load_reader(checkpoint: Path, *, template: Template | None = None, **options
       UserError: as `load`.
     """
     with _named_in_errors(f"the model in {checkpoint}"):
-        kernel, form, family = _open(checkpoint, template, ComputeOptions(**options))
+        kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))
         stated = [NOTHING, REFUSAL, FORM if form.template else None, form.chat, kernel.max_length, kernel.dtype]
-        return Reader(kernel, form, name=f"{family}:{identity(checkpoint, stated)}")
+        return Reader(kernel, form, name=f"{architecture.family}:{identity(checkpoint, stated)}")
 
 
 def _open(
     checkpoint: Path, template: Template | None, options: ComputeOptions, *, thinking: bool = False
-) -> tuple[Scorer, Format, str]:
-    """A checkpoint's model, the unified format in its tokens, and its family."""
+) -> tuple[Scorer, Format, Architecture]:
+    """A checkpoint's model, the unified format in its tokens, and how the model is computed."""
     forks.compute_here()
     model = base_of(checkpoint) if is_adapter(checkpoint) else checkpoint
     words = checkpoint if text.is_here(checkpoint) else model
     architecture = read_architecture(checkpoint)
     form = load_format(words, architecture, template=template, model=model, thinking=thinking)
-    return load_scorer(checkpoint, options, architecture), form, architecture.family
+    return load_scorer(checkpoint, options, architecture), form, architecture
 
 
 @contextmanager

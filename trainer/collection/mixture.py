@@ -96,7 +96,7 @@ def bundles(rated: Mapping[str, Rating], thresholds: Mapping[str, float] = THRES
     names += [
         f"specific:{category}"
         for category, least in thresholds.items()
-        if rated[category].rating == HELPFUL and rated[category].score > least
+        if category in rated and rated[category].rating == HELPFUL and rated[category].score > least
     ]
     return names or ["others"]
 
@@ -104,8 +104,10 @@ def bundles(rated: Mapping[str, Rating], thresholds: Mapping[str, float] = THRES
 def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
     """Reads a ratings file: CSV with the columns task, category, rating (-1 to 2) and score (percent).
 
+    A category for which no task is rated makes no difference between tasks.
+
     Raises:
-      UserError: the file is missing, a line has another form, or a task is not rated for a category.
+      UserError: the file is missing, a line has another form, or a task is not rated for a category of other tasks.
     """
     ratings: dict[str, dict[str, Rating]] = {}
     try:
@@ -127,8 +129,9 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not CSV ({error})") from error
+    measured = {category for rated in ratings.values() for category in rated}
     for name, rated in ratings.items():
-        if missing := [category for category in THRESHOLDS if category not in rated]:
+        if missing := [category for category in THRESHOLDS if category in measured and category not in rated]:
             raise UserError(f"{path}: {name} is not rated for {', '.join(missing)}")
     return ratings
 

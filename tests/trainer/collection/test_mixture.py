@@ -77,7 +77,7 @@ def test_ratings_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a,chat,1,50"], "a is not rated for chat-hard, code, math, safety"),
+        (["a,chat,1,50", "b,chat,1,50", "b,math,1,50", "b,code,1,50"], "a is not rated for code, math"),
         (["a,chat,3,50"], "r:2: rating 3"),
         (["a,chat,1.5,50"], "r:2: rating must be a whole number"),
         (["a,chat,1,nan"], "r:2: score nan"),
@@ -91,6 +91,11 @@ def test_wrong_ratings_are_told(rows: list[str], message: str, tmp_path: Path) -
     with pytest.raises(UserError) as caught:
         read_ratings(write(tmp_path / "r", *rows))
     assert message in str(caught.value)
+
+
+def test_a_category_for_which_no_task_is_rated_is_left_out(tmp_path: Path) -> None:
+    ratings = read_ratings(write(tmp_path / "r", "a,chat,2,96", "b,chat,0,50"))
+    assert bundles(ratings["a"]) == ["specific:chat"] and bundles(ratings["b"]) == ["others"]
 
 
 def test_ratings_that_are_not_there_or_no_csv(tmp_path: Path) -> None:

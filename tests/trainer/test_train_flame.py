@@ -1,0 +1,42 @@
+"""The example that trains FLAMe and FLAMe-RM: its stages are commands, which work one after the other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import releases
+from places import ROOT
+from small_training import checkpoint
+
+SCRIPT = ROOT / "examples" / "train_flame.py"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_commands_are_shown(tmp_path: Path) -> None:
+    shown = run("--base", "b.gguf", "--data", tmp_path, "--out", tmp_path / "out", "--set", "lora=3", "--show")
+    lines = shown.stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["run", "run", "tail-patch", "run", *["evaluate"] * 3]
+    assert all("--lora 3 " in line for line in lines[:4]) and not shown.stderr
+
+
+def test_a_setting_without_a_value_is_named(tmp_path: Path) -> None:
+    failed = run("--base", "b", "--data", tmp_path, "--out", tmp_path / "out", "--set", "lora")
+    assert failed.returncode == 2 and "'lora' is not OPTION=VALUE" in failed.stderr
+
+
+@pytest.mark.full
+def test_from_a_base_to_three_cards(tmp_path: Path) -> None:
+    data, out = releases.make(tmp_path / "data"), tmp_path / "out"
+    small = ("--steps", 3, "--patch-steps", 1, "--limit", 2, "--set", "freeze=0", "--set", "lora=2", "--set")
+    small += ("max-input=1024",)  # the tiny tokenizer has few words
+    arguments = ("--base", checkpoint(tmp_path / "base"), "--data", data, "--out", out, *small)
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert (out / "patches" / "ratings.csv").exists() and (out / "flame-rm" / "step-0000003").is_dir()
+    for name in ("base", "flame", "flame-rm"):
+        assert (out / "cards" / name / "card.md").exists()
+    assert run(*arguments).returncode == 0  # all is there
