@@ -129,12 +129,14 @@ def load_thinking(
             options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))
         kernel, form, architecture = _open(checkpoint, template, options, thinking=True)
         if not isinstance(kernel, Kernel):
-            raise ValueError(f"think={drawn.think} is for a decoder, and this is a model of the family {family}")
+            raise ValueError(
+                f"think={drawn.think} is for a decoder, and this is a model of the family {architecture.family}"
+            )
         judges = []
         for criterion in criteria:
             instructions = with_criteria(criterion) if criterion else PAIRWISE
             stated = [asdict(instructions), form.chat, kernel.max_length, on_long, kernel.dtype, asdict(drawn)]
-            name = f"{family} (thinks for {drawn.think} tokens at most):{identity(checkpoint, stated)}"
+            name = f"{architecture.family} (thinks for {drawn.think} tokens at most):{identity(checkpoint, stated)}"
             judges.append(
                 ThinkingJudge(kernel, form, name=name, instructions=instructions, on_long=on_long, options=drawn)
             )
