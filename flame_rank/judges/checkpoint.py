@@ -103,6 +103,12 @@ def _responses(checkpoint: Path, architecture: Architecture) -> Responses:
     return cast(Responses, stated)
 
 
+def _check_joint(checkpoint: Path, architecture: Architecture, option: str) -> None:
+    """Raises ValueError if a checkpoint was trained in the separate form, and is to be asked in another one."""
+    if _responses(checkpoint, architecture) != "joint":
+        raise ValueError(f"it reads responses separately and gives verdicts only; leave {option} out")
+
+
 def load_thinking(
     checkpoint: Path,
     criteria: Sequence[str | None],
@@ -128,6 +134,7 @@ def load_thinking(
                 )
             options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))
         kernel, form, architecture = _open(checkpoint, template, options, thinking=True)
+        _check_joint(checkpoint, architecture, f"think={drawn.think}")
         if not isinstance(kernel, Kernel):
             raise ValueError(
                 f"think={drawn.think} is for a decoder, and this is a model of the family {architecture.family}"
@@ -161,6 +168,7 @@ def load_choice(
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
         kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))
+        _check_joint(checkpoint, architecture, "--ask choice")
         instructions = choosing(criteria)
         stated = [asdict(instructions), form.chat, form.lead, kernel.max_length, on_long, kernel.dtype]
         name = f"{architecture.family}:{identity(checkpoint, stated)}"

@@ -69,6 +69,15 @@ def test_a_checkpoint_and_its_adapter_are_asked_in_their_form(trained: Path) -> 
         flame_rank.load_judge(config.parent)
 
 
+@pytest.mark.parametrize(("think", "ask"), [("", "choice"), ("#think=100", "verdict")])
+def test_it_is_asked_in_no_other_form(think: str, ask: Any, trained: Path) -> None:
+    with pytest.raises(UserError, match="it reads responses separately and gives verdicts only; leave"):
+        flame_rank.load_judge(f"{trained}{think}", ask=ask)
+    judge: Any = flame_rank.load_judge(trained)
+    with pytest.raises(UserError, match="leave --explain out"):
+        judge.explain([])
+
+
 def test_a_row_is_the_judges_own(trained: Path, base: base_model.Base, words: list[Example]) -> None:
     judge: Any = flame_rank.load_judge(trained)
     for row, example in zip(
