@@ -31,7 +31,8 @@ async def send_all(
     """Sends requests, `concurrency` at once, the first ready one next.
 
     Requests that share a prefix follow each other, so that each finds as much as possible in the server's cache, even
-    if only one is sent at a time.
+    if only one is sent at a time. If several are, a request with a new prefix that is soon due goes ahead of those
+    before it: what waits for it is ready earlier, and no request waits alone at the end.
 
     Args:
       warm: prefixes that the server has read; the new ones are added.
@@ -41,14 +42,23 @@ async def send_all(
     """
     waiting, reading = list(requests), set[Hashable]()
     answered = asyncio.Condition()
+    soon = 2 * concurrency if concurrency > 1 else 0
 
     def take() -> Request[T] | None:
+        chosen = None
         for at, request in enumerate(waiting):
-            if all(prefix in warm or prefix not in reading for prefix in request.prefixes):
-                del waiting[at]
-                reading.update(prefix for prefix in request.prefixes if prefix not in warm)
-                return request
-        return None
+            if chosen is not None and at >= soon:
+                break
+            new = [prefix for prefix in request.prefixes if prefix not in warm]
+            if reading.isdisjoint(new):
+                chosen = at if chosen is None or new else chosen
+                if new:
+                    break
+        if chosen is None:
+            return None
+        request = waiting.pop(chosen)
+        reading.update(prefix for prefix in request.prefixes if prefix not in warm)
+        return request
 
     async def work() -> None:
         while True:

@@ -57,6 +57,40 @@ def test_what_is_warm_needs_no_leader() -> None:
     assert most == 6
 
 
+def steps(triples: list[tuple[int, int, int]], concurrency: int) -> int:
+    """How many answers a server gives one after the other, if it answers all open requests at the same time."""
+    count, waiting = 0, list[asyncio.Future[None]]()
+
+    async def send(one: tuple[int, int, int]) -> None:
+        waiting.append(asyncio.get_running_loop().create_future())
+        await waiting[-1]
+
+    async def answer() -> None:
+        nonlocal count
+        while True:
+            for _ in range(10 * concurrency):
+                await asyncio.sleep(0)
+            count += bool(waiting)
+            for future in waiting:
+                future.set_result(None)
+            waiting.clear()
+
+    async def run() -> None:
+        server = asyncio.create_task(answer())
+        await send_all(requests(triples), send, concurrency, set())
+        server.cancel()
+
+    asyncio.run(run())
+    return count
+
+
+def test_nobody_waits_at_the_end() -> None:
+    """Ten problems of four candidates, eight requests at once: as few steps as without a cache."""
+    triples = [(p, i, j) for p in range(10) for i in range(4) for j in range(4) if i != j]
+    assert steps(triples, 8) == len(triples) // 8
+    assert steps(triples, 1) == len(triples)
+
+
 def test_an_error_ends_it() -> None:
     async def send(one: tuple[int, int, int]) -> None:
         raise KeyError(one)
