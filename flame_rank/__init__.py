@@ -2,7 +2,7 @@
 
     best = flame_rank.rerank(prompt, samples).best
 
-Names load the module that they live in when they are first used: importing this package imports no numpy and no jax.
+A name loads its module when it is first used: importing this package imports neither numpy nor jax.
 """
 
 from importlib import import_module

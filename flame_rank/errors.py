@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """A mistake of the user's, in one line that names the file, the line and the remedy; exit status 2."""
+    """A user's mistake, in one line that names the file, the line and the remedy; the exit status is 2."""

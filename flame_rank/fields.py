@@ -3,10 +3,15 @@
 The options of a command are made from the same fields (flame_rank/cli/fields.py), so that nothing is described twice.
 """
 
+import numbers
 import textwrap
+import types
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from flame_rank.errors import UserError
 
 KEY = "described"  # of a field's metadata
 _Value = TypeVar("_Value")
@@ -15,11 +20,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of a field beside its name, type and default.
+    """What a field has besides its name, type and default.
 
     Attributes:
       help: one sentence for a user, with a full stop.
-      automatic: in words, the value that is chosen if the field is None.
+      automatic: a description of the value that is chosen if the field is None.
       unit: what a value is, in capitals: TOKENS, STEPS, FILE.
       option: the name of the command's option if it is not the field's own, with its dashes.
       short: a short name of the option, with its dash.
@@ -80,6 +85,52 @@ def self_documented(kind: type[_Value]) -> type[_Value]:
 def described_fields(kind: type[Any]) -> "list[Field[Any]]":
     """Lists the fields of a dataclass that have a description, in their order."""
     return [f for f in fields(kind) if KEY in f.metadata]
+
+
+class WrongType(UserError, TypeError):
+    """A value of an option has another type than the option."""
+
+
+def check_types(options: Any) -> None:
+    """Compares the described fields of a dataclass of options with their annotations.
+
+    Raises:
+      WrongType: a value has another type.
+    """
+    hints = get_type_hints(type(options))
+    for f in described_fields(type(options)):
+        value = getattr(options, f.name)
+        if not _has_type(value, hints[f.name]):
+            raise WrongType(f"{f.name} is {value!r}; it must be {_words(hints[f.name])}")
+
+
+_NUMBERS = {int: (numbers.Integral, "a whole number"), float: (numbers.Real, "a number")}
+_WORDS = {str: "a string", bool: "True or False", Path: "a path", type(None): "None"}
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_has_type(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple | list) and all(_has_type(part, get_args(hint)[0]) for part in value)
+    if hint in _NUMBERS:
+        return isinstance(value, _NUMBERS[hint][0]) and not isinstance(value, bool)
+    return isinstance(value, str | Path if hint is Path else hint)
+
+
+def _words(hint: Any) -> str:
+    """Describes a type for a message."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(map(_words, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if hint in _NUMBERS:
+        return _NUMBERS[hint][1]
+    if get_origin(hint) is tuple:
+        return f"a list of values, each {_words(get_args(hint)[0])}"
+    return _WORDS[hint]
 
 
 def _argument(indent: str) -> "Callable[[Field[Any]], str]":

@@ -1,6 +1,6 @@
-"""Chat messages as one text, in the one written form that judges read, and back.
+"""Writes chat messages as one text, in the form that judges read, and reads that form.
 
-A single message of a user is its content. Every other conversation is written message by message:
+A single message of a user is written as its content, any other conversation message by message:
 
     [system]
     You answer in one word.
@@ -42,7 +42,7 @@ _FIELD = re.compile(r' (\w+)=("(?:[^"\\]|\\.)*")')
 
 
 def is_messages(given: object) -> bool:
-    """Returns whether a value is a list of chat messages: mappings with "role", or with "from" as ShareGPT has them."""
+    """Tells whether a value is a list of chat messages: mappings with "role", or with "from" as ShareGPT has them."""
     return (
         isinstance(given, Sequence)
         and not isinstance(given, str | bytes)
@@ -55,12 +55,12 @@ def to_text(messages: Messages) -> str:
     """Writes messages as one text.
 
     Args:
-      messages: as OpenAI has them: role and content (a text, or parts of type text), tool_calls and tool_call_id; or
-        from and value, as ShareGPT has them.
+      messages: OpenAI's: role and content (a text, or parts of type text), tool_calls and tool_call_id; or ShareGPT's:
+        from and value.
 
     Raises:
-      ValueError: there is none, or a message has an image or other content that is no text, none at all, or an unknown
-        role.
+      ValueError: there are no messages, or a message has no content, content that is not text, such as an image, or an
+        unknown role.
     """
     normal = normalised(messages)
     if len(normal) == 1 and [*normal[0]] == ["role", "content"] and normal[0]["role"] in ("user", "assistant"):
@@ -95,7 +95,7 @@ def _escaped(line: re.Match[str]) -> str:
 
 
 def from_text(text: str) -> list[dict[str, Any]]:
-    """Reads what `to_text` has written; a text without headings is a message of a user."""
+    """Reads a text that `to_text` has written; a text without headings is a message of a user."""
     if not _BLOCK.match(text):
         return [{"role": "user", "content": text}]
     _, *parts = _BLOCK.split(text)
@@ -120,10 +120,11 @@ def from_text(text: str) -> list[dict[str, Any]]:
 
 
 def normalised(messages: Messages) -> list[dict[str, Any]]:
-    """Returns messages with nothing but what is judged: role, content as a text, tool calls and whom a result answers.
+    """Reduces messages to the fields that are judged: role, content as a text, tool calls, and the call that a result
+    answers.
 
     Raises:
-      ValueError: as `to_text`.
+      ValueError: as in `to_text`.
     """
     if not is_messages(messages):
         raise ValueError('not a list of messages; a message is {"role": ..., "content": ...}')
@@ -149,10 +150,10 @@ def _normal(given: Mapping[str, Any], i: int) -> dict[str, Any]:
 
 
 def content(message: Mapping[str, Any], what: str) -> str:
-    """Returns what a message says, as a text: its content, or else its refusal.
+    """Returns a message's content as a text, or its refusal if it has no content.
 
     Raises:
-      ValueError: it holds an image or other content that is no text.
+      ValueError: the message has content that is not text, such as an image.
     """
     stated = message.get("content", message.get("value"))
     if stated is None:

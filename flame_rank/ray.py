@@ -1,4 +1,4 @@
-"""Rankings on a cluster, by Ray Data: lines in, the same lines as `flame-rank rerank` writes out."""
+"""Ranks on a cluster with Ray Data; the output has the same lines as that of `flame-rank rerank`."""
 
 import os
 import shutil
@@ -33,30 +33,29 @@ def rerank_dataset(
     requests: str | Path | None = None,
     **options: Any,
 ) -> Any:
-    """Ranks the problems of a Ray data set, as they stream through.
+    """Ranks the problems of a Ray data set as a stream.
 
-    Each actor has a judge of its own. What an actor was at work on when it was killed is ranked again by another one:
-    a problem is judged at least once, and its record comes once.
+    Each actor has its own judge. If an actor is killed, another one ranks its current problems again: a problem may be
+    judged twice, but its record is written once.
 
     Args:
-      ds: rows with the column `text`, a line of JSONL each, as `ray.data.read_text` makes them; or rows that are
-        problems themselves (`read_parquet`). `read_json` is not for this: it changes numbers and fills fields in.
-        A row is a whole problem; samples of one problem in several rows have to be gathered before.
+      ds: rows with a line of JSONL in the column `text`, as `ray.data.read_text` makes them, or rows that are problems
+        themselves (`read_parquet`). Do not use `read_json`: it changes numbers and adds fields. A row is a whole
+        problem; group the samples of a problem before, if they are in several rows.
       judge: what `--judge` takes, or a function f(prompt, pairs) that can be pickled.
-      actors: number of judges that work at the same time.
-      num_cpus, num_gpus: what an actor takes; a fraction of a GPU lets several share it.
-      batch_size: problems that an actor ranks together.
-      ledger: a file that keeps every judgement. An actor begins with a copy of it and adds to a file of its own in
-        LEDGER.parts, in a folder that all machines see; the next call, or `flame-rank ledger merge`, puts these
-        together.
+      actors: the number of judges that work at the same time.
+      num_cpus, num_gpus: the resources of an actor; with a fraction of a GPU several actors share it.
+      batch_size: the number of problems that an actor ranks together.
+      ledger: a file that keeps every judgement, in a folder that all machines share. An actor begins with a copy of it
+        and writes its own file in LEDGER.parts; the next call, or `flame-rank ledger merge`, merges these files.
       from_format, requests: as in `flame_rank.read_problems`.
       options: as in `flame_rank.Reranker`.
 
     Returns:
-      A data set with the column `text`, a line for each row, in the order of the rows; lazy, as Ray's are.
+      A lazy data set with the column `text`, a line for each row, in the order of the rows.
 
     Raises:
-      UserError: Ray is not installed, or the ledger is unusable.
+      UserError: Ray is not installed, or the ledger cannot be used.
     """
     from flame_rank.io.jsonl import read_problems
     from flame_rank.io.output import to_lines
@@ -134,7 +133,7 @@ def _reranker(judge: Any, options: dict[str, Any], ledger: Path | None) -> "Rera
 
 @dataclass
 class _Lines:
-    """A batch's lines as an iterable of bytes that a stream of problems is read from."""
+    """The lines of a batch as a stream of bytes from which problems are read."""
 
     table: Any
 
@@ -149,7 +148,7 @@ class _Lines:
 
 
 class _Actor:
-    """A judge at work on one batch after the other."""
+    """A judge that ranks one batch after the other."""
 
     def __init__(self, work: Work, ledger: Path | None, folder: str):
         with suppress(OSError):  # of another machine

@@ -1,6 +1,6 @@
-"""What goes in and what comes out: a problem with its candidates, and their ranking.
+"""The input and the output of a ranking: a problem with its candidates, and their ranking.
 
-flame_rank.io.jsonl reads problems and flame_rank.io.output writes rankings; both can be made in Python, too.
+flame_rank.io.jsonl reads problems and flame_rank.io.output writes rankings; both can also be made in Python.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +23,12 @@ TEXT_KEYS = ("completion", "text", "response", "solution", "output", "generation
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An answer, with what its source says about it.
+    """An answer, with the other fields of its record.
 
     Attributes:
       text: the answer, as the judge reads it.
-      fields: everything else (a sample's temperature, its id): passed through, never judged.
-      key: the field, of TEXT_KEYS, that held the text in its record; "solution" is a whole program, as in EvalPlus.
+      fields: the other fields (a sample's temperature, its id), which are passed through and never judged.
+      key: the field of the record that held the text, one of TEXT_KEYS; "solution" is a whole program, as in EvalPlus.
     """
 
     text: str
@@ -75,12 +75,12 @@ class GroupedRecord:
     Attributes:
       fields: all fields of the line in their order, undecoded.
       key: the field that holds the candidates.
-      group: the name of the problem, None if the line has no field for it.
+      group: the name of the problem; None if the line has no field for it.
       numbers: the line's number, from 1.
       lines: the line without its end.
-      originals: each candidate as another tool's line has it, undecoded; None if they are in `key`.
+      originals: each candidate as it is in another tool's line, undecoded; None if they are in `key`.
       messages: the prompt, undecoded, if it is a list of messages.
-      implicit: the prompt is the start of each candidate's messages.
+      implicit: whether the prompt is the start of each candidate's messages.
     """
 
     fields: Mapping[str, msgspec.Raw]
@@ -118,22 +118,22 @@ class FlatRecord:
 class Problem:
     """A prompt and the candidates to choose from.
 
-    Two problems are never equal, whatever they hold: a problem can be the key of a dict.
+    Two problems are never equal, even with the same content, so that a problem can be the key of a dict.
 
     Attributes:
-      prompt: what the candidates answer: a text, or a list of chat messages, which becomes a text
+      prompt: the question that the candidates answer: a text, or a list of chat messages, which becomes a text
         (flame_rank.messages).
-      candidates: one or more: plain texts, Candidates, or what becomes a Candidate: a mapping with a text (one of
-        TEXT_KEYS), a chat message or a list of them.
+      candidates: one or more texts or Candidates. A mapping with a text (one of TEXT_KEYS), a chat message or a list of
+        chat messages becomes a Candidate.
       name: the name of the problem in messages (its task_id, or FILE:LINE).
       record: the lines that the problem was read from; None if it was made in Python.
-      answers: each candidate's final answer, None for a candidate without one; None as a whole: read them from the
-        texts. Equal answers are one option, and the default judge lets them vote.
+      answers: each candidate's final answer, None for a candidate without one; if `answers` itself is None, they are
+        read from the texts. Equal answers are one option, and the default judge lets them vote.
 
     Raises:
       TypeError: a prompt, candidate or answer is not text.
-      ValueError: there is no candidate; a text holds half of a surrogate pair, which no judge can read; or the number
-        of answers is not that of candidates.
+      ValueError: there is no candidate, a text holds half of a surrogate pair, which no judge can read, or the numbers
+        of answers and candidates differ.
     """
 
     prompt: str
@@ -181,7 +181,7 @@ class Problem:
             other fields are ignored; or vLLM's RequestOutput.
 
         Raises:
-          TypeError: `given` is none of these, or a field has another type.
+          TypeError: `given` or a field has another type.
           ValueError: a field is missing.
         """
         if isinstance(given, Problem):
@@ -205,18 +205,19 @@ class Problem:
         return tuple(c if isinstance(c, str) else c.text for c in self.candidates)
 
     def __len__(self) -> int:
-        """Number of candidates."""
+        """Returns the number of candidates."""
         return len(self.candidates)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judgements:
-    """What was asked about a problem's candidates, in the order in which it was asked.
+    """The comparisons that were asked about a problem's candidates, in their order.
 
     Attributes:
       rounds: [M] int64, the round of each comparison, from 0.
-      pairs: [M, 2] int64, the candidates (first, second), by index; of equal texts the first stands for all.
-      log_odds: [M] float64, in nats, that the first is the better one; NaN = invalid.
+      pairs: [M, 2] int64, the indices of the candidates (first, second); of candidates with equal texts, the first
+        stands for all.
+      log_odds: [M] float64, in nats, that the first is better; NaN = invalid.
     """
 
     rounds: "IntArray"
@@ -230,26 +231,26 @@ _APART, _EXACT = 1e-8, 1e6  # nats; scores below the latter that differ by the f
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ranking(Sequence[str | Candidate]):
-    """The candidates of a problem as they were given, best first: reads like a list of them.
+    """The candidates of a problem as they were given, best first; it can be used like a list of them.
 
     Attributes:
       problem: the problem.
-      standing: how its candidates stand, indexed as in problem.candidates.
+      standing: the strategy's result, indexed as in problem.candidates.
       comparisons: number of judgements that the strategy asked for, whether a ledger or the judge answered.
       strategy: name of the strategy.
       judge: name of the judge.
       invalid: number of judgements that failed and were left out.
-      reasons: why they failed, each reason once.
+      reasons: the distinct reasons why they failed.
       truncated: number of candidates that did not fit the judge's maximum length.
       verdict_mass: the mean of P(A) + P(B), the probability that a language model gives to the two verdicts; None for a
         judge that is not a language model.
-      explanation: the judge's words on why the best is better than the next; None if they were not asked for.
-      option: [n], the option that each candidate is: candidates with equal texts are one option, and so are, if answers
-        vote, those with the same final answer. None: only equal texts are.
-      judgements: what was asked and answered, if the Reranker keeps it (`keep_judgements`).
+      explanation: the judge's explanation why the best candidate is better than the next; None if it was not requested.
+      option: [n] the number of each candidate's option. Candidates with equal texts are one option, and so are
+        candidates with the same final answer if answers vote. None if only equal texts are one option.
+      judgements: the questions and answers, if the Reranker keeps them (`keep_judgements`).
       consistency: how often the judge contradicted itself in what was asked about this problem.
-      by_judge: of a panel, what each of its judges holds of each candidate: [n] float64, the mean of its log-odds for
-        the candidate, in nats.
+      by_judge: for a panel, each judge's scores of the candidates: [n] float64, the mean of its log-odds for the
+        candidate, in nats.
     """
 
     problem: Problem
@@ -275,12 +276,13 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def scores(self) -> "FloatArray":
-        """[n] float64, indexed by candidate, nats: a difference is the log-odds of being the better one."""
+        """[n] float64, indexed by candidate, in nats: the difference of two scores is the log-odds that the first
+        candidate is better."""
         return self.standing.scores
 
     @cached_property
     def p_best(self) -> "FloatArray":
-        """[n] float64, indexed by candidate, the probability that its option is the best; sums to 1 over options."""
+        """[n] float64, indexed by candidate, the probability that its option is the best; it sums to 1 over options."""
         import numpy as np
 
         option = self.options
@@ -301,7 +303,7 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def decided(self) -> bool:
-        """False if too few judgements were valid to name a winner."""
+        """Whether enough judgements were valid to name a winner."""
         return bool(self.standing.decided)
 
     @cached_property
@@ -318,7 +320,7 @@ class Ranking(Sequence[str | Candidate]):
     def unsure(self) -> bool:
         """Whether the best candidate is hardly likelier to be the best than the others.
 
-        That is so if its P(best) has come less than the share UNSURE of the way from 1 / (number of options) to 1.
+        This holds if its P(best) is less than the share UNSURE of the way from 1 / (number of options) to 1.
         """
         n = len({*self.options.tolist()})
         return n > 1 and self.decided and float(self.p_best[self.order[0]]) < 1 / n + UNSURE * (1 - 1 / n)
@@ -330,14 +332,14 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def best(self) -> str | Candidate | None:
-        """The best candidate as it was given, None if undecided."""
+        """The best candidate as it was given; None if the problem is undecided."""
         return self[0] if self.decided else None
 
     def top(self, k: int) -> list[str | Candidate]:
         """Returns the k best candidates, or all if there are fewer.
 
         Raises:
-          ValueError: k is not positive.
+          ValueError: k is less than 1.
         """
         if k < 1:
             raise ValueError(f"top({k}): k must be 1 or more")
@@ -365,7 +367,7 @@ class Ranking(Sequence[str | Candidate]):
 
 
 def _made(given: Any, i: int) -> Any:
-    """A Candidate of a mapping or of chat messages; anything else as it is."""
+    """Makes a Candidate of a mapping or of chat messages; returns anything else as it is."""
     turns = [given] if isinstance(given, Mapping) and messages.is_messages([given]) else given
     if messages.is_messages(turns) and not any(key in given for key in TEXT_KEYS):
         try:

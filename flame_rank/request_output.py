@@ -1,4 +1,5 @@
-"""vLLM's RequestOutput (vllm/outputs.py): the prompt and the completions of one request, as Python objects."""
+"""Reads vLLM's RequestOutput (vllm/outputs.py): the prompt and the completions of one request, as Python
+objects."""
 
 from typing import Any
 
@@ -6,13 +7,14 @@ _KEPT = ("index", "cumulative_logprob", "finish_reason", "stop_reason")  # of a 
 
 
 def fields_of(output: Any) -> dict[str, Any]:
-    """A RequestOutput as a problem of this library's own: `{"task_id", "prompt", "candidates": [{"text", ...}]}`.
+    """Converts a RequestOutput to a problem of this library: `{"task_id", "prompt", "candidates": [{"text", ...}]}`.
 
     Args:
-      output: with `prompt` and `outputs`, each of which has a `text`; as `LLM.generate` and `LLM.chat` return them.
+      output: an object with `prompt` and `outputs`, each of which has a `text`, as `LLM.generate` and `LLM.chat` return
+        it.
 
     Raises:
-      ValueError: the request was made of token ids, so that its prompt is not known.
+      ValueError: the request was made of token ids, so its prompt is unknown.
     """
     if not isinstance(output.prompt, str):
         raise ValueError(
@@ -30,8 +32,8 @@ def fields_of(output: Any) -> dict[str, Any]:
 
 
 def _log_probs(completion: Any) -> dict[str, Any]:
-    """The log-probabilities of a completion as JSON has them: for each token {token id: {"logprob"}}, the token itself
-    first; nothing if they were not asked for."""
+    """Returns the log-probabilities of a completion for JSON: for each token {token id: {"logprob"}}, the sampled
+    token first; empty if they were not requested."""
     rows = getattr(completion, "logprobs", None)
     if not rows:
         return {}

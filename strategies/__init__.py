@@ -1,6 +1,6 @@
-"""Which pairs of candidates to ask a judge about, and what the answers mean: numbers only.
+"""Decides which pairs of candidates a judge is asked about, and what the answers mean; works with numbers only.
 
-Importing this package imports no numpy: the names below load their module when they are first used.
+Importing this package does not import numpy: a name loads its module when it is first used.
 """
 
 from importlib import import_module
@@ -63,7 +63,7 @@ def by_name(name: str, **options: Any) -> "Counted":
 
         nearest = get_close_matches(name, NAMES, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"no strategy is called {name!r}; there are {', '.join(NAMES)}{hint}")
+        raise ValueError(f"no strategy has the name {name!r}; there are {', '.join(NAMES)}{hint}")
     strategy: Counted = __getattr__(_CLASSES[name])(**options)
     return strategy
 

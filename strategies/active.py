@@ -1,4 +1,4 @@
-"""Chooses, as answers come in, the pairs that tell most about which candidate is the best; may stop when it is
+"""Chooses, as answers arrive, the pairs that say most about which candidate is the best; may stop when that is
 clear."""
 
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ class Active(Options):
         return np.array(picked, np.int64) if picked else self._next(done, len(stakes), wide)
 
     def _free(self, lead: IntArray, done: IntArray, n: int) -> npt.NDArray[np.bool_]:
-        """Returns which comparisons of the leaders [L] may still be asked: [L, L]; those done [M, 2] may not."""
+        """Returns which comparisons of the leaders [L] may still be asked, [L, L]; those in `done` [M, 2] may not."""
         free = lead[:, None] < lead if self.order == "fixed" else ~np.eye(len(lead), dtype=bool)
         place = np.full(n, -1)
         place[lead] = np.arange(len(lead))
@@ -145,8 +145,7 @@ class Active(Options):
         return free
 
     def _next(self, done: IntArray, n: int, wide: int) -> IntArray:
-        """Returns the first comparisons by position that are not done [M, 2]: [wide, 2], or fewer if there are
-        fewer."""
+        """Returns the first comparisons by position that are not in `done` [M, 2]: [wide, 2], or fewer."""
         cells = min(n * n, 2 * (len(done) + wide + n))  # of [n, n]: half of them may be below the diagonal
         first, second = np.divmod(np.arange(cells), n)
         free = first < second if self.order == "fixed" else first != second

@@ -52,7 +52,8 @@ def margins(log_odds: FloatArray) -> FloatArray:
 
 
 def wins_of(log_odds: FloatArray) -> FloatArray:
-    """Counts wins as probabilities: in a compared pair with margin m, one has sigmoid(m) of a win, the other the rest.
+    """Counts wins as probabilities: in a compared pair with margin m, one candidate gets sigmoid(m) of a win, the other
+    the rest.
 
     A pair counts once, even if both of its orders are known.
 
@@ -204,7 +205,7 @@ def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> Flo
         `comparisons_of(log_odds)`, repeated (np.tile) as often as the ratings need to settle.
       outcomes: [M] float64, as in `count_wins`.
       n: number of candidates.
-      k: points that a winner gets who was certain to lose.
+      k: the points that a winner gets if it was certain to lose.
 
     Returns:
       [n] float64, Elo points around ELO_START.
@@ -221,8 +222,8 @@ def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> Flo
 
 
 def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
-    """Computes the share of time at each candidate of a walk that goes from a candidate to those that beat it, in
-    proportion to the wins.
+    """Computes the share of time that a random walk spends at each candidate; it goes from a candidate to those that
+    beat it, in proportion to their wins.
 
     Page, Brin, Motwani, Winograd: The PageRank citation ranking, 1999; solved exactly. Only the shares of a candidate's
     losses count, not their number: if wins are fractions and every candidate has lost something to every other, the
@@ -252,8 +253,8 @@ def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
 
 
 def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
-    """Computes the log of the share of time at each candidate of a walk that goes from i to j at a rate equal to the
-    share of their games that j won.
+    """Computes the log of the share of time that a random walk spends at each candidate; it goes from i to j at a rate
+    equal to the share of their games that j won.
 
     Negahban, Oh, Shah: Rank centrality: ranking from pairwise comparisons, Operations Research 65, 2017. On exact
     Bradley-Terry probabilities and without a prior these are the Bradley-Terry scores.
@@ -321,10 +322,10 @@ def _sequence(asked: IntArray, outcomes: FloatArray, n: int) -> tuple[IntArray, 
 
 
 def _parts(graph: csr_array, *, finite: bool) -> IntArray:
-    """Labels [n] the parts of the graph that comparisons connect, from 0.
+    """Numbers, from 0, the parts of the graph that comparisons connect: [n].
 
     Args:
-      finite: a prior keeps the scores finite.
+      finite: whether a prior keeps the scores finite.
 
     Raises:
       ValueError: not `finite`, and in some part there is a group that never lost to the rest of it.

@@ -30,8 +30,8 @@ class Standing:
       scores: [n] float64, indexed by candidate, in nats: the difference of two scores is the log-odds that
         the first candidate is better.
       p_best: [n] float64, indexed by candidate, the probability of being the best; sums to 1.
-      decided: False if the valid judgements do not connect all candidates: scores of different parts cannot be
-        compared then, and the head of `order` is not a winner.
+      decided: whether the valid judgements connect all candidates; if not, scores of different parts cannot be
+        compared, and the head of `order` is not a winner.
       p_top: the probability that the first K of `order` are the true best K, if K > 1 was asked for.
       rated: [n] bool, False for a candidate that the judge could not rate, whose score is BELOW the others'; None: all
         were rated.
@@ -46,7 +46,8 @@ class Standing:
 
     @property
     def tied(self) -> list[int]:
-        """Indices of the candidates that share the score of the head of `order`; empty if no other candidate does."""
+        """The indices of the candidates that share the score of the head of `order`; empty if no other candidate
+        does."""
         rounded = np.round(self.scores, DECIMALS)
         level = np.flatnonzero(rounded == rounded[self.order[0]])
         return [int(i) for i in level] if len(level) > 1 else []
@@ -67,9 +68,10 @@ class Options(ABC):
 
     Attributes:
       order: the order policy; "both" asks every pair in both orders and cancels a judge's bias for a position.
-      budget: most comparisons per problem, None = as many as the strategy takes. A comparison that the budget leaves
-        out counts as a tie.
-      top: how many of the best candidates are wanted; strategies that need less work for one candidate find so many.
+      budget: the most comparisons per problem; None for as many as the strategy needs. A comparison that the budget
+        leaves out counts as a tie.
+      top: the number of best candidates that are needed; strategies that save work by finding only the best one find
+        this many.
 
     Raises:
       ValueError: the order policy is unknown, or budget or top is not a positive whole number.
@@ -125,7 +127,7 @@ class Strategy(Protocol):
 
         Args:
           n: number of candidates, 1 or more; a schedule of one candidate returns without a round.
-          rng: source of all random choices of the schedule, so that a seed gives the same comparisons again.
+          rng: the source of all random choices of the schedule, so that a seed always gives the same comparisons.
         """
 
 

@@ -1,4 +1,5 @@
-"""Probabilities that an uncertain quality is the highest of several, and that a set of K qualities is the highest K."""
+"""Computes the probabilities that an uncertain quality is the highest of several, and that a set of K qualities is
+the highest K."""
 
 from functools import cache
 
@@ -15,7 +16,8 @@ _RARE = -30.0  # nats; below, a probability is replaced by its first-order value
 
 @cache
 def scales(degrees: float) -> tuple[float, ...]:
-    """Approximates a Student distribution by a mixture of equally probable normal ones; returns their deviations."""
+    """Approximates a Student distribution by a mixture of equally probable normal distributions; returns their
+    standard deviations."""
     if degrees > 200:
         return (1.0,)
     tail = (np.arange(4) + 0.5) / 4
@@ -82,7 +84,7 @@ def _blocks(candidates: IntArray) -> list[IntArray]:
 
 
 def _standard(x: FloatArray, mean: FloatArray, deviation: FloatArray, some: IntArray) -> FloatArray:
-    """Returns how many standard deviations the points x [G] lie above the qualities of some candidates: [B, G]."""
+    """Computes by how many standard deviations the points x [G] are above the qualities of some candidates: [B, G]."""
     z: FloatArray = (x - mean[some, None]) / deviation[some, None]
     return z
 

@@ -1,4 +1,4 @@
-"""Keeps what a schedule has asked and the answers to it, and applies the order policy and the budget."""
+"""Keeps the comparisons of a schedule and their answers, and applies the order policy and the budget."""
 
 import math
 from collections.abc import Generator
@@ -33,7 +33,7 @@ class Evidence:
         self.total = np.zeros(n)
 
     def knows(self, i: int, j: int) -> bool:
-        """Returns whether this pair was asked."""
+        """Tells whether this pair was asked."""
         return (min(i, j), max(i, j)) in self._leads
 
     @property
@@ -49,8 +49,8 @@ class Evidence:
           repeats: how often each pair is asked, for judges whose answers vary.
 
         Returns:
-          [P] float64, the mean log-odds of each pair's valid judgements that its first is better; 0 if it has
-          none.
+          [P] float64, the mean log-odds, over a pair's valid judgements, that its first candidate is better; 0 without
+          any.
         """
         new = np.array([not self.knows(i, j) for i, j in pairs.tolist()], bool)
         fresh = pairs[new]
@@ -75,7 +75,7 @@ class Evidence:
         return np.array([self._lead(i, j) for i, j in pairs.tolist()])
 
     def first_wins(self, pairs: IntArray, leads: FloatArray) -> npt.NDArray[np.bool_]:
-        """Returns whether the first of each pair [P, 2] wins: by its lead, then by evidence, then by position."""
+        """Tells whether the first of each pair [P, 2] wins: by its lead, then by evidence, then by position."""
         first, second = pairs.T
         evidence = self.total[first] - self.total[second]
         level = np.where(np.abs(evidence) > 1e-12, evidence > 0, first < second)

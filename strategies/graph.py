@@ -26,7 +26,8 @@ def beats(log_odds: FloatArray) -> nx.DiGraph:
       log_odds: [n, n] float64, nats that i is better if i was first, NaN = not asked or invalid.
 
     Returns:
-      A graph whose edges carry the margin, above 0, as `weight`; a tie or a pair not compared gives no edge.
+      A graph whose edges have the margin, which is above 0, as `weight`; a tie or a pair that was not compared has no
+      edge.
     """
     margin = margins(log_odds)
     graph = nx.DiGraph()

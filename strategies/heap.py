@@ -1,4 +1,4 @@
-"""A heap: finds the best K of n candidates with few more comparisons than finding the best takes."""
+"""A heap: finds the best K of n candidates with few more comparisons than are needed for the best one."""
 
 from collections.abc import Generator
 from dataclasses import dataclass

@@ -21,8 +21,8 @@ class Observations:
 
     Attributes:
       pairs: [P, 2] int64, (first, second); for a pair with both orders the lower index first.
-      log_odds: [P] float64, nats that the first is the better one: (l_ij - l_ji) / 2, or the one valid order.
-      single: [P] bool, only one order is known, so that the log-odds include a bias for the first position.
+      log_odds: [P] float64, nats that the first is better: (l_ij - l_ji) / 2, or the only valid one of the two.
+      single: [P] bool, whether only one order is known, so that the log-odds include a bias for the first position.
       n: number of candidates.
     """
 
@@ -59,12 +59,12 @@ def observe(asked: IntArray, log_odds: FloatArray, n: int) -> Observations:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Design:
-    """Which pairs M comparisons are of.
+    """The pairs of M comparisons.
 
     Attributes:
-      at: [M] int64, the pair of each comparison (low, high), or P more for (high, low).
+      at: [M] int64, the number of each comparison's pair (low, high); P is added for the order (high, low).
       count: [2, P], the comparisons of each order, at least 1.
-      swapped: [P] bool, only the order (high, low) was asked.
+      swapped: [P] bool, whether only the order (high, low) was asked.
       pairs, single: as in Observations.
     """
 

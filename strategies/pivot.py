@@ -1,4 +1,5 @@
-"""A ring, then its leaders against all candidates: two wide rounds, which keep the hardware busy."""
+"""Compares neighbours on a ring, then the leaders with all candidates: two large rounds, which use the hardware
+well."""
 
 import math
 from dataclasses import dataclass

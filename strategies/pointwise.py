@@ -1,4 +1,4 @@
-"""For judges that answer by a difference of qualities: one comparison per candidate contains all that they know."""
+"""Asks one comparison per candidate, which is enough for judges that answer by a difference of qualities."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar

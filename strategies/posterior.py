@@ -36,14 +36,15 @@ class Posterior:
     """A posterior of the qualities: a Student distribution around `mean`.
 
     Attributes:
-      mean: [n] float64, nats; drawn towards 0 where little is known.
-      covariance: [n, n] float64, nats^2, up to a constant that is the same for all; None where a candidate's own
-        variance is all that was computed.
-      variance: [n] float64, nats^2: independent qualities with these come closest to the variances of all differences.
-      degrees: of freedom.
+      mean: [n] float64, nats; close to 0 for a candidate about which little is known.
+      covariance: [n, n] float64, nats^2, up to a constant that is the same for all; None if only the candidates'
+        variances were computed.
+      variance: [n] float64, nats^2, such that independent qualities with these variances fit the variances of all
+        differences best.
+      degrees: the degrees of freedom.
       noise: nats^2, the variance of an observation of both orders.
-      spare: observations beyond those that the qualities alone could fit.
-      consistent: no judgements contradict each other.
+      spare: the number of observations beyond those that the qualities alone could fit.
+      consistent: whether no judgements contradict each other.
     """
 
     mean: FloatArray
@@ -144,7 +145,7 @@ def complete_grid(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def _grid(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Computes what a posterior takes from the eigenvalues [n] alone, for each of the K RATIOS.
+    """Computes the parts of a posterior that depend on the eigenvalues [n] only, for each of the K RATIOS.
 
     Returns:
       [K, n], the share of each direction that a fit leaves; [K], the logarithm of the likelihood but for the noise's
@@ -192,13 +193,14 @@ def standing(asked: IntArray, log_odds: FloatArray, n: int, top: int = 1) -> Sta
     """Computes the standing from judgements.
 
     The order is by least-squares score to 9 decimals, ties by position. p_best comes from the posterior; for two
-    candidates with mean log-odds l it is exactly sigmoid(l). decided: the valid judgements connect all candidates.
+    candidates with mean log-odds l it is exactly sigmoid(l). The standing is decided if the valid judgements connect
+    all candidates.
 
     Args:
       asked: [M, 2] int64, the comparisons (first, second).
       log_odds: [M] float64, nats that the first is better; NaN = invalid and left out.
       n: number of candidates.
-      top: number of first places that `p_top` is about.
+      top: the number of first places to which `p_top` refers.
     """
     observed = observe(asked, log_odds, n)
     return _standing(observed, least_squares(observed), posterior(observed), top)

@@ -1,4 +1,4 @@
-"""Asks every pair in one round: all that a judge can tell about n candidates."""
+"""Asks every pair in one round: everything that a judge can say about n candidates."""
 
 from dataclasses import dataclass
 from typing import ClassVar

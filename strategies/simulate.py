@@ -12,7 +12,7 @@ BETWEEN = 0.35  # standard deviation of quality among right candidates, and amon
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedJudge:
-    """Answers with skill x the difference of two qualities + noise. It is deterministic: it repeats its answers.
+    """Answers with skill * (difference of two qualities) + noise. It is deterministic: it repeats its answers.
 
     Attributes:
       skill: nats per unit of quality; right candidates are 1 unit above wrong ones.

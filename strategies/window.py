@@ -15,7 +15,7 @@ class Window(Options):
     (PRP-sliding-K; Qin et al.: Large language models are effective text rankers with pairwise ranking prompting, 2023).
 
     A pass starts two steps after the one before it, so that up to `top` pairs are asked in a round. Pairs that meet
-    again are not asked again. Suited to candidates in a good initial order, such as a retriever's.
+    again are not asked again. It suits candidates in a good initial order, such as that of a retriever.
     """
 
     name: ClassVar[str] = "window"

@@ -1,10 +1,13 @@
-"""What the tests have in common: no network, no language model but those made on the spot."""
+"""What the tests have in common: no network, no language model but those made on the spot, quick compilation."""
 
+import atexit
 import json
 import os
+import shutil
 import socket
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,21 @@ sys.path.insert(0, _WITHOUT_MODEL)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_WITHOUT_MODEL, os.environ.get("PYTHONPATH")]))
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(__file__).parent / "without_model" / "hub")}
 os.environ.pop("FLAME_RANK_MODEL", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles with few optimisations in the ordinary run, and each program once for all tests of a process: the toy
+    models of the tests take far longer to compile than to run. The full run compiles as users do."""
+    if "not full" not in config.option.markexpr or not (hasattr(config, "workerinput") or config.option.dist == "no"):
+        return
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # also for the processes that tests start
+    import jax
+
+    programs = tempfile.mkdtemp(prefix="flame-rank-programs-")
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", programs)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True)

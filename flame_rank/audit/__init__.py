@@ -1,1 +1,2 @@
-"""May this judge be trusted on these data? What can be seen without labels, and how right it is with some."""
+"""Measures whether a judge can be trusted on given data: its faults, which need no labels, and its accuracy, which
+does."""

@@ -22,16 +22,16 @@ _TOGETHER = 32  # problems for one call of the judge
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
-    """What a judge said about one problem; log-odds in nats, NaN for a judgement that failed.
+    """A judge's answers about one problem: log-odds in nats, NaN for a judgement that failed.
 
     Attributes:
-      problem: what was asked about.
-      pairs: [M, 2], candidates of different texts.
-      forward, backward: [M], that the first is better, with the first shown first; that the second is, shown first.
-      mass: [2M], P(A) + P(B) of a language model, NaN for any other judge.
-      same: [2], of the first candidate against itself.
-      talk, padding: [2], by how much the addition to the weaker candidate of a pair raised its log-odds, one pair that
-        was close and one that was not.
+      problem: the problem.
+      pairs: [M, 2] pairs of candidates with different texts.
+      forward, backward: [M] that the candidate shown first is better: the first of the pair, and then the second.
+      mass: [2M] P(A) + P(B) of a language model; NaN for any other judge.
+      same: [2] a candidate compared with itself.
+      talk, padding: [2] by how much the addition to the weaker candidate of a pair raised its log-odds, for a close
+        pair and for a typical one.
     """
 
     problem: Problem
@@ -45,23 +45,24 @@ class Asked:
 
     @property
     def leads(self) -> FloatArray:
-        """[M], the log-odds that the first is better, free of a preference for a place."""
+        """[M] the log-odds that the first candidate is better, averaged over both orders."""
         return (self.forward - self.backward) / 2
 
     @property
     def judgements(self) -> FloatArray:
-        """[2M] as they were given."""
+        """[2M] all judgements: `forward`, then `backward`."""
         return np.concatenate([self.forward, self.backward])
 
 
 def ask(
     judge: Judge, problems: Sequence[Problem], *, most_pairs: int, seed: int, done: Callable[[int], Any]
 ) -> Iterator[Asked]:
-    """Asks a judge about problems and yields what it said, in order; problems with fewer than two texts are left out.
+    """Asks a judge about problems and yields its answers in order; problems with fewer than two different texts are
+    left out.
 
     Args:
-      most_pairs: pairs of one problem that are asked, a random choice of all.
-      seed: seed of that choice.
+      most_pairs: the most pairs of one problem that are asked, chosen at random.
+      seed: the seed of that choice.
       done: is called with the number of problems that are done.
     """
     rng = np.random.default_rng(seed)
@@ -72,12 +73,12 @@ def ask(
         heard = _answers(judge, [(problem, np.concatenate([pairs, pairs[:, ::-1]])) for problem, pairs in wanted])
         masses = [_mass(judge, problem, np.concatenate([pairs, pairs[:, ::-1]])) for problem, pairs in wanted]
         changed = [
-            _changes(problem, pairs, (said[: len(pairs)] - said[len(pairs) :]) / 2)
-            for (problem, pairs), said in zip(wanted, heard, strict=True)
+            _changes(problem, pairs, (answer[: len(pairs)] - answer[len(pairs) :]) / 2)
+            for (problem, pairs), answer in zip(wanted, heard, strict=True)
         ]
         both = np.array([[0, 1], [1, 0]])
         again = iter(_answers(judge, [(problem, both) for problems in changed for problem in problems]))
-        for (problem, pairs), said, mass, asked in zip(wanted, heard, masses, changed, strict=True):
+        for (problem, pairs), answer, mass, asked in zip(wanted, heard, masses, changed, strict=True):
             same, *rest = [next(again) for _ in asked]
             leads = np.array([(first - second) / 2 for first, second in rest]).reshape(
                 -1, 3
@@ -85,8 +86,8 @@ def ask(
             yield Asked(
                 problem=problem,
                 pairs=pairs,
-                forward=said[: len(pairs)],
-                backward=said[len(pairs) :],
+                forward=answer[: len(pairs)],
+                backward=answer[len(pairs) :],
                 mass=mass,
                 same=same,
                 talk=leads[:, 0] - leads[:, 1],
@@ -96,7 +97,7 @@ def ask(
 
 
 def _pairs(problem: Problem, most: int, rng: np.random.Generator) -> IntArray:
-    """Pairs of candidates with different texts, each text by its first candidate."""
+    """Chooses pairs of candidates with different texts; the first candidate with a text stands for all of them."""
     first: dict[str, int] = {}
     for i, text in enumerate(problem.texts):
         first.setdefault(text, i)
@@ -110,8 +111,8 @@ def _pairs(problem: Problem, most: int, rng: np.random.Generator) -> IntArray:
 
 
 def _changes(problem: Problem, pairs: IntArray, leads: FloatArray) -> list[Problem]:
-    """The problems of the probes: a candidate twice; then, for the closest pair and the middle one, the better and the
-    weaker one as they are, and with each addition to the weaker one."""
+    """Makes the problems of the probes: a candidate twice; then the closest pair and the median one, each unchanged and
+    with each addition to its weaker candidate."""
     texts = problem.texts
     order = np.argsort(np.abs(np.nan_to_num(leads)), kind="stable")
     made = [_of(problem, texts[pairs[0, 0]], texts[pairs[0, 0]])]
@@ -127,9 +128,9 @@ def _of(problem: Problem, *texts: str | Candidate) -> Problem:
 
 
 def _answers(judge: Judge, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-    """The judge's log-odds; infinite ones count as failures."""
-    answers = [np.array(said, np.float64) for said in judge.judge(asked)] if asked else []
-    return [np.where(np.isfinite(said), said, np.nan) for said in answers]
+    """Returns the judge's log-odds; infinite ones count as failures."""
+    answers = [np.array(answer, np.float64) for answer in judge.judge(asked)] if asked else []
+    return [np.where(np.isfinite(answer), answer, np.nan) for answer in answers]
 
 
 def _mass(judge: Judge, problem: Problem, pairs: IntArray) -> FloatArray:

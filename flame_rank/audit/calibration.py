@@ -1,4 +1,4 @@
-"""How right a judge is, by labels; and the temperature by which its log-odds become those of being right."""
+"""Measures a judge's accuracy by labels, and fits the temperature that makes its probabilities match that accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """A file of `flame-rank audit --calibration`.
 
     Attributes:
-      judge: the name of the judge that it is for.
-      temperature: what its log-odds are divided by.
-      pairs: labelled pairs that it was fitted on.
-      problems: problems that they are of.
-      flips: share of pairs whose verdict changes with their order.
-      contradictions: share of triples that contradict themselves.
+      judge: the name of the judge that was audited.
+      temperature: the number by which its log-odds are divided.
+      pairs: the number of labelled pairs that it was fitted on.
+      problems: the number of problems that have these pairs.
+      flips: the share of pairs whose verdict changes with their order.
+      contradictions: the share of triples whose three verdicts contradict each other.
     """
 
     judge: str
@@ -63,17 +63,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Reads the file for a judge.
 
         Raises:
-          UserError: it is damaged, or for another judge.
+          UserError: the file is damaged, or for another judge.
         """
-        found: Calibration = json_file.read(path, cls, remedy="write it with flame-rank audit --calibration")
-        if found.judge != judge:
+        calibration: Calibration = json_file.read(path, cls, remedy="write it with flame-rank audit --calibration")
+        if calibration.judge != judge:
             raise UserError(
-                f"--calibration {path}: it is for the judge {found.judge}, not {judge}; "
+                f"--calibration {path}: it is for the judge {calibration.judge}, not {judge}; "
                 "run flame-rank audit with this judge"
             )
-        if not found.temperature > 0:
-            raise UserError(f"--calibration {path}: the temperature is {found.temperature}, and must be above 0")
-        return found
+        if not calibration.temperature > 0:
+            raise UserError(f"--calibration {path}: the temperature is {calibration.temperature}, and must be above 0")
+        return calibration
 
 
 class CalibratedJudge:
@@ -92,7 +92,7 @@ class CalibratedJudge:
         return [np.asarray(said, np.float64) / self.audit.temperature for said in self._judge.judge(asked)]
 
     def notes(self, problem: Problem) -> Notes:
-        """Returns what the judge has to say of a problem."""
+        """Returns what the judge notes about a problem."""
         taken: Notes = judge_notes(self._judge, problem)
         return taken
 
@@ -102,20 +102,21 @@ class CalibratedJudge:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Pairs with a label, by problem.
+    """The labelled pairs of all problems.
 
     Attributes:
-      leads: for each problem the log-odds that the one that is better by its label is the better one.
+      leads: for each problem the log-odds of its pairs that the candidate with the higher label is better.
     """
 
     leads: list[FloatArray]
 
     @classmethod
     def of(cls, asked: Sequence[Asked], labels: Sequence[FloatArray | None]) -> "Labelled":
-        """The pairs of what was asked whose labels differ, the better one first.
+        """Selects the pairs whose labels differ.
 
         Args:
-          labels: for each of `asked` the labels [n] of its candidates, more is better; NaN or None for none.
+          labels: for each of `asked` the labels [n] of its candidates; a higher label is better, NaN or None is no
+            label.
         """
         leads = []
         for a, label in zip(asked, labels, strict=True):
@@ -128,11 +129,11 @@ class Labelled:
 
     @property
     def all(self) -> FloatArray:
-        """[M] of all problems."""
+        """[M] the log-odds of all problems' pairs."""
         return np.concatenate(self.leads) if self.leads else np.empty(0)
 
     def figures(self, seed: int) -> list[Figure]:
-        """Accuracy on pairs and how far confidence is from it."""
+        """Computes the accuracy on pairs, and how far the confidence is from it."""
         count = [len(lead) for lead in self.leads]
         right = [float((lead > 0).sum() + 0.5 * (lead == 0).sum()) for lead in self.leads]
         pairs, temperature = self.all, self.temperature()
@@ -153,7 +154,7 @@ class Labelled:
         return _bins(self.all)
 
     def temperature(self) -> float | None:
-        """The temperature at which the labels are likeliest; None without pairs."""
+        """Returns the temperature at which the labels are likeliest; None without pairs."""
         from scipy.optimize import minimize_scalar
 
         leads = self.all
@@ -185,7 +186,7 @@ class Bin:
 
 
 def _bins(leads: FloatArray) -> list[Bin]:
-    """The bins of BINS equal ranges that hold pairs.
+    """Returns the bins of BINS equal ranges that hold pairs.
 
     Args:
       leads: [M], log-odds that the one that is right is the better one.
@@ -208,10 +209,10 @@ def _bins(leads: FloatArray) -> list[Bin]:
 
 
 def calibration_error(leads: FloatArray) -> float | None:
-    """The mean distance of confidence from accuracy over BINS bins of the confidence (ECE, Guo et al., 2017).
+    """Returns the mean distance of confidence from accuracy over BINS bins of the confidence (ECE, Guo et al., 2017).
 
     Args:
-      leads: [M], log-odds that the one that is right is the better one.
+      leads: [M] the log-odds that the candidate with the higher label is better.
     """
     if not len(leads):
         return None
@@ -222,11 +223,11 @@ def read_labels(problem: Problem, name: str) -> FloatArray | None:
     """Reads the labels of a problem's candidates, [n]; None if it has none.
 
     Args:
-      name: a field of the problem (a list, in the order of the candidates), or of each candidate: numbers or true and
-        false, more is better, null for none.
+      name: a field of the problem (a list in the order of the candidates) or of each candidate. Labels are numbers (a
+        higher one is better), true or false, or null for none.
 
     Raises:
-      UserError: it holds something else.
+      UserError: the field holds something else.
     """
     record = problem.record
     if isinstance(record, GroupedRecord) and name in record.fields:
@@ -240,5 +241,5 @@ def read_labels(problem: Problem, name: str) -> FloatArray | None:
     if all(value is None for value in values):
         return None
     if not all(value is None or isinstance(value, int | float) for value in values):
-        raise UserError(f"{problem.name}: {name!r} holds a label that is no number; use numbers, true, false or null")
+        raise UserError(f"{problem.name}: {name!r} holds a label that is not a number, true, false or null")
     return np.array([np.nan if value is None else float(value) for value in values])

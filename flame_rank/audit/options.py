@@ -1,4 +1,4 @@
-"""The option of a calibration, for the commands that rank."""
+"""The option --calibration of the commands that rank."""
 
 import logging
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """What is known of the judge from an audit."""
+    """How an audit calibrated the judge."""
 
     calibration: Path | None = described(
         None,
         "Divide the judge's log-odds by the temperature in this file, which `flame-rank audit --calibration` writes, "
-        "so that probabilities are those of being right by the labels of the audit.",
+        "so that its probabilities match its accuracy on the labels of the audit.",
         automatic="no calibration",
         unit="FILE",
         exists=True,
     )
 
     def apply(self, judge: "Judge") -> "Judge":
-        """Puts the temperature behind a judge, and warns of what the audit found against it.
+        """Returns the judge with the temperature applied, and warns of the faults that the audit found.
 
         Raises:
           UserError: the file is damaged, or for another judge.

@@ -1,4 +1,4 @@
-"""What can be seen of a judge without labels."""
+"""Measures the faults of a judge that can be seen without labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ _TOO_MUCH_NATS = {
 
 
 def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
-    """Computes the figures that need no label."""
+    """Computes the figures that need no labels."""
     valid = [~np.isnan(a.leads) for a in asked]
     leads = [a.leads[ok] for a, ok in zip(asked, valid, strict=True)]
     forward = [a.forward[ok] for a, ok in zip(asked, valid, strict=True)]
@@ -42,7 +42,7 @@ def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
     contradictions = [consistency([(a.pairs, a.forward), (a.pairs[:, ::-1], a.backward)]) for a in asked]
     place = [float((f + b).sum() / 2) for f, b in zip(forward, backward, strict=True)]
     length = [_log_ratio(a)[ok] for a, ok in zip(asked, valid, strict=True)]
-    said = [a.judgements for a in asked]
+    judgements = [a.judgements for a in asked]
     mass = [a.mass[~np.isnan(a.mass)] for a in asked]
     same = [a.same[~np.isnan(a.same)] for a in asked]
     talk = [a.talk[~np.isnan(a.talk)] for a in asked]
@@ -68,8 +68,8 @@ def probe(asked: Sequence[Asked], seed: int) -> list[Figure]:
             seed=seed,
         ),
         _mean("a candidate against itself: first place", "nats", same, seed, null=0.0),
-        _mean("judgements over 1000 to 1", "share", [np.abs(s[~np.isnan(s)]) > SATURATED for s in said], seed),
-        _mean("judgements that are invalid", "share", [np.isnan(s) for s in said], seed),
+        _mean("judgements over 1000 to 1", "share", [np.abs(s[~np.isnan(s)]) > SATURATED for s in judgements], seed),
+        _mean("judgements that are invalid", "share", [np.isnan(s) for s in judgements], seed),
         _mean(VERDICTS, "share", mass, seed),
         _mean("a note to the judge", "nats", talk, seed, null=0.0),
         _mean("padding", "nats", padding, seed, null=0.0),
@@ -88,7 +88,7 @@ def _mean(
 
 
 def _log_ratio(asked: Asked) -> FloatArray:
-    """[M]: the logarithm to the base 2 of how much longer the first is than the second, in characters."""
+    """Computes [M] log2(length of the first text / length of the second), lengths in characters."""
     size = np.log2([max(len(text), 1) for text in asked.problem.texts])
     first, second = asked.pairs.T
     return np.asarray(size[first] - size[second], np.float64)
@@ -103,16 +103,16 @@ def warning_of(name: str, share: float) -> str | None:
 
 
 def warnings_of(figures: Sequence[Figure]) -> list[str]:
-    """What a user should know before trusting a ranking of this judge."""
-    found = []
+    """Returns warnings about this judge's rankings."""
+    warnings = []
     for figure in figures:
         if figure.value is None:
             continue
         if (warning := warning_of(figure.name, figure.value)) is not None:
-            found.append(warning)
+            warnings.append(warning)
         limit, text = _TOO_MUCH_NATS.get(figure.name, (float("inf"), ""))
         if abs(figure.value) > limit and figure.q is not None and figure.q < 0.05:
-            found.append(f"{text} ({figure.value:+.2f} nats)")
+            warnings.append(f"{text} ({figure.value:+.2f} nats)")
         if figure.name == "right on labelled pairs" and (figure.low or 0.0) <= 0.5:
-            found.append("by these labels the judge is not known to be better than a coin")
-    return found
+            warnings.append("these labels do not show that the judge is better than chance")
+    return warnings

@@ -1,4 +1,5 @@
-"""Figures over problems: a ratio of sums with an interval that is clustered by problem, and what it could have seen."""
+"""Computes figures over problems: ratios of sums, their bootstrap intervals over problems, and the smallest effect that
+they would detect."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +18,15 @@ class Figure:
     """One figure of an audit.
 
     Attributes:
-      name: what it is.
+      name: what is measured.
       unit: "share" (of `n`), or "nats".
-      value: None if there was nothing to compute it from.
-      low, high: 95 % interval: bootstrap over problems.
-      n: what it is counted over: judgements, pairs, triples.
-      null: what it would be for a judge without this fault, for a figure that is tested; None for any other.
-      p: two-sided probability of a value as far from `null` by chance.
-      q: the same, corrected for the number of figures tested (Benjamini and Hochberg, 1995).
-      detectable: the smallest distance from `null` that is seen in four of five such audits.
+      value: None if there are no data for it.
+      low, high: the 95 % bootstrap interval over problems.
+      n: the number of judgements, pairs or triples.
+      null: the value for a judge without this fault; None for a figure that is not tested.
+      p: the two-sided probability that a value is as far from `null` by chance.
+      q: p, corrected for the number of figures that are tested (Benjamini and Hochberg, 1995).
+      detectable: the smallest distance from `null` that four of five such audits would detect.
     """
 
     name: str
@@ -53,9 +54,9 @@ def ratio(
     """Makes a figure that is a ratio of two sums over problems.
 
     Args:
-      above, below: [P], what each problem adds to the two sums.
-      n: what is counted.
-      seed: seed of the resamples.
+      above, below: [P] what each problem adds to the two sums.
+      n: the number of judgements, pairs or triples.
+      seed: the seed of the bootstrap resamples.
       null: the value of a judge without the fault; None if it is not tested.
     """
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)

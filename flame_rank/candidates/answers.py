@@ -147,7 +147,7 @@ def _number(text: str) -> str | None:
 
 
 def shared(answers: Sequence[str | None]) -> bool:
-    """Returns whether a pool votes: most of its texts state an answer, and at least two state the same one."""
+    """Tells whether a pool votes: most of its texts state an answer, and at least two state the same one."""
     counts = Counter(answer for answer in answers if answer is not None)
     if not counts:
         return False

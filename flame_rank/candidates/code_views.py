@@ -23,7 +23,7 @@ class CandidateViews:
     Attributes:
       views: its tokens as written; its tokens after parsing and unparsing; and those with the names that it binds
         numbered in order of appearance. All three are the same if the text is not Python.
-      code: the text is Python, or tries to be.
+      code: whether the text is Python or looks like it.
       valid: False for Python that cannot be right: it has a syntax error or a name that nothing binds, or it
         continues a function and uses none of the arguments or returns nothing although a value is asked for.
     """
@@ -66,7 +66,7 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
 
 
 def is_continuation(prompt: str, text: str) -> bool:
-    """Returns whether a text is the indented body of the function at the end of the prompt."""
+    """Tells whether a text is the indented body of the function at the end of the prompt."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first[:1].isspace() and bool(re.search(r"^[ \t]*(async )?def \w+", prompt, re.MULTILINE))
 
@@ -90,7 +90,7 @@ def parse(source: str) -> ast.Module | None:
 
 
 def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
-    """Returns whether the program reads a name that it binds nowhere, which would raise a NameError."""
+    """Tells whether the program reads a name that it binds nowhere, which would raise a NameError."""
     read, bound = set[str](), set[str]()
     for node in ast.walk(tree):
         match node:
@@ -112,8 +112,8 @@ def _unbound(tree: ast.Module, given: frozenset[str]) -> bool:
 
 
 def _idle(tree: ast.Module, lines: int) -> bool:
-    """Returns whether the continued function ignores all its arguments, or returns nothing although its annotation or
-    its docstring says that it does.
+    """Tells whether the continued function ignores all its arguments, or returns nothing although its annotation or its
+    docstring says that it does.
 
     The continued function is the last one at the top level that begins in the first `lines` lines of the program. If
     the program defines it again later, as some models do, the later definition counts.

@@ -136,12 +136,12 @@ def _ends_value(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _is_share(tokens: Sequence[Token], at: int) -> bool:
-    """Returns whether a share such as "25%" or "1/4" ends at a token, so that a following "of" multiplies by it."""
+    """Tells whether a share such as "25%" or "1/4" ends at a token, so that a following "of" multiplies by it."""
     return at > 0 and (tokens[at].text in ("%", ")") or (tokens[at].is_number and tokens[at - 1].text == "/"))
 
 
 def _is_unit(tokens: Sequence[Token], at: int, end: int) -> bool:
-    """Returns whether a token is a unit: a word between a number and an operator or the end ("3 apples + ...")."""
+    """Tells whether a token is a unit: a word between a number and an operator or the end ("3 apples + ...")."""
     if not tokens[at].is_word or len(tokens[at].text) == 1 or not tokens[at].spaced or at == 0:
         return False
     word, last = tokens[at].text.lower(), at + 1 == end
@@ -151,7 +151,7 @@ def _is_unit(tokens: Sequence[Token], at: int, end: int) -> bool:
 
 
 def _opens(tokens: Sequence[Token], start: int, at: int) -> bool:
-    """Returns whether an expression is complete, by the tokens before it."""
+    """Tells whether an expression is complete, by the tokens before it."""
     if at == start:
         return True
     before, spaced = tokens[at - 1], tokens[at].spaced
@@ -171,7 +171,7 @@ def _opens(tokens: Sequence[Token], start: int, at: int) -> bool:
 
 
 def _closes(tokens: Sequence[Token], at: int) -> bool:
-    """Returns whether an expression is complete, by the tokens after it."""
+    """Tells whether an expression is complete, by the tokens after it."""
     if tokens[at - 1].text in OPERATORS:
         return False
     after, following = (tokens[to] if to < len(tokens) else None for to in (at, at + 1))

@@ -98,7 +98,7 @@ class Token(NamedTuple):
     """A number, a word or a sign.
 
     Attributes:
-      spaced: there are blanks before it.
+      spaced: whether blanks precede it.
     """
 
     text: str
@@ -130,7 +130,7 @@ def number(digits: str) -> Fraction:
 
 
 def shows(value: Fraction, digits: str) -> bool:
-    """Returns whether digits show a value, rounded or truncated to the number of their decimals; signs are ignored."""
+    """Tells whether digits show a value, rounded or truncated to the number of their decimals; signs are ignored."""
     value, shown = abs(value), number(digits)
     step = Fraction(1, 10 ** len(digits[:_READ].partition(".")[2]))
     off = value - shown

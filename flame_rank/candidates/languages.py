@@ -244,8 +244,8 @@ def mentioned(text: str) -> set[str]:
 
 
 def is_foreign(prompt: str, text: str) -> bool:
-    """Returns whether a text is certainly in another language than its prompt asks for or, if it asks for none, than
-    the prompt is written in."""
+    """Tells whether a text is certainly in another language than its prompt asks for or, if it asks for none, than the
+    prompt is written in."""
     actual = _possible(text, share=0.3)
     if not actual:
         return False
@@ -276,8 +276,8 @@ _HEDGE = re.compile(r"[\"“”«»„:()]|\b(?:sorry|cannot|can['’]t|won['’
 
 
 def _misses(asked: str, actual: list[str], text: str) -> bool:
-    """Returns whether a text contains nothing in the language that is asked for. A text with quotation marks may
-    contain it anyway, and a refusal may be right in any language."""
+    """Tells whether a text contains nothing in the language that is asked for. A text with quotation marks may contain
+    it anyway, and a refusal may be right in any language."""
     if asked in actual or _HEDGE.search(text) or asked in mentioned(text):
         return False
     if asked in FUNCTION_WORDS:

@@ -18,5 +18,5 @@ _REFUSALS = re.compile(
 
 
 def is_refusal(text: str) -> bool:
-    """Returns whether a text declines, at its beginning, to do what is asked."""
+    """Tells whether a text declines, at its beginning, to do what is asked."""
     return bool(_REFUSALS.search(text[:_READ].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))

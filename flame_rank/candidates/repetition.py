@@ -48,7 +48,7 @@ _FEW = 60  # words; in longer texts the share of distinct words is low anyway
 
 
 def is_loop(prompt: str, text: str) -> bool:
-    """Returns whether a text, or its end, is mostly repetition although the prompt does not ask for repetition."""
+    """Tells whether a text, or its end, is mostly repetition although the prompt does not ask for repetition."""
     if text.count("|") >= 8 or _ASKED.search(prompt.lower()):
         return False
     text = LATEX.sub(" ", text)  # a formula repeats its letters
@@ -103,7 +103,7 @@ def _counts(unit: list[str], times: float, labels: bool) -> bool:
 
 
 def _is_stuck(tokens: list[str]) -> bool:
-    """Returns whether most letters are in words that repeat a few letters: "abcabcabcabc"."""
+    """Tells whether most letters are in words that repeat a few letters: "abcabcabcabc"."""
     total = stuck = 0
     for token in tokens:
         total += len(token)
@@ -122,7 +122,7 @@ def _is_stuck(tokens: list[str]) -> bool:
 
 
 def _is_poor(tokens: list[str]) -> bool:
-    """Returns whether a short text uses very few distinct words: "names are names and names are names"."""
+    """Tells whether a short text uses very few distinct words: "names are names and names are names"."""
     if len(tokens) > _FEW or not all(map(str.isalpha, tokens)) or _SOUNDS.issuperset(tokens):
         return False
     if tokens and max(map(len, tokens)) == 1:
@@ -132,7 +132,7 @@ def _is_poor(tokens: list[str]) -> bool:
 
 
 def _repeats_sentences(text: str) -> bool:
-    """Returns whether a text repeats one passage of sentences or lines, enumerated or not."""
+    """Tells whether a text repeats one passage of sentences or lines, enumerated or not."""
     parts = [tokens for part in _SENTENCE.split(_ENUMERATOR.sub("", text)) if (tokens := words(part))][-_WINDOW:]
     keys = [" ".join(part) for part in parts]
     total = sum(map(len, parts))

@@ -1,5 +1,5 @@
-"""Rules for texts that cannot be a good answer, whatever the other candidates are; code_views.py has those for
-programs. A rule applies only if it is certain: a text with a fault ranks behind all texts without one."""
+"""Rules that find texts that cannot be a good answer, whatever the other candidates are; code_views.py has the rules
+for programs. A rule applies only if it is certain: a text with a fault ranks behind all texts without one."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -24,8 +24,8 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
       "empty": nothing visible, or no letter or digit although the prompt does not ask for a sign.
       "filler": placeholder text, such as lorem ipsum or "[insert answer here]".
       "garbage": not words: random keys, broken encodings, the remains of a template or a crash.
-      "loop": one passage over and over.
-      "copied": only the prompt or its last question again.
+      "loop": one passage repeated over and over.
+      "copied": nothing but the prompt, or its last question.
       "language": another language than the prompt asks for or, if it asks for none, than the prompt is in.
     """
     text = text[:LONGEST].strip()
@@ -51,7 +51,8 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
 
 
 def _ends(text: str, each: int) -> str:
-    """Returns the beginning and the end of a text, which show what is asked and what is wrong throughout."""
+    """Returns the beginning and the end of a text: enough to see what it asks, and any fault that runs through all of
+    it."""
     return text if len(text) <= 2 * each else f"{text[:each]}\n{text[-each:]}"
 
 
@@ -73,8 +74,8 @@ _LITERALS = (ast.Call, ast.Dict, ast.List, ast.ListComp, ast.Lambda, ast.Subscri
 
 
 def is_code(prompt: str, text: str) -> bool:
-    """Returns whether a text is, or contains, a program in any language, or data, to which the rules for prose do not
-    apply."""
+    """Tells whether a text is or contains a program in any language, or data; the rules for prose do not apply to
+    these."""
     if "```" in text or is_continuation(prompt, text):
         return True
     if len(_LINES.findall(text)) >= max(1, 0.25 * (text.count("\n") + 1)) and re.search(r"[({\[=<]", text):
@@ -129,7 +130,7 @@ def _is_empty(prompt: str, text: str) -> bool:
 
 
 def _in_dialogue(prompt: str) -> bool:
-    """Returns whether a prompt is a dialogue whose last turn does not ask for anything."""
+    """Tells whether a prompt is a dialogue whose last turn does not ask for anything."""
     *before, last = _ROLE.split(prompt)
     return bool(before) and "?" not in last and not _ASKS.search(last)
 
@@ -253,14 +254,14 @@ def _is_broken(sign: str) -> bool:
 
 
 def _is_serial(text: str) -> bool:
-    """Returns whether a text is mostly one long mixture of letters and digits, such as base64."""
+    """Tells whether a text is mostly one long mixture of letters and digits, such as base64."""
     runs = [run for run in _SERIAL.findall(text) if re.search("[a-z]", run) and re.search("[A-Z]", run)]
     runs = [run for run in runs if len(re.findall(r"\d", run)) >= 2 and not re.search(r"[a-z]{9}", run)]
     return sum(map(len, runs)) >= 0.7 * len(text)
 
 
 def _is_symbols(visible: str, counted: bool) -> bool:
-    """Returns whether a text is mostly signs of several kinds without a word between them."""
+    """Tells whether a text is mostly signs of several kinds without a word between them."""
     junk = [sign for sign in visible if sign in _JUNK]
     if (
         len(visible) > 400
@@ -280,7 +281,7 @@ def _is_symbols(visible: str, counted: bool) -> bool:
 
 
 def _is_mashed(text: str) -> bool:
-    """Returns whether a text in Latin letters is random typing: neighbouring keys, or hardly any pronounceable word."""
+    """Tells whether a text in Latin letters is random typing: neighbouring keys, or hardly any pronounceable word."""
     text = text[:4_000]
     counts = scripts(text)
     if counts.get("Latin", 0) + counts.get("Cyrillic", 0) < max(1, sum(counts.values())) or re.search(

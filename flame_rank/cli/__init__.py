@@ -1,1 +1,1 @@
-"""The command `flame-rank`: one file a command, and the options that several of them have."""
+"""The command `flame-rank`: one file per command, and the options that several commands share."""

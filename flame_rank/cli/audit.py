@@ -1,4 +1,4 @@
-"""`flame-rank audit`: whether to trust a judge on one's own data."""
+"""`flame-rank audit`: measures a judge's faults on the user's own data."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _WIDTH = 40  # characters of a bar of 100 %
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """What is looked at."""
+    """Which data an audit uses, and where its results go."""
 
     labels: str | None = described(
         None,
@@ -58,8 +58,8 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
     FILE is a file that rerank can read. The judge is asked about pairs in both orders, about a candidate and itself,
     and about candidates with an addition that should not matter: a note to the judge, and padding. Intervals are
     bootstrap intervals over problems. The column "q" is a p-value, corrected for the number of figures that are tested.
-    The column "seen" is the smallest effect that four of five such audits would find: a smaller effect may exist even
-    if none is reported.
+    The column "seen" is the smallest effect that four of five such audits would find: a smaller effect may exist
+    although it is not reported.
 
     Exit status: 0 if every line was read; 1 if a line was left out; 2 for a mistake in the arguments or the input.
     """
@@ -144,7 +144,7 @@ def _print_reliability(bins: "list[Bin]") -> None:
 
 
 def _number(value: float | None, unit: str) -> str | None:
-    """A figure as people read it: shares in %, all else in its own unit."""
+    """Formats a figure for people: shares in %, other figures in their own unit."""
     if value is None:
         return None
     return f"{100 * value:.1f} %" if unit == "share" else f"{value:.2f}{f' {unit}' if unit else ''}"

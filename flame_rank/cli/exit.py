@@ -12,7 +12,8 @@ DONE, UNFINISHED, MISTAKE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 
 class Group(click.Group):
-    """Commands whose reader may stop early, as `head` does: click would end them with status 1."""
+    """A group of commands that end with status 0 if their reader stops early, as `head` does; click would use status
+    1."""
 
     def invoke(self, ctx: click.Context) -> object:
         logging.getLogger("flame_rank").addHandler(_WARNINGS)
@@ -38,7 +39,7 @@ _WARNINGS = _AboveTheBar()
 def run(command: click.Group, name: str, arguments: list[str] | None = None) -> None:
     """Runs a command and ends the program with its exit status.
 
-    A mistake of the user's becomes one line and status 2, never a traceback.
+    A user's mistake becomes one line and status 2, never a traceback.
     """
     try:
         status = command.main(arguments, prog_name=name, standalone_mode=False)

@@ -23,8 +23,8 @@ def options(
     Args:
       kind: a dataclass whose fields have defaults; a field without a description gets no option.
       argument: the name of the command's parameter that receives the dataclass.
-      without: names of fields that this command has no option for.
-      defaults: of this command, if they differ from the dataclass's.
+      without: the names of fields for which this command has no option.
+      defaults: this command's defaults, if they differ from those of the dataclass.
     """
     types = get_type_hints(kind)
     described = [f for f in dataclasses.fields(kind) if KEY in f.metadata and f.name not in without]
@@ -94,7 +94,7 @@ def _click_type(hint: Any, description: Description) -> Any:
 
 
 class _Finite(click.FloatRange):
-    """A number in a range; click's own takes NaN, which no comparison with a limit refuses."""
+    """A number in a range, other than NaN, which click's own range type would accept."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

@@ -1,4 +1,4 @@
-"""The command `flame-rank`: an entry for each command."""
+"""The command `flame-rank`, with an entry for each of its commands."""
 
 import click
 

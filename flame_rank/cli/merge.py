@@ -1,4 +1,4 @@
-"""`flame-rank merge`: the outputs of shards in one file, in the order of the input."""
+"""`flame-rank merge`: joins the outputs of shards in the order of the input."""
 
 import click
 
@@ -12,8 +12,8 @@ def merge(files: tuple[str, ...], output: str | None) -> None:
     """Join the outputs of `rerank --shard 1/N` to `--shard N/N`, in the order of the input.
 
     Give all N outputs, in the order of their numbers. Each must have one line for each problem, as --format ranked
-    writes it. Join the outputs of --format best or pairs, and of --top for flat input, with cat: they may have another
-    number of lines.
+    writes it. Outputs of --format best or pairs, and of --top for flat input, may have other numbers of lines: join
+    them with cat.
     """
     from flame_rank.io.output import Output
     from flame_rank.io.paths import parts, refuse_same

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what they make of them: a judge, prompts by task, bad lines."""
+"""The options that several commands share: the judge, how the input is read, bad lines."""
 
 import os
 import re
@@ -27,7 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
-    """Makes one decorator of the options that several commands have."""
+    """Combines several option decorators into one."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -52,7 +52,7 @@ JUDGE = together(  # passes `judge`, its name, and `judge_options`
 
 
 class _InputFile(click.Path):
-    """A file that is there, "-", or an address, which is looked for when it is opened."""
+    """An existing file, "-", or an address, which is not checked before it is opened."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if is_url(value) else super().convert(value, param, ctx)
@@ -105,7 +105,7 @@ class InputOptions:
     )
 
     def read(self, file: str, bad: "Skip | Quarantine | None") -> "Reading":
-        """Reads the problems of a file; `bad` is what `bad_lines` has made of `on_bad_line`."""
+        """Reads the problems of a file; `bad` is the callback that `bad_lines` returned."""
         from flame_rank.io.jsonl import read_problems
 
         return read_problems(
@@ -120,10 +120,10 @@ class InputOptions:
 
     @property
     def part(self) -> tuple[int, int]:
-        """The shard as its number and how many there are.
+        """The shard's number and the number of shards.
 
         Raises:
-          UserError: it is not I/N with I from 1 to N.
+          UserError: --shard is not I/N with I from 1 to N.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", self.shard or "1/1")
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -144,7 +144,7 @@ def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":
 
 
 def read_criteria(given: str | None) -> str | None:
-    """Returns the text of --criteria, or of the file that it names; the name itself of a TOML file.
+    """Returns the text of --criteria, or the content of the file that it names; for a TOML file, its name.
 
     Raises:
       UserError: the file is empty or not UTF-8.
@@ -161,10 +161,10 @@ def read_criteria(given: str | None) -> str | None:
 
 
 def read_pattern(expression: "str | Extract | None") -> "Extract | None":
-    """Makes the extractor of --answer; None without it.
+    """Makes the extractor of --answer; None if the option is not given.
 
     Raises:
-      UserError: it is not a regular expression.
+      UserError: --answer is not a regular expression.
     """
     if not isinstance(expression, str):
         return expression
@@ -177,7 +177,7 @@ def read_pattern(expression: "str | Extract | None") -> "Extract | None":
 
 
 def report_earlier_failures(count: int) -> None:
-    """Says how many judgements are failures of earlier runs, if any are, and how to ask for them again."""
+    """Prints how many judgements failed in earlier runs, if any did, and how to ask for them again."""
     if count:
         click.echo(
             f"flame-rank: {count} of the judgements that the ledger knows failed in an earlier run, and are left out; "
@@ -205,10 +205,10 @@ class Prompts:
 
 
 def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip | Quarantine | None":
-    """Makes the `on_bad_line` of --on-bad-line; None for fail.
+    """Makes the `on_bad_line` callback of --on-bad-line; None for "fail".
 
     Args:
-      file: the input; its bad lines are put beside it if the output is standard output.
+      file: the input; FILE.bad is beside it if the output is standard output.
       output: the output; None or "-" for standard output.
     """
     if policy == "quarantine":
@@ -223,8 +223,8 @@ class Skip:
     """Reports each bad line as left out.
 
     Attributes:
-      path: None, since the lines are not kept.
-      count: lines so far.
+      path: None, because the lines are not kept.
+      count: the number of lines so far.
     """
 
     path: Path | None = None

@@ -1,4 +1,4 @@
-"""`flame-rank plan`: what a run will take with each strategy, before anything is spent."""
+"""`flame-rank plan`: estimates what a run would cost with each strategy."""
 
 import json
 import sys
@@ -93,7 +93,7 @@ def plan(
 
 
 def _strategies(names: tuple[str, ...], ranking: RankingOptions) -> "list[Counted]":
-    """Makes the strategies of these names, or all strategies."""
+    """Makes the strategies with these names; all strategies if there are no names."""
     own = given(ranking)
     own.pop("dedupe", None)
     confidence = own.pop("confidence", None)
@@ -110,7 +110,7 @@ def _strategies(names: tuple[str, ...], ranking: RankingOptions) -> "list[Counte
 
 
 def _say_basis(plans: "Plans") -> None:
-    """Says on standard error what the numbers are based on."""
+    """Prints on standard error what the estimates are based on."""
     probe = plans.probe
     facts = [
         f"{plans.problems:,} problems, {plans.candidates:,} candidates, {plans.distinct:,} without repetitions",

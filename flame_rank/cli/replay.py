@@ -1,4 +1,4 @@
-"""`flame-rank replay`: rankings from a ledger alone, without a judge."""
+"""`flame-rank replay`: ranks from a ledger alone, without a judge."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,10 @@ MISSING = "not in the ledger"
 
 
 class ReplayJudge:
-    """Repeats the judgements of a judge that are in a ledger, and makes none.
+    """Repeats the judgements that a ledger holds of a judge, and makes no new ones.
 
     Attributes:
-      missing: comparisons that the ledger does not hold.
+      missing: the number of comparisons that the ledger does not hold.
     """
 
     def __init__(self, path: Path, name: str, *, pool_aware: bool):
@@ -53,7 +53,7 @@ class ReplayJudge:
         return answers
 
     def notes(self, problem: "Problem") -> "Notes":
-        """Says why judgements of this problem are left out."""
+        """Returns why judgements of this problem are left out."""
         from flame_rank.judges.base import Notes
 
         return Notes(failures=tuple(self._failures.get(problem, ())))

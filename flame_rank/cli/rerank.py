@@ -1,4 +1,4 @@
-"""`flame-rank rerank`: the problems of a file, ranked."""
+"""`flame-rank rerank`: ranks the candidates of the problems of a file."""
 
 import json
 import sys
@@ -83,11 +83,11 @@ class OutputOptions:
 
     @property
     def file(self) -> str | None:
-        """The file that the rankings go to, None for standard output."""
+        """The file to which the rankings are written; None for standard output."""
         return None if self.output == "-" else self.output
 
     def writer(self, top: int | None, seed: int) -> "Callable[[Ranking], bytes]":
-        """Returns what makes lines of a ranking, in this format.
+        """Returns the function that encodes a ranking in this format.
 
         Raises:
           UserError: an option of another format is given.
@@ -105,7 +105,7 @@ class OutputOptions:
 
     @property
     def table(self) -> bool:
-        """Whether a table is written.
+        """Whether the output is a table.
 
         Raises:
           UserError: a table is asked for in a file.
@@ -178,7 +178,7 @@ def rerank(
     """Rank the candidates of every problem in FILE, best first.
 
     FILE is JSONL or parquet, a path or an address (s3://, gs://, hf://). Each line is either a problem with "prompt"
-    and "candidates" (a list), or a single sample with "task_id" and "completion", or what another tool has written (see
+    and "candidates" (a list), or a single sample with "task_id" and "completion", or a line of another tool (see
     --from). Without FILE, or with "-", standard input is read. Each problem is written with its ranking as soon as it
     is done: as JSONL, or on a terminal as a row of a table.
 
@@ -195,6 +195,8 @@ def rerank(
     from flame_rank.io.output import Output
     from flame_rank.io.paths import parts, refuse_same, with_log
 
+    _check_confidence(ranking_options)
+    read_pattern(ranking_options.extract)  # a mistake in it is told before the judge is loaded
     table = output.table
     to_lines = output.writer(ranking_options.top, ranking_options.seed)
     for path in (output.file, output.json_summary, output.report):
@@ -216,7 +218,6 @@ def rerank(
             **with_log(ranking_options.ledger),
         },
     )
-    _check_confidence(ranking_options)
     options = RerankerOptions(
         judge=judge,
         judge_options=judge_options,
@@ -306,7 +307,7 @@ def _report(path: str | None, settings: dict[str, Any], warnings: list[str]) -> 
 
 
 def _as_options(options: object) -> dict[str, Any]:
-    """The options of a dataclass that differ from their defaults, by the names that the command has for them."""
+    """Returns the options of a dataclass that differ from their defaults, by their names in the command."""
     return {
         option_name(f): getattr(options, f.name) for f in described_fields(type(options)) if f.name in given(options)
     }
@@ -318,7 +319,7 @@ def _check_confidence(ranking: RankingOptions) -> None:
 
 
 def _warn_of_useless_options(ranking: RankingOptions) -> None:
-    """Names the options that were given and that have no effect on a pointwise judge."""
+    """Warns of the given options that have no effect on a pointwise judge."""
     strategy = ranking.strategy if ranking.strategy != "pointwise" else None
     useless = {"--strategy": strategy, "--order": ranking.order, "--confidence": ranking.confidence}
     for option in (option for option, value in useless.items() if value is not None):

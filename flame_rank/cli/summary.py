@@ -1,4 +1,4 @@
-"""What a run of `flame-rank rerank` comes to: one line for people, or an object of counts for programs."""
+"""Summarises a run of `flame-rank rerank`: one line for people, or an object of counts for programs."""
 
 from array import array
 from dataclasses import asdict
@@ -60,7 +60,7 @@ class Count(NamedTuple):
 
 
 class Summary:
-    """Counts what becomes of problems, in a few bytes for each of them."""
+    """Counts rankings by their outcome; takes a few bytes of memory per problem."""
 
     def __init__(self, group_by: str):
         """Args:
@@ -116,11 +116,11 @@ class Summary:
 
     @property
     def mean_p_best(self) -> float | None:
-        """P(best) of the best candidates on average; None if no problem with several candidates was decided."""
+        """The mean P(best) of the best candidates; None if no problem with several candidates was decided."""
         return self._p_best / self._decided if self._decided else None
 
     def counts(self) -> dict[str, Any]:
-        """The counts by name, for --json-summary."""
+        """Returns the counts by name, for --json-summary."""
         return {
             "problems": self.problems,
             "candidates": self.candidates,
@@ -152,7 +152,7 @@ class Summary:
         return self.consistency.warnings
 
     def line(self) -> str:
-        """The counts for people: what went wrong is named only if it happened."""
+        """Writes the counts for people; a kind of failure is named only if it happened."""
         file = f" (in {self._bad_lines_file})" if self._bad_lines_file else ""
         who = "answers of its judges" if self._group else "of them"
         wrong = [

@@ -1,4 +1,4 @@
-"""Tables on standard output: through rich on a terminal, as aligned plain text for programs and files."""
+"""Prints tables: with rich on a terminal, as aligned plain text to files and programs."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Rankings for people on a terminal: a row for each problem as soon as it is done."""
+"""Prints rankings on a terminal: a row for each problem as soon as it is done."""
 
 import sys
 from types import TracebackType
@@ -17,12 +17,12 @@ _BAR = 10  # characters of a P(best) of 1
 
 class Rows:
     """Writes the problem, P(best) of its best candidate, the margin to the next option, the comparisons, and the best
-    candidate's first line; in colour if the terminal has some."""
+    candidate's first line; in colour if the terminal supports it."""
 
     def __init__(self, top: int = 1, console: Console | None = None):
         """Args:
-        top: rows of a problem, for its best candidates.
-        console: where rows go; None for standard output.
+        top: the number of rows per problem, one for each of its best candidates.
+        console: where the rows are written; None for standard output.
         """
         self._top, self._console = top, console or Console()
         self._header = True
@@ -60,7 +60,7 @@ class Rows:
 
 
 def _name(name: str) -> Text:
-    """Shortens a problem's name to its end, in which FILE:LINE differs from problem to problem."""
+    """Shortens a problem's name to its end, because names such as FILE:LINE differ only there."""
     short = name if len(name) <= _NAME else name.rsplit("/", 1)[-1]
     return _line(short if len(short) <= _NAME else "…" + short[1 - _NAME :])
 
@@ -70,7 +70,7 @@ def _bar(p: float, *, sure: bool) -> Text:
 
 
 def _margin(ranking: Ranking) -> str:
-    """Writes by how many nats the best candidate leads the best one of another option; nothing if there is no other."""
+    """Formats by how many nats the best candidate leads the best one of another option; empty if there is no other."""
     first, *others = ranking.order
     option = ranking.options
     second = next((i for i in others if option[i] != option[first]), None)
@@ -78,6 +78,6 @@ def _margin(ranking: Ranking) -> str:
 
 
 def _line(text: str) -> Text:
-    """Returns a text's first line that is not blank, without characters that would control the terminal."""
+    """Returns the first line of a text that is not blank, without control characters."""
     line = next((line for line in text[:10_000].splitlines() if line.strip()), "")
     return Text("".join(c if c.isprintable() else " " for c in line.strip()))

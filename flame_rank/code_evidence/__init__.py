@@ -1,1 +1,1 @@
-"""What do programs show when they are run? Evidence for code without a model: parsing, examples, agreement, tests."""
+"""Evidence for code without a model: programs are parsed, run on examples and tests, and compared with each other."""

@@ -1,7 +1,7 @@
-"""Runs the candidates of code problems and says what each of them shows. No model is asked.
+"""Runs the candidates of code problems and collects the evidence for each. No model is asked.
 
-Agreement on inputs is MBR-Exec's (Shi et al., 2022). The inputs are made from the examples and the signature; CodeT has
-a model write them (Chen et al., 2022).
+Agreement on inputs is MBR-Exec's (Shi et al., 2022). The inputs are made from the examples and the signature, while in
+CodeT a model writes them (Chen et al., 2022).
 """
 
 import ast
@@ -32,11 +32,11 @@ class CodeQuestion:
     """The candidates of one code problem as programs.
 
     Attributes:
-      function: the name of the function that they define.
-      text: where examples are looked for and the signature stands: the prompt.
-      programs: [n] Python source.
-      tests: Python source of the tests that the user gives, each a test of its own; they call the function by its name.
-      given: Python source that the tests' globals come from.
+      function: the name of the function that the candidates define.
+      text: the prompt, which has the signature and may have examples.
+      programs: [n] the Python source of each candidate.
+      tests: the Python source of each test that the user gives; a test calls the function by its name.
+      given: Python source that is run before the tests and defines their globals.
     """
 
     function: str
@@ -48,13 +48,13 @@ class CodeQuestion:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CodeEvidence:
-    """What the candidates of a problem show, [n] each, 0 to 1.
+    """The evidence for the candidates of a problem.
 
     Attributes:
-      values: by part: "parse": 1 for Python; "examples": share of the examples that it passes; "agreement": mean share
-        of the pool that gives the same result, over the inputs; "tests": share of the tests that it passes. A part
-        that has nothing to go by (no examples, no tests) is not there.
-      examples: number of examples.
+      values: for each part an array [n] from 0 to 1. "parse": 1 for Python. "examples": the share of the examples that
+        a program passes. "agreement": the share of the pool that gives the same result, averaged over the inputs.
+        "tests": the share of the tests that it passes. A part is missing if it has no data (no examples, no tests).
+      examples: the number of examples.
     """
 
     values: dict[Part, FloatArray] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def collect(
     """Yields the evidence of each problem, in order. Equal programs are run once.
 
     Args:
-      parts: what is collected.
+      parts: the kinds of evidence to collect.
       timeout: seconds of processor time for all calls of one program, and for one test.
     """
     questions = iter(questions)
@@ -80,7 +80,7 @@ def collect(
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What is to be run for one problem: the calls of each distinct program, then its tests, program by program."""
+    """The runs that one problem needs: first the calls of each distinct program, then the tests of each."""
 
     question: CodeQuestion
     parts: Sequence[Part]
@@ -129,7 +129,7 @@ class _Plan:
         )
 
     def read(self, outcomes: list[Outcome]) -> CodeEvidence:
-        """Returns the evidence from the results of the orders."""
+        """Computes the evidence from the results of these runs."""
         place = {program: k for k, program in enumerate(self.sound)}
         member = [place.get(program, -1) for program in self.question.programs]
         values: dict[Part, FloatArray] = {}
@@ -161,13 +161,13 @@ def _parses(program: str) -> bool:
 
 
 def _results(outcome: Outcome, count: int) -> list[str | None]:
-    """The result of each call as one text; None for one that failed or was not reached."""
-    found = [_safe_result(value["value"]) if "value" in value else None for value in outcome.values]
-    return [*found, *[None] * (count - len(found))]
+    """Returns the result of each call as one text; None for one that failed or was not reached."""
+    results = [_safe_result(value["value"]) if "value" in value else None for value in outcome.values]
+    return [*results, *[None] * (count - len(results))]
 
 
 def _safe_result(data: Any) -> str | None:
-    """As `_result`, for what a program has sent; None for what is nested too deeply."""
+    """Returns `_result` of a value that a program sent; None if it is nested too deeply."""
     try:
         return _result(data)
     except RecursionError:
@@ -175,7 +175,8 @@ def _safe_result(data: Any) -> str | None:
 
 
 def _result(data: Any) -> str:
-    """One text for equal results: numbers of equal value are equal whatever their type, up to nine digits."""
+    """Writes a result as a text that is the same for equal results; numbers are equal up to nine digits, whatever their
+    type."""
     return canonical(_level(data))
 
 
@@ -183,7 +184,7 @@ def _level(data: Any) -> Any:
     if isinstance(data, list):
         return [_level(item) for item in data]
     if isinstance(data, dict):
-        return {tag: _level(held) for tag, held in data.items()}
+        return {tag: _level(content) for tag, content in data.items()}
     if isinstance(data, bool):
         return int(data)
     if isinstance(data, float) and math.isfinite(data):
@@ -196,12 +197,13 @@ def _share(row: Sequence[str | None], expected: Sequence[str]) -> float:
 
 
 def _spread(member: Sequence[int], of_sound: Sequence[float]) -> FloatArray:
-    """[n] from the values of the distinct programs that parse; 0 for the others."""
+    """Returns [n] values from those of the distinct programs that parse; 0 for the others."""
     return np.array([of_sound[k] if k >= 0 else 0.0 for k in member])
 
 
 def _agreement(member: Sequence[int], results: Sequence[Sequence[str | None]], count: int) -> FloatArray:
-    """[n]: the mean over the inputs of the share of the pool with the same result; what failed agrees with nobody."""
+    """Computes [n] the share of the pool with the same result, averaged over the inputs; a failed call agrees with
+    none."""
     votes = np.bincount([k for k in member if k >= 0], minlength=len(results)).astype(np.float64)
     total = np.zeros(len(results))
     for column in range(count):

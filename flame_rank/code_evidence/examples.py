@@ -1,8 +1,8 @@
-"""The examples in a prompt or docstring: calls of the function with what they return, as people write them.
+"""Reads the examples in a prompt or docstring: calls of the function and their results, in the ways people write them.
 
 `>>> f(1)` with the value on the next line (doctest), `f(1) == 2`, `f(1) = 2`, `f(1) -> 2`, `f(1) => 2`, `f(1) ➞ 2`,
-`f(1) returns 2`, `f(1) should return 2`, `Input: 1` with `Output: 2` below, `For x = 1 the output should be 2`.
-Both sides are literals (or true, false, null): nothing here is evaluated.
+`f(1) returns 2`, `f(1) should return 2`, `Input: 1` with `Output: 2` below, `For x = 1 the output should be 2`. Both
+sides are literals (or true, false, null); nothing is evaluated.
 """
 
 import ast
@@ -36,8 +36,8 @@ class Example:
     """A call and its result.
 
     Attributes:
-      arguments: of the call, all by position.
-      expected: what it returns.
+      arguments: the arguments of the call, all by position.
+      expected: the value that it should return.
     """
 
     arguments: tuple[Any, ...]
@@ -45,8 +45,8 @@ class Example:
 
 
 def read_examples(text: str, function: str) -> list[Example]:
-    """Reads the examples of a function in a text, each once, in the text's order."""
-    found: dict[str, Example] = {}
+    """Reads the distinct examples of a function in a text, in the order of the text."""
+    examples: dict[str, Example] = {}
     for match in re.finditer(rf"(>>>[ \t]*)?(?<![\w.]){re.escape(function)}[ \t]*\(", text):
         if text[: match.start()].endswith("def "):
             continue
@@ -61,25 +61,26 @@ def read_examples(text: str, function: str) -> list[Example]:
         for value in _literals(rest[gives.end() :].split("\n", 1)[0]):
             if isinstance(value, bool) or not any(isinstance(argument, _Word) for argument in arguments):
                 plain = tuple(str(a) if isinstance(a, _Word) else a for a in arguments)
-                found.setdefault(repr(plain), Example(arguments=plain, expected=value))
+                examples.setdefault(repr(plain), Example(arguments=plain, expected=value))
             break
     for match in _STATED.finditer(text):
         arguments = _arguments(f"({match['in'] or match['for']})")
         value = next(_literals(text[match.end() :].split("\n", 1)[0]), _NOTHING)
         if arguments is not None and value is not _NOTHING:
-            found.setdefault(repr(arguments), Example(arguments=arguments, expected=value))
-    return list(found.values())
+            examples.setdefault(repr(arguments), Example(arguments=arguments, expected=value))
+    return list(examples.values())
 
 
 class _Word(str):
-    """A bare word for an argument: a text, as it seems, if the function returns a truth value; else a variable."""
+    """A bare word as an argument: probably a string if the function returns a truth value, otherwise a variable."""
 
 
 _NOTHING = object()
 
 
 def _balanced(text: str, start: int) -> str:
-    """The text from a bracket to the one that closes it; to the end of what may be a call if none does."""
+    """Returns the text from an opening bracket to its closing one; if there is none, as much as may belong to the
+    call."""
     depth, quote = 0, ""
     for at in range(start, min(len(text), start + _LONGEST)):
         character = text[at]
@@ -98,7 +99,7 @@ def _balanced(text: str, start: int) -> str:
 
 
 def _arguments(call: str) -> tuple[Any, ...] | None:
-    """The literals between the brackets of a call; None if they are none."""
+    """Returns the literals between the brackets of a call; None if they are none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,10 +112,10 @@ def _arguments(call: str) -> tuple[Any, ...] | None:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal, or a bare word.
+    """Returns the value of a literal, or a bare word.
 
     Raises:
-      ValueError: it is neither.
+      ValueError: the text is neither.
     """
     if isinstance(node, ast.Name):
         return _WORDS[node.id.lower()] if node.id.lower() in _WORDS else _Word(node.id)
@@ -122,7 +123,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _literals(line: str) -> Iterator[Any]:
-    """The literals that a line begins with, the longest first."""
+    """Returns the literals that a line begins with, the longest first."""
     line = line.strip()[:_LONGEST]
     if line[:1] in "([{":
         line = _balanced(line, 0) or line

@@ -1,4 +1,5 @@
-"""Arguments to call a function with, made from its examples and its signature: small, ordinary, the same every time."""
+"""Makes arguments for a function from its examples and its signature: small and ordinary values, the same every
+time."""
 
 import ast
 import re
@@ -25,11 +26,11 @@ _UNKNOWN: tuple[Any, ...] = (0, 1, 5, 12, "abc", "", "Hello World", [], [1, 2, 3
 
 
 def make_inputs(examples: Sequence[Example], signature: Sequence[str | None]) -> list[tuple[Any, ...]]:
-    """Makes arguments of a function, those of its examples first.
+    """Makes arguments for a function; those of its examples come first.
 
     Args:
-      examples: of the function.
-      signature: of each parameter its annotation, None for one without.
+      examples: the function's examples.
+      signature: the annotation of each parameter; None for a parameter without one.
     """
     made: dict[str, tuple[Any, ...]] = {repr(e.arguments): e.arguments for e in examples}
     changed = [list(islice(_changed(example.arguments), _EACH)) for example in examples]
@@ -43,7 +44,7 @@ def read_signature(program: str, function: str) -> list[str | None] | None:
     """Reads the annotations of a function's parameters that have no default; None if the program does not define it.
 
     Args:
-      program: Python, or a prompt that breaks off behind the function's first line.
+      program: Python source, or a prompt that ends after the function's first line.
     """
     heads = list(re.finditer(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(function)}[ \t]*\(", program, re.MULTILINE))
     if not heads:
@@ -67,7 +68,7 @@ def _typed(signature: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
 
 
 def _changed(arguments: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """The arguments with one of them changed, in turns."""
+    """Yields the arguments with one of them changed, each in its turn."""
     rows = [list(islice(_variants(argument), _EACH)) for argument in arguments]
     for position in range(_EACH):
         for k, row in enumerate(rows):

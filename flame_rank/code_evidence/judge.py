@@ -1,14 +1,13 @@
-"""A judge with evidence for code before it: what running the programs leaves open, the judge decides."""
+"""Combines evidence for code with a judge, which decides what running the programs leaves open."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.code_evidence.collect import CodeEvidence, CodeQuestion, Part, collect
 from flame_rank.code_evidence.questions import read_question
-from flame_rank.judges.base import Judge, Notes
+from flame_rank.judges.base import Judge, Notes, ProblemMemory
 from flame_rank.judges.base import notes as judge_notes
 from flame_rank.records import Problem
 from flame_rank.sandbox.pool import Sandbox
@@ -35,18 +34,18 @@ class EvidenceJudge:
         question: Callable[[Problem], CodeQuestion | None] = read_question,
     ):
         """Args:
-        judge: decides what the evidence leaves open.
-        parts: the evidence that counts.
+        judge: the judge that decides what the evidence leaves open.
+        parts: the kinds of evidence that count.
         sandbox: where programs run.
         timeout: seconds of processor time for all calls of one program, and for one test.
-        question: reads a problem as a question of code; None for one that is none, which the judge decides alone.
+        question: reads a problem as a code question; returns None for any other one, which the judge decides alone.
         """
         self.judge_within, self.parts = judge, tuple(parts)
         self.pointwise, self.one_by_one = judge.pointwise, getattr(judge, "one_by_one", False)
         self.named = getattr(judge, "named", True)
         self.name = f"{judge.name} behind {'+'.join(self.parts)}"
         self._sandbox, self._timeout, self._question = sandbox, timeout, question
-        self._seen: WeakKeyDictionary[Problem, FloatArray] = WeakKeyDictionary()
+        self._seen: ProblemMemory[FloatArray] = ProblemMemory()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Returns the log-odds [M] of each problem's pairs."""
@@ -61,7 +60,7 @@ class EvidenceJudge:
         return leads
 
     def notes(self, problem: Problem) -> Notes:
-        """Returns what the judge within has to say."""
+        """Returns what the judge inside notes about a problem."""
         return judge_notes(self.judge_within, problem)
 
     def __getattr__(self, name: str) -> Any:
@@ -74,13 +73,13 @@ class EvidenceJudge:
         fresh = list(dict.fromkeys(problems))
         questions = {problem: self._question(problem) for problem in fresh}
         asked = [question for question in questions.values() if question is not None]
-        found = collect(asked, self.parts, self._sandbox, timeout=self._timeout)
+        evidence = collect(asked, self.parts, self._sandbox, timeout=self._timeout)
         for problem, question in questions.items():
-            self._seen[problem] = np.zeros(len(problem)) if question is None else quality(next(found), len(problem))
+            self._seen[problem] = np.zeros(len(problem)) if question is None else quality(next(evidence), len(problem))
 
 
 def quality(evidence: CodeEvidence, count: int) -> FloatArray:
-    """The evidence of `count` candidates in nats, [n]."""
+    """Returns the evidence of `count` candidates in nats, [n]."""
     total = np.zeros(count)
     for part, values in evidence.values.items():
         total += WEIGHTS[part] * values

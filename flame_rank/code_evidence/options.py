@@ -1,4 +1,4 @@
-"""The options of evidence for code, for the commands that rank programs."""
+"""The options about evidence for code, for the commands that rank programs."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceOptions:
-    """What programs show when they are run, before a judge is asked."""
+    """Which evidence for code is collected before the judge is asked."""
 
     evidence: str | None = described(
         None,
@@ -33,7 +33,7 @@ class EvidenceOptions:
     )
 
     def judge(self, judge: "Judge", sandbox: "Sandbox", timeout: float) -> "EvidenceJudge":
-        """Puts the evidence before a judge.
+        """Returns a judge that adds the evidence to the answers of `judge`.
 
         Args:
           sandbox: where programs run.
@@ -50,7 +50,7 @@ class EvidenceOptions:
         """The kinds of evidence.
 
         Raises:
-          UserError: one is unknown.
+          UserError: a kind is unknown.
         """
         from flame_rank.code_evidence.collect import Part
 

@@ -1,4 +1,4 @@
-"""Finds in a problem, from any data set of Python functions, the function, the programs and the tests."""
+"""Reads problems of any data set of Python functions: the function, the candidate programs and the tests."""
 
 import re
 from collections import Counter
@@ -17,14 +17,14 @@ _DEFINED = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)[ \t]*\(", re.MULTILINE)
 
 
 def read_question(problem: Problem, tests_field: str = "tests") -> CodeQuestion | None:
-    """Reads a problem as a question of code; None if its candidates define no function.
+    """Reads a problem as a code question; None if its candidates define no function.
 
-    A candidate is a whole program, a program in a fence, or the body of the function that the prompt ends in. Behind a
-    prompt that is Python a whole program may use what the prompt imports and defines.
+    A candidate is a whole program, a fenced program, or the body of the function at the end of the prompt. If the
+    prompt is Python, a whole program may use what the prompt imports and defines.
 
     Args:
-      tests_field: the field of the problem's record that holds tests: a text of Python, or a list of such texts. A text
-        that defines `check(candidate)` has it called.
+      tests_field: the field of the problem's record that holds tests: Python source, or a list of such sources. If a
+        source defines `check(candidate)`, that function is called.
 
     Raises:
       UserError: the field holds something else.
@@ -46,9 +46,9 @@ def read_question(problem: Problem, tests_field: str = "tests") -> CodeQuestion 
 
 
 def read_humaneval_question(problem: Problem, problems: Mapping[str, CodeProblem]) -> CodeQuestion | None:
-    """Reads samples of a problem of HumanEval, by its name: what is run is what the tests are run on.
+    """Reads the samples of a HumanEval problem, which is found by its name, as the programs that the tests are run on.
 
-    The examples come from the problem's own prompt: files in the field cut them out of theirs.
+    The examples come from HumanEval's own prompt, because many published files of samples omit them.
     """
     known = problems[problem.name]
     programs = [known.program(candidate) for candidate in problem.candidates]
@@ -68,15 +68,15 @@ def _tests(problem: Problem, name: str, function: str) -> list[str]:
     fields = _fields(problem)
     if name not in fields:
         return []
-    found = msgspec.json.decode(fields[name])
-    texts = [found] if isinstance(found, str) else found
+    value = msgspec.json.decode(fields[name])
+    texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{problem.name}: {name!r} holds no tests; make it a text of Python or a list of such texts")
+        raise UserError(f"{problem.name}: {name!r} holds no tests; it must be Python source or a list of such sources")
     return [f"{text}\ncheck({function})" if re.search(r"^def check\(", text, re.MULTILINE) else text for text in texts]
 
 
 def _fields(problem: Problem) -> Mapping[str, Any]:
-    """The undecoded fields of a problem's record."""
+    """Returns the undecoded fields of a problem's record."""
     record = problem.record
     if record is None:
         return {}

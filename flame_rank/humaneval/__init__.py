@@ -1,1 +1,1 @@
-"""HumanEval: which samples pass their tests, and how far towards the best sample a judge's picks go."""
+"""HumanEval: runs the samples' tests, and measures how close a judge's picks come to the best possible ones."""

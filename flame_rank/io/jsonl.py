@@ -1,8 +1,8 @@
-"""Problems from JSONL, as a stream; flame_rank.io.output writes what is read here.
+"""Reads problems from JSONL, one at a time; flame_rank.io.output writes them with their rankings.
 
-A file is grouped, one problem a line with its candidates, or flat, one sample a line as human-eval's are,
-where the lines of a problem share a field and may be interleaved with others'. Only what is needed of a line
-is decoded: all other values go from input to output byte for byte.
+A file is either grouped (each line is a problem with its candidates) or flat (each line is one sample, as in
+human-eval's files; the lines of a problem share a field and need not follow each other). Only the values that are
+needed are decoded; all others go from input to output byte for byte.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Raw = msgspec.Raw
 _GROUP = msgspec.json.Decoder(str | int)
-_BAD = (TypeError, ValueError, MemoryError)  # what making sense of a line raises
+_BAD = (TypeError, ValueError, MemoryError)  # what a bad line raises
 
 
 def read_problems(
@@ -52,26 +52,26 @@ def read_problems(
 ) -> "Reading":
     """Yields the problems of a file; the first good line decides its format, and whether it is grouped or flat.
 
-    Memory holds one problem, and for a flat file the places of its lines; flat input that cannot be read
-    twice is copied to a temporary file. A flat file's problems come in the order of their first lines.
+    Memory holds one problem and, for a flat file, the positions of its lines; flat input that cannot be read twice is
+    copied to a temporary file. The problems of a flat file are yielded in the order of their first lines.
 
     Args:
-      path: a file or an address (s3://, gs://, hf://), or "-" for standard input; JSONL, packed (gz, xz, zst) or not,
-        or parquet. Or the rows themselves: mappings, as of a `datasets.Dataset`, or vLLM's RequestOutputs.
-      from_format: the tool that wrote it, one of flame_rank.io.formats.NAMES; None = recognise it.
-      requests: the file of requests that a batch's output answers.
-      shard: (I, N), the I-th of N parts: of N problems that follow each other, the I-th, counted from 1.
-      group_by: the field, of string or integer values, that the lines of a problem share in a flat file; in a
-        grouped file the problem's name, where a line has it.
-      prompts: gives the prompt for such a value, None where it knows none; asked for lines without a prompt.
-      on_bad_line: is called with the error and the line as it was read, and reading goes on.
+      path: a file, an address (s3://, gs://, hf://) or "-" for standard input; JSONL, which may be compressed (gz, xz,
+        zst), or parquet. Or rows in memory: mappings, such as those of a `datasets.Dataset`, or vLLM's RequestOutputs.
+      from_format: the tool that wrote the file, one of flame_rank.io.formats.NAMES; None recognises it.
+      requests: the file of the requests that are answered, if `path` is the output of a batch.
+      shard: (I, N) reads every N-th problem, beginning with the I-th, counted from 1.
+      group_by: the field, of string or integer values, that the lines of a problem share in a flat file. In a grouped
+        file it is the problem's name, if a line has it.
+      prompts: returns the prompt for a value of that field, or None; called for lines without a prompt.
+      on_bad_line: is called with the error and the line as it was read; reading then continues.
 
     Raises:
-      BadLine: a line is bad and there is no on_bad_line; the problems before it have been yielded (of a flat
-        file those all of whose lines stand before it).
+      BadLine: a line is bad and there is no on_bad_line. The problems before it have been yielded; for a flat file,
+        those whose lines are all before it.
       EmptyInput: the file has no good line.
       OSError: the file cannot be read.
-      ValueError: no format is called so, or there is no such part.
+      ValueError: the format or the shard does not exist.
     """
     part, parts = shard
     if not 1 <= part <= parts:
@@ -86,7 +86,7 @@ def read_problems(
 
 
 class Reading(Iterator[Problem]):
-    """The problems of a file under reading."""
+    """An iterator over the problems of a file."""
 
     def __init__(self, source: "_Source", opening: AbstractContextManager[Stream], shard: tuple[int, int]):
         self._source = source
@@ -97,7 +97,7 @@ class Reading(Iterator[Problem]):
         return next(self._problems)
 
     def refuse(self, problem: Problem, error: ValueError) -> None:
-        """Treats the lines of a problem that was yielded as bad lines.
+        """Treats the lines of a problem that has been yielded as bad lines.
 
         Raises:
           BadLine: there is no on_bad_line.
@@ -107,7 +107,7 @@ class Reading(Iterator[Problem]):
             self._source.refuse(error, number, line)
 
     def ready(self) -> bool:
-        """Says whether the next problem, or the end, can be read without waiting for another process to write it."""
+        """Tells whether the next problem, or the end, can be read without waiting for another process."""
         return self._ready is None or self._ready()
 
     def _read(self, source: "_Source", opening: AbstractContextManager[Stream]) -> Iterator[Problem]:
@@ -146,35 +146,35 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class _Source:
-    """A file under reading: the arguments of read_problems, and the lines that are made sense of by them."""
+    """The arguments of read_problems for a file, and how they turn its lines into problems."""
 
     file: str
     group_by: str
     prompts: Callable[[str], str | None] | None
     on_bad_line: Callable[[BadLine, bytes], None] | None
-    format: "Format | None" = None  # None = this library's own
+    format: "Format | None" = None  # None for this library's own
     tried: "tuple[Format, ...]" = ()
 
     def recognised(self, fields: Mapping[str, Raw]) -> "_Source":
-        """Returns the source in the format whose shape the line has."""
+        """Returns the source with the format that the line has."""
         if self._own(fields):
             return self
         return replace(self, format=next((known for known in self.tried if known.fits(fields)), self.format))
 
     def _own(self, fields: Mapping[str, Raw]) -> bool:
-        """Whether a line has this library's shape."""
+        """Tells whether a line has this library's own format."""
         lists = any(key in fields and kind_of(fields[key]) == "a list" for key in LIST_KEYS)
         return lists or (self.group_by in fields and any(key in fields for key in TEXT_KEYS))
 
     def refuse(self, error: Exception, number: int, line: bytes) -> None:
-        """Hands a bad line on, or raises it."""
+        """Passes a bad line to on_bad_line, or raises it."""
         bad = BadLine(self.file, number, wrong(error))
         if self.on_bad_line is None:
             raise bad from None
         self.on_bad_line(bad, line)
 
     def is_flat(self, fields: Mapping[str, Raw]) -> bool:
-        """Whether a line is one sample, not one problem with its candidates."""
+        """Tells whether a line is one sample instead of a problem with its candidates."""
         if self.format is not None:
             return self.format.flat(fields)
         lists = [key for key in LIST_KEYS if key in fields]
@@ -200,7 +200,7 @@ class _Source:
         )
 
     def whole(self, fields: Mapping[str, Raw], number: int, line: bytes) -> Problem:
-        """The problem of a grouped line."""
+        """Makes the problem of a grouped line."""
         if self.format is not None:
             return _foreign(self.format.parse(fields), fields, f"{self.file}:{number}", number, line)
         lists = [key for key in LIST_KEYS if key in fields]
@@ -220,7 +220,7 @@ class _Source:
         )
 
     def sample(self, fields: Mapping[str, Raw]) -> "_Sample":
-        """What a flat line holds."""
+        """Reads a flat line."""
         if self.format is not None:
             parsed = self.format.parse(fields)
             if len(parsed.candidates) != 1:
@@ -232,7 +232,7 @@ class _Source:
         return _Sample(group, self.prompt(fields, group), read_candidate(fields), raw_messages(fields))
 
     def group(self, fields: Mapping[str, Raw]) -> str | int:
-        """What a flat line shares with the others of its problem."""
+        """Reads the value that a flat line shares with the others of its problem."""
         try:
             group: str | int = _GROUP.decode(fields[self.group_by])
         except msgspec.ValidationError:
@@ -241,7 +241,7 @@ class _Source:
         return group
 
     def prompt(self, fields: Mapping[str, Raw], group: str | int | None) -> str:
-        """The prompt of a line: its own, or the one that is known for its group."""
+        """Returns the prompt of a line: its own, or the one that is known for its group."""
         if (turns := read_turns(fields)) is not None:
             if (kind := kind_of(fields[turns])) != "a list":
                 raise ValueError(f'"{turns}" is {kind}; it is a list of chat messages, and a text is called "prompt"')
@@ -257,8 +257,10 @@ class _Source:
 
 
 class _Sample(NamedTuple):
-    """What a flat line holds: what it shares with the others of its problem, its prompt and its candidate; and of
-    another tool's line, all of it."""
+    """A flat line: the value that it shares with the others of its problem, its prompt and its candidate.
+
+    `parsed` is the whole line if another tool wrote it.
+    """
 
     group: str | int
     prompt: str
@@ -268,7 +270,7 @@ class _Sample(NamedTuple):
 
 
 def _foreign(parsed: "Parsed", fields: Mapping[str, Raw], place: str, number: int, line: bytes) -> Problem:
-    """The problem of a grouped line of another tool's."""
+    """Makes the problem of a grouped line that another tool wrote."""
     return Problem(
         prompt=parsed.prompt,
         candidates=list(parsed.candidates),
@@ -288,11 +290,11 @@ def _foreign(parsed: "Parsed", fields: Mapping[str, Raw], place: str, number: in
 
 @dataclass
 class _Group:
-    """What the first pass over a flat file keeps of a problem.
+    """A problem as the first pass over a flat file notes it.
 
     Attributes:
-      prompt: hash of its prompt.
-      places: offset in bytes and number of each of its lines.
+      prompt: the hash of its prompt.
+      places: the offset in bytes and the number of each of its lines.
     """
 
     prompt: int
@@ -300,7 +302,7 @@ class _Group:
 
 
 def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Problem]:
-    """Yields the problems of a flat file: one pass finds the lines of each, the second reads them."""
+    """Yields the problems of a flat file: a first pass locates the lines of each problem, a second reads them."""
     spool = not stream.twice
     groups: dict[str | int | bytes, _Group] = {}
     failure: BadLine | None = None
@@ -329,7 +331,7 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                     source.refuse(error, number, line)
                     continue
                 failure = failure or BadLine(source.file, number, wrong(error))
-                if group is not None and group in groups:  # which is not whole before the failure
+                if group is not None and group in groups:  # so this problem is not complete before the failure
                     groups[group].places.append((offset, number))
                 continue
             groups.setdefault(group, _Group(hash(prompt))).places.append((offset, number))
@@ -341,7 +343,7 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
 
 
 def _problem(source: _Source, file: IO[bytes], group_lines: _Group) -> Problem:
-    """Reads the lines of one problem of a flat file again."""
+    """Reads the lines of one problem of a flat file in the second pass."""
     lines, samples = [], []
     for offset, number in group_lines.places:
         file.seek(offset)

@@ -1,4 +1,4 @@
-"""Lines of JSONL as objects whose values are not decoded yet, and what is wrong with a line that is none."""
+"""Reads lines of JSONL as objects whose values are not decoded yet, and explains what is wrong with a bad line."""
 
 import errno
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class BadLine(UserError, ValueError):
-    """A line that is not what its file is to hold: `FILE:LINE: what is wrong; what to do`.
+    """A line that does not have the form of its file: `FILE:LINE: what is wrong; what to do`.
 
     Attributes:
       file: the file's path, or stdin.
-      line_number: from 1.
+      line_number: the line's number, from 1.
       message: what is wrong with the line and what to do about it.
     """
 
@@ -35,22 +35,23 @@ class BadLine(UserError, ValueError):
 
 
 class EmptyInput(UserError, ValueError):
-    """A file without one good line."""
+    """A file without any good line."""
 
 
 def name_of(path: str | Path) -> str:
-    """What messages call a file: its path, or stdin for "-"."""
+    """Returns a file's name in messages: its path, or stdin for "-"."""
     return "stdin" if str(path) == "-" else str(path)
 
 
 def read_objects(path: str | Path, like: str) -> Iterator[tuple[int, RawFields]]:
-    """Yields the number (from 1) and the object of each line of a file, packed (gz, xz, zst) or not; skips blanks.
+    """Yields the number (from 1) and the object of each line of a file; skips blank lines.
 
     Args:
-      like: what a line looks like, for messages.
+      path: the file, which may be compressed (gz, xz, zst).
+      like: an example of a line, for messages.
 
     Raises:
-      BadLine: a line holds no object.
+      BadLine: a line does not hold an object.
       OSError: the file cannot be read.
     """
     file = name_of(path)
@@ -64,7 +65,7 @@ def read_objects(path: str | Path, like: str) -> Iterator[tuple[int, RawFields]]
 
 
 def numbered(stream: IO[bytes], file: str) -> Iterator[tuple[int, int, bytes]]:
-    """Yields offset in bytes, number from 1 and bytes of each line that is not blank."""
+    """Yields the offset in bytes, the number (from 1) and the bytes of each line that is not blank."""
     offset, number = stream.tell() if stream.seekable() else 0, 0
     try:
         for number, line in enumerate(stream, 1):
@@ -72,7 +73,7 @@ def numbered(stream: IO[bytes], file: str) -> Iterator[tuple[int, int, bytes]]:
                 yield offset, number, line
             offset += len(line)
     except DAMAGED as error:
-        damage = f"damaged: it cannot be unpacked to its end ({error}), after line {number}"
+        damage = f"damaged: it cannot be decompressed to its end ({error}), after line {number}"
         raise OSError(errno.EIO, damage, file) from error
     except MemoryError as error:
         raise BadLine(file, number + 1, wrong(error)) from None
@@ -81,20 +82,23 @@ def numbered(stream: IO[bytes], file: str) -> Iterator[tuple[int, int, bytes]]:
 
 
 def clean(line: bytes) -> bytes:
-    """A line without its end, and without a byte order mark, which opens the files of some editors."""
+    """Strips white space and the byte order mark with which some editors begin a file."""
     return line.removeprefix(_BOM).strip()
 
 
 def wrong(error: Exception) -> str:
-    """What is wrong with a line, by the error that it raised."""
+    """Explains the error that a line raised."""
     return "too large for the memory; remove the line, or split it" if isinstance(error, MemoryError) else str(error)
 
 
 def parse(line: bytes, like: str = PROBLEM) -> dict[str, msgspec.Raw]:
-    """The fields of a clean line, undecoded; ValueError if it is not a JSON object in UTF-8.
+    """Splits a clean line into its fields, whose values are not decoded.
 
     Args:
-      like: what a line looks like, for messages.
+      like: an example of a line, for messages.
+
+    Raises:
+      ValueError: the line is not a JSON object in UTF-8.
     """
     try:
         line.decode()  # msgspec does not look into the strings that it leaves undecoded
@@ -109,7 +113,8 @@ def parse(line: bytes, like: str = PROBLEM) -> dict[str, msgspec.Raw]:
         raise ValueError("JSON nested too deeply; mend or remove the line") from None
     except msgspec.DecodeError as error:
         if line == b"{":
-            raise ValueError("not JSON by itself; an object over several lines is to be one (jq -c . FILE)") from None
+            remedy = "write an object that takes several lines as one line (jq -c . FILE)"
+            raise ValueError(f"not JSON by itself; {remedy}") from None
         if b"," in line and line[:1] not in b'{["':
             raise ValueError(
                 f"not JSON, perhaps CSV; write each row as an object, {like} (csvjson, or pandas' "

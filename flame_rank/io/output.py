@@ -1,4 +1,4 @@
-"""Rankings to JSONL, and where the lines go: standard output, or a file that is there once it is complete."""
+"""Writes rankings as lines of JSONL: to standard output, or to a file that appears only once it is complete."""
 
 import errno
 import gzip
@@ -34,20 +34,20 @@ _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
-    """A ranking as JSONL: what was read, all its fields in their order, and the result.
+    """Encodes a ranking as JSONL: all fields of the problem as they were read, in their order, and then the result.
 
-    One line for a problem, the flat ones' samples in a list; with `top`, a flat problem gives its best lines
-    instead, each with `rank` (from 1) and `score`, and `decided` where that is false.
+    A problem is one line; the samples of a flat file become a list in it. With `top`, a problem of a flat file becomes
+    its best lines instead, each with `rank` (from 1) and `score`, and with `decided` if that is false.
 
     Args:
-      ranking: of a problem that was read or made in Python.
-      top: how many of the best candidates to give, all where there are fewer; None = only their indices.
+      ranking: the ranking of a problem that was read from a file or made in Python.
+      top: the number of best candidates to write (fewer if there are fewer); None writes only their indices.
 
     Returns:
-      Whole lines, each with its end.
+      Whole lines, each with its newline.
 
     Raises:
-      ValueError: top is not positive, or a score is not finite.
+      ValueError: top is less than 1, or a score is not finite.
     """
     if top is not None and top < 1:
         raise ValueError(f"top is {top}; it is 1 or more")
@@ -59,7 +59,7 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         lines = []
         for rank, i in enumerate(ranking.order[:top], 1):
             fields: dict[str, Any] = dict(_OBJECT.decode(record.lines[i]))
-            again = "rank" in fields  # of an earlier run
+            again = "rank" in fields  # the line is the output of an earlier run
             if again:
                 fields.pop("decided", None)
             # A sampler's own score, such as verl's reward, stays.
@@ -105,13 +105,13 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
 
 
 def _plain_number(value: Any) -> Any:
-    """A numpy scalar or array, which a candidate's fields may hold, as what JSON has for it."""
+    """Converts a numpy scalar or array, which a candidate's fields may hold, to a number or a list."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a field of a candidate is {type(value).__name__}, which JSON has nothing for")
+    raise TypeError(f"a field of a candidate is of type {type(value).__name__}, which JSON cannot represent")
 
 
-ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)  # of records
+ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)  # for output records
 
 
 def _input(problem: Problem) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _candidates(problem: Problem) -> list[Any]:
 
 
 def _with_text(line: msgspec.Raw, text: str) -> Any:
-    """Another tool's sample, with its text where this library reads it."""
+    """Returns another tool's sample with its text in a field that this library reads."""
     fields = _OBJECT.decode(line)
     key = next((key for key in TEXT_KEYS if key in fields), None)
     own = key is not None and bytes(fields[key])[:1] == b'"'
@@ -147,26 +147,26 @@ def _with_text(line: msgspec.Raw, text: str) -> Any:
 
 
 def candidate_fields(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as an object of JSON."""
+    """Returns a candidate as the fields of a JSON object."""
     fields = candidate.fields.raw if isinstance(candidate.fields, RawFields) else candidate.fields
-    before = TEXT_KEYS[: TEXT_KEYS.index(candidate.key) + 1]  # of which a reader would take the first
+    before = TEXT_KEYS[: TEXT_KEYS.index(candidate.key) + 1]  # a reader would take the text from one of these first
     return {candidate.key: candidate.text} | {name: fields[name] for name in fields if name not in before}
 
 
 class Output:
-    """Writes whole lines to standard output, or to FILE.part, which becomes FILE at a clean end.
+    """Writes whole lines to standard output, or to FILE.part, which is renamed to FILE at a clean end.
 
-    After an exception FILE is as it was, and FILE.part holds what was written. A FILE that exists and is no
-    regular file (a pipe, /dev/null) is written to as it is. A file has one writer at a time. One whose name ends in
-    .gz is packed, each write so that it can be unpacked from FILE.part. Of one that ends in .parquet FILE.part holds
-    JSONL. What goes to an address is kept in a local file until it is complete.
+    After an exception FILE is unchanged, and FILE.part holds what was written. If FILE exists and is not a regular file
+    (a pipe, /dev/null), it is written to directly. Only one process at a time writes a file. If FILE ends in .gz, it is
+    compressed, and FILE.part can be decompressed after each write. If FILE ends in .parquet, FILE.part holds JSONL.
+    Output for an address is kept in a local file until it is complete.
 
     Args:
       path: the file or its address; None or "-" for standard output.
 
     Raises:
-      OSError: the file cannot be opened or written (the disk is full); it names the file.
-      UserError: another process is writing it; or its name says that it is packed in another way.
+      OSError: the file cannot be opened or written, because the disk is full for example; the error names the file.
+      UserError: another process is writing the file, or its name asks for a compression other than gzip.
     """
 
     def __init__(self, path: str | Path | None):
@@ -175,12 +175,12 @@ class Output:
             path = Path(mkdtemp(prefix="flame-rank-"), self._address.rsplit("/", 1)[-1])
         self._path = None if path is None or str(path) == "-" else Path(path)
         if self._path and self._path.suffix in (".xz", ".zst", ".bz2", ".zip"):
-            raise UserError(f"{path}: written is plain text or .gz; name it so, and pack it afterwards")
+            raise UserError(f"{path}: output is JSONL, .gz or .parquet; name it so, and compress it afterwards")
         beside = self._path is not None and (self._path.is_file() or not self._path.exists())
         self._part = part_of(self._path) if self._path and beside else None
         self._name = str(self._part or self._path or "stdout")
         self._stream: IO[bytes] | None = None
-        self._plain: IO[bytes] | None = None  # below what packs
+        self._plain: IO[bytes] | None = None  # the file below the compressing stream
         self._lock: int | None = None
         self._interrupt = _LateInterrupt()
 
@@ -202,7 +202,7 @@ class Output:
         return self
 
     def write(self, lines: bytes) -> None:
-        """Writes whole lines, and does not keep them waiting in a buffer."""
+        """Writes whole lines, and flushes them at once."""
         assert self._stream is not None, "an Output is written to inside its with block"
         try:
             self._interrupt.begin()
@@ -256,35 +256,35 @@ class Output:
 
 
 class _LateInterrupt:
-    """Lets Ctrl-C wait for the end of a line that is being written; a second one does not wait.
+    """Delays Ctrl-C until the line that is being written is complete; a second Ctrl-C is not delayed.
 
-    The handler is set once for an output: setting it for each line would take as long as writing the line.
+    The handler is set once per output: setting it for each line would take as long as writing the line.
     """
 
     def __init__(self) -> None:
         self._writing = self._waiting = self._installed = False
 
     def install(self) -> None:
-        """Sets the handler, unless the program has one of its own; only the main thread may set one."""
+        """Sets the handler, unless the program has its own or this is not the main thread, which alone may set one."""
         here = threading.current_thread() is threading.main_thread()
         if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._note)
             self._installed = True
 
     def restore(self) -> None:
-        """Sets Python's own handler again."""
+        """Restores Python's default handler."""
         if self._installed and signal.getsignal(signal.SIGINT) == self._note:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def begin(self) -> None:
-        """Begins a line."""
+        """Marks the begin of a line."""
         self._writing = True
 
     def end(self) -> None:
-        """Ends a line.
+        """Marks the end of a line.
 
         Raises:
-          KeyboardInterrupt: Ctrl-C was pressed while it was written.
+          KeyboardInterrupt: Ctrl-C was pressed while the line was written.
         """
         self._writing = False
         if self._waiting:
@@ -298,11 +298,11 @@ class _LateInterrupt:
 
 
 class Quarantine:
-    """Appends bad lines, as they were read, to a file that is made at the first of them: an `on_bad_line`.
+    """Appends bad lines, as they were read, to a file; an `on_bad_line` callback.
 
     Attributes:
-      path: the file.
-      count: bad lines so far.
+      path: the file, which is made at the first bad line.
+      count: the number of bad lines so far.
     """
 
     def __init__(self, path: str | Path):
@@ -310,7 +310,7 @@ class Quarantine:
         self.count = 0
 
     def __call__(self, error: BadLine, line: bytes) -> None:
-        """Appends a line; opened for each one, so that nothing has to be closed."""
+        """Appends a line. The file is opened for each line, so that nothing has to be closed."""
         with self.path.open("ab") as file:
             file.write(line if line.endswith(b"\n") else line + b"\n")
         self.count += 1

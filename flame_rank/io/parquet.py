@@ -1,4 +1,4 @@
-"""Parquet: rows of a file as they are asked for, and the lines of JSONL as a file."""
+"""Reads the rows of a parquet file one batch at a time, and writes lines of JSONL as parquet."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import IO, Any
 
 from flame_rank.errors import UserError
 
-_READ = 256  # rows that are in memory at once
-_WRITTEN = 4096  # rows of a row group
+_READ = 256  # rows that are read at once
+_WRITTEN = 4096  # rows per row group
 
 
 class Damaged(Exception):
@@ -20,7 +20,7 @@ def read_rows(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     """Yields the rows of a parquet file.
 
     Raises:
-      Damaged: it is not whole.
+      Damaged: the file is not complete.
       UserError: pyarrow is not installed.
     """
     arrow = _arrow()
@@ -32,12 +32,12 @@ def read_rows(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def write(lines: Path, path: Path) -> None:
-    """Writes a file of JSONL as parquet; columns are those of all lines, null in a line without one.
+    """Writes a file of JSONL as parquet. Each field of any line is a column, null in the lines without it.
 
     The lines are read twice: the first pass finds the type of each column.
 
     Raises:
-      UserError: pyarrow is not installed, or a field has values of two kinds.
+      UserError: pyarrow is not installed, or a field has values of two types.
     """
     arrow = _arrow()
     schema = arrow.schema([])
@@ -49,8 +49,10 @@ def write(lines: Path, path: Path) -> None:
                 writer.write_table(table)
     except arrow.ArrowException as error:
         path.unlink(missing_ok=True)
-        said = " ".join(str(error).split())
-        raise UserError(f"{path}: a field has values of two kinds ({said}); {lines} has all as JSONL") from error
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: a field has values of two types ({reason}); {lines} is the output as JSONL"
+        ) from error
 
 
 def _tables(arrow: Any, lines: Path, schema: Any) -> Iterator[Any]:
@@ -60,7 +62,7 @@ def _tables(arrow: Any, lines: Path, schema: Any) -> Iterator[Any]:
 
 
 def _table(arrow: Any, rows: list[dict[str, Any]]) -> Any:
-    """A table of rows that need not have the same fields: by itself, from_pylist takes the first one's."""
+    """Makes a table of rows with different fields; `from_pylist` would take only the fields of the first row."""
     names = dict.fromkeys(name for row in rows for name in row)
     return arrow.table({name: [row.get(name) for row in rows] for name in names})
 
@@ -70,5 +72,5 @@ def _arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError("parquet; pip install 'flame-rank[data]', or use JSONL") from error
+        raise UserError("parquet needs pyarrow; pip install 'flame-rank[data]', or use JSONL") from error
     return pyarrow

@@ -8,18 +8,18 @@ from typing import TypeAlias
 
 from flame_rank.errors import UserError
 
-Named: TypeAlias = Mapping[str, str | Path | None]  # what a file is to the user -> its path; "-" a standard stream
+Named: TypeAlias = Mapping[str, str | Path | None]  # role, such as "the output" -> path; "-": a standard stream
 
 
 def refuse_same(reads: Named, writes: Named) -> None:
-    """Refuses one file for two things, by device and inode, so through links and standard streams too.
+    """Refuses a file with two roles. Files are compared by device and inode, also behind links and standard streams.
 
     Args:
-      reads: what is read, None if it is not; two of these may be one file.
-      writes: what is written, or kept beside it.
+      reads: the files that are read; None for a role without a file. Two of these may be the same file.
+      writes: the files that are written.
 
     Raises:
-      UserError: a file of `writes` is also another file of `writes` or `reads`.
+      UserError: a file of `writes` is the same as another file of `writes` or `reads`.
     """
     known: dict[tuple[object, ...], str] = {}
     for name, path in reads.items():
@@ -34,27 +34,27 @@ def refuse_same(reads: Named, writes: Named) -> None:
 
 
 def _identity(path: str | Path | None, stream: int) -> tuple[object, ...] | None:
-    """What a path and another one that names the same file share; None for what can be two things at once (a pipe, a
-    terminal, /dev/null)."""
+    """Returns what is equal for two paths of the same file; None if it may have two roles (a pipe, a terminal,
+    /dev/null)."""
     if path is None:
         return None
     try:
         status = os.fstat(stream) if str(path) == "-" else Path(path).stat()
     except FileNotFoundError:
         return ("path", os.path.realpath(path))
-    except OSError:  # a closed stream, a folder that may not be looked into: whoever opens it will say so
+    except OSError:  # a closed stream, a folder without permission: opening it will raise the error
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def parts(output: str | Path | None) -> Named:
-    """What is written for an output: itself and, until it is complete, OUTPUT.part."""
+    """Names the files that an output writes: OUTPUT and, until it is complete, OUTPUT.part."""
     if output is None or str(output) == "-":
         return {"the standard output": "-"}
     return {"the output": output, "what the output is written to first": f"{output}.part"}
 
 
 def with_log(ledger: str | Path | None) -> Named:
-    """What is written for a ledger."""
+    """Names the files that a ledger writes."""
     names = {"the ledger": "", "the ledger's log": "-wal", "the ledger's index": "-shm"}
     return {name: f"{ledger}{end}" for name, end in names.items()} if ledger is not None else {}

@@ -1,4 +1,4 @@
-"""Files at an address, such as s3://bucket/samples.jsonl, by fsspec."""
+"""Reads and writes files at an address, such as s3://bucket/samples.jsonl, by fsspec."""
 
 from pathlib import Path
 from typing import IO, Any, cast
@@ -9,15 +9,15 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "
 
 
 def is_url(path: str | Path | None) -> bool:
-    """Whether a path is an address: SCHEME://..."""
+    """Tells whether a path is an address: SCHEME://..."""
     return "://" in str(path)
 
 
 def remote_file(path: str | Path) -> IO[bytes]:
-    """Opens a file at an address, to be read.
+    """Opens a file at an address for reading.
 
     Raises:
-      UserError: what reaches it is not installed, or it cannot be reached.
+      UserError: the package for this kind of address is not installed, or the address cannot be reached.
     """
     system, name = _system(str(path))
     try:
@@ -31,28 +31,28 @@ def remote_file(path: str | Path) -> IO[bytes]:
 
 
 def put_file(local: Path, path: str | Path) -> None:
-    """Copies a file to an address, where it is there at once or not at all.
+    """Copies a local file to an address, which then holds the whole file or is unchanged.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the address cannot be written.
     """
     system, name = _system(str(path))
     try:
         system.put_file(str(local), name)
     except Exception as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: it cannot be written ({type(error).__name__}: {said}); all of it is in {local}"
+            f"{path}: it cannot be written ({type(error).__name__}: {reason}); all of it is in {local}"
         ) from error
 
 
 def _system(path: str) -> tuple[Any, str]:
-    """The file system of an address, and the name of the file there."""
+    """Returns the file system of an address, and the file's name in it."""
     scheme = path.split("://", 1)[0]
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise UserError(f"{path}: an address; pip install 'flame-rank[remote]'") from error
+        raise UserError(f"{path}: an address needs fsspec; pip install 'flame-rank[remote]'") from error
     try:
         system, name = url_to_fs(path)
     except ImportError as error:

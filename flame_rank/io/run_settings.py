@@ -1,4 +1,4 @@
-"""What a run was begun with, kept beside what it makes, so that it is resumed with the same settings only."""
+"""Compares the settings of a run with those that it was begun with, so that it is resumed with the same ones only."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,8 +13,8 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, may_differ: Colle
 
     Args:
       path: a JSON file in the folder of the run, which may be missing.
-      settings: of this start, as JSON would give them back.
-      may_differ: names of settings that another start may change.
+      settings: those of this start, with values as JSON reads them back.
+      may_differ: the names of settings that may change from start to start.
 
     Raises:
       UserError: the file is damaged, or another setting differs.
@@ -30,5 +30,5 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, may_differ: Colle
 
 
 def differing(settings: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
-    """The sorted names whose values differ, or which only one of the two has."""
+    """Returns the sorted names whose values differ, or which only one of the two has."""
     return sorted(name for name in settings.keys() | others.keys() if settings.get(name) != others.get(name))

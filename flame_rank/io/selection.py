@@ -1,7 +1,7 @@
-"""What a ranking is good for, as JSONL: its best candidate, or pairs of a better and a worse one to train on.
+"""Writes parts of a ranking as JSONL: the best candidate, or pairs of a better and a worse one to train on.
 
-A pair has the fields of TRL's preference format: `prompt`, `chosen` and `rejected`, texts or lists of messages as they
-were read (https://huggingface.co/docs/trl/dataset_formats).
+A pair has the fields of TRL's preference format: `prompt`, `chosen` and `rejected`, each a text or a list of messages
+as it was read (https://huggingface.co/docs/trl/dataset_formats).
 """
 
 import zlib
@@ -22,10 +22,10 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def best_line(ranking: Ranking) -> bytes:
-    """The best candidate's record with its score and P(best), as a line; none if the problem is undecided.
+    """Encodes the best candidate with its score and P(best) as a line; returns b"" if the problem is undecided.
 
-    A sample of a flat file keeps all its fields. A candidate of a problem's list gets the problem's name and prompt;
-    one that is a text stands in `completion`.
+    A sample of a flat file keeps all its fields. A candidate from a problem's list gets the problem's name and prompt;
+    if it is a text, the field `completion` holds it.
     """
     if not ranking.decided:
         return b""
@@ -46,9 +46,9 @@ class Pairs:
     """Which pairs of a problem's candidates are written.
 
     Attributes:
-      which: "best-worst": the best one and the worst; "all" pairs; or a "random" one.
-      margin: least difference of the two scores, in nats: the log-odds that the chosen one is better.
-      seed: of the random pair.
+      which: "best-worst" writes the best and the worst candidate, "all" every pair, "random" one random pair.
+      margin: the least difference of the two scores in nats, the log-odds that the chosen one is better.
+      seed: the seed of the random pair.
     """
 
     which: Which = "best-worst"
@@ -56,10 +56,10 @@ class Pairs:
     seed: int = 0
 
     def lines(self, ranking: Ranking) -> bytes:
-        """The pairs as lines, each with both scores.
+        """Encodes the pairs as lines, each with both scores.
 
-        Left out is what is undecided: a problem without a winner, and a pair whose two are one option (equal texts, or
-        equal final answers where answers vote), have equal scores, or differ by less than the margin.
+        A problem without a winner has no pairs. A pair is left out if its scores are equal or differ by less than the
+        margin, or if its candidates count as one option: equal texts, or equal final answers if answers vote.
         """
         if not ranking.decided:
             return b""
@@ -94,7 +94,7 @@ class Pairs:
 
 
 def _name(problem: Problem) -> dict[str, Any]:
-    """The name that a problem has by itself, not by its place in a file."""
+    """Returns the problem's own name as a field; no field if it is only named by its position in a file."""
     record = problem.record
     if record is None:
         return {"task_id": problem.name} if problem.name else {}
@@ -103,19 +103,19 @@ def _name(problem: Problem) -> dict[str, Any]:
 
 
 def _prompt(problem: Problem) -> Any:
-    """The prompt as it was read: a text, or a list of messages."""
+    """Returns the prompt as it was read: a text, or a list of messages."""
     given = problem.record.messages if problem.record is not None else None
     return problem.prompt if given is None else _with_roles(given)
 
 
 def _with_roles(given: Any) -> Any:
-    """Messages as they were read, or by role and content if they are ShareGPT's, which TRL does not read."""
+    """Returns messages as they were read; ShareGPT's, which TRL does not read, are converted to role and content."""
     decoded = msgspec.json.decode(given) if isinstance(given, msgspec.Raw) else given
     return given if all("role" in message for message in decoded) else messages.normalised(decoded)
 
 
 def _forms(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
-    """The fields that all pairs of a problem share, and each candidate in the form that goes with the prompt's."""
+    """Returns the fields that all pairs of a problem share, and the candidates as texts or messages like the prompt."""
     record = problem.record
     originals = record.originals if isinstance(record, GroupedRecord) else None
     if isinstance(record, GroupedRecord) and record.implicit and originals is not None:
@@ -127,7 +127,7 @@ def _forms(problem: Problem) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _answers(problem: Problem, originals: tuple[msgspec.Raw, ...] | None) -> Iterator[Any]:
-    """Candidates as messages: as they were read, or of what was read as a text."""
+    """Yields the candidates as messages: as they were read, or made from a text."""
     for i, (candidate, text) in enumerate(zip(problem.candidates, problem.texts, strict=True)):
         own = candidate.fields if isinstance(candidate, Candidate) else {}
         if "messages" in own:

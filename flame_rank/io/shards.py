@@ -1,4 +1,4 @@
-"""Outputs of the shards of one input, put together again in the order of the input."""
+"""Merges the outputs of the shards of one input in the order of that input."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -9,14 +9,14 @@ from flame_rank.io.streams import opened
 
 
 def interleaved(files: Sequence[str]) -> Iterator[bytes]:
-    """Yields the lines of shards 1/N to N/N, in this order: one of each, again and again.
+    """Yields one line of each of the shards 1/N to N/N in turn, until all are at their end.
 
     Args:
-      files: packed or not; as many as there are shards.
+      files: the outputs of all N shards in their order; each may be compressed.
 
     Raises:
-      UserError: a file has fewer lines than it is to have, so one is unfinished, missing or out of order. The lines
-        before have been yielded.
+      UserError: the numbers of lines do not fit together, so a file is incomplete, missing or out of order. The lines
+        before that point have been yielded.
       OSError: a file cannot be read.
     """
     with ExitStack() as stack:
@@ -28,8 +28,8 @@ def interleaved(files: Sequence[str]) -> Iterator[bytes]:
             over = any(next(shard, None) for shard in shards) if not all(there) else False
             if over or there != sorted(there, reverse=True):
                 raise UserError(
-                    f"{files[there.index(False)]}: it ends after {count} lines, and others go on; shards differ by one "
-                    "line at most, and those with more come first: is one unfinished, or are they in another order?"
+                    f"{files[there.index(False)]}: it ends after {count} lines, but others have more; shards differ by "
+                    "one line at most, and the longer ones come first: check that each is complete, and their order"
                 )
             yield from (line[2].rstrip(b"\r\n") + b"\n" for line in lines if line is not None)
             if not all(there):

@@ -1,5 +1,7 @@
-"""Bytes of a file, an address or standard input, unpacked if their first bytes say that they are packed; parquet, and
-rows in memory, as the lines of JSONL that they come to."""
+"""Opens files, addresses, standard input and rows in memory as lines of JSONL.
+
+The first bytes show whether a file is compressed (gz, xz, zst) or parquet.
+"""
 
 import errno
 import gzip
@@ -30,10 +32,10 @@ class Stream:
     """An open file.
 
     Attributes:
-      lines: what is read, line by line.
-      twice: it can be sought, and so read again, at no cost.
-      ready: for a pipe or a terminal, says whether a line can be read without waiting for one; None for files, which
-        never make a reader wait.
+      lines: the content, to be read line by line.
+      twice: whether the file can be read a second time at no cost, because it is seekable.
+      ready: for a pipe or a terminal, tells whether a line can be read without waiting; None for files, which never
+        make a reader wait.
     """
 
     lines: IO[bytes]
@@ -54,13 +56,13 @@ def _zst(stream: IO[bytes]) -> IO[bytes]:
 
 
 class _Zst(io.RawIOBase):
-    """What frames of zstd hold, one after the other."""
+    """Decompresses the frames of a zstd file, one after the other."""
 
     def __init__(self, packed: IO[bytes]):
         try:
             import zstandard
         except ImportError as error:
-            raise UserError("packed by zstd; pip install zstandard, or unpack it first (zstd -d)") from error
+            raise UserError("compressed by zstd; pip install zstandard, or decompress it first (zstd -d)") from error
         self._packed, self._error = packed, zstandard.ZstdError
         self._begin: Callable[[], Any] = lambda: zstandard.ZstdDecompressor().decompressobj()
         self._frame: Any = None
@@ -92,7 +94,7 @@ class _Zst(io.RawIOBase):
 
 
 class _Rows:
-    """Rows as lines of JSONL, encoded as they are asked for."""
+    """Rows as lines of JSONL; each is encoded when it is read."""
 
     def __init__(self, given: Iterable[Any]):
         self._given = given
@@ -107,16 +109,16 @@ class _Rows:
 
 
 def rows(given: Iterable[Any]) -> Stream:
-    """Rows, such as a data set's, as what an open file is.
+    """Makes a stream of rows, such as those of a data set.
 
     Args:
-      given: mappings, or objects as vLLM's RequestOutput.
+      given: mappings, or objects like vLLM's RequestOutput.
     """
     return Stream(lines=cast(IO[bytes], _Rows(given)), twice=False)
 
 
 def _fields(row: Any) -> Any:
-    """A row as a mapping; vLLM's RequestOutput is none by itself."""
+    """Returns a row as a mapping; vLLM's RequestOutput is converted to one."""
     if hasattr(row, "outputs") and hasattr(row, "prompt"):
         from flame_rank.request_output import fields_of
 
@@ -125,12 +127,12 @@ def _fields(row: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has for a value: numpy's as numbers and lists, a mapping of a class of its own as an object."""
+    """Converts a value that JSON lacks: numpy's to numbers and lists, any other mapping to an object."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a row holds a {type(value).__name__}, for which JSON has nothing; leave it out")
+    raise TypeError(f"a row holds a {type(value).__name__}, which JSON cannot represent; leave that field out")
 
 
 def _parquet(stream: IO[bytes]) -> IO[bytes]:
@@ -141,7 +143,7 @@ def _parquet(stream: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], _Rows(read_rows(stream)))
 
 
-_PACKED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {  # by the first bytes
+_PACKED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {  # by the first bytes of the file
     b"\x1f\x8b": _gzip,
     b"\xfd7zXZ\x00": _xz,
     b"\x28\xb5\x2f\xfd": _zst,
@@ -149,12 +151,12 @@ _PACKED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {  # by the first bytes
 }
 
 
-# What reading a damaged one raises.
+# The exceptions that reading a damaged file raises.
 DAMAGED = (Damaged, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 class _Live(io.RawIOBase):
-    """What comes from a pipe or a terminal; waits for it, but where it is asked not to."""
+    """Reads a pipe or a terminal, and waits for its bytes only while `waits` is true."""
 
     def __init__(self, file: int):
         self._file = file
@@ -171,7 +173,7 @@ class _Live(io.RawIOBase):
         return len(taken)
 
     def here(self) -> bool:
-        """Whether there is something to read, or nothing will come any more."""
+        """Tells whether there is something to read, or the other end is closed."""
         asking = select.poll()
         asking.register(self._file, select.POLLIN)
         return bool(asking.poll(0))
@@ -186,7 +188,7 @@ def _ready(raw: _Live, stream: io.BufferedReader) -> bool:
 
 
 def _head(stream: Any) -> bytes:
-    """The first bytes, which stay to be read."""
+    """Returns the first 8 bytes without consuming them."""
     if hasattr(stream, "peek"):
         return bytes(stream.peek(8)[:8])
     if not stream.seekable():
@@ -201,11 +203,11 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
     """Opens a file, or standard input for "-".
 
     Args:
-      name: of the file, for messages.
+      name: the file's name in messages.
 
     Raises:
-      OSError: it cannot be opened.
-      UserError: what unpacks it is not installed.
+      OSError: the file cannot be opened.
+      UserError: the package that decompresses the file is not installed.
     """
     given = str(path) == "-"
     if given and sys.stdin is None:
@@ -216,7 +218,7 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
         stream: Any = file if raw is None else io.BufferedReader(raw, _CHUNK)
         try:
             head = _head(stream)
-        except OSError as error:  # a standard input that is open for writing only, say
+        except OSError as error:  # for example a standard input that is open for writing only
             raise OSError(error.errno, error.strerror, name) from error
         unpack = next((how for magic, how in _PACKED.items() if head.startswith(magic)), None)
         if unpack is None:

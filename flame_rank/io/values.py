@@ -9,7 +9,7 @@ from flame_rank.io.formats.base import text
 from flame_rank.records import TEXT_KEYS, Candidate, RawFields
 
 Raw = msgspec.Raw
-MESSAGES_KEYS = ("messages", "conversations")  # what came before the answers, if there is no "prompt"
+MESSAGES_KEYS = ("messages", "conversations")  # the prompt as messages, if there is no "prompt"
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _STRINGS = msgspec.json.Decoder(list[str])
@@ -18,7 +18,7 @@ _KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "f
 
 
 def other_format(fields: Mapping[str, Raw]) -> str | None:
-    """Says what a line is, if it has another format that is often seen."""
+    """Describes a line in a common format that is not a problem; None for any other line."""
     if "custom_id" in fields and "body" in fields:
         return "a request of a batch, without its answers; name the batch's output, and this file by --requests"
     if "messages" in fields or "conversations" in fields:
@@ -50,25 +50,25 @@ def read_candidates(raw: Raw) -> list[str | Candidate]:
 
 
 def read_turns(fields: Mapping[str, Raw]) -> str | None:
-    """The field that holds what came before the answers as chat messages; None if there is none."""
+    """Returns the name of the field that holds the prompt as chat messages; None if there is none."""
     if "prompt" in fields:
         return "prompt" if kind_of(fields["prompt"]) == "a list" else None
     return next((key for key in MESSAGES_KEYS if key in fields), None)
 
 
 def raw_messages(fields: Mapping[str, Raw]) -> Raw | None:
-    """The prompt's messages, undecoded."""
+    """Returns the prompt's messages, undecoded; None if the prompt is a text."""
     turns = read_turns(fields)
     return None if turns is None else fields[turns]
 
 
 def read_answer(raw: Raw, what: str) -> Candidate:
-    """The candidate of a list of messages."""
+    """Makes a candidate of a list of messages."""
     return Candidate(text=text(raw, what), fields=RawFields({"messages": raw}))
 
 
 def read_candidate(fields: Mapping[str, Raw]) -> Candidate:
-    """The candidate of an object with a text, or of a message."""
+    """Makes a candidate of an object with a text, or of a message."""
     key = next((key for key in TEXT_KEYS if key in fields), None)
     if key is not None and kind_of(fields[key]) == "a list":
         answer = read_answer(fields[key], f'"{key}"')

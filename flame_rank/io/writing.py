@@ -1,4 +1,4 @@
-"""Files and folders that one process at a time writes, and that are never half there."""
+"""Writes files and folders such that they are never incomplete and one process at a time writes them."""
 
 import ctypes
 import fcntl
@@ -13,20 +13,20 @@ from pathlib import Path
 from flame_rank.errors import UserError
 
 _LINUX = sys.platform == "linux"
-_HERE, _EXCHANGE = -100, 2  # of renameat2: <fcntl.h>, <linux/fs.h>
-_HELD: set[tuple[int, int]] = set()  # device and inode: the system's locks do not hold within one process
+_HERE, _EXCHANGE = -100, 2  # arguments of renameat2: <fcntl.h>, <linux/fs.h>
+_HELD: set[tuple[int, int]] = set()  # device and inode, since the system's locks have no effect within one process
 
 
 def lock(path: Path) -> int:
-    """Opens a file to write, made where there is none, for this process alone: until `release`, or until the process
-    ends, however it ends.
+    """Opens a file for writing by this process alone, until `release` or the end of the process; makes the file if it
+    is missing.
 
     Returns:
-      its descriptor.
+      The file descriptor.
 
     Raises:
-      UserError: another one has it; the process is named.
-      OSError: it cannot be opened.
+      UserError: another process has locked the file; the message names the process.
+      OSError: the file cannot be opened.
     """
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -35,11 +35,11 @@ def lock(path: Path) -> int:
             if here in _HELD or not _locked(file):
                 who = os.getpid() if here in _HELD else _holder(file)
                 by = f"process {who}" if who else "another process"
-                raise UserError(f"{path}: {by} is writing it; wait for its end, or name another")
+                raise UserError(f"{path}: {by} is writing it; wait for its end, or name another file")
             if here == _inode(path.stat()):
                 _HELD.add(here)
                 return file
-        except FileNotFoundError:  # as is the case below: it was renamed between opening and locking
+        except FileNotFoundError:  # the file was renamed between opening and locking, as below
             pass
         except BaseException:
             os.close(file)
@@ -48,7 +48,7 @@ def lock(path: Path) -> int:
 
 
 def release(file: int) -> None:
-    """Closes what `lock` opened."""
+    """Closes a file that `lock` opened, and unlocks it."""
     _HELD.discard(_inode(os.fstat(file)))
     os.close(file)
 
@@ -66,7 +66,7 @@ def _locked(file: int) -> bool:
 
 
 def _holder(file: int) -> int:
-    """Which process has locked a file; 0 where the system does not say."""
+    """Returns the number of the process that has locked a file; 0 if the system does not tell."""
     if not _LINUX:
         return 0
     form = "hhqqi"  # struct flock: type, whence, start, length, process
@@ -78,10 +78,10 @@ def _holder(file: int) -> int:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """A folder, there or not, for this process alone.
+    """Reserves a folder, which may not exist yet, for this process alone.
 
     Raises:
-      UserError: another process writes to it.
+      UserError: another process writes to the folder.
     """
     beside = folder.absolute().with_name(f"{folder.absolute().name}.lock")
     beside.parent.mkdir(parents=True, exist_ok=True)
@@ -97,20 +97,20 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def part_of(path: Path) -> Path:
-    """The name under which a file or a folder is written until it is whole: PATH.part, beside it."""
+    """Returns the name of a file or folder while it is being written: PATH.part, in the same folder."""
     return path.with_name(path.name + ".part")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file beside its place and renames it, so that it is never half there; makes its folder if needed.
+    """Writes PATH.part and renames it to PATH, so that PATH is never incomplete; makes the folder if needed.
 
-    What is there and is no file, such as a pipe or /dev/null, is written to and stays what it is.
+    If PATH exists and is not a regular file (a pipe, /dev/null), it is written to directly.
 
     Args:
       content: text is written as UTF-8.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path) if path.is_file() or not path.exists() else path
@@ -123,8 +123,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def put(part: Path, folder: Path) -> None:
-    """Moves a folder to where another may be, which is then gone. On Linux there is no moment without one of the two;
-    elsewhere FOLDER.old may be all that a kill leaves, and `bring_back` makes it FOLDER."""
+    """Replaces a folder by another one, `part`; the old one is deleted.
+
+    On Linux the two are exchanged in one step. Elsewhere, if the process is killed in between, only FOLDER.old may be
+    left, and `bring_back` renames it to FOLDER.
+    """
     if not folder.exists():
         part.rename(folder)
         return
@@ -139,7 +142,7 @@ def put(part: Path, folder: Path) -> None:
 
 
 def bring_back(folder: Path) -> None:
-    """Undoes a `put` that was killed between its two renames."""
+    """Restores a folder if `put` was killed between its two renames."""
     if not folder.exists() and _old(folder).exists():
         _old(folder).rename(folder)
 
@@ -148,10 +151,10 @@ def _old(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Whether two names were exchanged, at once."""
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchanges two names in one step, and tells whether the system could do so."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (OSError, AttributeError):
         return False
-    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
+    return bool(rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0)

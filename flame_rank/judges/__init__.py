@@ -1,4 +1,4 @@
-"""Judges: who answers which of two candidates is the better one."""
+"""Judges, which answer which of two candidates is better, and how they are loaded by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ _REWARDING = (*_READING, "reward_temperature")
 
 
 def load_default() -> "Judge":
-    """The judge that ships inside the package."""
+    """Returns the judge that ships inside the package."""
     return _shipped("default", {})
 
 
@@ -51,26 +51,28 @@ def load(
     Args:
       spec: a judge that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
         "agreement" (without a model) or "coder" (like the default, with Qwen2.5-Coder-0.5B-Instruct, which reads
-        programs better and takes four times as long). Or a directory that `flame-train default` wrote; a Hugging Face
-        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5), of a decoder also as a reward model
-        (`*ForSequenceClassification` with one label); hf:ORG/NAME or ORG/NAME, each also with @REVISION, for such a
-        directory on the Hugging Face hub; FILE.gguf with the weights of such a family except T5, quantised or not; the
-        folder of a LoRA adapter for such a model, as PEFT writes it, whose base is looked for. Or
-        openai:MODEL@URL#OPTIONS, a model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones), or
-        reward:MODEL@URL#OPTIONS, a reward model behind one. Or "votes", the majority of the candidates' final answers,
-        and votes:JUDGE, each vote weighted by a judge that rates candidates; "logprob" and "self-certainty", by the
-        log-probabilities that the sampler left in each candidate's record. Or FILE.toml, several judges as one. Or
-        MODULE:FUNCTION or FILE.py:FUNCTION, a function f(prompt, pairs) -> log-odds; a module is imported from the
-        current directory or the installed packages.
+        programs better and takes four times as long). A directory that `flame-train default` wrote. A Hugging Face
+        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5), also of a reward model (a decoder as
+        `*ForSequenceClassification` with one label). Such a directory on the Hugging Face hub: hf:ORG/NAME or ORG/NAME,
+        with @REVISION if wanted. FILE.gguf with the weights of such a family except T5, quantised or not. The folder of
+        a LoRA adapter for such a model, as PEFT writes it; its base is looked for. A model behind an OpenAI-compatible
+        server (vLLM, SGLang, llama.cpp, hosted ones): openai:MODEL@URL#OPTIONS, or reward:MODEL@URL#OPTIONS for a
+        reward model. "votes", the majority of the candidates' final answers, or votes:JUDGE, in which a judge that
+        rates candidates weights the votes. "logprob" or "self-certainty", computed from the log-probabilities that the
+        sampler left in each candidate's record. FILE.toml, several judges as one. MODULE:FUNCTION or FILE.py:FUNCTION,
+        a function f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed
+        packages.
       {options}
 
     Raises:
-      UserError: `spec` names no judge, its files cannot be read, or it does not take one of these options.
+      UserError: `spec` does not name a judge, its files cannot be read, or it does not take one of the given options.
     """
     from flame_rank.judges import criteria as criteria_file
     from flame_rank.model.adapter_config import is_adapter
     from flame_rank.model.gguf.file import is_gguf
 
+    if not isinstance(spec, str | Path):
+        raise UserError(f"a judge is loaded by its name or path, such as 'default', not by {spec!r}")
     options = given(
         JudgeOptions(
             ask=ask,
@@ -136,7 +138,7 @@ def _evidence(spec: str, options: dict[str, Any]) -> "Judge":
     if not weighted:
         return VotesJudge()
     if not judge:
-        raise UserError(f"--judge {spec}: which judge weights the votes? votes:JUDGE, or votes without weights")
+        raise UserError(f"--judge {spec}: name the judge that weights the votes (votes:JUDGE), or take votes")
     try:
         return VotesJudge(load(judge, **options))
     except ValueError as error:
@@ -214,7 +216,8 @@ def _reward(spec: str, options: dict[str, Any]) -> "Judge":
 
 
 def _on_hub(spec: str | Path) -> bool:
-    """Whether `spec` names a model on the Hugging Face hub: hf:..., or ORG/NAME if there is no such file or folder."""
+    """Tells whether `spec` names a model on the Hugging Face hub: hf:..., or ORG/NAME if there is no such file or
+    folder."""
     from flame_rank.model.hub import MODEL, PREFIX
 
     path = Path(spec)
@@ -319,7 +322,8 @@ def _shipped(name: str, options: dict[str, Any]) -> "Judge":
 
 
 def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judge":
-    """A judge that `flame-train default` learned, with its language model; without it if it is not `needed`."""
+    """Loads a judge that `flame-train default` learned, with its language model, or without the model if it is not
+    `needed`."""
     from flame_rank.judges import model_location
     from flame_rank.judges.default.pool import PoolJudge, read_judge_settings
 
@@ -329,8 +333,8 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
     path, why = model_location.find(settings.model)
     if path is None and needed:
         raise UserError(
-            f"the judge in {folder} reads with {settings.model.name}, and {why}; name a file "
-            f"or a folder of it in {model_location.VARIABLE}"
+            f"the judge in {folder} reads with {settings.model.name}, and {why}; set "
+            f"{model_location.VARIABLE} to its file or folder"
         )
     if path is None:
         click.echo(
@@ -346,7 +350,7 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
 
 
 def _module(name: str) -> Any:
-    """A module by its name, or the one in a file, NAME.py."""
+    """Imports a module by its name, or from a file NAME.py."""
     import sys
     from importlib import import_module, util
 

@@ -2,10 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
+
+_Value = TypeVar("_Value")
+
+
+class ProblemMemory(WeakKeyDictionary[Problem, _Value]):
+    """What a judge remembers about problems for as long as they exist. A pickled copy is empty."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
 
 
 @runtime_checkable
@@ -13,23 +23,23 @@ class Judge(Protocol):
     """Answers which of two candidates is the better one.
 
     Attributes:
-      name: identity: two judges with the same name give the same answers.
-      pool_aware: whether it looks at all candidates of a problem, not only at the two.
-      pointwise: whether its answer is the difference of a quality of each candidate, so that answers are transitive.
+      name: the judge's identity: judges with the same name give the same answers.
+      pool_aware: whether its answer depends on all candidates of a problem, not only on the two.
+      pointwise: whether its answer is the difference of the two candidates' qualities, so that answers are transitive.
 
     A judge may also have:
 
-    - one_by_one: True if it makes one call (of a function, a server) of each problem, so that each answer is kept, and
-      each ranking given, as soon as it is there. False if it computes whole batches at once. A judge that does not say
-      is asked, if a ledger keeps its answers, as few comparisons at once as cost no more.
-    - named: False if its name is no identity, so that no ledger can hold its answers.
-    - recorded: False if no ledger holds its answers, because they follow from more than the texts and cost nothing.
-    - options(problem): of a pointwise judge, a name for each candidate, or None if the record lacks what it rates by.
-      Candidates with the same name are rated as one; one without a name is ranked last, with a P(best) of 0, and
-      counted as invalid; the problem is undecided unless most candidates have a name.
+    - one_by_one: True if it calls a function or a server for each problem, so that each answer can be recorded, and
+      each ranking returned, at once; False if it computes whole batches. If it has neither value and a ledger records
+      its answers, it is asked as few comparisons at once as possible without extra cost.
+    - named: False if its name is not an identity, so that a ledger cannot hold its answers. - recorded: False if a
+      ledger should not hold its answers, because they depend on more than the texts and cost nothing. -
+      options(problem): for a pointwise judge, a name for each candidate, or None if its record lacks the data for a
+      rating. Candidates with the same name are rated as one. A candidate without a name is ranked last, with a P(best)
+      of 0, and counted as invalid; the problem is undecided unless most candidates have a name.
     - notes(problem) -> Notes.
-    - verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged:
-      near 0 it does not follow the prompt, and its log-odds say little; NaN where there is none.
+    - verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged,
+      NaN if it has none. If it is near 0, the model does not follow the prompt, and its log-odds mean little.
     """
 
     name: str
@@ -43,8 +53,8 @@ class Judge(Protocol):
           asked: problems, each with its comparisons [M, 2] int64: candidate indices (first, second).
 
         Returns:
-          for each problem the log-odds [M] float64, in nats, that the first is the better one; NaN for a judgement
-          that failed.
+          For each problem the log-odds [M] float64, in nats, that the first candidate is better; NaN for a failed
+          judgement.
         """
 
 
@@ -53,9 +63,9 @@ class Notes:
     """What a judge reports about a problem besides its log-odds.
 
     Attributes:
-      truncated: number of candidates that were longer than its maximum length and were judged without their middle.
-      failures: reasons why judgements failed.
-      broken: whether they failed because the judge did not work, as if it had raised an error.
+      truncated: the number of candidates that did not fit the maximum length and were judged without their middle.
+      failures: the reasons why judgements failed.
+      broken: whether they failed because the judge itself did not work, as if it had raised an error.
     """
 
     truncated: int = 0

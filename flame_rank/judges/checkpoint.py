@@ -44,7 +44,7 @@ def load(
     """Reads a checkpoint directory, a GGUF file or an adapter's folder; arguments as in `flame_rank.load_judge`.
 
     Raises:
-      UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
+      UserError: a file is missing, incomplete or does not fit the others, or needs a computation that is not supported.
     """
     options = ComputeOptions(
         max_length=max_length,
@@ -65,7 +65,7 @@ def load_each(
     template: Template | None = None,
     options: ComputeOptions,
 ) -> list[LanguageModelJudge]:
-    """Reads a checkpoint once, as a judge by each of several criteria.
+    """Reads a checkpoint once and makes a judge of it for each of several criteria.
 
     Raises:
       UserError: as `load`.
@@ -176,7 +176,7 @@ def load_choice(
 
 
 def load_reader(checkpoint: Path, *, template: Template | None = None, **options: Any) -> Reader:
-    """Reads a checkpoint as a model that says how likely candidates are.
+    """Reads a checkpoint as a model that computes how likely candidates are.
 
     Args:
       template: as in `flame_rank.load_judge`.
@@ -205,7 +205,7 @@ def _open(
 
 @contextmanager
 def _named_in_errors(what: str) -> Iterator[None]:
-    """Turns what the readers of files raise into a user's error."""
+    """Turns the exceptions of the file readers into UserErrors."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -3,11 +3,10 @@ which are expensive to ask about pairs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.choice_prompts import ROUNDS, ChoicePrompts, Shown, qualities
 from flame_rank.judges.options import OnLong
 from flame_rank.model import forks
@@ -53,10 +52,10 @@ class ChoiceJudge:
         self.kernel, self.form, self.instructions = kernel, form, instructions
         self.name = f"choice of {rounds}:{name}"
         self._prompts = ChoicePrompts(form, instructions, max_length=kernel.max_length, on_long=on_long, rounds=rounds)
-        self._outcomes: WeakKeyDictionary[Problem, _Outcome] = WeakKeyDictionary()
+        self._outcomes: ProblemMemory[_Outcome] = ProblemMemory()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of qualities; NaN for a problem that was skipped.
+        """Returns the log-odds [M] for each problem: differences of qualities; NaN for a problem that was skipped.
 
         Raises:
           UserError: a problem has more than 26 distinct candidates, or is too long and `on_long` is "fail".
@@ -72,12 +71,12 @@ class ChoiceJudge:
         return [self._outcomes[problem].qualities[pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates were cut, and why the problem was skipped."""
+        """Returns how many candidates were cut, and why the problem was skipped."""
         outcome = self._outcomes.get(problem)
         return Notes() if outcome is None else Notes(truncated=outcome.cut, failures=outcome.failures)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """The probability [M] of all letters together, the same for all comparisons of a problem."""
+        """Returns the probability [M] of all letters together, the same for all comparisons of a problem."""
         return np.full(len(pairs), self._outcomes[problem].mass if problem in self._outcomes else np.nan)
 
     def shown(self, problem: Problem) -> Shown:

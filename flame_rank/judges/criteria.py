@@ -1,4 +1,4 @@
-"""Several criteria from a TOML file, as `--criteria FILE.toml` names it. Each is judged by itself, by the same model.
+"""Reads several criteria from a TOML file (`--criteria FILE.toml`). The same model judges by each of them separately.
 
 [[criteria]]
 name = "correct"                 # of its entry in the record
@@ -25,12 +25,12 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 
 
 class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What makes a response better, in one respect.
+    """One respect in which a response can be better.
 
     Attributes:
-      name: of its entry in the record.
-      text: what the judge is told.
-      weight: positive, in log-odds.
+      name: the name of its entry in the record.
+      text: the judge's instruction.
+      weight: the factor of its log-odds in the sum, positive.
     """
 
     name: Text
@@ -43,7 +43,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def is_criteria_file(criteria: object) -> bool:
-    """Whether criteria are the name of a TOML file, and not themselves the text."""
+    """Tells whether criteria are the name of a TOML file instead of a text."""
     return isinstance(criteria, str) and criteria.endswith(".toml") and "\n" not in criteria
 
 
@@ -51,7 +51,7 @@ def read(path: Path) -> list[Criterion]:
     """Reads the criteria of a file.
 
     Raises:
-      UserError: the file cannot be read, or says something else than above.
+      UserError: the file cannot be read, or does not have the form above.
     """
     try:
         criteria = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).criteria
@@ -59,18 +59,18 @@ def read(path: Path) -> list[Criterion]:
         raise UserError(f"--criteria {path}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UserError(
-            f"--criteria {path}: {error}; it has two or more [[criteria]], each with name, text and perhaps weight"
+            f"--criteria {path}: {error}; give two or more [[criteria]], each with name, text and perhaps weight"
         ) from error
     except RecursionError as error:
         raise UserError(f"--criteria {path}: nested too deeply") from error
     names = [criterion.name for criterion in criteria]
     if len({*names}) < len(names):
-        raise UserError(f"--criteria {path}: two criteria have one name; the record keeps each by its name")
+        raise UserError(f"--criteria {path}: two criteria have the same name; give each its own")
     return criteria
 
 
 def combine(criteria: Sequence[Criterion], members: Sequence[Judge]) -> PanelJudge:
-    """The panel of the judges of each criterion."""
+    """Makes a panel of one judge per criterion."""
     return PanelJudge(
         members, [criterion.weight for criterion in criteria], labels=[criterion.name for criterion in criteria]
     )

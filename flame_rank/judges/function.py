@@ -1,4 +1,4 @@
-"""A user's function as a judge."""
+"""Makes a judge of a user's function."""
 
 import asyncio
 import inspect
@@ -11,12 +11,11 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import NOTHING, Notes
+from flame_rank.judges.base import NOTHING, Notes, ProblemMemory
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -33,28 +32,28 @@ class FunctionJudge:
 
     def __init__(self, f: PairFunction, *, name: str | None = None):
         """Args:
-          f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is the better one,
-            NaN if it does not know. If it raises an error, its judgements have failed. It may be asynchronous: all its
-            calls run in one event loop, in a separate thread.
-          name: its identity; by default the name of the function.
+          f: takes the prompt and M pairs (first, second); returns M log-odds in nats that the first is better, NaN for
+            no answer. If it raises an error, its judgements have failed. It may be asynchronous: all its calls then run
+            in one event loop, in a separate thread.
+          name: the judge's identity; by default the name of the function.
 
         Raises:
-          UserError: it does not take these two arguments.
+          UserError: `f` does not take these two arguments.
         """
         try:
             inspect.signature(f).bind("prompt", [])
         except TypeError as error:
             callee = getattr(f, "__qualname__", type(f).__name__)
-            raise UserError(f"{callee} is no judge: called as f(prompt, pairs), {error}") from error
+            raise UserError(f"{callee} is not a judge: called as f(prompt, pairs), {error}") from error
         except ValueError:  # the signature of a function that is not written in Python is not known
             pass
         self._f = f
         self.named = name is not None  # only then does it have an identity for a ledger
         self.name = name or f"function:{getattr(f, '__qualname__', type(f).__name__)}"
-        self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
+        self._failures: ProblemMemory[dict[str, None]] = ProblemMemory()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN where the function failed."""
+        """Returns the log-odds [M] for each problem; NaN if the function failed."""
         return [self._one(problem, pairs) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
@@ -93,7 +92,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 
 def awaited(answers: Any) -> Any:
-    """The answers of a function; waits for those of an asynchronous one."""
+    """Returns the answers of a function; waits for them if the function is asynchronous."""
     global _loop
     if isinstance(answers, list | np.ndarray) or not inspect.isawaitable(answers):
         return answers
@@ -119,7 +118,8 @@ _PATH = threading.Lock()
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Makes the modules of a folder importable inside the block: at the end of the path, where they hide no others."""
+    """Makes the modules of a folder importable inside the block; they come last in the search path, so that they hide
+    no others."""
     name = str(folder)
     with _PATH:
         sys.path.append(name)

@@ -1,4 +1,4 @@
-"""A panel or a cascade from a TOML file, as `--judge FILE.toml` names it.
+"""Loads a panel or a cascade from a TOML file (`--judge FILE.toml`).
 
 kind = "cascade"                 # or "panel"
 sure = 0.95                      # of a cascade; see judges/panel.py
@@ -36,7 +36,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def is_judge_file(spec: str | Path) -> bool:
-    """Whether a judge's name is that of a TOML file."""
+    """Tells whether a judge's name is the name of a TOML file."""
     return str(spec).endswith(".toml")
 
 
@@ -44,10 +44,10 @@ _loading: ContextVar[tuple[Path, ...]] = ContextVar("_loading", default=())  # t
 
 
 def load(path: Path) -> Judge:
-    """Loads the judges of a file and puts them together.
+    """Loads the judges of a file and combines them.
 
     Raises:
-      UserError: the file cannot be read, names itself, says something else than above, or one of its judges cannot be
+      UserError: the file cannot be read, names itself or does not have the form above, or one of its judges cannot be
         loaded.
     """
     outer, own = _loading.get(), path.resolve()
@@ -71,7 +71,7 @@ def _load(path: Path) -> Judge:
         raise UserError(f"{path}: nested too deeply") from error
     stops = {name: value for name in ("sure", "hopeless") if (value := getattr(stated, name)) is not None}
     if stops and stated.kind == "panel":
-        raise UserError(f"{path}: {', '.join(stops)} is for a cascade")
+        raise UserError(f"{path}: {', '.join(stops)} applies to a cascade only")
     members, weights = [], []
     for number, options in enumerate(stated.judges, 1):
         spec, weight = options.pop("judge", None), options.pop("weight", None)

@@ -22,7 +22,7 @@ class LanguageModelJudge:
 
     Attributes:
       kernel: the model.
-      verdict_ids: the ids of A and B.
+      verdict_ids: the token ids of A and B.
       form: the unified format in the checkpoint's tokens.
       frame: ids of the four pieces around prompt and responses: before each of the three, and behind the last.
       room: tokens that `kernel.max_length` leaves for prompt and two responses.
@@ -43,11 +43,11 @@ class LanguageModelJudge:
         on_long: OnLong = "cut",
     ):
         """Args:
-        name: identity, for all that shapes an answer.
-        instructions: what is asked; the context is prompt, response_a and response_b.
-        on_long: what is done with a comparison that is longer than the kernel's maximum length: cut = its responses
-          lose their middle, the longer one first (and so does the prompt, if it leaves a response less than an
-          eighth); skip = it has no judgement; fail = the run ends.
+        name: the judge's identity: all that its answers depend on.
+        instructions: the task of the model; its context is prompt, response_a and response_b.
+        on_long: what is done if a comparison is longer than the kernel's maximum length. "cut" cuts the middle out of
+          its responses, the longer one first, and out of the prompt if it leaves a response less than an eighth;
+          "skip" gives no judgement; "fail" ends the run.
 
         Raises:
           ValueError: A and B are not single, distinct tokens, or the instructions leave no room for responses.
@@ -77,7 +77,7 @@ class LanguageModelJudge:
         )
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what was skipped.
+        """Returns the log-odds [M] for each problem; NaN for a skipped comparison.
 
         Raises:
           UserError: a comparison is too long and `on_long` is "fail".
@@ -109,22 +109,22 @@ class LanguageModelJudge:
         return np.array([record.mass.get((i, j), np.nan) if record else np.nan for i, j in pairs.tolist()], np.float64)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """The exact ids of a judgement, whose verdict is read after the last one; candidates by index.
+        """Returns the exact token ids of a comparison; the verdict is read after the last one.
 
         Raises:
-          UserError: it is too long, and `on_long` is not "cut".
+          UserError: the comparison is too long, and `on_long` is not "cut".
         """
         return self._pairs.tokens(problem, first, second)
 
     def score_choices(
         self, instructions: Instructions, contexts: Sequence[Mapping[str, str]], labels: Sequence[str]
     ) -> FloatArray:
-        """Computes how probable each label is as the answer: for classes, or for a scale (`expected` gives its value).
+        """Computes how probable each label is as the answer, for classes or for a scale (see `expected`).
 
         Args:
-          instructions: what is asked; the labels answer its first output field.
-          contexts: R texts, each with the same fields in the same order.
-          labels: C possible answers.
+          instructions: the task of the model; the labels are values of its first output field.
+          contexts: R mappings from field to text, with the same fields in the same order.
+          labels: the C possible answers.
 
         Returns:
           [R, C] float64; each row sums to 1 over the labels.
@@ -133,7 +133,7 @@ class LanguageModelJudge:
           ValueError: the fields differ, a text is too long, or the tokenizer does not tell the labels apart.
         """
         if isinstance(contexts, str | Mapping) or isinstance(labels, str):
-            raise TypeError('contexts is a list of mappings, [{"prompt": ...}], and labels a list of texts')
+            raise TypeError('contexts must be a list of mappings, [{"prompt": ...}], and labels a list of texts')
         if not contexts:
             return np.empty((0, len(labels)))
         names = tuple(contexts[0])
@@ -152,10 +152,10 @@ class LanguageModelJudge:
 
         Args:
           asked: problems, each with the better candidate and the other one, by index.
-          limit: maximum number of tokens.
+          limit: the most tokens of an explanation.
 
         Returns:
-          a text for each; None if the comparison was too long.
+          A text for each; None if the comparison was too long.
         """
         answered = [(self._instructions.output_fields[0], VERDICTS[0])]
         around = self.form.frame(with_words(self._instructions), PAIRWISE_CONTEXT, answered)
@@ -166,10 +166,10 @@ class LanguageModelJudge:
         return [self.form.text(next(words)) if path is not None else None for path in paths]
 
     def _log_probs(self, paths: Sequence[Sequence[Ids]]) -> FloatArray:
-        """The log-probabilities [R, 2] of A and B after comparisons in pieces."""
+        """Returns the log-probabilities [R, 2] of A and B after comparisons in pieces."""
         return self.kernel.log_probs(paths, self.verdict_ids)
 
 
 def expected(probabilities: FloatArray, values: Sequence[float]) -> FloatArray:
-    """The expected value [R] on a scale, from the probabilities [R, C] and the values of its C steps."""
+    """Computes the expected value [R] on a scale from the probabilities [R, C] and the values of its C steps."""
     return np.asarray(probabilities @ np.asarray(values, np.float64))

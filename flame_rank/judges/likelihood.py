@@ -1,19 +1,19 @@
-"""How likely candidates are to a language model. Small models that cannot say which of two answers is better still tell
-a right answer from a wrong one by its likelihood (noisy channel: Min et al. 2022; mutual information: Li et al. 2016).
+"""Judges by how likely candidates are to a language model. Small models that cannot say which of two answers is better
+still distinguish right from wrong answers by their likelihood (noisy channel: Min et al. 2022; mutual information: Li
+et al. 2016).
 """
 
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from flame_rank.candidates.code_views import is_continuation
 from flame_rank.candidates.refusals import is_refusal
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.messages import from_text
 from flame_rank.model import forks
 from flame_rank.prompts.conversation import CHARACTERS, encode, is_lone, joined, takes
@@ -35,19 +35,19 @@ _DOCSTRING = re.compile(r"(\"\"\"|''')(.*?)\1", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihoods:
-    """How likely a problem's candidates are to a model, in nats; a part that was not asked for is 0.
+    """The log-likelihoods of a problem's candidates by a model, in nats; a part that was not requested is 0.
 
     Attributes:
-      forward: [n] mean log-probability of a candidate's tokens and of its end after the prompt; for the rest of a
-        program without the end.
-      gain: [n] by how much that is more than after `NOTHING`.
+      forward: [n] mean log-probability of a candidate's tokens after the prompt, its end included; the end is left out
+        if the candidate continues a program.
+      gain: [n] `forward` minus the same value after the prompt `NOTHING`.
       total: [n] the same gain, summed over the tokens.
-      ending: [n] log-probability that the candidate ends where it ends; 0 for the rest of a program.
+      ending: [n] log-probability that the candidate ends where it ends; 0 if it continues a program.
       reverse: [n] mean log-probability of the prompt after the candidate as the message; of the docstring, if the
         candidate continues a program.
-      refusal: by how much `REFUSAL` is likelier after the prompt than after `NOTHING`: how much the prompt asks for
-        what should be refused; 0 if no candidate declines.
-      cut: [n] bool, which candidates were read without their middle, or with a prompt without its middle.
+      refusal: by how much `REFUSAL` is likelier after the prompt than after `NOTHING`, which shows whether the prompt
+        asks for something that should be refused; 0 if no candidate declines.
+      cut: [n] bool, whether the middle of the candidate or of its prompt was left out.
     """
 
     forward: FloatArray
@@ -72,7 +72,7 @@ class Reader:
     def __init__(self, kernel: "Scorer", form: Format, *, name: str):
         """Args:
         form: the tokenizer, and the chat template if there is one.
-        name: identity of the model, and of how much it reads.
+        name: the identity of the model, and of how much it reads.
         """
         self.kernel, self.name = kernel, name
         self._form = form
@@ -89,7 +89,7 @@ class Reader:
         """Reads candidates of each problem, by index; a text that occurs twice is read once.
 
         Returns:
-          for each problem the likelihoods of its candidates, in the order of the indices.
+          For each problem the likelihoods of its candidates, in the order of the indices.
         """
         forks.compute_here()
         work = [_Work(self, problem, indices, parts) for problem, indices in asked]
@@ -101,7 +101,7 @@ class Reader:
         return [reading.likelihoods([known[job] for job in reading.jobs()]) for reading in work]
 
     def ids(self, texts: Sequence[str]) -> list[tuple[Ids, bool]]:
-        """The ids of texts, cut to what is read, and whether anything was cut."""
+        """Encodes texts, cuts them to the length that is read, and tells whether each was cut."""
         most = CHARACTERS * self.room
         short = [middle_cut(text, most) for text in texts]
         encoded = self._form.values(short)
@@ -111,7 +111,7 @@ class Reader:
         ]
 
     def message(self, ids: Ids) -> Ids:
-        """The path that ends where the answer to a message is due."""
+        """Returns the path of a message, up to where its answer begins."""
         return self._form.message(ids)
 
     def prompt(self, text: str) -> tuple[Ids, bool]:
@@ -141,11 +141,11 @@ class Reader:
 
     @property
     def end(self) -> Ids:
-        """What ends an answer."""
+        """The ids that end an answer."""
         return self._form.end
 
     def text(self, ids: Ids) -> Ids:
-        """The path of plain text, which is not a turn."""
+        """Returns the path of plain text without a chat template."""
         return self._form.text_start + ids
 
 
@@ -154,7 +154,7 @@ _NO_JOB: Job = ((), ())  # for what is not asked for
 
 
 class _Work:
-    """The reading of one problem: what the kernel is asked, and the likelihoods from its answers."""
+    """One problem while it is read: the requests to the kernel, and the likelihoods from its answers."""
 
     def __init__(self, reader: Reader, problem: Problem, indices: Sequence[int], parts: Collection[Part]):
         self.reader, self.parts = reader, parts
@@ -210,10 +210,10 @@ class LikelihoodJudge:
     def __init__(self, reader: Reader):
         self._reader = reader
         self.name = f"likelihood:{reader.name}"
-        self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
+        self._seen: ProblemMemory[tuple[FloatArray, int]] = ProblemMemory()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of qualities."""
+        """Returns the log-odds [M] for each problem: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         read = self._reader.read([(problem, range(len(problem))) for problem in fresh], ("forward", "alone"))
         for problem, likelihoods in zip(fresh, read, strict=True):
@@ -221,5 +221,5 @@ class LikelihoodJudge:
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates were cut."""
+        """Returns how many candidates were cut."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)

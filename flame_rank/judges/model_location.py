@@ -1,4 +1,4 @@
-"""Where the language model of a judge lies: on this machine or on the hub."""
+"""Finds the language model of a judge, on this machine or on the hub."""
 
 import importlib.util
 import os
@@ -14,18 +14,18 @@ VARIABLE = "FLAME_RANK_MODEL"
 
 
 def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tuple[Path | None, str]:
-    """Looks for a model: the path in FLAME_RANK_MODEL, an installed package, where it was learned with, the Hugging
-    Face cache, the hub.
+    """Looks for a model in this order: the path in FLAME_RANK_MODEL, an installed package, its path during learning,
+    the Hugging Face cache, the hub.
 
     Args:
       download: fetch it from the hub if it is not on this machine.
       named: whether the user named this model, so that the variable does not replace it.
 
     Returns:
-      a checkpoint directory or a GGUF file; or None, and the reason in a few words.
+      A checkpoint directory or a GGUF file; or None, and the reason in a few words.
 
     Raises:
-      UserError: FLAME_RANK_MODEL names nothing that is there.
+      UserError: FLAME_RANK_MODEL names a path that does not exist.
     """
     if not named and (given := os.environ.get(VARIABLE)):
         if not Path(given).exists():
@@ -39,7 +39,7 @@ def find(model: ModelFile, *, download: bool = True, named: bool = False) -> tup
 
 
 def shipped() -> ModelFile:
-    """The model of the default judge."""
+    """Returns the model of the default judge."""
     from flame_rank.judges.default.pool import read_judge_settings
 
     model = read_judge_settings(Path(__file__).parent / "default").model
@@ -48,14 +48,14 @@ def shipped() -> ModelFile:
 
 
 def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
-    """The model that an option names, without its identity, and where it lies: FILE.gguf, a checkpoint directory, or
-    hf:ORG/NAME; without a name, the default judge's. Nothing of the model is read.
+    """Returns the model that an option names (FILE.gguf, a checkpoint directory or hf:ORG/NAME), without its identity,
+    and its path; without a name, the default judge's model. No file of the model is read.
 
     Args:
-      option: which named it, for messages.
+      option: the option's name, for messages.
 
     Raises:
-      UserError: it is not there.
+      UserError: the model does not exist.
     """
     if spec is None:
         stated = shipped()
@@ -73,10 +73,10 @@ def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
 
 
 def identify(spec: str | None) -> tuple[ModelFile, Path]:
-    """The model that `--model` names, with its identity, and where it lies; as `locate`.
+    """Returns the model that `--model` names, with its identity, and its path, as `locate` does.
 
     Raises:
-      UserError: it is not there, or cannot be read.
+      UserError: the model does not exist or cannot be read.
     """
     from flame_rank.model.checkpoint_files import identity
 
@@ -88,7 +88,7 @@ def identify(spec: str | None) -> tuple[ModelFile, Path]:
 
 
 def _in_package(place: str) -> Path | None:
-    """A file inside an installed package, "package/file"; the package is not imported."""
+    """Finds a file inside an installed package, "package/file", without importing the package."""
     package, _, file = place.partition("/")
     try:
         spec = importlib.util.find_spec(package)

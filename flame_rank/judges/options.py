@@ -1,4 +1,4 @@
-"""The options of a judge that is loaded by name: keywords of `flame_rank.load_judge`, and options of the commands."""
+"""The options of a judge that is loaded by name: keywords of `flame_rank.load_judge` and options of the commands."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -12,7 +12,7 @@ OnLong: TypeAlias = Literal["cut", "skip", "fail"]
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """How a language model judges; a judge without one takes none of these."""
+    """How a language model judges; a judge without a language model takes none of these options."""
 
     ask: Ask | None = described(
         None,
@@ -73,6 +73,6 @@ class JudgeOptions:
     )
     attention: Attend | None = described(
         None,
-        "Compute attention by this kernel: cudnn is NVIDIA's, for bfloat16 on a GPU.",
+        "Compute attention with this kernel; cudnn is NVIDIA's and needs bfloat16 on a GPU.",
         automatic="what suits the device",
     )

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.options import OnLong
 from flame_rank.prompts.format import Ids
 from flame_rank.prompts.truncation import SHARE, truncate_pair, truncated_lengths
@@ -89,7 +88,7 @@ class PairPaths:
         """
         self._tokenize, self._frame, self._room = tokenize, frame, room
         self._max_length, self._on_long, self._form = max_length, on_long, form
-        self._records: WeakKeyDictionary[Problem, Record] = WeakKeyDictionary()
+        self._records: ProblemMemory[Record] = ProblemMemory()
 
     def record(self, problem: Problem) -> Record:
         """What is known about a problem."""

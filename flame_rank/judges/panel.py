@@ -1,16 +1,16 @@
-"""Several judges as one: a panel, whose log-odds are averaged, and a cascade, whose dear judge is asked only about what
-a cheap one leaves open."""
+"""Several judges as one: a panel averages their log-odds; a cascade asks an expensive judge only about what a cheap one
+leaves open."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Judge, Notes, notes
+from flame_rank.judges.base import Judge, Notes, ProblemMemory, notes
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -21,7 +21,7 @@ HOPELESS = 0.02  # keeps 98 % of the dear judge's picks at 37 % of its cost, in 
 
 
 class JudgeGroup(ABC):
-    """What a judge that is made of other judges has in common.
+    """The common base of judges that are made of other judges.
 
     Attributes:
       members: the judges, in the order in which they are asked.
@@ -37,14 +37,14 @@ class JudgeGroup(ABC):
 
     @abstractmethod
     def with_members(self, members: Sequence[Judge]) -> Self:
-        """The same judge made of other members: of ones that keep their answers in a ledger, for example."""
+        """Returns the same judge with other members, for example members that record their answers in a ledger."""
 
     @abstractmethod
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """As `Judge.judge`."""
+        """Judges comparisons, as `Judge.judge` does."""
 
     def notes(self, problem: Problem) -> Notes:
-        """What the members note about a problem: all failures, and the most candidates that one of them cut."""
+        """Joins the members' notes about a problem: all failures, and the most candidates that any of them cut."""
         each = [notes(member, problem) for member in self.members]
         return Notes(
             truncated=max(note.truncated for note in each),
@@ -56,7 +56,7 @@ class JudgeGroup(ABC):
 class PanelJudge(JudgeGroup):
     """Asks several judges about every comparison and answers with the weighted mean of their log-odds.
 
-    A comparison without a valid answer of every member has none: the others alone would be another judge.
+    A comparison has no answer if a member has none for it: the other members alone would be another judge.
     """
 
     def __init__(
@@ -69,11 +69,13 @@ class PanelJudge(JudgeGroup):
         """Args:
           members: two judges or more.
           weights: positive, one for each member; equal ones by default. They are divided by their sum.
-          labels: what the record calls each member; the names of the judges by default.
+          labels: the members' names in the record; by default the names of the judges.
 
         Raises:
           ValueError: there are fewer than two members, or the weights do not fit.
+          UserError: a member is not a judge.
         """
+        _check_members(members)
         weights = [1.0] * len(members) if weights is None else list(weights)
         if len(members) < 2:
             raise ValueError("a panel has two judges or more")
@@ -83,13 +85,13 @@ class PanelJudge(JudgeGroup):
         parts = zip(self.weights.tolist(), members, strict=True)
         super().__init__(members, "panel(" + ", ".join(f"{weight:.6g} {member.name}" for weight, member in parts) + ")")
         self.labels = labels
-        self._answers: WeakKeyDictionary[Problem, list[tuple[IntArray, FloatArray]]] = WeakKeyDictionary()
+        self._answers: ProblemMemory[list[tuple[IntArray, FloatArray]]] = ProblemMemory()
 
     def with_members(self, members: Sequence[Judge]) -> Self:
         return type(self)(members, self.weights.tolist(), labels=self.labels)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what a member failed to judge."""
+        """Returns the log-odds [M] for each problem; NaN for a comparison that a member failed to judge."""
         answers = [member.judge(asked) for member in self.members]
         combined = []
         for (problem, pairs), *own in zip(asked, *answers, strict=True):
@@ -99,8 +101,8 @@ class PanelJudge(JudgeGroup):
         return combined
 
     def scores(self, problem: Problem) -> dict[str, FloatArray]:
-        """What each member holds of each candidate: the mean [n] of its log-odds for the candidate over the comparisons
-        that it was asked, in nats; NaN for a candidate without one."""
+        """Returns each member's score of each candidate: the mean [n] of its log-odds for the candidate over its
+        comparisons, in nats; NaN for a candidate without a comparison."""
         n = len(problem.candidates)
         total, count = np.zeros((len(self.members), n)), np.zeros(n)
         for pairs, log_odds in self._answers.get(problem, []):
@@ -114,31 +116,34 @@ class PanelJudge(JudgeGroup):
 
 
 class CascadeJudge(JudgeGroup):
-    """Asks a cheap judge first, and a dear one about what that leaves open.
+    """Asks a cheap judge first, and an expensive judge about what the cheap one leaves open.
 
-    If the cheap judge rates candidates (a pointwise judge), the dear one is asked about all pairs of those that can be
-    the best by it; each of these beats any other by the same log-odds, so that the dear judge alone decides among them.
-    If it compares, its answer to a pair stands if it is sure of it; then too it counts the same, however sure it is.
+    If the cheap judge rates candidates (a pointwise judge), the expensive one is asked about all pairs of the
+    candidates that can be the best by these ratings. Each of those beats any other candidate by the same log-odds, so
+    that the expensive judge alone decides among them. If the cheap judge compares pairs, its answer counts if it is
+    sure of it, always with the same log-odds.
 
     Attributes:
-      counts: comparisons that were asked so far: of the cheap judge, and of the dear one.
+      counts: the number of comparisons so far, of the cheap judge and of the expensive one.
     """
 
     def __init__(self, cheap: Judge, dear: Judge, *, sure: float = SURE, hopeless: float = HOPELESS):
         """Args:
-          sure: probability for one of the two from which the answer of a cheap judge that compares stands.
-          hopeless: P(best) below which a candidate cannot be the best, by a cheap judge that rates candidates.
+          sure: the probability from which an answer of a cheap judge that compares pairs counts.
+          hopeless: the P(best), by a cheap judge that rates candidates, below which a candidate cannot be the best.
 
         Raises:
-          ValueError: `sure` is not between 0.5 and 1, or `hopeless` not between 0 and 0.5.
+          ValueError: `sure` is not between 0.5 and 1, or `hopeless` is not between 0 and 0.5.
+          UserError: `cheap` or `dear` is not a judge.
         """
+        _check_members((cheap, dear))
         if not 0.5 < sure < 1 or not 0 < hopeless < 0.5:
-            raise ValueError(f"sure is between 0.5 and 1 and hopeless between 0 and 0.5, not {sure} and {hopeless}")
+            raise ValueError(f"sure is {sure}, hopeless {hopeless}; take 0.5 to 1 for sure, 0 to 0.5 for hopeless")
         super().__init__((cheap, dear), f"cascade({cheap.name}, {dear.name}, sure {sure:.6g}, hopeless {hopeless:.6g})")
         self.sure, self.hopeless = sure, hopeless
         self.pointwise = False  # the answers to a candidate's pairs come from two judges and need not be transitive
         self.counts = [0, 0]
-        self._possible: WeakKeyDictionary[Problem, BoolArray] = WeakKeyDictionary()
+        self._possible: ProblemMemory[BoolArray] = ProblemMemory()
         self._worked = False  # whether the dear judge has answered once
         self._broken: dict[Problem, str] = {}
 
@@ -147,7 +152,7 @@ class CascadeJudge(JudgeGroup):
         return type(self)(cheap, dear, sure=self.sure, hopeless=self.hopeless)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what the judge that decides a pair failed to judge."""
+        """Returns the log-odds [M] for each problem; NaN if the judge that decides a pair failed."""
         cheap, dear = self.members
         answers = [np.array(log_odds, np.float64) for log_odds in cheap.judge(asked)]
         self.counts[0] += sum(len(pairs) for _, pairs in asked)
@@ -163,8 +168,8 @@ class CascadeJudge(JudgeGroup):
         return answers
 
     def _watch(self, problems: Sequence[Problem], decided: Sequence[FloatArray]) -> None:
-        """Raises a UserError if the dear judge has failed for two problems and has never answered: what the cheap one
-        decides would hide it."""
+        """Raises a UserError if the expensive judge has failed for two problems and has never answered: the decisions
+        of the cheap one would hide that."""
         if self._worked or any(np.isfinite(log_odds).any() for log_odds in decided):
             self._worked = True
             return
@@ -177,15 +182,15 @@ class CascadeJudge(JudgeGroup):
             raise UserError(f"the judge {self.members[1].name} fails at every call: {reason}")
 
     def _by_comparison(self, problem: Problem, pairs: IntArray, log_odds: FloatArray) -> IntArray:
-        """Bounds the answers [M] that stand, in place; returns the places of the others."""
+        """Replaces, in place, the answers [M] of which the cheap judge is sure; returns the indices of the others."""
         bound = _log_odds(self.sure)
         stands = np.abs(log_odds) >= bound  # not if it is NaN
         log_odds[stands] = np.sign(log_odds[stands]) * bound
         return np.flatnonzero(~stands)
 
     def _by_rating(self, problem: Problem, pairs: IntArray, log_odds: FloatArray) -> IntArray:
-        """Sets the answers [M] to pairs of a possible best and another, in place; returns the places of those of two
-        possible ones."""
+        """Sets, in place, the answers [M] to pairs of a possible best candidate and another; returns the indices of the
+        pairs of two possible best ones."""
         if problem not in self._possible:
             self._possible[problem] = ~(_p_best(self.members[0], problem) < self.hopeless)
         first, second = self._possible[problem][pairs].T
@@ -194,13 +199,23 @@ class CascadeJudge(JudgeGroup):
         return np.flatnonzero(first & second)
 
 
+def _check_members(members: Sequence[Any]) -> None:
+    for member in members:
+        if isinstance(member, str | Path):
+            raise UserError(f"{member} is a name, not a judge; load it with flame_rank.load_judge({str(member)!r})")
+        if not isinstance(member, Judge):
+            raise UserError(
+                f"a member is a {type(member).__name__}, not a judge; make a judge of a function with FunctionJudge(f)"
+            )
+
+
 def _log_odds(p: float) -> float:
     return float(np.log(p / (1 - p)))
 
 
 def qualities(judge: Judge, problems: Sequence[Problem]) -> list[FloatArray]:
-    """The qualities [n] of each problem's candidates by a judge that rates them, up to a constant; NaN for those that
-    it cannot rate."""
+    """Asks a judge that rates candidates for the qualities [n] of each problem's candidates, up to a constant; NaN for
+    those that it cannot rate."""
     rated = [np.full(len(problem), np.nan) for problem in problems]
     reference = 0  # the first candidate that can be rated
     left = list(range(len(problems)))
@@ -215,7 +230,8 @@ def qualities(judge: Judge, problems: Sequence[Problem]) -> list[FloatArray]:
 
 
 def _p_best(judge: Judge, problem: Problem) -> FloatArray:
-    """P(best) [n] by a judge that rates candidates: the softmax of its qualities; NaN for those that it cannot rate."""
+    """Computes P(best) [n] by a judge that rates candidates: the softmax of its qualities; NaN for those
+    that it cannot rate."""
     (own,) = qualities(judge, [problem])
     if np.isnan(own).all():
         return own
@@ -224,12 +240,12 @@ def _p_best(judge: Judge, problem: Problem) -> FloatArray:
 
 
 def members_of(judge: Any) -> tuple[Judge, ...]:
-    """The judges that a judge is made of; empty for a judge by itself."""
+    """Returns the judges that a judge is made of; empty for a single judge."""
     return judge.members if isinstance(judge, JudgeGroup) else ()
 
 
 def refuse_unnamed(judge: Judge, ledger: str) -> None:
-    """Raises a UserError if a ledger cannot hold the answers of a judge, or of one that it is made of."""
+    """Raises a UserError if a ledger cannot hold the answers of a judge or of one of its members."""
     for member in (judge, *members_of(judge)):
         if not getattr(member, "named", True):
             raise UserError(

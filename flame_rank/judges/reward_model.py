@@ -5,12 +5,11 @@ with each candidate, and the score at the last token is the candidate's quality.
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.model import forks
 from flame_rank.model.checkpoint_files import identity
 from flame_rank.model.choices import Template
@@ -41,20 +40,20 @@ class RewardModelJudge:
 
     def __init__(self, kernel: Kernel, conversation: Conversation, *, name: str, temperature: float = 1.0):
         """Args:
-        name: identity, for all that shapes an answer.
-        temperature: rewards are divided by it to become log-odds in nats.
+        name: the judge's identity: all that its answers depend on.
+        temperature: the number by which rewards are divided to become log-odds in nats.
         """
         self._kernel, self._conversation = kernel, conversation
         self.name, self.temperature = name, temperature
-        self._records: WeakKeyDictionary[Problem, _Record] = WeakKeyDictionary()
+        self._records: ProblemMemory[_Record] = ProblemMemory()
 
     @property
     def tokens_encoded(self) -> int:
-        """How many tokens the model has encoded so far."""
+        """The number of tokens that the model has encoded so far."""
         return self._kernel.usage.tokens
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of rewards; NaN if a candidate cannot be read."""
+        """Returns the log-odds [M] for each problem: differences of rewards; NaN if a candidate cannot be read."""
         rewards = self.rewards([(problem, np.unique(pairs).tolist()) for problem, pairs in asked])
         answers = []
         for (_, pairs), values in zip(asked, rewards, strict=True):
@@ -64,7 +63,7 @@ class RewardModelJudge:
         return answers
 
     def rewards(self, asked: Sequence[tuple[Problem, Sequence[int]]]) -> list[FloatArray]:
-        """The model's rewards for candidates of each problem, by index; NaN for those that cannot be read.
+        """Returns the model's rewards for candidates of each problem, by index; NaN for those that cannot be read.
 
         A candidate is read once: later calls take its reward from memory.
         """
@@ -83,14 +82,14 @@ class RewardModelJudge:
         return [np.array([self._records[p].rewards[i] for i in indices], np.float64) for p, indices in asked]
 
     def tokens(self, problem: Problem, candidate: int) -> list[int]:
-        """The exact ids that the model reads of a candidate, whose reward is that of the last one."""
+        """Returns the exact token ids that the model reads for a candidate; the reward is read at the last one."""
         ((head, rest),), _ = self._conversation.paths(
             problem.prompt, [problem.candidates[candidate]], self._kernel.max_length
         )
         return [*head, *rest]
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates were cut, and why some could not be read."""
+        """Returns how many candidates were cut, and why some could not be read."""
         record = self._records.get(problem, _Record())
         return Notes(truncated=len(record.cut), failures=tuple(record.failures))
 
@@ -119,7 +118,7 @@ def load(
       options: those of `ComputeOptions`.
 
     Raises:
-      UserError: a file is missing, not whole or does not fit the others, or asks for a computation not known here.
+      UserError: a file is missing, incomplete or does not fit the others, or needs a computation that is not supported.
     """
     forks.compute_here()
     try:

@@ -1,15 +1,14 @@
-"""The sampler's own evidence as a judge: how likely its tokens were to the model that wrote a candidate, read from the
+"""Judges by the sampler's own evidence: how likely the tokens of a candidate were to the model that wrote it, by the
 log-probabilities that the sampler left in the candidate's record."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
 
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.records import Candidate, GroupedRecord, Problem
 from strategies.base import FloatArray, IntArray
 
@@ -23,8 +22,9 @@ class Position(NamedTuple):
     """One token of a candidate.
 
     Attributes:
-      chosen: log-probability of the token, in nats.
-      top: those of the likeliest tokens at its place, the likeliest first; empty if the sampler did not keep them.
+      chosen: the log-probability of the token, in nats.
+      top: the log-probabilities of the likeliest tokens at this position, the highest first; empty if the sampler did
+        not keep them.
     """
 
     chosen: float
@@ -34,10 +34,10 @@ class Position(NamedTuple):
 class SamplerEvidenceJudge:
     """Rates each candidate by the log-probabilities of its tokens.
 
-    "logprob": their mean, in nats for a token. "self-certainty": how far the model's distributions were from uniform
-    (Kang et al. 2025): the mean over the tokens of -(1/V) sum_j log(V p_j), in nats. Only
-    the likeliest V tokens are in a record, so V is the number that all positions of the problem have. Neither is
-    calibrated: P(best) is the softmax of these values.
+    "logprob": their mean, in nats per token. "self-certainty": how far the model's distributions were from uniform
+    (Kang et al. 2025): the mean over the tokens of -(1/V) sum_j log(V p_j), in nats. Only the likeliest V tokens are in
+    a record, so V is the number that all positions of the problem have. Neither is calibrated: P(best) is the softmax
+    of these values.
     """
 
     pointwise = True
@@ -48,19 +48,20 @@ class SamplerEvidenceJudge:
         self.name: str = kind
         self.kind = kind
         self.pool_aware = kind == "self-certainty"
-        self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, tuple[str, ...]]] = WeakKeyDictionary()
+        self._seen: ProblemMemory[tuple[FloatArray, tuple[str, ...]]] = ProblemMemory()
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of values; NaN for a candidate without log-probabilities."""
+        """Returns the log-odds [M] for each problem: differences of values; NaN for a candidate without
+        log-probabilities."""
         return [self._values(problem)[pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def options(self, problem: Problem) -> list[str | None]:
-        """The text of each candidate; None for one whose record lacks the log-probabilities."""
+        """Returns the text of each candidate; None for one whose record lacks the log-probabilities."""
         values = self._values(problem).tolist()
         return [None if math.isnan(value) else text for value, text in zip(values, problem.texts, strict=True)]
 
     def notes(self, problem: Problem) -> Notes:
-        """Which candidates lack the log-probabilities, or have them in a shape that is not known."""
+        """Returns which candidates lack the log-probabilities, or have them in an unknown form."""
         self._values(problem)
         return Notes(failures=self._seen[problem][1])
 
@@ -70,7 +71,7 @@ class SamplerEvidenceJudge:
         return self._seen[problem][0]
 
     def _read(self, problem: Problem) -> tuple[FloatArray, tuple[str, ...]]:
-        """The values [n] of a problem's candidates, and why some are NaN."""
+        """Returns the values [n] of a problem's candidates, and why some are NaN."""
         read = mean_log_prob if self.kind == "logprob" else top_log_probs
         parts: dict[int, Any] = {}
         failures = []
@@ -87,7 +88,7 @@ class SamplerEvidenceJudge:
 
 
 def self_certainty(log_probs: FloatArray) -> float:
-    """How far distributions over V tokens are from uniform: the mean over T tokens of -(1/V) sum_j log(V p_j).
+    """Computes how far distributions over V tokens are from uniform: the mean over T tokens of -(1/V) sum_j log(V p_j).
 
     Args:
       log_probs: [T, V], in nats.
@@ -96,7 +97,7 @@ def self_certainty(log_probs: FloatArray) -> float:
 
 
 def mean_log_prob(fields: Mapping[str, Any]) -> float:
-    """The mean log-probability of a candidate's tokens, in nats.
+    """Returns the mean log-probability of a candidate's tokens, in nats.
 
     Raises:
       ValueError: the fields do not have it.
@@ -111,7 +112,7 @@ def mean_log_prob(fields: Mapping[str, Any]) -> float:
 
 
 def top_log_probs(fields: Mapping[str, Any]) -> list[tuple[float, ...]]:
-    """The log-probabilities of the likeliest tokens at each place of a candidate, two or more.
+    """Returns the log-probabilities of the likeliest tokens, two or more, at each position of a candidate.
 
     Raises:
       ValueError: the fields do not have them.
@@ -127,7 +128,8 @@ def top_log_probs(fields: Mapping[str, Any]) -> list[tuple[float, ...]]:
 
 
 def sampler_fields(problem: Problem, i: int) -> Mapping[str, Any]:
-    """What a sampler left beside the text of candidate i: its own fields, or those of the other tool's record."""
+    """Returns what a sampler left beside the text of candidate i: the candidate's own fields, or those of another
+    tool's record."""
     candidate = problem.candidates[i]
     if isinstance(candidate, Candidate) and candidate.fields:
         return candidate.fields
@@ -139,7 +141,7 @@ def sampler_fields(problem: Problem, i: int) -> Mapping[str, Any]:
 
 
 def positions(fields: Mapping[str, Any]) -> list[Position]:
-    """The tokens of a candidate, from the fields of its record in the shape of a known sampler.
+    """Reads the tokens of a candidate from the fields that a known sampler left in its record.
 
     - logprobs: OpenAI's chat completions ({"content": [{"logprob", "top_logprobs": [...]}]}) and completions
       ({"token_logprobs", "top_logprobs": [{token: logprob}]}); vLLM's ([{token id: {"logprob"}}], in which the sampled
@@ -148,7 +150,7 @@ def positions(fields: Mapping[str, Any]) -> list[Position]:
     - transition_scores: of transformers' compute_transition_scores with normalize_logits, a number for each token.
 
     Raises:
-      ValueError: there is no such field, or it has another shape.
+      ValueError: there is no such field, or it has another form.
     """
     name = next((name for name in FIELDS[:-1] if fields.get(name) is not None), None)
     if name is None:
@@ -157,7 +159,7 @@ def positions(fields: Mapping[str, Any]) -> list[Position]:
     try:
         read = _of_details(given) if name == "details" else _of_log_probs(given, name)
     except (TypeError, AttributeError, LookupError) as error:
-        raise ValueError(f'"{name}" has a shape that is not known: that of OpenAI, vLLM or Hugging Face') from error
+        raise ValueError(f'"{name}" has another form than that of OpenAI, vLLM or Hugging Face') from error
     if not read:
         raise ValueError(f'"{name}" has no tokens')
     return read
@@ -202,7 +204,7 @@ def _of_details(given: Any) -> list[Position]:
 
 
 def _log_prob(value: Any) -> Any:
-    """The number of one entry of vLLM's, whose Logprob may be written as a mapping."""
+    """Returns the log-probability of an entry of vLLM, whose Logprob may be written as a mapping."""
     return value["logprob"] if isinstance(value, Mapping) else getattr(value, "logprob", value)
 
 

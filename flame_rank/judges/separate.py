@@ -47,7 +47,8 @@ class SeparateJudge(LanguageModelJudge):
         self._start(room_beside([head, before, end], kernel.max_length, least=2), pair_form)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """The ids of a judgement as a row of a training has them; arguments and errors as of LanguageModelJudge."""
+        """Returns the ids of a judgement as a row of a training has them; arguments and errors as of
+        LanguageModelJudge."""
         return [*super().tokens(problem, first, second), *self.around.end]
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:

@@ -1,14 +1,13 @@
-"""Majority votes as a judge: the final answer that most candidates state is the best one (self-consistency, Wang et al.
-2022), each vote counted once or weighted by the quality that another judge gives its candidate."""
+"""A judge by majority votes: the final answer that most candidates state is the best one (self-consistency, Wang et
+al. 2022). Votes count equally, or are weighted by another judge's quality of their candidate."""
 
 from collections.abc import Sequence
 from typing import Self
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.candidates.answers import problem_answers
-from flame_rank.judges.base import Judge, Notes, notes
+from flame_rank.judges.base import Judge, Notes, ProblemMemory, notes
 from flame_rank.judges.panel import JudgeGroup, qualities
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -24,27 +23,28 @@ class VotesJudge(JudgeGroup):
 
     def __init__(self, weighing: Judge | None = None):
         """Args:
-          weighing: a pointwise judge; a vote weighs exp(the quality of its candidate). None: all votes weigh the same.
+          weighing: a pointwise judge, which gives each vote the weight exp(quality of its candidate); None for equal
+            weights.
 
         Raises:
           ValueError: `weighing` is not pointwise.
         """
         if weighing is not None and not weighing.pointwise:
-            raise ValueError(f"a vote is weighted by a judge that rates each candidate; {weighing.name} compares pairs")
+            raise ValueError(f"votes are weighted by a judge that rates candidates; {weighing.name} compares pairs")
         members, name = ((), "votes") if weighing is None else ((weighing,), f"votes({weighing.name})")
         super().__init__(members, name)
         self.pool_aware = self.pointwise = True
-        self._qualities: WeakKeyDictionary[Problem, FloatArray] = WeakKeyDictionary()
+        self._qualities: ProblemMemory[FloatArray] = ProblemMemory()
 
     def with_members(self, members: Sequence[Judge]) -> Self:
         return type(self)(*members)
 
     def options(self, problem: Problem) -> list[str | None]:
-        """The answer that each candidate votes for; None for a candidate without one."""
+        """Returns the answer that each candidate votes for; None for a candidate without one."""
         return problem_answers(problem)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem: differences of qualities; NaN for a candidate without one."""
+        """Returns the log-odds [M] for each problem: differences of qualities; NaN for a candidate without one."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._qualities))
         weights = [np.zeros(len(problem)) for problem in fresh]
         if self.members:
@@ -58,7 +58,7 @@ class VotesJudge(JudgeGroup):
         return answers
 
     def notes(self, problem: Problem) -> Notes:
-        """Which candidates have no vote, and what the other judge notes."""
+        """Returns which candidates have no vote, and the notes of the weighing judge."""
         silent = tuple(
             f"candidate {i}: no final answer in its text, so no vote (--answer reads it by your own pattern)"
             for i, answer in enumerate(self.options(problem))
@@ -71,8 +71,8 @@ class VotesJudge(JudgeGroup):
 
 
 def _of_votes(answers: Sequence[str | None], weights: FloatArray) -> FloatArray:
-    """The logarithm [n] of the summed exp(weight) of each answer's votes; NaN for a candidate without answer or
-    weight, whose vote does not count."""
+    """Computes the logarithm [n] of the summed exp(weight) of each answer's votes; NaN for a candidate without an
+    answer or a weight, whose vote does not count."""
     totals = np.full(len(answers), np.nan)
     votes: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):

@@ -1,1 +1,1 @@
-"""Judgements that are kept on disk, so that none is asked twice."""
+"""Keeps judgements on disk, so that none is asked for twice."""

@@ -41,7 +41,7 @@ _STRANGE = """
 
 @contextmanager
 def opened(path: str | Path, access: Access = "read") -> Iterator[sqlite3.Connection]:
-    """Opens an existing ledger for the length of a block, in which SQLite's errors become UserErrors.
+    """Opens an existing ledger in a block; SQLite's errors inside it become UserErrors.
 
     Raises:
       UserError: the file does not exist, is not a ledger, is damaged, or cannot be read.
@@ -55,7 +55,7 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
 
     Args:
       path: the file.
-      access: "make": to write, and made if it does not exist; "write"; or "read", which needs no right to write.
+      access: "write" opens it for writing; "make" also creates it if it does not exist; "read" needs no right to write.
 
     Raises:
       UserError: the file does not exist, is not a ledger, is damaged, or cannot be opened in this way.
@@ -98,7 +98,7 @@ def _sqlite(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _readable(path: Path) -> sqlite3.Connection:
-    """Opens a ledger to read it; if it or its folder is read-only, no other process may be writing it."""
+    """Opens a ledger for reading; if it or its folder is read-only, no other process may write it meanwhile."""
     connection = _sqlite(path, "rw")
     try:
         execute(connection, "SELECT 1 FROM sqlite_master")
@@ -158,7 +158,7 @@ def _check_content(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Runs a block as one transaction, which is kept whole or not at all.
+    """Runs a block as one transaction, which is committed as a whole or not at all.
 
     IMMEDIATE, because a transaction that begins by reading may be refused when it goes on to write.
     """
@@ -173,7 +173,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-    """Executes a statement, again and again as long as another process has the file locked.
+    """Executes a statement, and repeats it as long as another process has the file locked.
 
     SQLite's own waiting would delay Ctrl-C, and does not cover all statements: a change of the journal's mode while
     another process writes is refused at once.

@@ -1,4 +1,4 @@
-"""Ledgers of several processes in one: what two of them have is kept once."""
+"""Merges the ledgers of several processes; a judgement that two of them have is kept once."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ _PAGE = 500  # judgements of one transaction, below SQLite's limit of parameters
 
 @dataclass(kw_only=True)
 class Merged:
-    """What came of a merge.
+    """The result of a merge.
 
     Attributes:
-      judgements: read from all ledgers.
-      repeated: that another ledger has had before.
-      replaced: failures that another ledger has a valid judgement for.
-      conflicts: valid ones that differ from the one that is kept.
-      largest: the largest difference among these, in nats.
+      judgements: the number of judgements that were read.
+      repeated: the number of those that an earlier ledger had.
+      replaced: the number of failures that were replaced by a valid judgement.
+      conflicts: the number of valid judgements that differ from the one that is kept.
+      largest: the largest of these differences, in nats.
     """
 
     judgements: int = 0
@@ -32,19 +32,25 @@ class Merged:
 
 
 def merge(into: Path, sources: Sequence[Path]) -> Merged:
-    """Adds the judgements of ledgers to one, which is made if it is not there.
+    """Adds the judgements of ledgers to one, which is created if it does not exist, and removed again if that fails.
 
-    Of two valid judgements of the same comparison the first stays; a valid one replaces a failure.
+    The first valid judgement of a comparison is kept; it replaces a failure.
 
     Raises:
-      UserError: a file is no ledger, is damaged, or cannot be read or written.
+      UserError: a file is not a ledger, is damaged, or cannot be read or written.
     """
-    merged = Merged()
-    with sqlite_errors(into), closing(connect(into, "make")) as target:
-        for source in sources:
-            for page in _pages(source):
-                with transaction(target):
-                    _add(target, page, merged)
+    merged, is_new = Merged(), not into.exists()
+    try:
+        with sqlite_errors(into), closing(connect(into, "make")) as target:
+            for source in sources:
+                for page in _pages(source):
+                    with transaction(target):
+                        _add(target, page, merged)
+    except BaseException:
+        if is_new:  # all that is in it is also in the sources
+            for end in ("", "-wal", "-shm"):
+                into.with_name(into.name + end).unlink(missing_ok=True)
+        raise
     return merged
 
 

@@ -1,4 +1,4 @@
-"""A judge that keeps its answers in a ledger by itself: a member of a panel or of a cascade."""
+"""A judge that records its answers in a ledger itself: a member of a panel or of a cascade."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from strategies.base import FloatArray, IntArray
 
 
 class RecordedJudge:
-    """Answers from a ledger what that knows, has the judge answer the rest, and records what is valid.
+    """Answers from a ledger, asks the judge for judgements that are missing there, and records the valid ones.
 
     Attributes:
-      remembered: comparisons that the ledger answered.
+      remembered: the number of comparisons that the ledger answered.
     """
 
     def __init__(self, judge: Judge, ledger: Ledger):
@@ -27,8 +27,8 @@ class RecordedJudge:
         return getattr(self._judge, name)  # what a judge may have beside: notes, verdict_mass, one_by_one
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for a judgement that failed, which is not recorded: whoever asks may ask
-        again."""
+        """Returns the log-odds [M] for each problem; NaN for a failed judgement, which is not recorded, so that it
+        can be asked for again."""
         recorded = self._ledger.look_up(asked)
         answers = [np.array(known.log_odds) for known in recorded]
         missing = [np.flatnonzero(np.isnan(log_odds)) for log_odds in answers]

@@ -1,8 +1,8 @@
-"""The ledger: every judgement, addressed by content, in an SQLite file that strategies, runs and processes share.
+"""The ledger: all judgements in an SQLite file, found by their content, for all strategies, runs and processes.
 
-The key of a judgement is made of the judge and of what it judged: not of the strategy that asked, nor its seed, nor the
-place of a problem in its file. What is recorded stays: if two processes judge the same, the first answer is kept. Only
-failures of earlier runs are replaced, and only on request.
+The key of a judgement depends on the judge and the texts, not on the strategy, its seed, or the problem's position in a
+file. A record stays: if two processes judge the same comparison, the first answer is kept. Only failures of earlier
+runs are replaced, and only on request.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ class Known:
       known: [M] bool, True where a judgement is recorded, valid or not.
       log_odds: [M] float64, in nats; NaN if recorded as invalid, or not known.
       mass: [M] float64, P(A) + P(B) of a language model; NaN if not recorded.
-      reasons: why recorded judgements are invalid, each reason once.
-      failed_before: how many are failures of an earlier run, or of another process.
+      reasons: the distinct reasons why recorded judgements are invalid.
+      failed_before: the number of failures of earlier runs or other processes.
     """
 
     known: npt.NDArray[np.bool_]
@@ -77,10 +77,10 @@ class _Digests:
     """sha256 of a problem's texts, 32 bytes each.
 
     Attributes:
-      prompt: that of the prompt.
-      texts: those of the candidates.
-      pool: that of the candidates' sorted digests, with repetitions and stated answers: the same for every order of the
-        candidates; None for a judge that does not look at the pool.
+      prompt: the digest of the prompt.
+      texts: the digests of the candidates.
+      pool: the digest of the candidates' sorted digests, with repetitions and stated answers, which is the same for
+        every order of the candidates; None for a judge that does not look at the pool.
     """
 
     prompt: bytes
@@ -97,11 +97,11 @@ class Ledger:
 
     def __init__(self, path: str | Path, judge: Judge, *, read_only: bool = False, retry_invalid: bool = False):
         """Args:
-          path: the file; it is made if it does not exist.
+          path: the file, which is created if it does not exist.
           judge: the judge whose judgements are looked up and recorded. Its name is its identity, so judges that may
             answer differently need different names.
-          read_only: nothing will be recorded; the file must exist, and need not be writable.
-          retry_invalid: treat failures of earlier runs as not known, and replace them by what is recorded next.
+          read_only: open the file for reading only: it must exist, and need not be writable.
+          retry_invalid: treat failures of earlier runs as unknown, and replace them by the next judgement.
 
         Raises:
           UserError: the file is not a ledger, is damaged, written by a newer version, read-only or locked, or its
@@ -155,7 +155,7 @@ class Ledger:
     ) -> None:
         """Records judgements in one transaction, which is committed on return, or at the end of `together`.
 
-        What is recorded already stays, except for failures that are retried.
+        Existing records stay, except for failures that are retried.
 
         Args:
           asked: problems with their comparisons [M, 2], as in look_up.
@@ -217,13 +217,14 @@ class Ledger:
             connection.executemany("INSERT OR IGNORE INTO verdict_mass VALUES (?, ?)", fresh.masses.items())
 
     def _keys(self, problem: Problem, pairs: IntArray) -> list[bytes]:
-        """Returns the key of each comparison. Its parts are equally long, so no two lists of them join to one key."""
+        """Returns the key of each comparison. The parts of a key have fixed lengths, so different parts never give
+        the same key."""
         digests = self._digests_of(problem)
         head, texts, tail = self._name + digests.prompt, digests.texts, digests.pool or b""
         return [_sha256(head + texts[i] + texts[j] + tail) for i, j in pairs.tolist()]
 
     def _digests_of(self, problem: Problem) -> _Digests:
-        """Returns the digests of a problem, which are made once for as long as it is open."""
+        """Returns the digests of a problem, which are computed once while it is open."""
         digests = self._digests.get(problem)
         if digests is None:
             texts = [_sha256(text.encode()) for text in problem.texts]
@@ -233,7 +234,7 @@ class Ledger:
         return digests
 
     def _rows(self, keys: list[bytes]) -> dict[bytes, _Row]:
-        """Returns the rows of those keys that are recorded."""
+        """Returns the recorded rows of these keys."""
         rows: dict[bytes, _Row] = {}
         if self._unwritten is not None:
             rows = {key: self._unwritten.row(key) for key in keys if key in self._unwritten.rows}
@@ -251,7 +252,7 @@ class Ledger:
 
 
 def _members(problem: Problem, texts: list[bytes]) -> list[bytes]:
-    """Digests what a judge that looks at the pool sees of each candidate: its text, and its stated answer."""
+    """Hashes each candidate as a judge that looks at the pool sees it: its text, and its stated answer."""
     if problem.answers is None:
         return texts
     stated = (b"" if answer is None else b"=" + answer.encode() for answer in problem.answers)
@@ -263,7 +264,7 @@ def _sha256(content: bytes) -> bytes:
 
 
 def _encodable(text: str) -> str:
-    r"""Writes \udc80 for half of a surrogate pair, which a file's name in an error message may have."""
+    r"""Escapes halves of surrogate pairs, which a file's name in an error message may have."""
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -22,7 +22,7 @@ _TOKENIZER = ("*token*.json", "*.model")  # files of a tokenizer beside the adap
 
 
 def tensor_name(module: str, side: str) -> str:
-    """The name on disk of the A or the B of a module."""
+    """Returns the name on disk of the A or the B of a module."""
     return f"{PREFIX}{module}.lora_{side}.weight"
 
 
@@ -48,7 +48,7 @@ class AdaptedWeights(Weights):
 
         Raises:
           OSError: a file is unreadable.
-          ValueError: the adapter asks for a computation that is not known here, or does not fit the base.
+          ValueError: the adapter needs a computation that is not supported, or does not fit the base.
         """
         config, file = AdapterConfig.read(folder), folder / WEIGHTS
         if not file.exists():
@@ -61,7 +61,7 @@ class AdaptedWeights(Weights):
             module = of_module.removesuffix(".weight")
             a, b = (tensor_name(module, side) for side in _SIDES)
             if name not in theirs:
-                raise ValueError(f"{file}: {a}, and the base {base.folder} has no {name}; is it the right base?")
+                raise ValueError(f"{file}: {a}, but the base {base.folder} has no {name}; name the right base")
             rank = config.rank(module)
             out, into = (*base[theirs[name]].shape, 0, 0)[:2]
             for tensor, shape in ((a, (rank, into)), (b, (out, rank))):
@@ -107,7 +107,7 @@ class AdaptedWeights(Weights):
 
 
 def _modules(adapter: WeightFiles, file: Path) -> list[str]:
-    """The names of the modules that have an A and a B; ValueError if there is anything else in the file."""
+    """Returns the names of the modules that have an A and a B; ValueError if there is anything else in the file."""
     modules = sorted({match[1] for name in adapter if (match := _MATRIX.fullmatch(name))})
     wanted = {tensor_name(module, side) for module in modules for side in _SIDES}
     if left := adapter.keys() - wanted:

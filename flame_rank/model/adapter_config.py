@@ -29,19 +29,19 @@ _Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+$")]  # PEFT als
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter without a model."""
+    """Tells whether a folder holds an adapter without a model."""
     return (folder / CONFIG).exists() and not any(folder.glob("model*.safetensors"))
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """All that shapes an adapter's computation, with PEFT's names and defaults.
+    """The settings on which an adapter's computation depends, with PEFT's names and defaults.
 
     Attributes:
       base_model_name_or_path: a path, or a name on the Hugging Face hub.
-      revision: of the base on the hub.
-      r, lora_alpha: rank and alpha of each module whose name does not end with one of the patterns.
-      use_rslora: the weight of B A is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023).
-      init_lora_weights: an initialisation that leaves the base unchanged; others, such as "pissa", change it.
+      revision: the revision of the base on the hub.
+      r, lora_alpha: the rank and alpha of the modules for which no pattern states another one.
+      use_rslora: whether the weight of B A is alpha / sqrt(rank) instead of alpha / rank (Kalajdzievski 2023).
+      init_lora_weights: the initialisation, which must leave the base unchanged; others, such as "pissa", are refused.
       flame_rank_responses: the form in which a judge was trained (this key is not PEFT's).
       target_modules: ends of the names of all adapted modules, unless the three keys after it leave some out.
     """
@@ -67,8 +67,9 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Reads the configuration of an adapter's folder.
 
         Raises:
-          OSError: it is missing or unreadable.
-          ValueError: it is not a JSON object, or asks for a computation not known here; the message names the key.
+          OSError: the file is missing or unreadable.
+          ValueError: the file is not a JSON object, or needs a computation that is not supported; the message names the
+            key.
         """
         path = folder / CONFIG
         stated = json_file.read(path, dict[str, Any])
@@ -82,21 +83,21 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
         return config
 
     def rank(self, module: str) -> int:
-        """The rank of a module's adapter."""
+        """Returns the rank of a module's adapter."""
         return next((rank for end, rank in self.rank_pattern.items() if _ends(module, end)), self.r)
 
     def scale(self, module: str) -> float:
-        """The factor of B A of a module."""
+        """Returns the factor of B A of a module."""
         alpha = next((alpha for end, alpha in self.alpha_pattern.items() if _ends(module, end)), self.lora_alpha)
         return alpha / (math.sqrt(self.rank(module)) if self.use_rslora else self.rank(module))
 
     def asks_for(self, module: str) -> bool:
-        """Whether a module must have an adapter; if the choice names no ends, the tensors alone decide."""
+        """Tells whether a module must have an adapter; if `target_modules` lists no names, the tensors alone decide."""
         chosen = self.exclude_modules or self.layers_to_transform or self.layers_pattern
         ends = self.target_modules if isinstance(self.target_modules, list) and not chosen else []
         return any(_ends(module, end) for end in ends)
 
 
 def _ends(module: str, end: str) -> bool:
-    """Whether a module's name is `end`, or ends with its parts."""
+    """Tells whether a module's name is `end`, or ends with a dot and `end`."""
     return module == end or module.endswith("." + end)

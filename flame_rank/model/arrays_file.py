@@ -20,7 +20,7 @@ def load(path: Path) -> dict[str, Array]:
 
     Raises:
       OSError: the file is missing or unreadable.
-      ValueError: it is not whole; the message names it.
+      ValueError: the file is not complete; the message names it.
     """
     try:
         return load_file(path)

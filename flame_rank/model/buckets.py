@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 
 def length(tokens: int) -> int:
-    """The padded length of a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
+    """Returns the padded length of a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
     step = 32 if tokens <= 256 else 64 if tokens <= 1024 else 128
     return -(-tokens // step) * step
 
@@ -18,13 +18,13 @@ def pack(
     eighth of the batch, and split otherwise.
 
     Args:
-      lengths: tokens of each row.
-      most_tokens: tokens of a batch, padding included; a single row may have more.
-      multiple: minimum number of rows in a batch: the number of devices that share it.
-      beside: tokens that each row needs in addition to its own.
+      lengths: the tokens of each row.
+      most_tokens: the most tokens of a batch, padding included; a single row may have more.
+      multiple: the number of devices that share a batch, which is the least number of its rows.
+      beside: the tokens that each row needs in addition to its own.
 
     Yields:
-      the indices of the rows, the padded number of rows and the padded length.
+      The indices of the rows, the padded number of rows and the padded length.
     """
     left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while left:

@@ -61,12 +61,12 @@ class ChatTemplate:
 
     def __init__(self, path: Path, source: str, tokens: Mapping[str, str]):
         """Args:
-        path: the file that it comes from, for messages.
+        path: the template's file, for messages.
         source: Jinja, as transformers reads it.
-        tokens: special tokens that it may name, such as {"bos_token": "<s>"}.
+        tokens: the special tokens that it may use, such as {"bos_token": "<s>"}.
 
         Raises:
-          ValueError: it is not a Jinja template.
+          ValueError: `source` is not a Jinja template.
         """
         self.path, self._tokens = path, dict(tokens)
         try:
@@ -153,7 +153,7 @@ class ChatTemplate:
         """The text before and after the content of a user message, up to where the answer begins.
 
         Raises:
-          ValueError: as `render`, or the template alters, loses or repeats the content.
+          ValueError: as in `render`, or the template alters, loses or repeats the content.
         """
         shown = self.render([{"role": "user", "content": _MARKER}], reply=True, thinking=thinking)
         before, *after = shown.split(_MARKER)
@@ -163,8 +163,9 @@ class ChatTemplate:
         return before, after[0]
 
     def lead(self) -> str:
-        """The white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space), which may be
-        part of the answer's first token; empty if it shows no answer, or in another way than it asks for one."""
+        """Returns the white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space),
+        which may be part of the answer's first token. It is empty if the template does not render answers, or
+        renders them in another form than the cue for one."""
         asked, answered = "QUESTION: 1", "ANSWER: 2"
         messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         try:
@@ -238,7 +239,7 @@ def chat_template(folder: Path) -> ChatTemplate | None:
 
 
 class _Generation(jinja2.ext.Extension):
-    """{% generation %}, which marks what a trainer learns; it has no effect here."""
+    """{% generation %}, which marks the text that is trained on; it has no effect here."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -248,7 +249,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Limits a template, which comes with a download: it may not exhaust the machine's time or memory either."""
+    """Limits the time and memory of a template, because it may come from an untrusted download."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -273,7 +274,7 @@ def _small(*values: Any) -> None:
 
 
 def _guarded(do: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that refuses large values."""
+    """Returns a filter that refuses large values."""
 
     @wraps(do)
     def instead(*arguments: Any, **named: Any) -> Any:
@@ -285,7 +286,7 @@ def _guarded(do: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _in_time() -> Iterator[None]:
-    """Ends a template that runs for longer than `_SECONDS`: checked at every line, in this thread only."""
+    """Ends a template that runs for longer than `_SECONDS`; the time is checked at every line, in this thread only."""
     end, before = time.monotonic() + _SECONDS, sys.gettrace()
 
     def watch(frame: Any, event: str, argument: Any) -> Any:

@@ -1,5 +1,5 @@
-"""What a checkpoint consists of, whatever it is stored as: a Hugging Face directory, a GGUF file, or a low-rank adapter
-on one of these. Its configuration, its weights, and its identity.
+"""Reads the configuration, the weights and the identity of a checkpoint in any format: a Hugging Face directory, a GGUF
+file, or a low-rank adapter on one of these.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ _PIECES, _PIECE = 16, 4096  # of each tensor: how many pieces its identity is ta
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:
-    """The parsed `config.json` of a checkpoint directory; for a GGUF file the same as its metadata state it; for an
-    adapter that of its base.
+    """Returns the parsed `config.json` of a checkpoint directory, the equivalent of a GGUF file's metadata, or that of
+    an adapter's base.
 
     Raises:
-      OSError: it is missing or unreadable.
-      ValueError: it is not a JSON object, or not a GGUF file that can be read here.
+      OSError: a file is missing or unreadable.
+      ValueError: the file is not a JSON object, or not a supported GGUF file.
     """
     if is_adapter(checkpoint):
         return read_config(base_of(checkpoint))
@@ -41,11 +41,11 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def open_weights(checkpoint: Path) -> weights.Weights:
-    """The tensors of a checkpoint directory, of a GGUF file, or of an adapter on its base; no weight is read.
+    """Returns the tensors of a checkpoint directory, of a GGUF file, or of an adapter on its base; no weight is read.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: a file is missing or not whole, or an adapter does not fit its base.
+      ValueError: a file is missing or incomplete, or an adapter does not fit its base.
     """
     if is_adapter(checkpoint):
         return AdaptedWeights.open(checkpoint, open_weights(base_of(checkpoint)))
@@ -53,18 +53,18 @@ def open_weights(checkpoint: Path) -> weights.Weights:
 
 
 def base_of(adapter: Path) -> Path:
-    """Where the model lies that an adapter was trained on: a path, from the adapter's folder or the current one, or a
-    model in the Hugging Face cache or on the hub.
+    """Finds the base model of an adapter: a path relative to the adapter's folder or the current one, or a model in the
+    Hugging Face cache or on the hub.
 
     Raises:
-      OSError, ValueError: it cannot be found, or the adapter's configuration cannot be read.
+      OSError, ValueError: the base cannot be found, or the adapter's configuration cannot be read.
     """
     config, file = AdapterConfig.read(adapter), adapter / CONFIG
     name = config.base_model_name_or_path
     why = "there is no such file or folder"
     for path in (adapter / name, Path(name)):
         if path.exists() and is_adapter(path):
-            raise ValueError(f"{file}: its base {path} is an adapter; merge that one into its base first")
+            raise ValueError(f"{file}: its base {path} is an adapter itself; merge it into its own base first")
         if path.exists():
             return path
     if hub.MODEL.fullmatch(name):
@@ -72,19 +72,20 @@ def base_of(adapter: Path) -> Path:
         if folder:
             return folder
     raise ValueError(
-        f"{file}: base_model_name_or_path is {name!r}, and {why}; write there the path of the base, "
+        f"{file}: base_model_name_or_path is {name!r}, and {why}; set it to the path of the base, "
         "a checkpoint directory or a GGUF file"
     )
 
 
 def identity(checkpoint: Path, stated: object = None) -> str:
-    """Twelve hexadecimal digits that identify a checkpoint together with what else shapes an answer.
+    """Returns twelve hexadecimal digits that identify a checkpoint together with the other settings on which its
+    answers depend.
 
-    The hash covers the names, dtypes and shapes of all tensors, and sixteen pieces of 4 KiB of each. Training moves
-    every part of a matrix, and to read all of a large model would take minutes.
+    The hash covers the names, dtypes and shapes of all tensors, and sixteen pieces of 4 KiB of each. That is enough,
+    because training changes every part of a matrix, and reading all of a large model would take minutes.
 
     Args:
-      stated: what else shapes an answer, as JSON.
+      stated: the other settings, as JSON.
 
     Raises:
       OSError, ValueError: the checkpoint cannot be read.

@@ -1,4 +1,5 @@
-"""How a model may be computed and addressed, by name; light, so that commands can offer the choices without jax."""
+"""The names of the ways to compute and format a model, in a light module, so that commands can offer them without
+jax."""
 
 from typing import Literal, TypeAlias
 

@@ -1,7 +1,7 @@
 """The configuration of a decoder, read from a Hugging Face `config.json` of any family that model/decoder.py computes.
 
 A file may omit each key that equals its family's default, and may be in the dialect of transformers 4 or 5
-(`rope_parameters`, `layer_types`, `dtype`). A key that is not known here is refused, since it could change the result.
+(`rope_parameters`, `layer_types`, `dtype`). An unknown key is refused, since it could change the result.
 """
 
 import math
@@ -18,7 +18,8 @@ class Rope:
 
     Attributes:
       theta: base of the wavelengths.
-      factor: by how much wavelengths are stretched: all of them, or only the long ones if `low` and `high` are set.
+      factor: the factor by which wavelengths are stretched: all of them, or only the long ones if `low` and `high` are
+        set.
       low, high, original: as in Llama 3.1, waves longer than original / low are stretched, those shorter than
         original / high are not, and those between in proportion; 0 = stretch all.
     """
@@ -32,18 +33,18 @@ class Rope:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """All that shapes a decoder's computation.
+    """The settings on which a decoder's computation depends.
 
     Attributes:
-      windows: for each layer how many positions a token sees, its own included; None = all before it.
+      windows: for each layer the number of positions that a token sees, its own included; None = all before it.
       ropes: the position embedding of each layer.
-      query_scale: factor of the queries.
-      embedding_scale: factor of the embeddings, first rounded to their dtype (Gemma).
-      from_zero: norms scale by 1 + weight (Gemma).
-      sandwich: there are norms after attention and MLP too (Gemma 2, 3).
-      gelu: the MLP's gate is gelu in its tanh form; otherwise silu.
+      query_scale: the factor of the queries.
+      embedding_scale: the factor of the embeddings, rounded to their dtype before use (Gemma).
+      from_zero: whether norms scale by 1 + weight (Gemma).
+      sandwich: whether there are also norms after attention and MLP (Gemma 2, 3).
+      gelu: whether the MLP's gate is gelu in its tanh form; otherwise it is silu.
       attention_cap, logit_cap: soft caps; 0 = none.
-      score_head: the last token has a score (a reward model) instead of logits of the next token.
+      score_head: whether the last token has a score (a reward model) instead of logits of the next token.
     """
 
     vocab_size: int
@@ -205,7 +206,7 @@ def read(config: Config) -> DecoderConfig:
     """Reads a parsed `config.json`.
 
     Raises:
-      ValueError: model/decoder.py does not compute its family, a key or a value.
+      ValueError: model/decoder.py does not support its family, a key or a value.
     """
     if config.get("model_type") == "gemma3":
         config = _of_text(config)
@@ -253,7 +254,7 @@ def read(config: Config) -> DecoderConfig:
 
 
 def _of_text(config: Config) -> Config:
-    """The configuration of the text model in that of a Gemma 3 with vision."""
+    """Returns the text model's configuration from that of a Gemma 3 with vision."""
     inner = config.get("text_config")
     if not isinstance(inner, Mapping):
         raise ValueError("config.json: model_type gemma3 without text_config")
@@ -285,7 +286,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check(family: str, known: Config, stated: Config) -> None:
-    """Raises ValueError for a value of another type than its default, or that asks for another computation."""
+    """Raises ValueError for a value of another type than its default, or for one that needs another computation."""
     for key, value in stated.items():
         default = known[key]
         if value is None and key in {*_MAY_BE_NULL, *_FIXED}:
@@ -321,7 +322,7 @@ def _check(family: str, known: Config, stated: Config) -> None:
 
 
 def _kinds(family: str, stated: Config) -> list[str]:
-    """For each layer, whether it sees all that precedes it or a window."""
+    """Returns for each layer whether a token sees all positions before it or a window."""
     layers = range(stated["num_hidden_layers"])
     window = stated.get("sliding_window")
     if family.startswith("qwen") and not stated["use_sliding_window"]:
@@ -332,7 +333,7 @@ def _kinds(family: str, stated: Config) -> list[str]:
         if len(kinds) != len(layers) or not all(kind in (FULL, SLIDING) for kind in kinds):
             raise ValueError(f"config.json: layer_types {given!r} does not name {len(layers)} {FULL} or {SLIDING}")
         if SLIDING in kinds and window is None:
-            raise ValueError(f"config.json: layer_types names {SLIDING}, and there is no sliding_window in use")
+            raise ValueError(f"config.json: layer_types names {SLIDING}, but no sliding_window is in use")
         return kinds
     if window is None:
         return [FULL for _ in layers]
@@ -345,7 +346,7 @@ def _kinds(family: str, stated: Config) -> list[str]:
 
 
 def _rope(stated: Config, kind: str) -> Rope:
-    """The position embedding of a kind of layer."""
+    """Returns the position embedding of a kind of layer."""
     of_kind = "rope_local_base_freq" in stated  # Gemma 3: sliding layers have their own base and are not stretched
     local = of_kind and kind == SLIDING
     theta = stated["rope_local_base_freq"] if local else stated["rope_theta"]

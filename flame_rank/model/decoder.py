@@ -4,8 +4,8 @@ names the tensors, so a path joined by "." is the key in model.safetensors.
     tokens [B, T] -> embeddings [B, T, D] -> layers [B, T, D], each also giving keys and values [B, T, K, H]
       -> norm -> logits [B, T, V]
 
-Keys and values of text that stands before `tokens` can be passed in, and those of `tokens` come out: that is all there
-is to a cache.
+The keys and values of text before `tokens` can be passed in, and those of `tokens` are returned: a cache needs nothing
+else.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,8 @@ _HIDDEN = -1e30  # a score that softmax makes 0, finite so that a row without an
 
 
 def frequencies(rope: Rope, size: int) -> npt.NDArray[np.float32]:
-    """Radians a position [H/2], rounded where transformers rounds them: at position 2000 the last bit of a frequency
-    moves a logit by 1e-4."""
+    """Computes the radians per position [H/2], rounded as in transformers: at position 2000 the last bit of a
+    frequency changes a logit by 1e-4."""
     power = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     frequency = np.float32(1) / (rope.theta ** power.astype(np.float64)).astype(np.float32)
     if not rope.low:
@@ -42,11 +42,11 @@ def frequencies(rope: Rope, size: int) -> npt.NDArray[np.float32]:
 
 
 class View(NamedTuple):
-    """What the layers of one kind know about the positions in a batch.
+    """The positions of a batch for the layers of one kind: the mask and the angles of the position embedding.
 
     Attributes:
-      visible: [B, T, S + T] bool, which keys a token sees.
-      cos, sin: [B, T, 1, H/2], of the angle by which its position turns queries and keys.
+      visible: [B, T, S + T] bool, whether a token sees a key.
+      cos, sin: [B, T, 1, H/2] of the angle by which a position rotates queries and keys.
     """
 
     visible: jax.Array
@@ -54,12 +54,12 @@ class View(NamedTuple):
     sin: jax.Array
 
     def at(self, read: jax.Array) -> "View":
-        """The same for some of the tokens: read [B, R]."""
+        """Returns the view of some of the tokens: read [B, R]."""
         return View(*(jnp.take_along_axis(x, read.reshape(*read.shape, *[1] * (x.ndim - 2)), 1) for x in self))
 
 
 def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: Any) -> tuple[View, ...]:
-    """The view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] out of S tokens."""
+    """Returns the view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] out of S tokens."""
     B = before.shape[0]
     positions = before[:, None] + jnp.arange(T)  # [B, T]
     places = jnp.broadcast_to(jnp.arange(S), (B, S))
@@ -266,18 +266,19 @@ class Decoder(nnx.Module):
         """Reads tokens that follow a prefix.
 
         Args:
-          tokens: [B, T] int32; what follows a row's end is read too, and changes nothing that precedes it.
+          tokens: [B, T] int32; tokens after a row's end are read too, and do not change the output before them.
           before: [B] int32, the length of each row's prefix; None = no prefix.
-          prefix: gives for a layer the keys and values [B, S, K, H] of the prefix, of which `before` are valid.
+          prefix: returns for a layer the keys and values [B, S, K, H] of the prefix, of which the first `before` are
+            valid.
           seen: what each of `config.kinds` sees; None = all that precedes a token.
           read: [B, R] int32, the positions in `tokens` whose output is wanted; None = all. The last layer computes
             no others.
-          how: which attention to compute with.
-          drop: dropout, in training; called twice a layer, in their order.
+          how: the attention implementation.
+          drop: dropout, in training; called twice per layer, in the order of the layers.
           recompute: let the gradient compute each layer again instead of keeping its inner values.
 
         Returns:
-          the last layer's output, normed, [B, R, D] or [B, T, D]; for each layer keys and values [B, T, K, H].
+          The last layer's output, normed, [B, R, D] or [B, T, D]; for each layer keys and values [B, T, K, H].
         """
         B, T = tokens.shape
         before = jnp.zeros(B, jnp.int32) if before is None else before
@@ -327,5 +328,5 @@ class Decoder(nnx.Module):
         return jnp.einsum("...d,d->...", hidden, weight, preferred_element_type=jnp.float32)
 
     def __call__(self, tokens: jax.Array, *, how: Attend = "xla") -> jax.Array:
-        """The plain computation: tokens [B, T] int32 -> logits [B, T, V] float32."""
+        """Computes logits without a cache: tokens [B, T] int32 -> logits [B, T, V] float32."""
         return self.logits(self.hidden(tokens, how=how)[0])

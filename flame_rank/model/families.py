@@ -1,5 +1,5 @@
-"""The families of models that are computed here, and what judge and trainer need to know of each. The only place that
-asks which family a checkpoint is of: to add one is an entry in `FAMILIES`.
+"""The supported families of models, and what judge and trainer need to know about each. Only this module distinguishes
+families; an entry in `FAMILIES` adds one.
 """
 
 import logging
@@ -35,15 +35,15 @@ class Architecture:
     """How the model of a checkpoint is computed.
 
     Attributes:
-      stated: config.json, corrected where the weights decide otherwise: what is saved with it is read as this was.
-      config: of the module.
-      module: what is made of it.
-      kernel: what scores texts with the module: kernel(module, mesh=, max_length=, max_batch_tokens=, how=).
-      head_dim: dimensions of an attention head; heads are never split between devices.
-      positions: tokens that the model can read in one row; None = any number.
-      ignored: patterns of the names of tensors that the files may hold and the module lacks.
-      reads_and_writes: an encoder reads the input and a decoder writes the target, each a text of its own (T5); False
-        for a decoder that has both in one row.
+      stated: config.json, corrected if the weights contradict it, so that a saved checkpoint is read in the same way.
+      config: the configuration of the module.
+      module: the class of the model.
+      kernel: the class that scores texts with the module: kernel(module, mesh=, max_length=, max_batch_tokens=, how=).
+      head_dim: the dimensions of an attention head; a head is never split between devices.
+      positions: the most tokens that the model can read in one row; None for any number.
+      ignored: patterns of the names of tensors that the files may have although the module lacks them.
+      reads_and_writes: whether an encoder reads the input and a decoder writes the target as separate texts (T5); False
+        if a decoder has both in one row.
     """
 
     stated: Mapping[str, Any]
@@ -64,21 +64,21 @@ class Architecture:
         return self.config.vocab_size
 
     def input_end(self, tokenizer: TextTokenizer) -> tuple[int, ...]:
-        """The id that ends an input, if the input is a text of its own."""
+        """Returns the id that ends an input, if the input is a separate text."""
         return tuple(sorted(tokenizer.eos))[:1] if self.reads_and_writes else ()
 
     def load(self, files: weights.Weights, mesh: Mesh, dtype: npt.DTypeLike, *, fully: bool = False) -> Any:
-        """Reads the weights, each tensor straight to the devices that compute with it.
+        """Reads the weights, each tensor directly onto the devices that compute with it.
 
         Args:
-          dtype: of the parameters.
+          dtype: the dtype of the parameters.
           fully: as in `sharding.spec`.
 
         Returns:
-          the module's graph and its parameters, as `nnx.split` gives them.
+          The module's graph and its parameters, as `nnx.split` returns them.
 
         Raises:
-          OSError, ValueError: as `weights.fill`.
+          OSError, ValueError: as in `weights.fill`.
         """
         graph, params = nnx.split(nnx.eval_shape(lambda: self.module(self.config, _OneKey())))
         places = sharding.shardings(params, mesh, self.head_dim, fully=fully)
@@ -86,7 +86,7 @@ class Architecture:
 
 
 class _OneKey:
-    """Stands for `nnx.Rngs` while only shapes are made: to trace its counter takes seconds for 30 layers."""
+    """Replaces `nnx.Rngs` while only shapes are computed: tracing its counter takes seconds for 30 layers."""
 
     def __init__(self) -> None:
         self._key = jax.random.key(0)
@@ -96,20 +96,20 @@ class _OneKey:
 
 
 def score_head(stated: Mapping[str, Any]) -> str | None:
-    """The name of the class in a config.json that has a score head instead of words; None if it has words."""
+    """Returns the name of the class in a config.json that has a score head; None if the model predicts tokens."""
     names = stated.get("architectures")
     return next((str(n) for n in names if str(n).endswith(_SCORE_HEAD)), None) if isinstance(names, list) else None
 
 
 def read_architecture(checkpoint: Path, *, reward: bool = False) -> Architecture:
-    """The architecture of a checkpoint, from its configuration and from the names and shapes of its tensors.
+    """Returns the architecture of a checkpoint, from its configuration and from the names and shapes of its tensors.
 
     Args:
-      reward: whether a reward model is wanted and not a model that gives words.
+      reward: whether a reward model is needed instead of a model that predicts tokens.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: it is of a family, or asks for a computation, that is not known here.
+      ValueError: the family or a computation is not supported.
     """
     stated = read_config(checkpoint)
     family, scores = stated.get("model_type"), score_head(stated)
@@ -150,7 +150,7 @@ def _decoder(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
 
 
 def _check_reward_model(scores: str, stated: Mapping[str, Any]) -> None:
-    """Refuses what has a score head and is not a reward model that is computed here."""
+    """Refuses a model with a score head that is not a supported reward model."""
     family, labels = stated.get("model_type"), stated.get("id2label")
     if FAMILIES.get(str(family)) is not _decoder:
         raise ValueError(
@@ -182,10 +182,11 @@ def _t5(stated: Mapping[str, Any], files: weights.Weights) -> Architecture:
 
 
 def _check_sizes(layers: int, vocabulary: int, embeddings: str, files: weights.Weights) -> None:
-    """Refuses a wrong number of layers before that many are made, and of words before a tokenizer is held to it."""
+    """Refuses a wrong number of layers before they are created, and a wrong vocabulary before a tokenizer is limited
+    to it."""
     by = files.described_by
     if layers != (stored := weights.layers(files)):
-        raise ValueError(f"{files.folder}: {by} states {layers} layers, and the weights have {stored}")
+        raise ValueError(f"{files.folder}: {by} states {layers} layers, but the weights have {stored}")
     name = weights.canonical(files).get(embeddings)
     if name is not None and files[name].shape[:1] != (vocabulary,):
         raise ValueError(f"{files[name].file}: {name} has shape {files[name].shape}, {by} states {vocabulary} words")

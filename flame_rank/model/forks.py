@@ -1,4 +1,4 @@
-"""JAX does not survive a fork: its threads are missing in the child, whose first computation would never end."""
+"""Refuses to compute after a fork: JAX's threads are missing in the child, whose first computation would never end."""
 
 import os
 
@@ -8,10 +8,10 @@ _process: int | None = None  # the one that computes
 
 
 def compute_here() -> None:
-    """Makes the first process that calls this function the one that computes, and refuses to compute in its forks.
+    """Allows computation in the first process that calls this function, and refuses it in the forks of that process.
 
     Raises:
-      UserError: this is a fork of a process that has loaded a model.
+      UserError: this process is a fork of one that has loaded a model.
     """
     global _process
     _process = _process or os.getpid()

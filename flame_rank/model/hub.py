@@ -1,7 +1,7 @@
-"""Models of the Hugging Face hub, from its cache on this machine or fetched into it.
+"""Finds models of the Hugging Face hub in its cache on this machine, and downloads them into it.
 
 The library huggingface_hub decides where the cache is and which hub is asked: HF_HOME, HF_ENDPOINT, HF_TOKEN and
-HF_HUB_OFFLINE work as everywhere.
+HF_HUB_OFFLINE have their usual effect.
 """
 
 import re
@@ -23,12 +23,12 @@ def fetch(name: str, *, download: bool = True) -> tuple[Path | None, str]:
     """Looks for a model in the cache, then on the hub; shows the progress of a download on stderr.
 
     Args:
-      name: ORG/NAME for a checkpoint directory, ORG/NAME/FILE for a single file of it; behind either @REVISION for a
+      name: ORG/NAME for a checkpoint directory, ORG/NAME/FILE for a single file of it; @REVISION at the end selects a
         branch, a tag or a commit.
-      download: fetch it if it is not in the cache.
+      download: whether to download it if it is not in the cache.
 
     Returns:
-      the directory or the file; or None, and the reason in a few words.
+      The directory or the file; or None, and the reason in a few words.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -63,14 +63,14 @@ def commit(path: Path) -> str:
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether all weights are there; a cache may hold a part of a model."""
+    """Tells whether all weights are there; a cache may have only a part of a model."""
     shards = [shard for file in folder.iterdir() if (shard := _SHARD.fullmatch(file.name))]
     whole = any((folder / name).exists() for name in ("model.safetensors", "adapter_model.safetensors"))
     return whole or (bool(shards) and len(shards) == int(shards[0][1]))
 
 
 def _reason(error: Exception, repository: str) -> str:
-    """Why a model cannot be fetched, and what to do."""
+    """Explains why a model cannot be fetched, and what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,

@@ -1,4 +1,5 @@
-"""The pairwise-judge kernel: what a decoder predicts after texts that begin alike; each distinct piece is encoded once.
+"""The pairwise-judge kernel: computes what a decoder predicts after texts with common prefixes; each distinct piece is
+encoded once.
 
 A path is a text in pieces of token ids: (instructions, prompt, A, B with the cue). Paths that begin with the same
 pieces form a tree.
@@ -8,9 +9,9 @@ pieces form a tree.
     level 2   A   B   C           A   B         each against its (instructions, prompt)
     leaves    B C A C A B         B   A         each against all three before it; only log-odds come out
 
-Keys and values lie in one array for each layer, the cache [2, C, K, H]. A node is a stretch of C: its whole prefix and
-itself without a gap, so that all that precedes a row is one slice. Programs depend on (prefix bucket, own bucket, rows)
-only; where a row's prefix lies, and how long it is, is data.
+Keys and values are in one array per layer, the cache [2, C, K, H]. A node is a slice of C with its whole prefix and its
+own tokens, so that everything before a row is one slice. Programs depend on (prefix bucket, own bucket, rows) only; the
+position and length of a row's prefix are data.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,8 +38,8 @@ class Kernel:
     """Scores paths with a decoder.
 
     Attributes:
-      parameters: how many numbers its weights have.
-      capacity: tokens whose keys and values the cache holds.
+      parameters: the number of its parameters.
+      capacity: the number of tokens whose keys and values fit in the cache.
     """
 
     def __init__(
@@ -51,11 +52,11 @@ class Kernel:
         how: Attend | None = None,
     ):
         """Args:
-        decoder: its parameters lie on the mesh; their dtype is that of the computation.
+        decoder: the model; its parameters are on the mesh, and their dtype is that of the computation.
         mesh: rows of a batch are split over its axis `data`, heads over `model`.
-        max_length: tokens of a whole path.
-        max_batch_tokens: tokens of a batch, padding included; None = by the rule of model/memory.py.
-        how: which attention to compute with; None = row by row on one CPU, XLA's own elsewhere.
+        max_length: the most tokens of a whole path.
+        max_batch_tokens: the most tokens of a batch, padding included; None uses the rule of model/memory.py.
+        how: the attention implementation; None computes row by row on one CPU, and uses XLA's own elsewhere.
         """
         self.config, self.mesh, self.max_length = decoder.config, mesh, max_length
         self.vocab_size = decoder.config.vocab_size
@@ -84,15 +85,15 @@ class Kernel:
 
     @property
     def programs(self) -> int:
-        """Number of programs compiled so far."""
+        """The number of programs compiled so far."""
         return self._programs.count
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
-        """How probable some tokens are after each path.
+        """Computes how probable some tokens are after each path.
 
         Args:
-          paths: R texts in one or more pieces; pieces that begin several paths are encoded once.
-          targets: C ids.
+          paths: R texts in one or more pieces; a prefix of several paths is encoded once.
+          targets: the C ids.
 
         Returns:
           [R, C] float64, the log-probability of each target as the next token, in nats, under the whole vocabulary.
@@ -113,7 +114,7 @@ class Kernel:
             response is encoded once for all pairs.
           marks: of the first and of the second response.
           cue: what follows the marks.
-          targets: C ids.
+          targets: the C ids.
 
         Returns:
           [R, C] float64, as `log_probs`.
@@ -129,7 +130,7 @@ class Kernel:
         return np.array(self._run(leaves)).reshape(len(pairs), len(targets))
 
     def rewards(self, paths: Sequence[Path]) -> FloatArray:
-        """The rewards [R] float64 of R texts in pieces; for a decoder with a score head.
+        """Returns the rewards [R] float64 of R texts in pieces; for a decoder with a score head.
 
         Raises:
           ValueError: a path is longer than max_length, or has an empty piece.
@@ -138,15 +139,15 @@ class Kernel:
         return np.array(self._run(leaves)).reshape(len(paths))
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels (in tokens) after each of R paths."""
+        """Returns the log-likelihood [R, C] float64, in nats, of each of C labels (in tokens) after each of R paths."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
         of_tokens = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
         return np.array([row.sum() for row in of_tokens]).reshape(len(paths), len(labels))
 
     def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
-        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label after each path, each under
-        the whole vocabulary and given the tokens before it. Paths that are the same are encoded once.
+        """Returns the log-probabilities [len(label)] float64, in nats, of the tokens of one label after each path, each
+        under the whole vocabulary and given the tokens before it. Paths that are the same are encoded once.
 
         Raises:
           ValueError: a path with its label is longer than max_length, or one of them is empty.
@@ -281,7 +282,7 @@ class Kernel:
             self._score_leaves([i for i in members if leaves[i].label is label], leaves, scores, label=label)
 
     def forget(self) -> None:
-        """Regards the cache as empty."""
+        """Empties the cache."""
         self._nodes, self._used = {}, 0
 
     def _grow(self, paths: Iterable[tuple[Ids, ...]]) -> None:
@@ -361,7 +362,7 @@ class Kernel:
         return self._programs.score_pairs(self._allocated(), read, places, at, targets, marks=leaves[0].marks, S=S, R=R)
 
     def _allocated(self) -> Cache:
-        """The cache, made when it is first needed."""
+        """Returns the cache, made when it is first needed."""
         if self._cache is None:
             config = self.config
             shape = (2, self.capacity + self._slack, config.num_key_value_heads, config.head_dim)

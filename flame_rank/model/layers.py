@@ -1,4 +1,4 @@
-"""The layers of which every model here is made. Weights keep Hugging Face's (out, in) layout."""
+"""The layers that all models share. Weights keep Hugging Face's (out, in) layout."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -11,7 +11,7 @@ Drop: TypeAlias = Callable[[jax.Array], jax.Array]  # dropout of a sublayer's ou
 
 
 def keep(x: jax.Array) -> jax.Array:
-    """No dropout: for all uses of a model except training."""
+    """Returns its argument: no dropout, as in all uses of a model except training."""
     return x
 
 
@@ -50,7 +50,7 @@ class RMSNorm(nnx.Module):
     """Scales x to a mean square of 1, in float32 for any dtype of x.
 
     Attributes:
-      from_zero: Gemma's form: x is multiplied by 1 + weight, before it is cast back.
+      from_zero: whether x is multiplied by 1 + weight before it is cast back (Gemma).
     """
 
     def __init__(self, size: int, eps: float, *, from_zero: bool = False):

@@ -1,8 +1,8 @@
-"""How much is computed at once: by a stated rule, not by trial and error.
+"""Decides how much is computed at once, by a rule instead of trial and error.
 
-Of the memory that a device has left beside the weights, a quarter is for the cache and a quarter for a batch; the rest
-is for the compiler. On a CPU there are 256 MiB for the cache and 64 MiB for a batch: larger batches are not faster
-there, since their numbers do not fit into the processor's cache.
+Of the memory that the weights leave on a device, a quarter is for the cache and a quarter for a batch; the rest is for
+the compiler. On a CPU 256 MiB are for the cache and 64 MiB for a batch: larger batches are not faster there, since they
+do not fit into the processor's cache.
 """
 
 from jax.sharding import Mesh
@@ -12,23 +12,25 @@ _MOST_CACHED = 2**16  # tokens: more would only serve problems that are already 
 
 
 def token_bytes(hidden: int, mlp: int, *, itemsize: int, scores: int = 0) -> int:
-    """Bytes that a token of a batch needs: 6 D + 3 F numbers, and `scores` float32 numbers if attention keeps them."""
+    """Computes the bytes that a token of a batch needs: 6 D + 3 F numbers, and `scores` float32 numbers if attention
+    keeps them."""
     return (6 * hidden + 3 * mlp) * itemsize + 4 * scores
 
 
 def batch_tokens(each: int, *, mesh: Mesh, longest: int) -> int:
-    """Tokens of a batch, padding included, at `each` bytes per token: at least a row of `longest` tokens."""
+    """Computes the most tokens of a batch, padding included, at `each` bytes per token: at least a row of `longest`
+    tokens."""
     return max(longest, _quarter(mesh, _CPU_BATCH) * mesh.size // each)
 
 
 def cache_tokens(each: int, *, mesh: Mesh, copies: int, longest: int) -> int:
-    """Tokens whose keys and values are kept, at `each` bytes per token and with `copies` copies of the cache in memory:
-    at least those of four texts of `longest` tokens."""
+    """Computes how many tokens the cache holds, at `each` bytes per token and with `copies` copies of it in memory:
+    at least four texts of `longest` tokens."""
     return max(4 * longest, min(_quarter(mesh, _CPU_CACHE) * mesh.size // copies // each, _MOST_CACHED))
 
 
 def _quarter(mesh: Mesh, on_cpu: int) -> int:
-    """A quarter of one device's free memory in bytes."""
+    """Returns a quarter of one device's free memory in bytes."""
     device = mesh.devices.flat[0]
     if device.platform == "cpu":
         return on_cpu

@@ -1,8 +1,8 @@
 """The programs of the kernel: writing nodes into the cache, scoring leaves, and generating.
 
-All except generating are compiled one layer at a time, and layers of one kind share a program: a model of thirty
-layers compiles in the time of one, and its weights are passed to it, not copied. In a layer's cache [2, C, K, H] a
-row's prefix starts at `start` and is `before` tokens long; `S` is the bucket of the prefixes.
+All except generating are compiled one layer at a time, and layers of one kind share a program: a model of thirty layers
+compiles in the time of one, and the weights are arguments of the program, not copies in it. In a layer's cache [2, C,
+K, H] a row's prefix starts at `start` and is `before` tokens long; `S` is the bucket of the prefixes.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ WORDS = 4096  # how many of the vocabulary a single CPU scores at once
 
 
 def begin(decoder: Decoder, tokens: jax.Array, before: jax.Array, *, S: int) -> tuple[jax.Array, tuple[View, ...]]:
-    """The input [B, T, D] of the first layer, and what each kind of layer sees."""
+    """Computes the input [B, T, D] of the first layer, and the view of each kind of layer."""
     x = decoder.embed(tokens)
     return x, views(decoder.config, before, tokens.shape[1], S, x.dtype)
 
@@ -46,15 +46,15 @@ def write(
     """Computes a layer's part of writing nodes into the cache.
 
     Args:
-      cache: [2, C, K, H], the layer's.
+      cache: [2, C, K, H], the layer's keys and values.
       x: [B, T, D], the layer's input for the nodes' own tokens.
-      start, before: [B] int32, where the prefixes lie and how long they are.
-      target: [B] int32, ascending: where the nodes go, prefix first. What is written beyond a node's end is
+      start, before: [B] int32, the start and the length of each prefix in the cache.
+      target: [B] int32, ascending: where each node is written, its prefix first. What is written beyond a node's end is
         overwritten by the next node.
       S: the prefixes' bucket.
 
     Returns:
-      the next layer's input [B, T, D], and the cache.
+      The next layer's input [B, T, D], and the cache.
     """
     _, _, K, H = cache.shape
     x, own = layer(x, view, prefix=window(cache, start, S), how=how)
@@ -94,20 +94,23 @@ def read(
 
 
 def verdicts(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [B, C] float32 of the next tokens `targets` [C], from the last layer's output [B, 1, D]."""
+    """Computes the log-probabilities [B, C] float32 of the next tokens `targets` [C], from the last layer's output
+    [B, 1, D]."""
     with jax.named_scope("verdict"):
         logits = decoder.logits(decoder.model.norm(x[:, 0]))  # [B, V]
         return logits[:, targets] - jax.nn.logsumexp(logits, -1, keepdims=True)
 
 
 def rewards(decoder: Decoder, x: jax.Array, targets: jax.Array) -> jax.Array:
-    """Rewards [B, 1] float32 from the last layer's output [B, 1, D]; takes the place of `verdicts`, has no targets."""
+    """Computes the rewards [B, 1] float32 from the last layer's output [B, 1, D]; used instead of `verdicts`,
+    without targets."""
     with jax.named_scope("reward"):
         return decoder.reward(decoder.model.norm(x))
 
 
 def words(decoder: Decoder, x: jax.Array, targets: jax.Array, *, how: Attend) -> jax.Array:
-    """Log-probabilities [P] float32 of the next tokens `targets` [P], from the last layer's output [P, D]."""
+    """Computes the log-probabilities [P] float32 of the next tokens `targets` [P], from the last layer's output [P,
+    D]."""
     with jax.named_scope("words"):
         x = decoder.model.norm(x)
         if how == "rows":  # one CPU
@@ -118,8 +121,8 @@ def words(decoder: Decoder, x: jax.Array, targets: jax.Array, *, how: Attend) ->
 
 
 def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
-    """The log of the sum of exp of all logits [P] of x [P, D], some words at a time: all of them together do not
-    fit into the processor's cache, and reading them again takes as long as the product."""
+    """Computes the log of the sum of exp of all logits, [P], of x [P, D], for a part of the vocabulary at a time:
+    all logits together do not fit into the processor's cache, and reading them again takes as long as the product."""
     head = decoder.head
     size = min(WORDS, head.shape[0])
 
@@ -137,7 +140,8 @@ def _log_total(decoder: Decoder, x: jax.Array) -> jax.Array:
 
 
 def at_places(x: jax.Array, places: jax.Array) -> jax.Array:
-    """x [B, T, D] at positions [P], counted through all rows: a separate program, so that `words` has one shape."""
+    """Selects x [B, T, D] at positions [P], counted through all rows; a separate program, so that `words` has one
+    shape."""
     return x.reshape(-1, x.shape[-1])[places]
 
 
@@ -214,7 +218,7 @@ class Programs:
 
     @property
     def count(self) -> int:
-        """Number of programs compiled so far."""
+        """The number of programs compiled so far."""
         every = (
             self._begin,
             self._write,
@@ -232,7 +236,7 @@ class Programs:
     def extend(
         self, cache: Cache, tokens: jax.Array, start: jax.Array, before: jax.Array, target: jax.Array, *, S: int
     ) -> Cache:
-        """Writes nodes into the cache, which is donated; arguments as in `write`, tokens [B, T] int32."""
+        """Writes nodes into the cache, whose buffer is donated; arguments as in `write`, tokens [B, T] int32."""
         x, seen = self._begin(self.params, tokens, before, S=S)
         for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
             arrays = (leaves, cache[i], x, seen[kind], start, before, target)
@@ -253,7 +257,8 @@ class Programs:
         *,
         S: int,
     ) -> jax.Array:
-        """Log-probabilities [B, C] float32 of the next tokens `targets` [C] after the positions `last` [B, 1]."""
+        """Computes the log-probabilities [B, C] float32 of the next tokens `targets` [C] after the positions `last`
+        [B, 1]."""
         x = self._output(cache, tokens, start, before, last, S=S)
         scores: jax.Array = self._verdicts(self.params, x, targets)
         return scores
@@ -291,7 +296,7 @@ class Programs:
         *,
         S: int,
     ) -> npt.NDArray[np.float32]:
-        """Log-probabilities [P] float32 of the tokens `targets` [P] as the next ones at the positions `places` [P]
+        """Computes the log-probabilities [P] float32 of the next tokens `targets` [P] at the positions `places` [P]
         of `tokens`, counted through all rows."""
         x = self._output(cache, tokens, start, before, None, S=S)
         return in_chunks(lambda some, wanted: self._words(self.params, self._at(x, some), wanted), places, targets)
@@ -306,7 +311,7 @@ class Programs:
         *,
         S: int,
     ) -> jax.Array:
-        """The last layer's output at the positions `places` [B, R], or at all of them."""
+        """Returns the last layer's output at the positions `places` [B, R], or at all of them."""
         x: jax.Array
         x, seen = self._begin(self.params, tokens, before, S=S)
         last = len(self._layers) - 1

@@ -1,8 +1,8 @@
-"""Safetensors files: where the tensors of a file are, and how a new file is written.
+"""Finds the tensors in a safetensors file, and writes such files.
 
 A file is eight bytes (the header's length, little-endian), a JSON header, and the tensors without gaps between them.
-The header is read here and not by the library, so that bfloat16 stays bfloat16, a slice is read without the rest, and
-every fault is one line that names the file.
+The library `safetensors` is not used, so that bfloat16 stays bfloat16, a slice is read without the rest, and every
+fault is one line that names the file.
 """
 
 import json
@@ -35,7 +35,7 @@ def header(file: Path) -> dict[str, Stored]:
 
     Raises:
       OSError: the file is missing or unreadable.
-      ValueError: it is not whole; the message names it.
+      ValueError: the file is incomplete; the message names it.
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -87,5 +87,5 @@ def write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
 
 
 def on_host(tensor: jax.Array | Array) -> Array:
-    """A tensor, gathered from its devices; every process must call this."""
+    """Returns a tensor, gathered from its devices; every process must call this."""
     return sharding.to_host(tensor) if isinstance(tensor, jax.Array) else tensor

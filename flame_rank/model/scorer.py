@@ -1,4 +1,4 @@
-"""What scores texts with the model of a checkpoint, and how it is read onto the devices."""
+"""The protocol of kernels that score texts with a model, and how a checkpoint's kernel is loaded onto the devices."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ MAX_LENGTH = 2048  # tokens, the paper's input length (section 3.5)
 
 
 class Scorer(Protocol):
-    """What a model says after texts in pieces: model/kernel.py for decoders, model/t5_kernel.py for T5."""
+    """Scores the continuations of texts in pieces: model/kernel.py for decoders, model/t5_kernel.py for T5."""
 
     max_length: int
     dtype: str
@@ -36,7 +36,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
-    """How a model is computed; None = the default of `flame_rank.load_judge`, which explains each."""
+    """How a model is computed; `flame_rank.load_judge` explains each option, and its defaults replace None."""
 
     max_length: int | None = None
     dtype: Dtype | None = None
@@ -54,11 +54,11 @@ def load_scorer(
     """Reads the model of a checkpoint, without its tokenizer.
 
     Args:
-      architecture: of the checkpoint, if it is known already.
+      architecture: the checkpoint's architecture, if it is known already.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: a file is missing or not whole, or asks for a computation that is not known here.
+      ValueError: a file is missing or incomplete, or needs a computation that is not supported.
     """
     if architecture is None:
         architecture = read_architecture(checkpoint)
@@ -85,7 +85,8 @@ def load_scorer(
 
 
 def _devices_needed(files: weights.Weights, itemsize: int) -> int:
-    """Over how many devices the weights are split: as few as leave half of each one's memory free, a power of two."""
+    """Computes over how many devices the weights are split: the least power of two that leaves half of each device's
+    memory free."""
     devices = jax.devices()
     if devices[0].platform == "cpu":
         return 1

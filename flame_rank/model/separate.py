@@ -70,8 +70,8 @@ def row_views(config: DecoderConfig, lengths: Lengths, T: int, dtype: Any) -> tu
 def begin_pairs(
     decoder: Decoder, tokens: jax.Array, rows: PairRows, *, marks: tuple[int, int], S: int, R: int
 ) -> tuple[jax.Array, tuple[View, ...]]:
-    """The input [B, T, D] of the first layer, and what marks and cue of comparisons see of S keys of the first prefix,
-    R keys of the second response and their own, for judging.
+    """Returns the input [B, T, D] of the first layer, and what marks and cue of comparisons see of S keys of the first
+    prefix, R keys of the second response and their own, for judging.
 
     Args:
       tokens: [B, T] int32, marks and cue.
@@ -93,10 +93,10 @@ def begin_pairs(
 
 
 def _mark_parts(index: jax.Array, first_mark: Any, second_mark: Any) -> jax.Array:
-    """The parts of tokens by their distance from the end of both responses."""
+    """Returns the parts of tokens by their distance from the end of both responses."""
     return jnp.where(index < first_mark, 1, jnp.where(index < first_mark + second_mark, 2, 3))
 
 
 def _sees(part: jax.Array, key: jax.Array) -> jax.Array:
-    """Whether tokens of one part see earlier tokens of another."""
+    """Tells whether tokens of one part see earlier tokens of another."""
     return (key == 0) | (key == part) | (part == 3)

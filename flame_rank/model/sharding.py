@@ -1,6 +1,7 @@
-"""Where parameters live: a mesh with the axes "data" (the batch) and "model", and a table from tensor names to it.
+"""Where parameters are placed: a mesh with the axes "data" (the batch) and "model", and a table from tensor names to
+these axes.
 
-Names and the (out, in) layout are Hugging Face's. The only file that names a mesh axis.
+Names and the (out, in) layout are Hugging Face's. No other file names a mesh axis.
 """
 
 import re
@@ -37,11 +38,11 @@ HEADS = re.compile(r"\.[qkvo]_proj\.|Attention\.[qkvo]\.")
 
 
 def mesh(model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh over all devices.
+    """Makes a mesh over all devices.
 
     Args:
-      model: devices over which one copy of the parameters is split; the batch is split over the rest.
-      devices: None = all devices of jax.
+      model: the number of devices over which one copy of the parameters is split; the batch is split over the rest.
+      devices: the devices; None uses all.
 
     Raises:
       ValueError: the number of devices is not a multiple of `model`.
@@ -55,12 +56,12 @@ def mesh(model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 
 def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1, *, fully: bool = False) -> P:
-    """How one tensor is split. An axis that does not divide evenly stays whole.
+    """Returns how one tensor is split. An axis that does not divide evenly is not split.
 
     Args:
-      name: as in a Hugging Face checkpoint.
-      shape: of the tensor.
-      mesh: with an axis "model".
+      name: the tensor's name in a Hugging Face checkpoint.
+      shape: the tensor's shape.
+      mesh: a mesh with an axis "model".
       head_dim: size of an attention head; queries, keys and values are split between heads, never inside a head.
       fully: split matrices over the data axis too (training: each device keeps its part of parameters and moments).
     """
@@ -76,11 +77,11 @@ def spec(name: str, shape: Sequence[int], mesh: Mesh, head_dim: int = 1, *, full
 
 
 def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = False) -> Params:
-    """The sharding of every parameter.
+    """Returns the sharding of every parameter.
 
     Args:
-      params: as `nnx.split` gave them; shapes are enough.
-      mesh: as `mesh` makes it.
+      params: the parameters as `nnx.split` returns them; shapes are enough.
+      mesh: a mesh that `mesh` made.
       head_dim: size of one attention head (T5: d_kv).
       fully: as in `spec`.
 
@@ -94,7 +95,8 @@ def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = Fa
 
 
 def data_parallel_size(mesh: Mesh) -> int:
-    """The number of devices over which the rows of a batch are split; the rows of a batch are a multiple of it."""
+    """Returns the number of devices over which the rows of a batch are split; the rows of a batch are a multiple of
+    it."""
     return int(mesh.shape["data"])
 
 
@@ -104,17 +106,17 @@ def rows(mesh: Mesh, *arrays: npt.NDArray[Any]) -> list[jax.Array]:
 
 
 def microbatches(mesh: Mesh, rows: int) -> NamedSharding:
-    """Where arrays [parts, rows, ...] of a training step live: split by rows where these divide evenly."""
+    """Returns the sharding of arrays [parts, rows, ...] of a training step: split by rows if these divide evenly."""
     return NamedSharding(mesh, PARTS if rows % data_parallel_size(mesh) == 0 else WHOLE)
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:
-    """On every device, whole."""
+    """Returns the sharding that puts a whole copy on every device."""
     return NamedSharding(mesh, WHOLE)
 
 
 def put_global(tree: Any, place: NamedSharding) -> Any:
-    """Puts arrays that every process has whole onto the devices of all processes; each fills its own devices."""
+    """Puts arrays onto the devices of all processes; every process has the whole arrays and fills its own devices."""
 
     def put(array: Any) -> jax.Array:
         host = np.asarray(array)
@@ -125,7 +127,7 @@ def put_global(tree: Any, place: NamedSharding) -> Any:
 
 
 def to_host(array: jax.Array) -> npt.NDArray[Any]:
-    """Copies a whole array to the host; if other processes hold parts of it, every process must call this."""
+    """Copies a whole array to the host; if other processes have parts of it, every process must call this."""
     if array.is_fully_addressable or array.is_fully_replicated:
         # jax keeps the host's copy for as long as the array lives; that of a temporary copy is freed at once.
         return np.asarray(jnp.copy(array))
@@ -133,6 +135,7 @@ def to_host(array: jax.Array) -> npt.NDArray[Any]:
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:
-    """Where a layer's cache [2, C, K, H] lives, split between heads if they divide evenly, and in how many copies."""
+    """Returns the sharding of a layer's cache [2, C, K, H], which is split between heads if they divide evenly, and
+    the number of copies."""
     even = kv_heads % mesh.shape["model"] == 0
     return NamedSharding(mesh, BY_HEAD if even else WHOLE), mesh.size // (mesh.shape["model"] if even else 1)

@@ -23,16 +23,16 @@ Ints = npt.NDArray[np.int32]
 
 
 def buckets(offsets: Ints, count: int, furthest: int, *, both_ways: bool) -> Ints:
-    """The row of the bias table for each distance.
+    """Returns the row of the bias table for each distance.
 
     Args:
-      offsets: int32, position of the key less position of the query.
-      count: rows of the table; if `both_ways`, half of them are for keys to the right.
+      offsets: int32, the key's position minus the query's position.
+      count: the number of rows of the table; if `both_ways`, half of them are for keys to the right.
       furthest: from this distance on, all keys share the last bucket.
-      both_ways: if not, keys to the right count as distance 0; the causal mask hides them.
+      both_ways: whether keys to the right count; if not, their distance is 0, and the causal mask hides them.
 
     Returns:
-      int32, of the shape of `offsets`.
+      int32, with the shape of `offsets`.
     """
     if both_ways:
         count //= 2
@@ -56,8 +56,9 @@ class Attention(nnx.Module):
             self.relative_attention_bias = Embedding(config.relative_attention_num_buckets, self.heads, rngs)
 
     def __call__(self, x: jax.Array, source: jax.Array, bias: jax.Array | None, lengths: jax.Array | None) -> jax.Array:
-        """x [B, T, D] attends to the first lengths [B] of source [B, S, D], with bias [1, N, T, S]; without lengths x
-        is the source and attends to itself and to the left. Returns [B, T, D]."""
+        """x [B, T, D] attends to the first `lengths` [B] positions of source [B, S, D], with bias [1, N, T, S];
+        without `lengths`, x is the source, and a position attends to itself and to those on its left. Returns [B, T,
+        D]."""
         q, k, v = (
             f(y).reshape(*y.shape[:2], self.heads, self.size)  # [B, T, N, H], [B, S, N, H]
             for f, y in ((self.q, x), (self.k, source), (self.v, source))
@@ -124,7 +125,8 @@ class Stack(nnx.Module):
         self.final_layer_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
     def bias(self, T: int) -> jax.Array:
-        """What each head adds for the distance between query and key, the same in every block: [1, N, T, T]."""
+        """Computes the bias of each head for the distance between query and key, [1, N, T, T], the same in every
+        block."""
         rows = buckets(
             np.arange(1 - T, T, dtype=np.int32),
             self.config.relative_attention_num_buckets,
@@ -177,8 +179,8 @@ class T5(nnx.Module):
         """Reads inputs.
 
         Args:
-          tokens: [B, S] int32; what lies beyond a row's length is not read.
-          lengths: [B] int32; a row of length 0 only fills the batch, and its output means nothing.
+          tokens: [B, S] int32; tokens beyond a row's length are not read.
+          lengths: [B] int32; a row of length 0 only fills the batch, and its output has no meaning.
           drop, recompute: as in decoder.py, for training.
 
         Returns:

@@ -17,16 +17,16 @@ ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}  # feed_forward_proj ->
 
 @dataclass(frozen=True, kw_only=True)
 class T5Config:
-    """The keys of a T5 `config.json` that shape the computation, with the defaults of its class.
+    """The keys of a T5 `config.json` on which the computation depends, with the defaults of its class.
 
     Attributes:
-      d_kv: size of a head; num_heads * d_kv need not be d_model.
-      num_decoder_layers: as many as the encoder has, if the file does not state it.
+      d_kv: the size of a head; num_heads * d_kv need not be d_model.
+      num_decoder_layers: by default as many as the encoder has.
       feed_forward_proj: "relu" (T5 1.0) or "gated-gelu" (T5 1.1, FLAN-T5), which is the tanh form of gelu.
-      tie_word_embeddings: the head is the embedding; otherwise there is a tensor `HEAD`.
-      scale_decoder_outputs: the head's input is multiplied by d_model^-0.5; without it a tied head's logits are far
-        too sharp, with it an untied head's are far too flat, and neither raises an error.
-      decoder_start_token_id: the first token that the decoder reads; the padding, if the file does not state it.
+      tie_word_embeddings: whether the head is the embedding; otherwise there is a tensor `HEAD`.
+      scale_decoder_outputs: whether the head's input is multiplied by d_model^-0.5. The wrong value raises no error: a
+        tied head's logits are far too sharp without it, and an untied head's far too flat with it.
+      decoder_start_token_id: the first token that the decoder reads; by default the padding.
     """
 
     vocab_size: int = 32128
@@ -85,7 +85,7 @@ class T5Config:
             the configuration only whether it is scaled. None = not known: an unscaled head is taken to be untied.
 
         Raises:
-          ValueError: it asks for a computation other than that of model/t5.py, or holds a key that is not known here.
+          ValueError: the file needs another computation than that of model/t5.py, or has an unknown key.
         """
         feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
         if not isinstance(feed_forward, str) or feed_forward not in ACTIVATIONS:
@@ -114,7 +114,8 @@ class T5Config:
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """A `config.json` that both dialects read alike, if the head is either tied and scaled or neither."""
+        """Returns a `config.json` that both dialects read in the same way, if the head is either tied and scaled or
+        neither."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fields["tie_word_embeddings"] = self.tie_word_embeddings and self.scale_decoder_outputs
         if isinstance(self.eos_token_id, tuple):
@@ -129,7 +130,7 @@ _POSITIVE = (
 
 
 def _check(stated: Mapping[str, Any]) -> None:
-    """Raises ValueError for a value with which nothing can be computed."""
+    """Raises ValueError for a value that makes the computation impossible."""
 
     def whole(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)

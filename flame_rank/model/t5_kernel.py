@@ -1,5 +1,5 @@
-"""What T5 predicts after texts in pieces. Its encoder reads in both directions, so nothing can be shared: each path is
-encoded whole."""
+"""Computes what T5 predicts after texts in pieces. Its encoder reads in both directions, so no prefix can be shared:
+each path is encoded as a whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -20,17 +20,17 @@ class T5Kernel:
     """Scores paths with an encoder-decoder.
 
     Attributes:
-      parameters: how many numbers its weights have.
-      usage: its tokens are those of texts and of labels with the begun part of their answers; its shapes are (program,
-        bucket of the texts, tokens of the answers, rows).
+      parameters: the number of its parameters.
+      usage: `tokens` counts texts, and labels with the begun part of their answers; `shapes` are (program, bucket of
+        the texts, tokens of the answers, rows).
     """
 
     def __init__(self, model: t5.T5, *, mesh: Mesh, max_length: int = 2048, max_batch_tokens: int | None = None):
         """Args:
-        model: its parameters lie on the mesh; their dtype is that of the computation.
+        model: the model; its parameters are on the mesh, and their dtype is that of the computation.
         mesh: rows of a batch are split over its axis `data`, heads over `model`.
-        max_length: tokens of a whole path.
-        max_batch_tokens: tokens of a batch, padding included; None = by the rule of model/memory.py.
+        max_length: the most tokens of a whole path.
+        max_batch_tokens: the most tokens of a batch, padding included; None uses the rule of model/memory.py.
         """
         self.config, self.mesh, self.max_length = model.config, mesh, max_length
         self.vocab_size = model.config.vocab_size
@@ -65,14 +65,14 @@ class T5Kernel:
 
     @property
     def programs(self) -> int:
-        """Number of programs compiled so far."""
+        """The number of programs compiled so far."""
         every = (self._next, self._encode, self._decode, self._at, self._words, self._generate)
         return sum(cast(Any, f)._cache_size() for f in every)
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
-        """The log-probability [R, C] float64, in nats, of each of C ids as the next token of R answers.
+        """Returns the log-probability [R, C] float64, in nats, of each of C ids as the next token of R answers.
 
-        What follows the end of text in a path is the beginning of the answer; it has the same length in all paths.
+        The tokens after the end of text in a path begin the answer; their number is the same in all paths.
         """
         texts, begun = self._read(paths)
         length = len(begun[0]) if begun else 0
@@ -88,15 +88,15 @@ class T5Kernel:
         return scores
 
     def log_likelihoods(self, paths: Sequence[Path], labels: Sequence[Ids]) -> FloatArray:
-        """The log-likelihood [R, C] float64, in nats, of each of C labels as the next part of R answers."""
+        """Returns the log-likelihood [R, C] float64, in nats, of each of C labels as the next part of R answers."""
         if all(len(label) == 1 for label in labels):
             return self.log_probs(paths, [label[0] for label in labels])
         of_tokens = self.token_log_probs([path for path in paths for _ in labels], [*labels] * len(paths))
         return np.array([row.sum() for row in of_tokens]).reshape(len(paths), len(labels))
 
     def token_log_probs(self, paths: Sequence[Path], labels: Sequence[Ids]) -> list[FloatArray]:
-        """The log-probabilities [len(label)] float64, in nats, of the tokens of one label as the next part of the
-        answer to each path. Paths that are the same are encoded once.
+        """Returns the log-probabilities [len(label)] float64, in nats, of the tokens of one label as the next part of
+        the answer to each path. Paths that are the same are encoded once.
 
         Raises:
           ValueError: a path, or a label with the begun part of its answer, is longer than max_length, or empty.
@@ -140,7 +140,7 @@ class T5Kernel:
         *,
         T: int,
     ) -> list[FloatArray]:
-        """The log-probabilities of the tokens of each label, after the begun part of its answer.
+        """Returns the log-probabilities of the tokens of each label, after the begun part of its answer.
 
         Args:
           encoded: [B, S, D], the texts.
@@ -181,7 +181,7 @@ class T5Kernel:
         return written
 
     def _read(self, paths: Sequence[Path]) -> tuple[list[Ids], list[Ids]]:
-        """The part of each path that the encoder reads, and the begun part of its answer."""
+        """Returns the part of each path that the encoder reads, and the begun part of its answer."""
         whole = [tuple(token for piece in path for token in piece) for path in paths]
         longest = max(map(len, whole), default=0)
         if longest > self.max_length:
@@ -197,7 +197,7 @@ class T5Kernel:
         """Packs texts for a program whose answers have `length` tokens.
 
         Yields:
-          indices of the texts, tokens [B, S] int32 and lengths [B] int32.
+          The indices of the texts, tokens [B, S] int32 and lengths [B] int32.
         """
         sizes = [len(ids) for ids in texts]
         for taken, rows, S in buckets.pack(sizes, self.max_batch_tokens, multiple=self._multiple):
@@ -223,7 +223,7 @@ class T5Kernel:
 
 
 def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [B, C] float32 of targets [B, C] after the begun answers [B, T]."""
+    """Computes the log-probabilities [B, C] float32 of targets [B, C] after the begun answers [B, T]."""
     start = jnp.full((tokens.shape[0], 1), model.config.decoder_start_token_id, jnp.int32)
     hidden = model.decode(jnp.concatenate([start, answers], 1), model.encode(tokens, lengths), lengths)
     logits = model.logits(hidden[:, -1])  # [B, V]
@@ -231,7 +231,7 @@ def _next(model: t5.T5, tokens: jax.Array, lengths: jax.Array, answers: jax.Arra
 
 
 def _words(model: t5.T5, hidden: jax.Array, targets: jax.Array) -> jax.Array:
-    """Log-probabilities [P] float32 of the next tokens `targets` [P], from the decoder's output [P, D]."""
+    """Computes the log-probabilities [P] float32 of the next tokens `targets` [P], from the decoder's output [P, D]."""
     with jax.named_scope("words"):
         logits = model.logits(hidden)  # [P, V]
         return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0] - jax.nn.logsumexp(logits, 1)

@@ -1,5 +1,5 @@
-"""Text to token ids and back for a checkpoint, for judge and trainer alike. Must agree with transformers, except where
-transformers disagrees with the library that the checkpoint was trained with.
+"""Converts text to a checkpoint's token ids and back, for judge and trainer alike. Must agree with transformers, except
+if transformers disagrees with the library with which the checkpoint was trained.
 """
 
 import re
@@ -50,14 +50,14 @@ class TextTokenizer(Protocol):
         """
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """How many ids `encode` makes of each text."""
+        """Counts the ids that `encode` makes of each text."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens and without ids past the vocabulary."""
+        """Returns the text of token ids, without special tokens and without ids past the vocabulary."""
 
 
 def is_here(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer, or a part of it."""
+    """Tells whether a folder holds a tokenizer, or a part of it."""
     return any((folder / name).exists() for name in _FILES)
 
 
@@ -65,7 +65,7 @@ def load(folder: Path, model: Path | None = None) -> TextTokenizer:
     """Reads a checkpoint's tokenizer: tokenizer.json, else tokenizer.model or spiece.model, or that of a GGUF file.
 
     Args:
-      model: where the model lies, if its tokenizer is elsewhere.
+      model: the model's folder or file, if its tokenizer is elsewhere.
 
     Raises:
       OSError: a file is unreadable.
@@ -87,15 +87,15 @@ def load(folder: Path, model: Path | None = None) -> TextTokenizer:
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         remedy = "transformers' AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one of them"
         raise ValueError(f"{folder}: vocab.json and merges.txt, but no {_JSON}; {remedy}")
-    raise ValueError(f"{folder}: no {_JSON}, {' or '.join(_SENTENCEPIECE)}; copy them from where the weights are from")
+    raise ValueError(f"{folder}: no {_JSON}, {' or '.join(_SENTENCEPIECE)}; copy them from the source of the weights")
 
 
 def within(tokenizer: TextTokenizer, size: int) -> TextTokenizer:
-    """Limits a tokenizer to ids below `size`: some checkpoints name tokens beyond their model's vocabulary (Gemma 3 1B,
-    CodeLlama, a padding token added later), which does no harm as long as none of them occurs.
+    """Limits a tokenizer to ids below `size`: some checkpoints have tokens beyond their model's vocabulary (Gemma 3 1B,
+    CodeLlama, a padding token added later), which is harmless as long as none of them occurs.
 
     Raises:
-      ValueError: a token that begins or ends every text is beyond it.
+      ValueError: a token that begins or ends every text is beyond `size`.
     """
     if tokenizer.size <= size:
         return tokenizer
@@ -116,7 +116,7 @@ class _Within:
         encoded = self._tokenizer.encode(texts, special=special)
         for ids in encoded:
             if ids and max(ids) >= self.size:
-                raise ValueError(f"a text holds token {max(ids)}, and the model has {self.size}")
+                raise ValueError(f"a text has token {max(ids)}, but the model has only {self.size} tokens")
         return encoded
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -170,7 +170,7 @@ class _Json:
 
 @contextmanager
 def _errors_name(path: Path) -> Iterator[None]:
-    """Turns all that the library raises into an error that names the file; a panic of its Rust is not an Exception."""
+    """Turns everything that the library raises, also panics of its Rust code, into an error that names the file."""
     try:
         yield
     except BaseException as error:
@@ -181,7 +181,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 def _mark(file: dict[str, Any], special: Iterable[str], eos: Iterable[int]) -> set[str]:
     """Marks special tokens in a parsed tokenizer.json, also those that only tokenizer_config.json calls special.
-    Returns those of more than one character."""
+    Returns the special tokens of more than one character."""
     added = {token["content"]: token for token in file.get("added_tokens") or []}
     vocabulary = file["model"]["vocab"]
     ids = vocabulary if isinstance(vocabulary, dict) else {piece: i for i, (piece, _) in enumerate(vocabulary)}
@@ -301,8 +301,9 @@ class _SentencePiece:
 
 
 def _is_whole(model: bytes) -> bool:
-    """Whether a SentencePiece model is not truncated: if it is cut between two pieces, the library reads it as a model
-    with fewer pieces. A whole one has the pieces (field 1), the training (2) and the normalisation of texts (3)."""
+    """Tells whether a SentencePiece model is complete. The library reads one that is cut between two pieces as a
+    model with fewer pieces, so the presence of the pieces (field 1), the training (2) and the normalisation (3) is
+    checked."""
     at = 0
     while model[at : at + 1] in (b"\x0a", b"\x12"):
         size, shift, more = 0, 0, True

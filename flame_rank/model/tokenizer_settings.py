@@ -1,5 +1,5 @@
-"""The files beside a tokenizer, as transformers writes them: tokenizer_config.json, the older special_tokens_map.json
-and added_tokens.json; and from the model's files what ends a generation.
+"""Reads the files beside a tokenizer, as transformers writes them: tokenizer_config.json, the older
+special_tokens_map.json and added_tokens.json, and the ids that end a generation from the model's files.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ _ROLES = [name for name in Config.__struct_fields__ if name.endswith("_token") a
 
 
 class _Ends(msgspec.Struct):
-    """The keys that are used of generation_config.json and config.json."""
+    """The keys of generation_config.json and config.json that are used."""
 
     eos_token_id: int | list[int] | None = None
     text_config: "_Ends | None" = None
@@ -59,13 +59,13 @@ class _Ends(msgspec.Struct):
 
 @dataclass(kw_only=True)
 class Settings:
-    """What the files beside a tokenizer state.
+    """The settings in the files beside a tokenizer.
 
     Attributes:
       config: tokenizer_config.json.
       named: special tokens with a role, such as {"bos_token": "<s>"}.
-      special: all tokens that are called special, whether the tokenizer has them or not.
-      added: ids of the tokens that are added to a SentencePiece model.
+      special: all tokens that a file calls special, even if the tokenizer lacks them.
+      added: the ids of the tokens that are added to a SentencePiece model.
       eos: the ids that end a generation; [] if the model's files do not state them.
     """
 
@@ -80,7 +80,7 @@ class Settings:
         """Reads the files of a checkpoint directory.
 
         Args:
-          model: where the model lies, if its tokenizer is elsewhere.
+          model: the model's folder or file, if its tokenizer is elsewhere.
 
         Raises:
           OSError: a file is unreadable.
@@ -120,7 +120,7 @@ def read(path: Path, kind: type[T]) -> T:
     """Reads a JSON object; an empty one if there is no such file.
 
     Raises:
-      OSError: it is unreadable.
-      ValueError: it is not such an object; the message names the file.
+      OSError: the file is unreadable.
+      ValueError: the file is not a JSON object of this type; the message names it.
     """
     return json_file.read(path, kind) if path.exists() else kind()

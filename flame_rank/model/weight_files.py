@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face directory, in one safetensors file or in shards: read and written."""
+"""Reads and writes the weights of a Hugging Face directory, in one safetensors file or in shards."""
 
 import json
 import re
@@ -35,7 +35,7 @@ class WeightFiles(Weights):
 
         Raises:
           OSError: the folder or a file is unreadable.
-          ValueError: there are no weights, a shard is missing or not whole, or index and shards disagree.
+          ValueError: there are no weights, a shard is missing or incomplete, or index and shards disagree.
         """
         if (folder / WHOLE).exists():
             return cls(folder, header(folder / WHOLE))
@@ -63,11 +63,12 @@ class WeightFiles(Weights):
         return cls(folder, {name: shards[shard][name] for name, shard in places.items()})
 
     def read(self, name: str, index: Index | None = None) -> Array:
-        """Reads a tensor, or its part at `index`: a read-only view of the file, which is read only where it is used.
+        """Reads a tensor, or its part at `index`, as a read-only view of the file; only the parts that are used are
+        read from the disk.
 
         Raises:
           OSError: the file is unreadable.
-          ValueError: it is of another dtype than F32, F16 or BF16, or the file has become shorter.
+          ValueError: its dtype is not F32, F16 or BF16, or the file has become shorter.
         """
         stored = self[name]
         if stored.dtype not in DTYPES:
@@ -83,7 +84,7 @@ class WeightFiles(Weights):
 
 
 def _of_shards(folder: Path) -> dict[str, Stored]:
-    """The tensors of shards without an index, if all shards that their names count are there.
+    """Lists the tensors of shards without an index, whose number is in their names.
 
     Raises:
       ValueError: there are no shards, some are missing, or two hold the same tensor.
@@ -99,7 +100,7 @@ def _of_shards(folder: Path) -> dict[str, Stored]:
     for file in shards:
         for name, stored in header(file).items():
             if name in tensors:
-                raise ValueError(f"{file}: holds {name}, as {tensors[name].file.name} does; which one counts?")
+                raise ValueError(f"{file}: holds {name}, as {tensors[name].file.name} does; remove one of the two")
             tensors[name] = stored
     return tensors
 
@@ -127,16 +128,17 @@ def save(
     """Writes a directory that `WeightFiles`, transformers and vLLM read; the host holds one tensor at a time.
 
     Args:
-      folder: must not exist; written as FOLDER.part beside it and renamed. If there are several processes, all call
-        this and the first one writes.
+      folder: the new directory; it is written as FOLDER.part and renamed. If there are several processes, all must call
+        this, and the first one writes.
       config: becomes `config.json`. If it states `tie_word_embeddings`, `lm_head.weight` is left out.
-      tensors: by name, [out, in], float32, float16 or bfloat16; sharded arrays are gathered one at a time.
-      max_shard_bytes: if the weights have more bytes, they are split between files, with an index; a tensor never is.
-      extra_files: copied unchanged (tokenizer).
+      tensors: the tensors by name, [out, in], float32, float16 or bfloat16; sharded arrays are gathered one at a time.
+      max_shard_bytes: if the weights have more bytes, they are split between files, with an index; a tensor is never
+        split.
+      extra_files: files that are copied unchanged (the tokenizer).
 
     Raises:
-      OSError: something cannot be written.
-      ValueError: the folder exists, or a tensor is of another dtype.
+      OSError: a file cannot be written.
+      ValueError: the folder exists already, or a tensor has another dtype.
     """
     if jax.process_index() == 0 and folder.exists():
         raise ValueError(f"{folder}: already there; remove it or choose another folder")

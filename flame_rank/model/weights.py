@@ -1,5 +1,4 @@
-"""The tensors of a checkpoint in any format, by the names that the models here have for them, and how they are read
-into a model."""
+"""Reads the tensors of a checkpoint in any format into a model, by the names that the models here use."""
 
 import re
 from abc import abstractmethod
@@ -32,9 +31,9 @@ class Stored:
     """A tensor on disk, as the header of its file describes it.
 
     Attributes:
-      dtype: in the format's own words ("BF16"); not every dtype can be read.
-      begin: its first byte, counted from the start of the file.
-      end: the byte after its last one.
+      dtype: the format's own name ("BF16"); not every dtype can be read.
+      begin: the position of its first byte in the file.
+      end: the position after its last byte.
     """
 
     file: Path
@@ -50,7 +49,7 @@ class Weights(Mapping[str, Stored]):
     Attributes:
       folder: the checkpoint, for messages: a directory or a file.
       readable: the dtypes that `read` can read.
-      described_by: what states the shape of the model, for messages.
+      described_by: the file that states the shape of the model, for messages.
     """
 
     readable: Container[str]
@@ -74,14 +73,15 @@ class Weights(Mapping[str, Stored]):
 
     @abstractmethod
     def described(self) -> Iterator[tuple[str, bytes]]:
-        """All that shapes the model's answers besides its weights, for its identity: names and contents."""
+        """Returns the other files on which the model's answers depend, for its identity: names and contents."""
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
-        """The bytes of a tensor: a read-only view of the file, which is read only where it is used.
+        """Returns the bytes of a tensor as a read-only view of the file; only the parts that are used are read from the
+        disk.
 
         Raises:
           OSError: the file is unreadable.
-          ValueError: it has become shorter.
+          ValueError: the file has become shorter.
         """
         stored = self[name]
         data = np.memmap(stored.file, np.uint8, "r")
@@ -91,13 +91,13 @@ class Weights(Mapping[str, Stored]):
 
 
 def layers(files: Weights) -> int:
-    """How many layers the numbers in the tensors' names count, in a decoder or in the encoder of a T5."""
+    """Counts the layers of a decoder, or of the encoder of a T5, by the numbers in the tensors' names."""
     numbers = {int(match[1]) for name in canonical(files) if (match := LAYER.match(name))}
     return max(numbers, default=-1) + 1
 
 
 def canonical(names: Iterable[str]) -> dict[str, str]:
-    """The names that the text model of a checkpoint has here: {name here: name on disk}.
+    """Returns the names that the text model of a checkpoint has here: {name here: name on disk}.
 
     A decoder's tensors are `model.*` and `lm_head.weight` here. On disk they may have the prefix `language_model.`
     (Gemma 3 with vision, whose other tensors are left out) or lack `model.` (base models). All others keep their names.
@@ -111,21 +111,22 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
             continue
         ours = TEXT.sub("model.", HEAD.sub("", name))
         if ours in on_disk:
-            raise ValueError(f"{on_disk[ours]} and {name} are both {ours}: which one counts?")
+            raise ValueError(f"{on_disk[ours]} and {name} have the same name here, {ours}; remove one of the two")
         on_disk[ours] = name
     return on_disk
 
 
 def text_tensors(files: Weights) -> list[str]:
-    """The tensors on disk that a text model may read, sorted: not those of images, nor tables of integers."""
+    """Returns the names of the tensors on disk that a text model may read, sorted, without those for images and
+    tables of integers."""
     return sorted(name for name in canonical(files).values() if files[name].dtype in files.readable)
 
 
 def own_head(files: Weights) -> bool:
-    """Whether a checkpoint holds an output matrix that differs from its embeddings.
+    """Tells whether a checkpoint has an output matrix that differs from its embeddings.
 
     Raises:
-      OSError, ValueError: they cannot be read.
+      OSError, ValueError: the tensors cannot be read.
     """
     names = canonical(files)
     head, embeddings = names.get("lm_head.weight"), names.get("model.embed_tokens.weight")
@@ -155,16 +156,18 @@ def fill(
     """Reads the parameters of a module, each directly onto its devices: the host holds one tensor at a time.
 
     Args:
-      params: from `nnx.split`; shapes are enough (`nnx.eval_shape`). Changed in place and returned.
-      files: the checkpoint; its names go through `canonical`.
-      dtype: of the parameters, to which the stored numbers are cast.
-      shardings: the same tree of shardings (`sharding.shardings`); None = all on the first device.
-      ignore: patterns (`*.rotary_emb.inv_freq`) of the names here that the module may lack. Any other is an error.
+      params: the parameters from `nnx.split`; shapes are enough (`nnx.eval_shape`). They are changed in place and
+        returned.
+      files: the checkpoint; its names are translated by `canonical`.
+      dtype: the dtype to which the stored numbers are cast.
+      shardings: the shardings in the same tree (`sharding.shardings`); None puts all on the first device.
+      ignore: patterns (`*.rotary_emb.inv_freq`) of tensors that the module may lack; any other tensor that it lacks is
+        an error.
       missing: names that the checkpoint may lack; their values stay as they are.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: a tensor is missing, unknown, of another shape or of a dtype that is not read; then none is read.
+      ValueError: a tensor is missing or unknown, or has another shape or an unsupported dtype; then none is read.
     """
     leaves = _by_name(params)
     try:

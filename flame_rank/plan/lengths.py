@@ -1,4 +1,5 @@
-"""Lengths of texts and comparisons in a local judge's tokens; must agree with flame_rank/judges/language_model.py."""
+"""Computes the lengths of texts and comparisons in a local judge's tokens. Must agree with
+flame_rank/judges/language_model.py."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ from strategies.base import IntArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lengths:
-    """Lengths of a problem's texts in tokens: of its prompt, and of each distinct candidate [d]."""
+    """The lengths of a problem's texts in tokens: of its prompt, and of each distinct candidate [d]."""
 
     prompt: int
     candidates: IntArray
 
     @property
     def total(self) -> int:
-        """Tokens of all texts together; 0 if there is only one candidate."""
+        """The number of tokens of all texts together; 0 if there is only one candidate."""
         return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
 
     def long(self, room: int, *, separate: bool = False) -> int:
@@ -38,7 +39,8 @@ class Lengths:
 
 
 def count_tokens(judge: LanguageModelJudge, problems: Sequence[Problem], places: Sequence[IntArray]) -> list[Lengths]:
-    """Counts the tokens of problems, each distinct text once; places: [d] which candidates, for each problem."""
+    """Counts the tokens of problems, each distinct text once. `places` has for each problem the indices [d] of its
+    distinct candidates."""
     texts = [
         [problem.prompt, *(problem.texts[i] for i in place)] for problem, place in zip(problems, places, strict=True)
     ]
@@ -72,7 +74,8 @@ class Comparisons:
 
 
 def compare(judge: LanguageModelJudge, problems: Sequence[Lengths], asked: Callable[[int], Rounds]) -> Comparisons:
-    """Builds the comparisons of problems, without those that the judge skips; asked: the rounds for n candidates."""
+    """Builds the comparisons of problems, without those that the judge skips; `asked` returns the rounds for n
+    candidates."""
     pairs = [asked(len(lengths.candidates)).pairs for lengths in problems]
     sizes = [len(each) for rounds in pairs for each in rounds]
     problem = np.repeat(np.arange(len(pairs)), [sum(map(len, rounds)) for rounds in pairs])

@@ -1,4 +1,4 @@
-"""Plans the ranking of a file: what it takes with each strategy."""
+"""Plans the ranking of a file: what it costs with each strategy."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -24,20 +24,20 @@ PROBED = 16  # problems that a probe takes its comparisons from
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What ranking all problems with one strategy takes.
+    """The cost of ranking all problems with one strategy.
 
     Attributes:
       strategy: name of the strategy.
-      least, most: comparisons; equal if the number does not depend on the judge's answers.
-      tokens: tokens to encode: each distinct piece once, and again if the kernel's cache was emptied in between; for a
-        T5, whole texts. For a judge behind a server, tokens that are read and written, as many a comparison as in the
-        probe. None for other judges.
-      programs: distinct shapes (level, prefix bucket, own bucket, rows) that are compiled.
-      estimated: the pairs that are asked depend on answers or on random choices; tokens, programs and seconds are
-        those of a simulated run over candidates of random qualities.
+      least, most: the number of comparisons; both are equal if it does not depend on the judge's answers.
+      tokens: the tokens to encode. For a decoder each distinct piece counts once, and again if the kernel's cache was
+        emptied in between; for a T5 whole texts count. For a judge behind a server these are the tokens that are read
+        and written, as many per comparison as in the probe. None for other judges.
+      programs: the number of distinct shapes (level, prefix bucket, own bucket, rows) that are compiled.
+      estimated: whether the pairs depend on answers or on random choices; tokens, programs and seconds are then those
+        of a simulated run over candidates of random qualities.
       sampled: number of problems in that run; None if it covered all.
       seconds: predicted from the probe, compiling included; None if there is no probe.
-      cost: of these tokens, if the judge is behind a server and has a price.
+      cost: the cost of these tokens, if the judge is behind a server and has a price.
     """
 
     strategy: str
@@ -57,10 +57,10 @@ class Plans:
 
     Attributes:
       judge: name of the judge.
-      pointwise: the judge is asked the same comparisons whatever the strategy.
-      problems, candidates: their numbers in the file.
+      pointwise: whether the judge is asked the same comparisons by every strategy.
+      problems, candidates: the numbers of problems and of candidates in the file.
       distinct: number of candidates without repetitions.
-      long: number of comparisons, of all possible ones, that are longer than max_length tokens.
+      long: the number of all possible comparisons that are longer than max_length tokens.
       on_long: how the judge treats these.
     """
 
@@ -87,12 +87,12 @@ def plan(
     """Plans the ranking of problems, which are read as a stream.
 
     Args:
-      strategies: the strategies to plan for; for a pointwise judge they make no difference.
+      strategies: the strategies to plan for; they make no difference for a pointwise judge.
       dedupe: which candidates count as the same.
       batch: comparisons that are collected for one call of the judge, as in Reranker.
 
     Raises:
-      UserError: a file is at fault, or a comparison of the probe is too long and `on_long` is "fail".
+      UserError: the input is wrong, or a comparison of the probe is too long and `on_long` is "fail".
     """
     if judge.pointwise:
         from strategies.pointwise import Pointwise
@@ -118,7 +118,7 @@ def plan(
         probed += islice(several, PROBED - len(probed))
         if runs is not None:
             runs.add(taken, firsts)
-    timed = probe(judge, probed)
+    timed = probe(judge, probed, by_token=runs is not None)
     encoded = runs.finish() if runs else [None] * len(asked)
     plans = [_plan(*inputs, judge, sizes, timed) for inputs in zip(asked, rounds_of, encoded, strict=True)]
     return Plans(
@@ -143,7 +143,7 @@ def _plan(
     sizes: Counter[int],
     timed: Probe,
 ) -> Plan:
-    """Makes the plan for one strategy; sizes: number of distinct candidates -> number of problems."""
+    """Makes the plan for one strategy; `sizes` maps the number of distinct candidates to the number of problems."""
     bounds = {n: strategy.comparisons(n) for n in sizes}
     least, most = (sum(count * bounds[n][end] for n, count in sizes.items()) for end in (0, 1))
     if encoded is not None:
@@ -154,7 +154,8 @@ def _plan(
         units = sum(count * sum(map(len, asked(n).pairs)) for n, count in sizes.items())
     seconds = None
     if timed.seconds is not None:
-        seconds = timed.seconds * units + timed.compiling * (encoded.programs if encoded else 0)
+        # The shapes of a run without a simulation are not known: there are at least those of the probe.
+        seconds = timed.seconds * units + timed.compiling * (encoded.programs if encoded else timed.shapes)
     tokens = encoded.tokens if encoded else None if timed.tokens is None else round(timed.tokens * units)
     return Plan(
         strategy=strategy.name,

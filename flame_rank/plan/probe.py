@@ -24,27 +24,31 @@ class Probe:
 
     Attributes:
       comparisons: number of comparisons that the judge was asked, including the warm-up.
-      seconds: per unit of work (a token; a candidate, if the judge looks at the pool; or a comparison); None if the
-        judge gave no answer.
-      compiling: seconds to compile for one shape (level, prefix bucket, own bucket, rows).
+      seconds: the seconds per unit of work: a token, a candidate if the judge looks at the pool, or a comparison; None
+        if the judge gave no answer.
+      compiling: the seconds to compile for one shape (level, prefix bucket, own bucket, rows).
+      shapes: the number of shapes that were compiled.
       problem: the reason why there are no seconds.
-      tokens: read and written per comparison, as a server counts them; None for a judge that is not behind one.
-      cost: per comparison, in the currency of the price that the user gave; None without a price.
+      tokens: the tokens that are read and written per comparison, as a server counts them; None for a judge that is not
+        behind a server.
+      cost: the cost per comparison, in the currency of the user's price; None without a price.
     """
 
     comparisons: int = 0
     seconds: float | None = None
     compiling: float = 0.0
+    shapes: int = 0
     problem: str | None = None
     tokens: float | None = None
     cost: float | None = None
 
 
-def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
+def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]], *, by_token: bool) -> Probe:
     """Asks the judge a few comparisons, first to warm it up and then to time it.
 
     Args:
-      sample: problems, each with the first candidate [d] of each of its distinct texts, two or more.
+      sample: problems, each with the indices [d] of the first candidate with each distinct text, two or more.
+      by_token: whether the unit of work is a token: the tokens of a whole run can be predicted.
 
     Raises:
       UserError: a comparison is too long and `on_long` is "fail".
@@ -69,7 +73,7 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
     in_all = comparisons + sum(len(pairs) for _, pairs in warm)
     if not answered:
         return Probe(comparisons=in_all, problem="the judge answered no comparison")
-    if kernel:
+    if by_token:
         units = tokens
     else:
         units = sum(len({*problem.texts}) for problem, _ in asked) if judge.pool_aware else comparisons
@@ -78,6 +82,7 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]]) -> Probe:
         comparisons=in_all,
         seconds=seconds / max(1, units),
         compiling=max(0.0, to_warm - seconds) / shapes if shapes else 0.0,
+        shapes=shapes,
         tokens=each.get("tokens"),
         cost=each.get("cost"),
     )
@@ -90,7 +95,7 @@ def _kernel(judge: Judge) -> Any:
 
 
 def _spent(judge: Judge) -> dict[str, float]:
-    """Returns the tokens that a server has counted so far and what they cost, as far as that is known."""
+    """Returns the tokens that a server has counted so far, and their cost if it is known."""
     usage: Any = getattr(judge, "usage", None)
     if usage is None:
         return {}
@@ -99,7 +104,7 @@ def _spent(judge: Judge) -> dict[str, float]:
 
 
 def _count(kernel: Any) -> int:
-    """Returns how many comparisons are asked."""
+    """Counts the comparisons that are asked."""
     if kernel is None:
         return FEW
     on_cpu = kernel.mesh.devices.flat[0].platform == "cpu"
@@ -112,8 +117,8 @@ def _rings(sample: Sequence[tuple[Problem, IntArray]]) -> Asked:
 
 
 def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
-    """Returns all comparisons of the first problems, as long as there are at most `count`; if the first problem alone
-    has more, its first `count` comparisons.
+    """Returns all comparisons of the first problems, `count` at most; if the first problem alone has more, its first
+    `count` comparisons.
 
     The number of problems is a power of two, so that fewer programs are compiled.
     """
@@ -129,7 +134,7 @@ def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
 
 
 def _first(place: IntArray, count: int) -> IntArray:
-    """Returns the first comparisons of distinct texts [d] by position: [count, 2], or all if there are fewer."""
+    """Returns the first `count` comparisons of distinct texts [d], [count, 2], or all if there are fewer."""
     n = len(place)
     first, second = np.divmod(np.arange(min(n * n, 2 * count + 2)), n)  # of [d, d]: half may be on the diagonal
     pairs: IntArray = place[np.stack([first, second], axis=1)[first != second][:count]]

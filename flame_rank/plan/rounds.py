@@ -1,4 +1,4 @@
-"""The rounds of a strategy for n candidates, and how rounds are grouped into calls of the judge, as in reranker.py."""
+"""Computes the rounds of a strategy for n candidates, and groups rounds into calls of the judge as reranker.py does."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class Rounds:
 
     Attributes:
       pairs: [M, 2] candidate indices for each round.
-      certain: every problem with as many candidates has these rounds; False if they depend on answers or on random
-        choices.
+      certain: whether all problems with this number of candidates have these rounds; False if rounds depend on answers
+        or on random choices.
     """
 
     pairs: list[IntArray]
@@ -33,7 +33,7 @@ def rounds(strategy: Strategy, n: int) -> Rounds:
 
 
 def _played(strategy: Strategy, n: int, seed: int) -> list[IntArray]:
-    """Plays a schedule whose answers are differences of random qualities, small ones, so that it is never sure of the
+    """Plays a schedule with answers that are small differences of random qualities, so that it is never sure of the
     best; returns its rounds [M, 2]."""
     rng = np.random.default_rng(seed)
     quality = rng.normal(scale=0.1, size=n)
@@ -52,12 +52,12 @@ def calls(sizes: Sequence[Sequence[int]], batch: int, *, last: bool) -> tuple[li
     """Groups rounds into calls of the judge.
 
     Args:
-      sizes: the comparisons of each round, for each problem.
-      batch: comparisons that are collected for one call, and problems that are open at once.
-      last: no problem comes after these; otherwise a call waits until it is full.
+      sizes: for each problem the number of comparisons of each round.
+      batch: the number of comparisons that are collected for one call, and of problems that are open at once.
+      last: whether no problems follow; otherwise a call waits until it is full.
 
     Returns:
-      for each call its rounds, numbered through all problems; and how many problems are done.
+      For each call its rounds, numbered through all problems; and the number of problems that are done.
     """
     number = np.cumsum([0, *map(len, sizes)])  # of each problem's first round
     opened = deque[list[int]]()  # a problem, and how many of its rounds have been asked

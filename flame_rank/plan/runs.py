@@ -1,4 +1,4 @@
-"""Simulates runs over a file with a local judge and several strategies at once, on lengths instead of texts."""
+"""Simulates runs over a file with a local judge, for several strategies at once, with lengths instead of texts."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ SAMPLE = 2048  # problems; for a file of 10,000 the error is 1 or 2 % in tokens 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What one run encodes; the fields are those of plans.Plan."""
+    """The tokens and programs of one run; the fields are those of plans.Plan."""
 
     tokens: int
     programs: int
@@ -37,7 +37,7 @@ class Runs:
 
     def __init__(self, judge: LanguageModelJudge, asked: Sequence[Callable[[int], Rounds]], batch: int):
         """Args:
-        asked: for each strategy the rounds for n candidates.
+        asked: for each strategy a function from n candidates to its rounds.
         batch: comparisons that are collected for one call of the judge.
         """
         self._judge = judge
@@ -46,7 +46,8 @@ class Runs:
         self.long = 0
 
     def add(self, problems: Sequence[Problem], places: Sequence[IntArray]) -> None:
-        """Adds the next problems; places: for each problem the first candidate of each distinct text [d]."""
+        """Adds the next problems; `places` has for each problem the indices [d] of the first candidate with each
+        distinct text."""
         lengths = count_tokens(self._judge, problems, places)
         separate = isinstance(self._judge, SeparateJudge)
         self.long += sum(problem.long(self._judge.room, separate=separate) for problem in lengths)
@@ -77,8 +78,8 @@ class _Run:
     """The simulated run of one strategy.
 
     Attributes:
-      certain: all rounds so far are certain.
-      waiting: problems that have not filled a call yet.
+      certain: whether all rounds so far are certain.
+      waiting: the problems that have not filled a call yet.
     """
 
     judge: LanguageModelJudge
@@ -105,7 +106,7 @@ class _Sample:
 
     Attributes:
       seen: number of problems in the stream.
-      tokens: tokens of all their texts that are compared.
+      tokens: the number of tokens of all their texts that are compared.
     """
 
     def __init__(self) -> None:

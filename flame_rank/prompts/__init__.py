@@ -1,1 +1,1 @@
-"""What a judge is asked: one format for training and judging."""
+"""The prompts of judges: one format for training and judging."""

@@ -129,7 +129,7 @@ class Conversation:
 
     def __init__(self, tokenizer: TextTokenizer, template: ChatTemplate | None, *, pad: int | None = None):
         """Args:
-          pad: the id of padding: a conversation is read up to the last token that is another one, as in transformers.
+          pad: the id of padding; a conversation is read up to its last token that is not padding, as in transformers.
 
         Raises:
           ValueError: the template refuses a message with an answer, or loses or repeats one of them.
@@ -146,7 +146,7 @@ class Conversation:
         of both lose their middle. What is left depends on these two only, not on other answers.
 
         Returns:
-          for each answer the two pieces, and whether the answer or the prompt was cut.
+          For each answer the two pieces, and whether the answer or the prompt was cut.
 
         Raises:
           ValueError: the template does not take a text, or there is no room for texts.
@@ -203,7 +203,7 @@ class Conversation:
         return self._unpadded(head, rest), contents != whole
 
     def _unpadded(self, head: Ids, rest: Ids) -> tuple[Ids, Ids]:
-        """The two pieces of a conversation without the padding at its end."""
+        """Returns the two pieces of a conversation without the padding at its end."""
         while rest and rest[-1] == self._pad:
             rest = rest[:-1]
         while not rest and len(head) > 2 and head[-1] == self._pad:
@@ -217,12 +217,12 @@ def load_conversation(
     """Reads the form of a conversation from a checkpoint.
 
     Args:
-      architecture: of the model, whose vocabulary limits the ids.
+      architecture: the model's architecture; its vocabulary limits the ids.
       template: "chat" uses the chat template, "plain" does not; None = "chat" if there is a chat template.
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: there is no tokenizer, or not the chat template that is asked for, or one of them is broken.
+      ValueError: the tokenizer or the requested chat template is missing or broken.
     """
     tokenizer, chat = text.load(checkpoint), None if template == "plain" else chat_template(checkpoint)
     if template == "chat" and chat is None:

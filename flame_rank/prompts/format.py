@@ -67,7 +67,7 @@ class SeparateFrame:
         return [self.head, self.before_response, behind, behind + self.end]
 
     def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, ...]:
-        """The tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
+        """Returns the tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
         shared, *responses = map(len, self.pieces(prompt, first, second))
         return len(self.head) + shared, *responses, *map(len, self.marks)
 
@@ -81,12 +81,12 @@ def frame(instructions: Instructions, context: Sequence[str], answered: Sequence
     """Writes the text around the values of the context: one piece more than there are fields.
 
     Args:
-      context: names of the fields.
-      answered: output fields that are already answered, with their values; the last piece ends where the next field is
-        due.
+      context: the names of the fields.
+      answered: the output fields that are already answered, with their values; the last piece ends with the cue of the
+        next field.
 
     Returns:
-      the pieces before the first value, between two values, and after the last.
+      The pieces before the first value, between two values, and after the last.
     """
     head = (
         f"INSTRUCTIONS:\ntitle: {instructions.title}\ndescription: {instructions.description}\n"
@@ -139,8 +139,8 @@ class Format:
         return [tuple(ids) for ids in self.tokenizer.encode(texts)]
 
     def message(self, ids: Ids) -> Ids:
-        """A user's message by itself, up to where the answer begins: in the chat template, or without one with an empty
-        line after it."""
+        """Returns a user's message by itself, up to where the answer begins: in the chat template, or without one with
+        an empty line after it."""
         if self._end:
             return ids + self._end
         if self.chat is None:
@@ -175,7 +175,7 @@ class Format:
     def frame(
         self, instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()
     ) -> list[Ids]:
-        """The ids of the pieces that the function `frame` writes, in the chat template if there is one."""
+        """Returns the ids of the pieces that the function `frame` writes, in the chat template if there is one."""
         first, *rest = self.values(frame(instructions, context, answered))
         bos = self.tokenizer.bos
         if self.chat is None:
@@ -184,20 +184,20 @@ class Format:
         return [before + first, *rest[:-1], rest[-1] + behind]
 
     def separate_frame(self, instructions: Instructions, field: str = PAIRWISE_CONTEXT[0]) -> SeparateFrame:
-        """The ids around a prompt, which is named `field`, and two responses in the separate form, in the chat template
-        if there is one."""
+        """Returns the ids around a prompt, which is named `field`, and two responses in the separate form, in the
+        chat template if there is one."""
         head, cue = self.frame(instructions, (field,))
         before, behind, first, second = self.values(_SEPARATE)
         return SeparateFrame(head=head, before_response=before, behind_response=behind, marks=(first, second), cue=cue)
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
-        """The ids of each label as the value of the first output field.
+        """Returns the ids of each label as the value of the first output field.
 
         They are the difference between the encodings of the cue with and without the label: by itself, a label may be
         another token.
 
         Returns:
-          the ids with which all labels begin, to be put after the cue (often none), and how each label continues.
+          The ids with which all labels begin, to be put after the cue (often none), and the rest of each label.
 
         Raises:
           ValueError: two labels have the same ids, or a label merges with the cue.
@@ -211,8 +211,8 @@ class Format:
         return answers[0][:shared], [ids[shared:] for ids in answers]
 
     def answers(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
-        """The ids of whole answers as a model has to give them, the end included: the value of the first output field,
-        and the other fields with their values.
+        """Returns the ids of whole answers in the form that a model should write: the value of the first output field,
+        the other fields with their values, and the end.
 
         Raises:
           ValueError: the tokenizer has no token that ends a text, or merges an answer with the cue.
@@ -222,7 +222,7 @@ class Format:
         return [ids + self.end for ids in self._behind(instructions, texts)]
 
     def _behind(self, instructions: Instructions, texts: Sequence[str]) -> list[Ids]:
-        """The ids of texts that follow the cue of the first output field."""
+        """Returns the ids of texts that follow the cue of the first output field."""
         if self._end:  # the answer is a separate text
             cue, gap = "", ""
         elif self.chat is not None:
@@ -249,7 +249,7 @@ def load_format(
     model: Path | None = None,
     thinking: bool = False,
 ) -> Format:
-    """The unified format in the tokens and the chat template of a checkpoint: the same for judge and trainer.
+    """Makes the unified format in the tokens and the chat template of a checkpoint, for judge and trainer alike.
 
     Args:
       architecture: of the model, whose vocabulary limits the ids.
@@ -259,7 +259,7 @@ def load_format(
 
     Raises:
       OSError: a file is unreadable.
-      ValueError: there is no tokenizer, or not the chat template that is asked for, or one of them is broken.
+      ValueError: the tokenizer or the requested chat template is missing or broken.
     """
     tokenizer = text.load(checkpoint, model)
     chat = None if template == "plain" else chat_template(checkpoint)

@@ -1,4 +1,4 @@
-"""What a judge is asked for: the first block of the paper's unified format (section 3.3)."""
+"""The instructions of a judge: the first block of the paper's unified format (section 3.3)."""
 
 from dataclasses import dataclass, replace
 
@@ -8,8 +8,8 @@ class Instructions:
     """The instructions of a task.
 
     Attributes:
-      title: of the task, one line.
-      description: definition of the task and instructions for the evaluation.
+      title: the title of the task, one line.
+      description: the definition of the task and the instructions for the evaluation.
       output_fields: the fields that the judge answers, in this order.
     """
 
@@ -31,13 +31,12 @@ VERDICTS = ("A", "B")  # values of the field `choice`
 
 
 def with_criteria(criteria: str) -> Instructions:
-    """Instructions for a pairwise judgement by the user's own criteria."""
+    """Makes the instructions for a pairwise judgement by the user's own criteria."""
     return replace(PAIRWISE, description=f"{criteria.strip()}\n{_LETTERS}")
 
 
 def with_words(instructions: Instructions) -> Instructions:
-    """Returns the same instructions, which also ask for an explanation after the verdict, so that the verdict can be
-    read first."""
+    """Adds an explanation to the instructions, after the verdict, so that the verdict can be read first."""
     return replace(instructions, output_fields=(*instructions.output_fields, "explanation"))
 
 

@@ -1,4 +1,4 @@
-"""Truncation of texts that are too long: they keep their head and their tail."""
+"""Truncates long texts: they keep their beginning and their end."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -21,8 +21,8 @@ def middle_cut(sequence: T, length: int) -> T:
 
 
 def truncated_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
-    """How many tokens prompts and responses, each [M], keep in comparisons that are truncated to `room` tokens. What
-    each keeps depends on these three texts only, not on other candidates."""
+    """Computes how many tokens prompts and responses, each [M], keep in comparisons that are truncated to `room`
+    tokens. What each keeps depends on these three texts only, not on other candidates."""
     share = room // SHARE
     prompt = np.minimum(prompt, room - np.minimum(a, share) - np.minimum(b, share))
     left = room - prompt
@@ -31,8 +31,8 @@ def truncated_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> 
 
 
 def separate_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
-    """The same for the separate form, in which the prompt has at most `room` tokens with each response. What a response
-    keeps does not depend on the other one: at least its share, however long the prompt is."""
+    """Returns the same for the separate form, in which the prompt has at most `room` tokens with each response. What
+    a response keeps does not depend on the other one: at least its share, however long the prompt is."""
     prompt = np.minimum(prompt, room - room // SHARE)
     return prompt, np.minimum(a, room - prompt), np.minimum(b, room - prompt)
 

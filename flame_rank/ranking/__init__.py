@@ -1,1 +1,1 @@
-"""From a problem to its ranking: one tournament a problem, and the judge that is asked for all of them."""
+"""From a problem to its ranking: one tournament per problem, and one runner that asks the judge for all of them."""

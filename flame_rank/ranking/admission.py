@@ -1,4 +1,5 @@
-"""When another problem is opened: one rule for `rank_many`, for asyncio, and for a plan, which must count the same."""
+"""Decides when another problem is opened: one rule for `rank_many`, for asyncio, and for plans, which must count
+alike."""
 
 from typing import Final
 
@@ -7,9 +8,9 @@ QUICK: Final = 0.02  # seconds that such a judge is asked, or problems are read,
 
 
 def has_room(opened: int, pending: int, batch: int) -> bool:
-    """Says whether another problem may be opened before the judge is called.
+    """Tells whether another problem may be opened before the judge is called.
 
-    Problems without a comparison (a single text) count, too: otherwise a whole file of them would be kept in memory.
+    Problems without a comparison (a single text) count, too: otherwise a whole file of them would stay in memory.
 
     Args:
       opened: the number of open problems.

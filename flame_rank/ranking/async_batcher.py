@@ -1,4 +1,4 @@
-"""Rankings for many callers of one event loop: problems that wait at the same time share the judge's batches."""
+"""Ranks problems for many callers in one event loop: problems that wait at the same time share the judge's batches."""
 
 import asyncio
 from collections import deque
@@ -23,9 +23,9 @@ class AsyncBatcher:
     ):
         """Args:
         start: opens a problem.
-        ask: has the rounds of all open problems answered.
+        ask: gets the rounds of all open problems answered.
         finish: makes the rankings of the problems that have ended.
-        batch: comparisons, and problems, that are open at once; the other problems wait.
+        batch: the most comparisons, and the most problems, that are open at once; other problems wait.
         """
         self._start, self._ask, self._finish, self._batch = start, ask, finish, batch
         self._waiting: deque[tuple[Problem, asyncio.Future[Ranking]]] = deque()
@@ -33,7 +33,8 @@ class AsyncBatcher:
         self._running: asyncio.Task[None] | None = None
 
     async def rank(self, problem: Problem) -> Ranking:
-        """Ranks a problem together with those that wait now; once cancelled, no more is asked about it."""
+        """Ranks a problem together with those that wait now. If the call is cancelled, nothing more is asked about
+        the problem."""
         future: asyncio.Future[Ranking] = asyncio.get_running_loop().create_future()
         self._waiting.append((problem, future))
         if self._running is None:
@@ -69,7 +70,7 @@ class AsyncBatcher:
                 future.set_exception(error)
 
     def _step(self, opened: list[Tournament]) -> dict[Tournament, Ranking]:
-        """Has one round of each tournament answered, and returns the rankings of those that have ended."""
+        """Gets one round of each tournament answered, and returns the rankings of those that have ended."""
         self._ask(opened)
         ended = [tournament for tournament in opened if tournament.round is None]
         return dict(zip(ended, self._finish(ended), strict=True))
@@ -96,9 +97,9 @@ async def stream(
     """Yields the rankings of problems that arrive one by one, each as soon as it is done.
 
     Args:
-      problems: an error that this raises is raised here, after the rankings of the problems before it.
+      problems: the problems; an error that this iterator raises is raised after the rankings of the problems before it.
       rank: ranks a problem.
-      window: problems that are open at once, at most.
+      window: the most problems that are open at once.
       ordered: whether rankings come in the order of the problems.
     """
     source, live = aiter(problems), True

@@ -1,5 +1,5 @@
-"""Which candidates of a problem are the same: equal texts, programs that differ only in formatting, or texts with the
-same final answer."""
+"""Finds candidates of a problem that are the same: equal texts, programs that differ only in formatting, or texts
+with the same final answer."""
 
 import ast
 from collections.abc import Callable, Hashable
@@ -19,15 +19,15 @@ _STATEMENTS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith
 
 
 def distinct(problem: Problem, how: How = "exact") -> IntArray:
-    """Numbers the distinct texts, and says which of them each candidate has.
+    """Numbers the distinct texts, and returns the number of each candidate's text.
 
     Args:
       problem: the problem.
       how: "exact": two candidates are the same if their texts are equal. "ast": also if both are Python with the same
-        syntax tree: comments, white space, quotes and parentheses do not count; names, constants and docstrings do.
-        A continuation of the prompt's function is parsed with the prompt before it. A program in a fence, with nothing
-        around the fence, is the program. Every other text (prose, text that does not parse or is longer than
-        code_views.LONGEST) is equal only to itself.
+        syntax tree: comments, white space, quotes and parentheses do not count; names, constants and docstrings do. A
+        continuation of the prompt's function is parsed with the prompt before it. A program in a fence, with nothing
+        around the fence, is the program. Any other text (prose, text that does not parse or is longer than
+        code_views.LONGEST) is the same only as an equal text.
 
     Returns:
       [n] int64, numbered from 0 in the order in which the distinct texts appear.
@@ -56,7 +56,7 @@ def representatives(cluster: IntArray) -> IntArray:
     """Returns [d] int64: the first candidate of each distinct text.
 
     Args:
-      cluster: [n], the distinct texts, as `distinct` has them.
+      cluster: [n] the numbers of the distinct texts, as `distinct` returns them.
     """
     if len(cluster) == cluster[-1] + 1:  # all are different
         return cluster
@@ -67,12 +67,12 @@ def representatives(cluster: IntArray) -> IntArray:
 
 
 def options(problem: Problem, cluster: IntArray) -> IntArray:
-    """Numbers the options, and says which of them each candidate is: equal texts, or equal final answers in a pool
-    whose candidates vote.
+    """Numbers the options, and returns the number of each candidate's option: equal texts, or equal final answers in a
+    pool whose candidates vote, are one option.
 
     Args:
       problem: the problem, with its answers if they are not read from the texts.
-      cluster: [n], the distinct texts, as `distinct` has them.
+      cluster: [n] the numbers of the distinct texts, as `distinct` returns them.
 
     Returns:
       [n] int64, numbered from 0.
@@ -94,7 +94,7 @@ def _exact(prompt: str, text: str) -> Hashable:
 
 
 def _ast(prompt: str, text: str) -> Hashable:
-    """Returns a program's kind and syntax tree, or any other text itself."""
+    """Returns the kind and the syntax tree of a program; any other text is returned unchanged."""
     if len(text) > code_views.LONGEST:
         return text
     fenced = code_views.FENCE.fullmatch(text.strip())

@@ -1,4 +1,4 @@
-"""Answers rounds of comparisons: from the ledger if it holds a judgement, by the judge if it does not."""
+"""Answers rounds of comparisons: from the ledger if it holds a judgement, otherwise by the judge."""
 
 import logging
 import os
@@ -34,12 +34,13 @@ _inside: ContextVar[Mapping["JudgeRunner", threading.Lock]] = ContextVar("_insid
 
 
 class JudgeRunner:
-    """Runs a judge with its ledger: the only place that asks again, and that says why a judgement failed.
+    """Asks a judge, with its ledger. Only this class asks failed comparisons again, and explains why a judgement
+    failed.
 
     Attributes:
-      remembered: comparisons that the ledger answered.
-      failed_before: how many of these are failures of earlier runs.
-      broken: why the judge failed, as long as every call has failed; None once a call has worked.
+      remembered: the number of comparisons that the ledger answered.
+      failed_before: how many of them are failures of earlier runs.
+      broken: why the judge fails, while every call has failed; None once a call has worked.
     """
 
     def __init__(self, judge: Judge, ledger: Ledger | None):
@@ -56,19 +57,19 @@ class JudgeRunner:
 
     @property
     def inside(self) -> bool:
-        """Whether the caller is inside a call of this judge, which ranks in its turn."""
+        """Whether the caller is inside a call of this judge, as happens if a judge ranks itself."""
         return self in _inside.get({})
 
     def ask(self, tournaments: list[Tournament]) -> None:
-        """Has the rounds of these tournaments answered and advances them.
+        """Gets the rounds of these tournaments answered, and advances the tournaments.
 
         Without a ledger the judge is called once; with one it is called for so many comparisons as one commit keeps.
         A judge that is called for each problem separately is asked about one problem after the other, about each until
         it is done, and after QUICK seconds the rest is left to the next call.
 
         Raises:
-          UserError: the ledger cannot be written, the judge reports a mistake of the user's, or it has failed at every
-            call, for two problems or more.
+          UserError: the ledger cannot be written, the judge reports a user's mistake, or it has failed at every call
+            for two problems or more.
         """
         asking = [tournament for tournament in tournaments if tournament.round is not None]
         if not asking:
@@ -113,10 +114,11 @@ class JudgeRunner:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Waits for the turn to ask: until no other caller asks, or, inside a call, no other caller inside that call.
+        """Waits until no other caller asks the judge or, inside a call of the judge, until no other caller inside that
+        call does.
 
         Raises:
-          UserError: this process is a fork of the one that opened the ledger, or that was asking.
+          UserError: this process is a fork of the one that opened the ledger or was asking.
         """
         if os.getpid() != self._process and (self._ledger is not None or self._lock.locked()):
             raise UserError(
@@ -211,7 +213,8 @@ class JudgeRunner:
         ]
 
     def _watch(self, asking: list[Tournament], answers: list[FloatArray]) -> None:
-        """Notes whether the judge works at all; a judge that answers NaN does: it says that it does not know."""
+        """Notes whether the judge works at all. An answer of NaN counts as working: the judge says that it does not
+        know."""
         for tournament, log_odds in zip(asking, answers, strict=True):
             noted = notes(self._judge, tournament.problem)
             own = noted.failures if noted.broken else ()
@@ -224,12 +227,13 @@ class JudgeRunner:
             self._failed.add(id(tournament))
 
     def _why(self, tournament: Tournament) -> str:
-        """Returns why judgements of a problem failed: in the judge's own words if it has any."""
+        """Returns why judgements of a problem failed, in the judge's own words if it has any."""
         failures = notes(self._judge, tournament.problem).failures
         return next((reason for reason in (*failures, *tournament.reasons) if reason != _SILENT), _SILENT)
 
     def _answers(self, asking: list[Tournament], rounds: list[IntArray]) -> list[FloatArray]:
-        """Calls the judge once, or if that call raises once for each problem; NaN for a problem that raises again."""
+        """Calls the judge once; if that raises an error, calls it for each problem, with NaN for a problem that
+        raises again."""
         try:
             return self._call(asking, rounds)
         except UserError:  # a mistake of the user's, which asking again does not mend
@@ -249,12 +253,12 @@ class JudgeRunner:
         answers = [np.array(log_odds, np.float64) for log_odds in answers]
         shapes, wanted = [log_odds.shape for log_odds in answers], [(len(asked),) for asked in rounds]
         if shapes != wanted:
-            raise ValueError(f"judge {self._judge.name} returned shapes {shapes} where {wanted} were asked")
+            raise ValueError(f"judge {self._judge.name} returned shapes {shapes}; {wanted} were asked for")
         return answers
 
 
 def _next_batch(waiting: deque[_Part], most: int, *, whole: bool) -> list[_Part]:
-    """Takes parts of rounds from the front, `most` comparisons at most; if `whole`, a part that fits is not cut."""
+    """Takes the next parts of rounds, `most` comparisons at most; if `whole`, a part that fits is not split."""
     batch: list[_Part] = []
     room = most
     while waiting and room:

@@ -1,4 +1,4 @@
-"""The options of a ranking: keywords of `flame_rank.Reranker`, and options of the commands."""
+"""The options of a ranking: keywords of `flame_rank.Reranker` and options of the commands."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flame_rank.fields import described
 
 @dataclass(frozen=True, kw_only=True)
 class RankingOptions:
-    """Which comparisons a problem takes, and what becomes of the judgements."""
+    """Which comparisons are asked, and how the judgements are kept and used."""
 
     strategy: str | Any = described(
         None,

@@ -1,5 +1,5 @@
-"""How many comparisons a user's own judge is asked at once if its answers go into a ledger: a run that is killed shall
-lose no more than one call of the judge costs.
+"""Chooses how many comparisons one call of a user's judge has if its answers go into a ledger. A killed run should lose
+no more than one call costs.
 """
 
 QUICK = 1.0  # seconds of judging that may be lost
@@ -7,18 +7,18 @@ PAYS = 0.75  # a call of twice as many comparisons pays if it takes less than th
 
 
 class Pace:
-    """Finds how many comparisons a call may have: several if they are quick, or cheaper together."""
+    """Measures how many comparisons a call should have: several if they are quick, or cheaper together."""
 
     def __init__(self, most: int):
         """Args:
-        most: comparisons of a call at most, a power of two.
+        most: the most comparisons of a call, a power of two.
         """
         self._most = most
         self._each: dict[int, float] = {}  # seconds a comparison, in the last call of 1, 2, 4, ... comparisons
 
     @property
     def size(self) -> int:
-        """How many comparisons the next call may have."""
+        """The number of comparisons that the next call may have."""
         size = 1
         while size < self._most and (each := self._each.get(size)) is not None:
             each_of_twice = self._each.get(2 * size)
@@ -28,6 +28,6 @@ class Pace:
         return size
 
     def took(self, comparisons: int, seconds: float) -> None:
-        """Notes how long a call took, unless it had the rest of a round: fewer comparisons than it might have had."""
+        """Notes how long a call took, unless it had only the rest of a round, with fewer comparisons than allowed."""
         if comparisons.bit_count() == 1:
             self._each[comparisons] = seconds / comparisons

@@ -1,5 +1,5 @@
-"""Ranks many problems at once: asks each schedule for its round, packs the rounds of all open problems into one call of
-the judge, and sends the answers back to the schedules.
+"""Ranks many problems together: takes a round from each schedule, packs the rounds of all open problems into one call
+of the judge, and sends the answers back to the schedules.
 """
 
 import asyncio
@@ -67,19 +67,19 @@ class Reranker:
           judge: a judge, a function f(prompt, pairs) -> log-odds, what `--judge` takes, or None for the default judge.
           {options}
 
-        In Python, `strategy` may also be a strategy object or a generator function (n, rng); a judge that gives each
-        candidate a score of its own is asked once for each candidate, whatever strategy is named: more would repeat
-        what it said. `extract` may also be a function from a text to its final answer, None if it has none.
+        In Python, `strategy` may also be a strategy object or a generator function (n, rng), and `extract` a function
+        from a text to its final answer, or None. A judge that rates each candidate by itself is asked once per
+        candidate, whatever the strategy: more comparisons would add nothing.
 
         Raises:
           ValueError: no strategy has this name, or `extract` is not a regular expression.
-          TypeError: `judge` or `strategy` is of another type, or the strategy does not take one of the options.
-          UserError: the judge has no words to explain with, or no name for a ledger, or the ledger cannot be used.
+          TypeError: `judge` or `strategy` has another type, or the strategy does not take one of the options.
+          UserError: the judge cannot give explanations, has no name for a ledger, or the ledger cannot be used.
         """
         self.judge = _judge(judge)
         if explain and not hasattr(self.judge, "explain"):
             raise UserError(
-                f"the judge {self.judge.name} has no words; explanations take a language model as the judge"
+                f"the judge {self.judge.name} cannot give explanations; they need a language model as the judge"
             )
         self.explain, self.keep_judgements = explain, keep_judgements
         options = {"order": order, "budget": budget, "top": top, "confidence": confidence}
@@ -93,13 +93,15 @@ class Reranker:
         self.dedupe: How = dedupe
         self._extract = pattern(extract) if isinstance(extract, str) else extract
         if retry_invalid and ledger is None:
-            raise UserError("retry_invalid (--retry-invalid) asks the failures in a ledger again; name the ledger, too")
+            raise UserError(
+                "retry_invalid (--retry-invalid) asks again for the failures in a ledger; name the ledger, too"
+            )
         opened = self._open(Path(ledger), retry_invalid) if ledger is not None else None
         self._runner = JudgeRunner(self.judge, opened)
         self._batchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBatcher] = weakref.WeakKeyDictionary()
 
     def _open(self, path: Path, retry_invalid: bool) -> Ledger | None:
-        """Opens the ledger of the judge. A judge that is made of others has none: each of them keeps its own answers.
+        """Opens the ledger of the judge. A judge that is made of others has none: its members record their own answers.
 
         Raises:
           UserError: the ledger cannot be used, or a judge has no name for it.
@@ -124,7 +126,7 @@ class Reranker:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
 
         Raises:
-          UserError: the user has a mistake to correct: the judge fails at every call, for example.
+          UserError: the user has a mistake to correct; for example, the judge fails at every call.
         """
         ranking = next(self.rank_many([_problem(prompt, candidates)]))
         self._runner.check()
@@ -134,7 +136,7 @@ class Reranker:
         """Yields the rankings of problems, each as soon as it is done; memory holds only the problems that are open.
 
         Args:
-          problems: problems, or mappings with "prompt" and "candidates". An error that this raises is raised here,
+          problems: problems, or mappings with "prompt" and "candidates". An error that this iterator raises is raised
             after the rankings of the problems before it.
 
         Raises:
@@ -178,7 +180,7 @@ class Reranker:
     async def arank(self, prompt: str | Messages | Given, candidates: Candidates | None = None) -> Ranking:
         """Ranks one problem as `rank` does, for asyncio.
 
-        Calls of one event loop that wait at the same time share the judge's batches, in a thread of their own.
+        Calls that wait in the same event loop share the judge's batches, which run in a separate thread.
         """
         if self._runner.inside:  # a call of the judge, for which the other problems wait
             batcher = self._batcher()
@@ -192,9 +194,9 @@ class Reranker:
         """Yields the rankings of problems as `rank_many` does, for asyncio.
 
         Args:
-          problems: a plain iterable is read and judged in a thread, one step at a time, as rankings are asked for. The
-            problems of an asynchronous one are judged as they come, together with those that wait; at most `batch` of
-            them are open.
+          problems: a plain iterable is read and judged in a thread, step by step, as rankings are requested. The
+            problems of an asynchronous iterable are judged as they arrive, together with those that wait; at most
+            `batch` of them are open.
         """
         if isinstance(problems, AsyncIterable):
             async for ranking in stream(problems, self.arank, self._window, ordered=self.ordered):
@@ -227,13 +229,13 @@ class Reranker:
 
     @property
     def remembered(self) -> int:
-        """The number of comparisons that the ledger has answered."""
+        """The number of comparisons that the ledger answered."""
         own = sum(getattr(member, "remembered", 0) for member in members_of(self.judge))
         return self._runner.remembered + own
 
     @property
     def failed_before(self) -> int:
-        """How many of these are failures of earlier runs, which `retry_invalid` asks again."""
+        """How many of them are failures of earlier runs, which `retry_invalid` asks for again."""
         return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
@@ -277,7 +279,7 @@ def rerank(
 ) -> Ranking:
     """Ranks the candidates for a prompt, best first.
 
-    A judge that is given by its name is loaded at the first call in a thread, and kept until the thread names another.
+    A judge that is given by name is loaded at the first call in a thread, and kept until that thread names another one.
 
     Args:
       prompt: what the candidates answer: a text, or chat messages.
@@ -291,7 +293,7 @@ def rerank(
 
 
 class _Kept(threading.local):
-    """Keeps the judge that a thread named last: a judge is not made for several threads at once."""
+    """Keeps the judge that each thread named last, because a judge may not be used by several threads at once."""
 
     name: tuple[str | Path, str | None] | None = None  # the judge's, and that of the model in the environment
     judge: Judge
@@ -335,7 +337,9 @@ def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: boo
             raise ValueError(f"confidence is an option of the strategy 'active', not of {name!r}")
         named: Strategy | ScheduleFunction = strategies.by_name(name, **options)
     elif options:
-        raise TypeError(f"{', '.join(options)} are for a strategy by name; this one has its own: set them there")
+        raise TypeError(
+            f"{', '.join(options)} are options for a strategy that is given by name; set them in the strategy object"
+        )
     else:
         named = strategy
     if isinstance(named, Strategy):
@@ -348,7 +352,7 @@ def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: boo
 
 
 def _best_two(ranking: Ranking) -> tuple[int, int] | None:
-    """Returns the best candidate and the best one with another text; None if all texts are equal."""
+    """Returns the best candidate and the best of those with another text; None if all texts are equal."""
     best, *others = ranking.order
     texts = ranking.problem.texts
     second = next((i for i in others if texts[i] != texts[best]), None)

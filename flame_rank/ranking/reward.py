@@ -1,4 +1,4 @@
-"""A judge as a reward function for reinforcement learning, as TRL's GRPOTrainer calls one."""
+"""Makes a reward function for reinforcement learning of a judge, in the form that TRL's GRPOTrainer calls."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def reward(
     strategy: str | Strategy | ScheduleFunction | None = None,
     **options: Any,
 ) -> RewardFunction:
-    """Makes a reward function of a judge: completions of one prompt are a group, and are ranked against each other.
+    """Makes a reward function of a judge: the completions of one prompt are a group and are ranked against each other.
 
     Args:
       judge, strategy, options: as in `Reranker`.
@@ -36,7 +36,7 @@ def reward(
 
     def judged(prompts: Sequence[str | Messages], completions: Sequence[str | Messages], **columns: Any) -> list[float]:
         if len(prompts) != len(completions):
-            raise ValueError(f"{len(prompts)} prompts for {len(completions)} completions; there is one for each")
+            raise ValueError(f"{len(prompts)} prompts for {len(completions)} completions; give one for each")
         groups: dict[str, list[int]] = {}
         for i, prompt in enumerate(prompts):
             groups.setdefault(json.dumps(prompt, sort_keys=True), []).append(i)

@@ -1,4 +1,4 @@
-"""A problem while it is ranked: its distinct texts, the strategy's schedule over them, and the answers so far."""
+"""Holds a problem while it is ranked: its distinct texts, the strategy's schedule over them, and the answers so far."""
 
 import zlib
 from collections.abc import Callable, Hashable, Sequence
@@ -41,7 +41,7 @@ class Tournament:
       standing: how the distinct texts stand, once the schedule has ended; without a schedule, once `settle` is called.
       comparisons: the number that the schedule has asked for.
       invalid: the number of judgements that failed, and of candidates that the judge cannot rate.
-      reasons: why they failed, each reason once.
+      reasons: the distinct reasons why they failed.
       mass: P(A) + P(B) of a language model, summed over the judgements for which it is known.
       weighed: the number of these judgements.
       answered: each round with its answers.
@@ -77,7 +77,7 @@ class Tournament:
         keep: bool = False,
         name: NameOptions | None = None,
     ) -> Self:
-        """Opens a problem: up to its first round, or to its end if it has only one distinct text.
+        """Opens a problem and takes its first round; a problem with only one distinct text ends at once.
 
         Args:
           given: the problem.
@@ -86,7 +86,7 @@ class Tournament:
           seed: seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
           keep: whether `judgements` are wanted.
-          name: names the options that the judge rates; None if it judges distinct texts.
+          name: returns the names of the options that the judge rates; None if it judges distinct texts.
         """
         problem = given
         if extract is not None and given.answers is None:
@@ -157,16 +157,16 @@ class Tournament:
 
     @property
     def verdict_mass(self) -> float | None:
-        """P(A) + P(B) on average; None if it is not known of any judgement."""
+        """The mean of P(A) + P(B); None if no judgement has it."""
         return self.mass / self.weighed if self.weighed else None
 
     @property
     def result(self) -> Standing:
         """The standing of all n candidates once the schedule has ended.
 
-        Equal texts stand together, in input order, and share the probability that their text is the best evenly;
-        p_top is that of the distinct texts. Candidates that the judge cannot rate stand last,
-        BELOW the lowest score.
+        Equal texts are ranked together, in the order of the input, and share the probability of their text evenly;
+        p_top is that of the distinct texts. Candidates that the judge cannot rate are last, with a score that is BELOW
+        under the lowest.
         """
         standing = cast(Standing, self.standing)
         if len(self.cluster) == len(standing.order):
@@ -203,7 +203,8 @@ def settle(tournaments: Sequence[Tournament], strategy: Strategy) -> None:
 
 
 def _named(names: Sequence[Hashable]) -> IntArray:
-    """Numbers options [n] by their names, in the order in which they appear; behind them each candidate without one."""
+    """Numbers options [n] by their names, in the order of appearance; candidates without a name get the numbers
+    after these."""
     number = {own: k for k, own in enumerate(dict.fromkeys(own for own in names if own is not None))}
     unnamed = count(len(number))
     return np.array([next(unnamed) if own is None else number[own] for own in names], np.int64)

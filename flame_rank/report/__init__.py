@@ -1,1 +1,1 @@
-"""The page that shows why each candidate stands where it does."""
+"""The HTML report, which shows how each ranking came about."""

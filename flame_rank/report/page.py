@@ -1,7 +1,7 @@
-"""A run as one page of HTML that needs no network: every problem with what was asked about it, and the run as a whole.
+"""Writes a run as one HTML page that works offline: every problem with its judgements, and figures of the whole run.
 
-Problems are compressed in blocks as they come (RFC 1951, base64), so that memory holds one block, and the browser
-unpacks a block when one of its problems is looked at. The list of all problems is a block of its own.
+Problems are compressed in blocks as they arrive (RFC 1951, base64), so that memory holds one block, and the browser
+decompresses a block when one of its problems is shown. The list of all problems is a separate block.
 """
 
 import base64
@@ -32,7 +32,7 @@ _NAMES = ("style.css", "charts.js", "problem.js", "page.js")
 class Report:
     """Writes the page: a context manager; `add` takes each ranking.
 
-    The rankings have their judgements if the page is to show them (`Reranker(..., keep_judgements=True)`).
+    The page shows judgements if the rankings have them (`Reranker(..., keep_judgements=True)`).
 
     Args:
       path: the file or its address; as for an output, it is there once it is complete.
@@ -122,7 +122,7 @@ def _packer() -> Any:
 
 
 def _template(name: str, **values: Any) -> str:
-    """The page up to its blocks, or from their end."""
+    """Returns the part of the page before its blocks, or the part after them."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -155,7 +155,7 @@ def _line(ranking: Ranking, flipping: bool) -> list[Any]:
 
 
 def _problem(ranking: Ranking) -> dict[str, Any]:
-    """All that the page shows of a problem."""
+    """Collects all that the page shows about a problem."""
     asked = ranking.judgements
     return {
         "name": ranking.problem.name,
@@ -180,16 +180,16 @@ def _problem(ranking: Ranking) -> dict[str, Any]:
 
 
 def _asked(asked: Judgements) -> list[list[Any]]:
-    """Each comparison as [round, first, second, log-odds], null if it is invalid."""
+    """Returns each comparison as [round, first, second, log-odds]; the log-odds are null if it is invalid."""
     each = zip(asked.rounds.tolist(), asked.pairs.tolist(), asked.log_odds.tolist(), strict=True)
     return [[number, *pair, None if math.isnan(value) else _rounded(value)] for number, pair, value in each]
 
 
 def flips(asked: Judgements) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, whose winner depends on the order in which the two were shown.
+    """Returns the pairs (i, j), i < j, whose winner depends on the order in which the two were shown.
 
     Args:
-      asked: what was asked; of an order that was asked more than once the mean counts.
+      asked: the judgements; if an order was asked several times, their mean counts.
     """
     answers: dict[tuple[int, int], list[float]] = {}
     for (i, j), value in zip(asked.pairs.tolist(), asked.log_odds.tolist(), strict=True):
@@ -200,5 +200,5 @@ def flips(asked: Judgements) -> list[tuple[int, int]]:
 
 
 def _rounded(value: float | np.float64 | FloatArray) -> float:
-    """Four digits of a number, within what the page shows."""
+    """Rounds a number to four digits, and limits it to the range that the page shows."""
     return float(f"{min(max(float(value), -_MOST), _MOST):.4g}")

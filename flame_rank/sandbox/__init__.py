@@ -1,1 +1,1 @@
-"""Which programs do what they should? Runs untrusted Python so that it can neither do harm nor forge its result."""
+"""Runs untrusted Python programs so that they can neither do harm nor forge their results."""

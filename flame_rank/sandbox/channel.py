@@ -1,4 +1,4 @@
-"""Messages between two processes: JSON behind its length, over descriptors."""
+"""Sends messages between two processes over file descriptors: JSON, after its length."""
 
 import json
 import os
@@ -9,14 +9,15 @@ LONGEST = 16 << 20  # bytes of one message of an untrusted process
 
 
 class Closed(BaseException):
-    """The other side is gone, or has sent what is no message; no error that a test may expect."""
+    """The other side is gone, or has sent an invalid message. A test cannot mistake this for an error that it
+    expects."""
 
 
 def send(descriptor: int, message: Any) -> None:
-    """Writes a message whole.
+    """Writes a whole message.
 
     Raises:
-      OSError: nobody reads.
+      OSError: the other side is gone.
     """
     text = json.dumps(message).encode()
     data = memoryview(struct.pack("<I", len(text)) + text)
@@ -28,15 +29,15 @@ def receive(descriptor: int, longest: int = LONGEST) -> Any:
     """Waits for a message.
 
     Raises:
-      Closed: the other side is gone, or has sent what is no message, or a longer one.
+      Closed: the other side is gone, or has sent an invalid or too long message.
     """
     (length,) = struct.unpack("<I", _read(descriptor, 4))
     if length > longest:
-        raise Closed(f"a message of {length} bytes, and {longest} are the most")
+        raise Closed(f"a message of {length} bytes, more than {longest}")
     try:
         return json.loads(_read(descriptor, length))
     except (ValueError, RecursionError) as error:
-        raise Closed(f"no message: {type(error).__name__}") from error
+        raise Closed(f"not a message: {type(error).__name__}") from error
 
 
 def _read(descriptor: int, count: int) -> bytes:

@@ -1,6 +1,7 @@
-"""The trusted parent of one untrusted process: runs the tests here, and has the functions under test called over there.
+"""The trusted parent of one untrusted process: it runs the tests, and the functions under test are called in the
+untrusted process.
 
-A test sees a function that looks like the program's own; what it returns came over as data (values.py).
+A test sees a function that looks like the program's own; its results are transferred as data (values.py).
 """
 
 import builtins
@@ -22,7 +23,7 @@ _LOOK = 0.05  # seconds between two looks at what the program takes
 
 
 class Stopped(BaseException):
-    """The program takes more than it may."""
+    """The program exceeds a limit."""
 
     def __init__(self, kind: str, reason: str):
         super().__init__(reason)
@@ -35,9 +36,9 @@ class Checker:
     def __init__(self, child: int, read: int, write: int, main: int, usage: Callable[[], tuple[int, int]]):
         """Args:
         child: its pid.
-        read, write: descriptors to and from it.
-        main: the descriptor of who gave the order, whose end ends all.
-        usage: bytes of memory and of files that the untrusted processes have at the moment.
+        read, write: the file descriptors from and to it.
+        main: the descriptor of the process that gave the order; if that process ends, so does the work.
+        usage: returns the bytes of memory and of files that the untrusted processes use now.
         """
         self._child, self._read, self._write, self._main, self._usage = child, read, write, main, usage
         self._namespace: dict[str, Any] = {"__name__": "tests"}
@@ -47,7 +48,7 @@ class Checker:
         self._over: BaseException | None = None  # what ended the program, which a test may have caught
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
-        """What came of an order: kind ("passed" or why not), reason, and the values of the calls that it names."""
+        """Carries out an order; returns its kind ("passed" or why not), the reason, and the values of its calls."""
         self._memory, self._disk = order["memory"], order["disk"]
         seconds = WALL * order["timeout"]
         limit(resource.RLIMIT_CPU, int(seconds) + 2)
@@ -107,7 +108,7 @@ class Checker:
         return self._ask({"call": called, "arguments": encode(list(arguments)), "named": encode(named)})
 
     def _ask(self, message: dict[str, Any]) -> Any:
-        """The value that a message is answered with; raises what it is answered with as an error."""
+        """Sends a message and returns the value of the answer, or raises the error of the answer."""
         heard = self._exchange(message)
         if "error" in heard:
             raise _exception(heard["error"])
@@ -139,10 +140,10 @@ class Checker:
             self._wait()
             heard = channel.receive(self._read)
             if not isinstance(heard, dict):
-                raise channel.Closed("no message: no object")
+                raise channel.Closed("not a message: not an object")
             if "call" not in heard:
                 if "value" not in heard and not _is_error(heard.get("error")):
-                    raise channel.Closed("no message: neither value nor error")
+                    raise channel.Closed("not a message: neither a value nor an error")
                 return heard
             function, decode = self._codec.functions[int(heard["call"])], self._codec.decode
             try:
@@ -152,7 +153,7 @@ class Checker:
                 message = {"error": [[], f"{type(error).__name__}: {error}", ""]}
 
     def _wait(self) -> None:
-        """Waits until the program answers; looks at what it takes in the meantime."""
+        """Waits until the program answers, and checks its use of resources meanwhile."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         poll.register(self._main, 0)
@@ -173,7 +174,7 @@ class Checker:
         raise self._over
 
     def _end(self, timeout: float, message: str) -> tuple[str, str]:
-        """How a process ended that does not answer."""
+        """Explains how a process that does not answer has ended."""
         if not message.startswith("the other side"):
             return "killed", message
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -207,7 +208,7 @@ def _is_error(error: object) -> bool:
 
 
 def _exception(error: list[Any]) -> BaseException:
-    """The built-in exception nearest to the one that was described."""
+    """Returns the built-in exception that is nearest to the described one."""
     for name in error[0]:
         cls = getattr(builtins, name, None)
         if isinstance(cls, type) and issubclass(cls, BaseException):

@@ -1,7 +1,7 @@
-"""What keeps an untrusted process in: namespaces and a root of its own if the kernel permits, and limits in any case.
+"""Isolates an untrusted process: in its own namespaces and root if the kernel permits, and with limits in any case.
 
-Three levels, tried in this order. root: a user that nobody has, in namespaces that root made. user: the same user in
-namespaces that a user may make. plain: no namespaces; Landlock and seccomp stand in for them as far as they can.
+Three levels are tried in this order. root: as an unused user, in namespaces that root made. user: as the same user, in
+namespaces that a user may make. plain: without namespaces; Landlock and seccomp replace them as far as they can.
 """
 
 import os
@@ -27,7 +27,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
 def separate(level: Level) -> None:
-    """Enters new namespaces; the next child is the first process of its own.
+    """Enters new namespaces; the next child process is the first one in them.
 
     Raises:
       OSError: the kernel does not permit it.
@@ -44,14 +44,14 @@ def separate(level: Level) -> None:
 
 
 def build_root(level: Level, launcher: int, readable: Sequence[str]) -> int:
-    """Gives the first process of new namespaces a root with nothing but what Python needs, to read only.
+    """Gives the first process of new namespaces a read-only root with nothing but the files that Python needs.
 
     Returns:
-      a descriptor of the proc file system of its process namespace, which has no other place.
+      A descriptor of the proc file system of its process namespace, which is mounted nowhere else.
 
     Args:
-      launcher: number of the launching process, from which the number of a user is made that nobody has.
-      readable: folders that programs may read, beside the system's libraries.
+      launcher: the number of the launching process, from which the number of an unused user is derived.
+      readable: the folders that programs may read, besides the system's libraries.
 
     Raises:
       OSError: the kernel does not permit it.
@@ -80,7 +80,7 @@ def build_root(level: Level, launcher: int, readable: Sequence[str]) -> int:
 
 
 def renew_scratch() -> None:
-    """Puts an empty file system of a limited size in the place of what a program may have changed."""
+    """Replaces the files that a program may have changed by an empty file system of limited size."""
     mounted = os.stat(SCRATCH)  # noqa: PTH116
     if mounted.st_dev != os.stat("/").st_dev:  # noqa: PTH116
         if not os.listdir(SCRATCH) and mounted.st_mode & 0o7777 == 0o700:  # noqa: PTH208
@@ -91,11 +91,11 @@ def renew_scratch() -> None:
 
 
 def confine(level: Level, scratch: str, user: int | None) -> list[str]:
-    """Takes everything from this process that a program does not need; returns what the kernel does not permit to take.
+    """Takes away every right that a program does not need; returns the restrictions that the kernel does not permit.
 
     Args:
       scratch: the folder that it may write to.
-      user: whom to become, None to stay who this is.
+      user: the user to become; None keeps the current one.
     """
     missing: list[str] = []
 
@@ -127,7 +127,7 @@ def confine(level: Level, scratch: str, user: int | None) -> list[str]:
 
 
 def spare_user(launcher: int) -> int | None:
-    """The number of a user that nobody has, for programs that root runs; None if this is not root, or if such a user
+    """Returns the number of an unused user, for programs that root runs; None if this is not root, or if such a user
     cannot read the standard library."""
     if os.geteuid() != 0:
         return None
@@ -142,7 +142,7 @@ def spare_user(launcher: int) -> int | None:
 
 
 def _become(number: int) -> None:
-    """Changes to a user and group of this number, in no other group."""
+    """Changes to the user and the group with this number, without any other group."""
     os.setgroups([])
     os.setresgid(number, number, number)
     os.setresuid(number, number, number)
@@ -150,7 +150,7 @@ def _become(number: int) -> None:
 
 
 def _show(path: str, root: str) -> None:
-    """Makes a file, a folder or a link to one visible below a root, to read only."""
+    """Makes a file, a folder or a link visible below a root, read-only."""
     target = Path(root + path)
     target.parent.mkdir(parents=True, exist_ok=True)
     if Path(path).is_symlink() and len(Path(path).parts) == 2:  # /lib -> usr/lib
@@ -167,7 +167,7 @@ def _show(path: str, root: str) -> None:
 
 
 def _shortest(paths: Sequence[str]) -> list[str]:
-    """The paths without those that lie below another one."""
+    """Returns the paths that are not below another one."""
     kept: list[str] = []
     for path in sorted({os.path.abspath(path) for path in paths}):  # noqa: PTH100 (a link stays as it is named)
         if not any(path.startswith(f"{other}/") for other in kept):

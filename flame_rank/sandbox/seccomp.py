@@ -1,4 +1,4 @@
-"""A filter of system calls (man 2 seccomp): what a program that only computes never needs is refused with EPERM."""
+"""Filters system calls (man 2 seccomp): calls that a program never needs for computing fail with EPERM."""
 
 import ctypes
 import errno
@@ -48,13 +48,13 @@ _SET_SECCOMP, _FILTER = 22, 2
 
 
 def install(*, plain: bool) -> None:
-    """Filters the calls of this process and of all that it starts; it has no new privileges already.
+    """Filters the calls of this process and its children; the process must have `no_new_privs` set.
 
     Args:
-      plain: the process has no namespaces of its own, so that the filter has to do more.
+      plain: whether the process lacks its own namespaces, so that the filter must refuse more.
 
     Raises:
-      OSError: the kernel does not filter, or nobody has written the numbers of this architecture down.
+      OSError: the kernel cannot filter, or the numbers of this architecture's calls are not known here.
     """
     machine = os.uname().machine
     if machine not in _ARCHITECTURE:
@@ -66,19 +66,20 @@ def install(*, plain: bool) -> None:
 
 
 def prepare() -> None:
-    """Has the filter for processes with namespaces ready, so that their parent does the work once."""
+    """Builds the filter for processes with namespaces in advance, so that their parent does this only once."""
     if os.uname().machine in _ARCHITECTURE:
         _code(os.uname().machine, None)
 
 
 @lru_cache(maxsize=1)
 def _code(machine: str, plain: int | None) -> bytes:
-    """The filter as the kernel reads it; of a process with this number and without namespaces, unless it is None."""
+    """Returns the filter in the kernel's form; for a process with this number and without namespaces, unless it is
+    None."""
     return b"".join(struct.pack("HBBI", *line) for line in _lines(*_ARCHITECTURE[machine], plain))
 
 
 def _lines(column: int, architecture: int, plain: int | None) -> list[tuple[int, int, int, int]]:
-    """The filter: (operation, lines to skip if true, if false, operand)."""
+    """Returns the filter: (operation, lines to skip if true, if false, operand)."""
     denied = [*_DENIED.values(), *(_DENIED_PLAIN.values() if plain is not None else [])]
     lines = [
         (_LOAD, 0, 0, _ARCH),

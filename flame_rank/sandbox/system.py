@@ -1,4 +1,4 @@
-"""Calls of Linux that Python has no function for: namespaces, mounts, privileges, Landlock (man 2 of each)."""
+"""Linux system calls that Python lacks: namespaces, mounts, privileges, Landlock (man 2 of each)."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ def call(name: str, *arguments: object) -> int:
     """Calls a function of libc.
 
     Raises:
-      OSError: it returns -1.
+      OSError: the function returns -1.
     """
     result: int = getattr(_libc, name)(*arguments)
     if result == -1:
@@ -33,7 +33,7 @@ def call(name: str, *arguments: object) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leaves the namespaces that `flags` names for new ones."""
+    """Enters new namespaces of the kinds in `flags`."""
     call("unshare", ctypes.c_int(flags))
 
 
@@ -44,7 +44,7 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, opt
 
 
 def unmount(target: str) -> None:
-    """Takes a mount out of the tree; what is open in it stays so."""
+    """Removes a mount from the tree; its open files stay open."""
     call("umount2", target.encode(), DETACH)
 
 
@@ -56,7 +56,7 @@ def protect(target: str, attributes: int, *, recursive: bool) -> None:
 
 
 def enter_root(folder: str) -> None:
-    """Makes a mount the root of this process and gives the old root up."""
+    """Makes a mount the root of this process and removes the old root."""
     os.chdir(folder)
     call("syscall", ctypes.c_long(_PIVOT_ROOT[os.uname().machine]), b".", b".")
     unmount(".")
@@ -64,11 +64,11 @@ def enter_root(folder: str) -> None:
 
 
 def map_user(inside: int, user: int, group: int, proc: int) -> None:
-    """Gives the user and group of this process, in its new user namespace, the number `inside`, and permits no other
-    user namespace in this one.
+    """Maps the user and group of this process to the number `inside` in its new user namespace, and forbids further
+    user namespaces in this one.
 
     Args:
-      proc: descriptor of a folder with the proc file system.
+      proc: the descriptor of a folder with the proc file system.
     """
     for name, text in (
         ("self/setgroups", "deny"),
@@ -89,25 +89,25 @@ def die_with_parent(parent: int) -> None:
 
 
 def set_dumpable(value: bool) -> None:
-    """Whether another process of the same user may look into this one."""
+    """Sets whether another process of the same user may inspect this one."""
     call("prctl", _SET_DUMPABLE, int(value), 0, 0, 0)
 
 
 def bound_privileges() -> None:
-    """Has no program that this process or a child executes gain a capability."""
+    """Prevents programs that this process or its children execute from gaining capabilities."""
     for capability in range(64):
         _libc.prctl(_DROP_BOUND, capability, 0, 0, 0)
 
 
 def drop_privileges() -> None:
-    """Gives up every capability, and the way to any new one."""
+    """Gives up every capability for good."""
     call("capset", (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)())
     call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
 def write_only_in(folder: str) -> None:
-    """Landlock: this process and its children change no file outside `folder`, open no TCP connection, and signal no
-    process but one another (the last two as far as the kernel knows them)."""
+    """Restricts this process and its children by Landlock: they can change files only in `folder`, open no TCP
+    connection, and signal only each other (the last two if the kernel supports them)."""
     create, add, restrict = (ctypes.c_long(number) for number in _LANDLOCK)
     abi = call("syscall", create, None, ctypes.c_size_t(0), 1)
     changes = sum(1 << bit for bit in (1, *range(4, 13), *([13] if abi > 1 else []), *([14] if abi > 2 else [])))
@@ -123,5 +123,5 @@ def write_only_in(folder: str) -> None:
 
 
 def _beneath(allowed: int, opened: int) -> ctypes.Array[ctypes.c_char]:
-    """`struct landlock_path_beneath_attr`, which is packed."""
+    """Returns a `struct landlock_path_beneath_attr`, which is packed."""
     return ctypes.create_string_buffer(allowed.to_bytes(8, "little") + opened.to_bytes(4, "little"))

@@ -1,5 +1,5 @@
-"""Values between the checker and the untrusted process, as data: what arrives is made of built-in types alone, whatever
-`__eq__` or `__class__` the sender's objects have.
+"""Transfers values between the checker and the untrusted process as data: the receiver gets built-in types only,
+whatever `__eq__` or `__class__` the sender's objects have.
 
 None, bool, str, list, float and small int are JSON's own; everything else is an object with one tag.
 """
@@ -43,7 +43,8 @@ _ITEMS: dict[str, tuple[Any, Callable[[list[Any]], Any]]] = {
 
 
 class Opaque:
-    """Stands for a value of the other process that is no data: true or false, and equal to nothing else."""
+    """Replaces a value of the other process that cannot be sent as data; it is true or false, and equal to nothing
+    else."""
 
     def __init__(self, kind: str, truth: bool):
         self.kind, self.truth = kind, truth
@@ -56,18 +57,18 @@ class Opaque:
 
 
 class Codec:
-    """Writes and reads values, and remembers the functions that were written: the other side may call them."""
+    """Encodes and decodes values, and remembers the encoded functions, which the other side may call."""
 
     def __init__(self, call: Callable[[int, tuple[Any, ...], dict[str, Any]], Any], namespace: dict[str, Any]):
         """Args:
         call: calls a function of the other side by its number.
-        namespace: the globals whose classes may be named: an instance of one is written as its attributes.
+        namespace: the globals of the program; an instance of a class in it is encoded as its attributes.
         """
         self.functions: list[Any] = []
         self._call, self._namespace = call, namespace
 
     def encode(self, value: Any) -> Any:
-        """The value as JSON can hold it."""
+        """Converts a value to data for JSON."""
         kind = type(value)
         if value is None or kind is bool or kind is str:
             return value
@@ -90,35 +91,35 @@ class Codec:
         return self._object(value, kind)
 
     def decode(self, data: Any) -> Any:
-        """The value of built-in types that `encode` wrote.
+        """Converts data from `encode` to a value of built-in types.
 
         Raises:
-          ValueError, TypeError, KeyError: nothing that `encode` writes.
+          ValueError, TypeError, KeyError: `encode` does not write such data.
         """
         if isinstance(data, list):
             return [self.decode(item) for item in data]
         if not isinstance(data, dict):
             return data
-        ((tag, held),) = data.items()
+        ((tag, content),) = data.items()
         if tag == "dict":
-            return _paired([[self.decode(key), self.decode(item)] for key, item in held])
+            return _paired([[self.decode(key), self.decode(item)] for key, item in content])
         if tag == "int":
-            return int(held, 16)
+            return int(content, 16)
         if tag in _ITEMS:
-            return _ITEMS[tag][1]([self.decode(item) for item in held])
+            return _ITEMS[tag][1]([self.decode(item) for item in content])
         if tag in _WRITTEN:
-            return _WRITTEN[tag][2](held)
+            return _WRITTEN[tag][2](content)
         if tag == "function":
-            return self._remote(int(held))
+            return self._remote(int(content))
         if tag == "opaque":
-            return Opaque(str(held[0]), bool(held[1]))
+            return Opaque(str(content[0]), bool(content[1]))
         if tag != "instance":
             raise ValueError(f"no tag is {tag!r}")
-        cls = self._namespace.get(held[0])
+        cls = self._namespace.get(content[0])
         if type(cls) is not type or cls.__module__ != self._namespace.get("__name__", "builtins"):
-            return Opaque(str(held[0]), bool(held[2]))
+            return Opaque(str(content[0]), bool(content[2]))
         made: Any = object.__new__(cls)
-        made.__dict__.update(self.decode(held[1]))
+        made.__dict__.update(self.decode(content[1]))
         return made
 
     def _object(self, value: Any, kind: type) -> Any:
@@ -140,7 +141,7 @@ class Codec:
 
 
 def canonical(data: Any) -> str:
-    """One text for equal data: what is written of a set or dict does not depend on its order."""
+    """Writes data as a text that is the same for equal data, in whatever order a set or dict is."""
     return json.dumps(_sorted(data), sort_keys=True)
 
 
@@ -149,13 +150,13 @@ def _sorted(data: Any) -> Any:
         return [_sorted(item) for item in data]
     if not isinstance(data, dict):
         return data
-    ((tag, held),) = data.items()
-    held = _sorted(held)
-    return {tag: sorted(held, key=json.dumps) if tag in ("set", "frozenset", "dict", "keys") else held}
+    ((tag, content),) = data.items()
+    content = _sorted(content)
+    return {tag: sorted(content, key=json.dumps) if tag in ("set", "frozenset", "dict", "keys") else content}
 
 
 def _gathered(items: list[Any]) -> set[Any]:
-    """A set, item by item: equal hashes take long, and only between two steps can a timer interrupt."""
+    """Makes a set item by item: items with equal hashes take long, and a timer can only interrupt between two steps."""
     gathered = set()
     for item in items:
         gathered.add(item)

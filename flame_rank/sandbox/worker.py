@@ -2,8 +2,8 @@
 
     command -> launcher -> worker -> checker -> program
 
-The launcher ends all of it when the command ends, however it ends. The worker is the first process of its namespace:
-when it dies, the kernel kills whatever is left there. For each order it forks a checker, which forks the untrusted
+The launcher ends all other processes when the command ends for any reason. The worker is the first process of its
+namespace: when it dies, the kernel kills all others there. For each order it forks a checker, which forks the untrusted
 process *before* it reads the order, so that no test is ever in that process's memory.
 """
 
@@ -32,7 +32,7 @@ _DONE, _LEFT = 0, 3  # how a checker ends: with a result sent, because the comma
 
 
 def main(settings: str) -> None:
-    """Launches a worker and waits for its end, or for that of the command.
+    """Launches a worker and waits until it or the command ends.
 
     Args:
       settings: JSON: command (its pid), level, readable (folders that programs may read), root (that this package was
@@ -70,7 +70,7 @@ def main(settings: str) -> None:
 
 
 class _Terminated(Exception):
-    """The command wants this worker to end."""
+    """The command ends this worker."""
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
@@ -159,7 +159,7 @@ def _check(level: Level, readable: list[str], folder: str, user: int | None, pro
 
 
 def _become_program(level: Level, folder: str, user: int | None, checker: int, read: int, write: int) -> NoReturn:
-    """The untrusted process, from its first step on."""
+    """Turns this process into the untrusted one, and runs it."""
     try:
         system.die_with_parent(checker)
         os.setsid()
@@ -182,7 +182,7 @@ def _become_program(level: Level, folder: str, user: int | None, checker: int, r
 
 
 def _memory(pids: list[int], proc: int) -> int:
-    """Bytes of memory that processes have, by the proc file system that a descriptor is of."""
+    """Counts the bytes of memory of all processes in the proc file system of a descriptor."""
     total = 0
     for pid in pids:
         with suppress(OSError):
@@ -193,7 +193,7 @@ def _memory(pids: list[int], proc: int) -> int:
 
 
 def _kill_rest(level: Level) -> None:
-    """Kills what an order left behind, whatever session it is in, and waits for its end."""
+    """Kills the processes that an order left behind, in any session, and waits for their end."""
     if level != "plain":
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # all of the namespace but this process, its first one

@@ -1,1 +1,1 @@
-"""The command `flame-train`: one file a command."""
+"""The command `flame-train`: one file per command."""

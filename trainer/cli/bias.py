@@ -1,4 +1,4 @@
-"""`flame-train bias`: six biases of a judge."""
+"""`flame-train bias`: measures six biases of a judge."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def bias(
     with tqdm(total=TESTS * len(comparisons), unit=" pairs", disable=None) as bar:
         columns = measure(loaded, comparisons, seed=seed, done=bar.update)
     if not any(column.valid for column in columns.values()):  # which would read as a judge without biases
-        raise UserError(f"{loaded.name}: not a valid answer; `flame-rank rerank --judge {judge}` says why")
+        raise UserError(f"{loaded.name}: no valid answer; `flame-rank rerank --judge {judge}` shows why")
     click.echo(biases(loaded.name, len(comparisons), columns, average(columns), read_published(data)), nl=False)
     if record is not None:
         figures = {name: {"score": column.score, "valid": column.valid} for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""`flame-train evaluate`: a judge's report card."""
+"""`flame-train evaluate`: makes a judge's report card."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -111,7 +111,7 @@ def _on_tasks(
     limit: int | None,
     out: Path | None,
 ) -> "tuple[str, Card]":
-    """The card of evaluation tasks of the collection, as text and as figures."""
+    """Returns the card of evaluation tasks of the collection, as text and as figures."""
     from tqdm import tqdm
 
     from flame_rank.errors import UserError
@@ -131,7 +131,7 @@ def _on_tasks(
     loaded = load()
     able = [task for task in here if all(can_answer(each, task) for each in loaded)]
     if not able:
-        raise UserError(f"{here[0].name} and {len(here) - 1} others are for a language model; this judge only compares")
+        raise UserError(f"{here[0].name} and {len(here) - 1} others need a language model; this judge can only compare")
     given = {task.name: read_examples(task, data, limit) for task in able}
     kept = AnswerFile(TaskLine, out and out / "answers.jsonl")
     asked: list[dict[str, Asked]] = []
@@ -150,14 +150,14 @@ def _on_tasks(
     )
     if len(result.unanswered) == len(able):
         why = f"`flame-rank rerank --judge {judge}` says why"
-        raise UserError(f"{loaded[0].name}: not a valid answer to {', '.join(result.unanswered)}; {why}")
+        raise UserError(f"{loaded[0].name}: no valid answer to {', '.join(result.unanswered)}; {why}")
     return markdown(result), result
 
 
 def _on_released(
     name: str, load: "Callable[[], list[Judge]]", data: Path, limit: int | None, out: Path | None
 ) -> "tuple[str, ReleasedCard]":
-    """The card of a released benchmark, as text and as figures."""
+    """Returns the card of a released benchmark, as text and as figures."""
     from tqdm import tqdm
 
     from flame_rank.errors import UserError

@@ -1,4 +1,4 @@
-"""`flame-train export`: a mixture as files."""
+"""`flame-train export`: writes a mixture as files."""
 
 from dataclasses import replace
 from pathlib import Path

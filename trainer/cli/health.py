@@ -1,4 +1,4 @@
-"""`flame-train health`: what gives a benchmark's better responses away."""
+"""`flame-train health`: measures how well length and words predict a benchmark's better responses."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`flame-train mixture`: how often each task is drawn."""
+"""`flame-train mixture`: prints how often each task is drawn."""
 
 from dataclasses import replace
 from pathlib import Path

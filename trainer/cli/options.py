@@ -47,7 +47,7 @@ MIXTURE = together(  # for commands that weigh a mixture of the paper's
 
 
 def say(line: str) -> None:
-    """Prints a line about what the command does to standard error, named after the program."""
+    """Prints a line of information to standard error, after the program's name."""
     click.echo(f"flame-train: {line}", err=True)
 
 
@@ -58,7 +58,7 @@ def report(line: str) -> None:
 
 @contextmanager
 def training_extra() -> Iterator[None]:
-    """Names the extra to install if an import inside fails.
+    """Turns a failed import in the block into an error that names the extra to install.
 
     Raises:
       UserError: a package is missing.

@@ -1,4 +1,4 @@
-"""`flame-train show`: examples of a task as the model reads them."""
+"""`flame-train show`: prints examples of a task as the model reads them."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def show(name: str, n: int, data: Path | None, max_bad: float, tokenizer: Path |
 
     task = by_name(name)
     if data is None:
-        raise UserError(f"--data: say where the data set of {name} is ({task.data.origin})")
+        raise UserError(f"--data: give the folder of the data set of {name} ({task.data.origin})")
     length, counts, bias = token_counter(tokenizer, say), Counts(), LengthBias()
     for number, example in enumerate(examples(task, data, counts, max_bad=max_bad), 1):
         if number <= n:

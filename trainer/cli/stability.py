@@ -1,4 +1,4 @@
-"""`flame-train stability`: how much a run's evaluations move."""
+"""`flame-train stability`: measures how much a run's accuracies vary."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`flame-train tail-patch`: which task helps which category, as ratings for the mixture FLAMe-RM."""
+"""`flame-train tail-patch`: rates how much each task helps each category, for the mixture FLAMe-RM."""
 
 from pathlib import Path
 
@@ -52,11 +52,11 @@ def tail_patch(
     OUT/ratings.csv as --ratings for flame-rm; --plot draws the curves.
 
     If a run is killed, the same command resumes it. Several machines can share the work by --task or --shard, each with
-    an --out of its own: copy the files of their curves/ folders into one folder and run --report on it.
+    its own --out: copy the files of their curves/ folders into one folder and run --report on it.
     """
     if not only_report:
         if base is None or data is None:
-            raise click.UsageError("--base DIR and --data DIR are missing; only --report does without")
+            raise click.UsageError("--base DIR and --data DIR are missing; only --report works without them")
         with training_extra():
             from trainer.finetune.tail_patch import measure
         measure(
@@ -75,7 +75,7 @@ def tail_patch(
 
     curves = read_curves(out)
     if not curves:
-        raise UserError(f"{out}: no curves in it; without --report they are measured")
+        raise UserError(f"{out}: no curves in it; leave --report out to measure them")
     for line in table(curves, patches.thresholds()):
         click.echo(line)
     write_whole(out / "ratings.csv", ratings_csv(curves))

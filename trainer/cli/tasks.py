@@ -1,4 +1,4 @@
-"""`flame-train tasks`: what is in the collection."""
+"""`flame-train tasks`: lists the tasks of the collection."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""The FLAMe collection: human judgements as released, as examples in one text-to-text format, and their mixture."""
+"""The FLAMe collection: reads released human judgements as examples in one text-to-text format, and mixes them."""

@@ -1,4 +1,4 @@
-"""Unpacks downloaded zip and tar archives, without trust in what they hold."""
+"""Unpacks downloaded zip and tar archives without trusting their content."""
 
 import errno
 import gzip
@@ -20,15 +20,15 @@ _NOT_WHOLE = (*DAMAGED, zipfile.BadZipFile, tarfile.TarError, ValueError, IndexE
 
 
 def unpack(archive: Path, name: Path) -> None:
-    """Unpacks a zip or tar file into its folder, after it was read to its end. Entries that would leave the folder are
-    not written. Files of other kinds are left as they are.
+    """Reads a zip or tar file to its end and then unpacks it into its folder. Entries with a path outside that folder
+    are not written. Files of other kinds are left unchanged.
 
     Args:
       archive: the file; it is deleted if it is damaged.
-      name: the file's later path: the ending says of what kind it is, the folder where its content goes.
+      name: the file's final path: its ending shows the kind of archive, and its folder receives the content.
 
     Raises:
-      UserError: the archive is damaged, encrypted or packed by an unknown method, or unpacks to too many bytes.
+      UserError: the archive is damaged, encrypted or compressed by an unknown method, or its content is too large.
     """
     try:
         if name.suffix == ".zip":
@@ -43,18 +43,18 @@ def unpack(archive: Path, name: Path) -> None:
                 members.extractall(name.parent, filter="data")
     except _NOT_WHOLE as error:
         archive.unlink()
-        raise UserError(f"{name}: not a whole archive ({one_line(error)}); run it again") from error
+        raise UserError(f"{name}: incomplete or damaged archive ({one_line(error)}); run it again") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # it names a position before the file's beginning
             raise
         archive.unlink()
-        raise UserError(f"{name}: not a whole archive (it refers to places outside itself); run it again") from error
+        raise UserError(f"{name}: damaged archive (it refers to places outside itself); run it again") from error
     except (RuntimeError, NotImplementedError) as error:  # zipfile's errors for a password and for an unknown method
         raise UserError(f"{name}: cannot be unpacked here ({error}); unpack {archive} by hand") from error
 
 
 def _read_to_its_end(archive: Path, name: Path) -> None:
-    """Reads all of a compressed tar file: unpacking stops at the last entry, and the checksum stands behind it."""
+    """Reads a compressed tar file to its end, because unpacking stops at the last entry, before the checksum."""
     packed = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}
     with archive.open("rb") as file:
         head = file.read(2)

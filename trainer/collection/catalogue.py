@@ -1,4 +1,4 @@
-"""What the collection holds: a row for each task."""
+"""Lists the tasks of the collection, one row for each."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from trainer.collection.tasks.base import Capability, Kind, Split, Task
 
 
 class TaskRow(NamedTuple):
-    """A task in short.
+    """A summary of a task.
 
     Attributes:
       permissive: whether the licence allows commercial use and redistribution.
@@ -31,7 +31,7 @@ def list_tasks(tasks: Sequence[Task], counts: Mapping[str, int] | None) -> list[
     """Lists tasks with the number of their examples.
 
     Args:
-      counts: the number of examples by task; a task that is missing has none. None if they were not counted.
+      counts: the number of examples by task, 0 for a task that is missing; None if examples were not counted.
     """
     return [
         TaskRow(

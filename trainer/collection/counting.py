@@ -1,4 +1,4 @@
-"""How many examples each task has on this machine."""
+"""Counts the examples that each task has on this machine."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def count_examples(
       say: receives a line about each task that has bad records.
 
     Raises:
-      UserError: more of a task's records are bad, or one of its files cannot be read.
+      UserError: more than this share of a task's records is bad, or one of its files cannot be read.
     """
     numbers = {}
     here = [task for task in tasks if is_available(task, data)]

@@ -1,4 +1,4 @@
-"""Keeps evaluation text out of training: a text that shares thirteen words in a row with it is not learned from.
+"""Keeps evaluation text out of training: leaves out texts that share thirteen words in a row with it.
 
 Hashes of thirteen-grams of the evaluation tasks that were at hand are part of this package, without their text
 (evaluation_ngrams.npz), so that the check does not need the evaluation data. To be small, they are thinned by winnowing
@@ -97,7 +97,7 @@ def index_evaluation(tasks: Sequence[Task], data: Path, say: Callable[[str], Non
     HumanEval.
 
     Args:
-      tasks: the collection's tasks; those of other splits are passed over.
+      tasks: the collection's tasks; those of other splits are skipped.
       data: the folder of data sets.
       say: receives a line that names the evaluation tasks with neither, because training data that overlaps with those
         cannot be recognised.
@@ -168,7 +168,7 @@ def write_shipped(tasks: Sequence[Task], data: Path, file: Path = SHIPPED) -> di
 
 
 def _thinned(hashes: Hashes) -> Hashes:
-    """The least hash of every WINDOW in a row, or of all if there are fewer."""
+    """Returns the least hash of every WINDOW in a row, or of all if there are fewer."""
     if not len(hashes):
         return hashes
     windows = np.lib.stride_tricks.sliding_window_view(hashes, min(WINDOW, len(hashes)))

@@ -1,7 +1,7 @@
-"""The examples of tasks: read, checked, ordered and formatted, in the same way for all tasks.
+"""Reads, checks, orders and formats the examples of tasks, in the same way for all tasks.
 
-The rank of an example's hash in its task decides which of two responses is response_a: A and B are right equally often,
-and neither the position in the file nor anything else gives away which of them it is.
+The rank of an example's hash in its task decides which of two responses is response_a. So A and B are right equally
+often, and nothing, such as the position in the file, shows which of them is right.
 """
 
 import hashlib
@@ -55,15 +55,16 @@ class Example:
 
 @dataclass(kw_only=True)
 class Counts:
-    """What became of a task's records.
+    """How many of a task's records were used, and why others were not.
 
     Attributes:
       records: the number of records read, with the bad ones.
       examples: the number of examples made of them.
-      bad: records that do not have the released form.
-      unanswered: records in which the annotators did not answer what the task asks.
-      ties: pairs without a better response, which are left out.
-      empty: examples that are left out because a response or the target is empty, or both responses are equal.
+      bad: the number of records that do not have the released form.
+      unanswered: the number of records in which the annotators did not answer the task's question.
+      ties: the number of pairs without a better response, which are left out.
+      empty: the number of examples that are left out because a response or the target is empty, or both responses are
+        equal.
       first_bad: the first bad record: its place and the reason.
       labels: how often each label is the right answer.
     """
@@ -114,9 +115,10 @@ def examples(
 
     Args:
       data: the folder of data sets.
-      counts: is filled on the way.
+      counts: receives the counts while the examples are read.
       max_bad: the share of bad records above which reading stops with an error.
-      ties: also yield the pairs without a better response, with the label "tie": an evaluation may count single votes.
+      ties: also yield the pairs without a better response, with the label "tie", for evaluations that count single
+        votes.
 
     Raises:
       UserError: the data set is missing, a file cannot be read, or too many records are bad; the message names the
@@ -157,7 +159,7 @@ def examples(
 
 
 def in_both_orders(single: Iterable[Example], task: Task) -> Iterator[Example]:
-    """Yields each pair as it is and then with its responses exchanged.
+    """Yields each pair unchanged and then with its responses exchanged.
 
     The examples of other tasks are yielded once, and so are those with an explanation, which may name a response.
     """
@@ -186,7 +188,7 @@ def _is_decided(annotation: Pair | Answer) -> bool:
 
 
 class _Ranks:
-    """The ranks of a task's hashes; equal hashes are ranked in the order in which they are taken."""
+    """The ranks of a task's hashes; equal hashes get their ranks in the order of `take`."""
 
     def __init__(self, hashes: npt.NDArray[np.uint64]):
         self._sorted = np.sort(hashes)
@@ -236,14 +238,14 @@ def _converted(task: Task, form: Release, folder: Folder, counts: Counts, max_ba
     if counts.bad > max_bad * counts.records:
         raise UserError(
             f"{task.name}: {counts.first_bad}; {counts.bad} of {counts.records} records are bad, more than --max-bad "
-            f"allows ({max_bad:.2%}): is this the release of {task.data.origin}?"
+            f"allows ({max_bad:.2%}); check that this is the release of {task.data.origin}"
         )
     if not counts.records:
         raise UserError(f"{task.name}: {folder.path}: its files hold no record; fetch them again")
 
 
 def _rows(task: Task, folder: Folder, form: Release) -> Iterator[Row]:
-    """Yields the records; an error about a file also names the task."""
+    """Yields the records; adds the task's name to errors about files."""
     try:
         yield from form.read(folder)
     except UserError as error:

@@ -39,11 +39,11 @@ def write(
     Args:
       weights: the weight of each task, from trainer/collection/mixture.py.
       data: the folder of data sets.
-      out: a folder that does not exist yet; it appears when all is written.
+      out: a folder that does not exist yet; it appears once everything is written.
       form: "jsonl" or "parquet".
       shard: the largest number of examples in one file.
       max_bad: the share of a task's records that may be bad.
-      say: receives lines about what was left out and written.
+      say: receives lines about the examples that were left out and written.
 
     Raises:
       UserError: `out` exists, or a task cannot be read.

@@ -1,6 +1,7 @@
-"""Downloads the official releases of data sets from Hugging Face and other addresses, and continues what broke off.
+"""Downloads the official releases of data sets from Hugging Face and other addresses, and continues interrupted
+downloads.
 
-An archive is unpacked into the folder that it is in, with its own folders.
+An archive is unpacked into its own folder, with the folders in it.
 """
 
 import fnmatch
@@ -49,10 +50,10 @@ def downloads(data: DataSet, folder: Path) -> list[Download]:
       folder: the data set's own folder.
 
     Raises:
-      UserError: the data set can only be had at its page, or Hugging Face does not answer.
+      UserError: the data set can only be downloaded by hand from its page, or Hugging Face does not answer.
     """
     if not data.downloads:
-        raise UserError(f"{data.folder}: can only be had at its page: {data.origin}; put its files into {folder}")
+        raise UserError(f"{data.folder}: can only be downloaded by hand: {data.origin}; put its files into {folder}")
     files = []
     for address, file in data.downloads.items():
         for source, name in _resolved(address, file):
@@ -179,7 +180,7 @@ def _resolved(address: str, file: str) -> Iterator[tuple[str, str]]:
     repository = f"{owner}/{name}"
     paths = [path] if "*" not in path else fnmatch.filter(_listed(repository), path)
     if not paths:
-        raise UserError(f"{address}: no such file; has the data set changed?")
+        raise UserError(f"{address}: no such file; perhaps the data set has changed")
     for match in paths:
         to = f"{file}{match.rsplit('/', 1)[-1]}" if file.endswith("/") else file
         yield f"{_endpoint()}/datasets/{repository}/resolve/main/{quote(match)}", to

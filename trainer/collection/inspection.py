@@ -1,4 +1,4 @@
-"""What to know about a task's examples before training on them: tokens, labels, and what length gives away."""
+"""Describes a task's examples before a training: tokens, labels, and how far length alone predicts the label."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from trainer.collection.examples import Counts, Example
 
 @dataclass(kw_only=True)
 class LengthBias:
-    """How often the longer response of a pair is the better one: what a judge reaches that looks at nothing else.
+    """How often the longer response of a pair is the better one: the accuracy of a judge that only compares lengths.
 
     Attributes:
-      longer: pairs whose longer response is the better one.
-      pairs: pairs with a better response and with responses of different lengths, in characters.
+      longer: the number of pairs whose longer response is the better one.
+      pairs: the number of pairs that have a better response and responses of different lengths, in characters.
     """
 
     longer: int = 0
     pairs: int = 0
 
     def add(self, example: Example) -> None:
-        """Counts one example of a pairwise task; a tie is passed over."""
+        """Counts one example of a pairwise task; skips a tie."""
         first, second = map(len, example.values[-2:])
         if example.label in VERDICTS and first != second:
             self.pairs += 1
@@ -30,7 +30,7 @@ class LengthBias:
 
 
 def describe(counts: Counts, bias: LengthBias) -> Iterator[str]:
-    """Yields the lines that sum up a task: its records and examples, its labels, and its bias of length, if any."""
+    """Yields lines that summarise a task: its records and examples, its labels, and its length bias, if it has one."""
     omitted = [
         (counts.unanswered, "records without an answer"),
         (counts.ties, "ties"),
@@ -49,8 +49,8 @@ def token_counter(checkpoint: Path | None, say: Callable[[str], None]) -> Callab
     """Returns a function that counts the tokens of a text.
 
     Args:
-      checkpoint: the folder whose tokenizer counts. None for that of the default judge's language model, if it is on
-        this machine; otherwise words are counted.
+      checkpoint: the folder with the tokenizer. None uses that of the default judge's language model if it is on this
+        machine; otherwise words are counted.
       say: receives a line if words are counted.
 
     Raises:

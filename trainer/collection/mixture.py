@@ -1,8 +1,8 @@
-"""How often each task is drawn: the paper's two mixtures (section 3.4).
+"""Computes how often each task is drawn: the paper's two mixtures (section 3.4).
 
 FLAMe: a task's weight is the number of its examples, at most 2^16. FLAMe-RM: a task's weight is the sum of the weights
-of its bundles; the bundles follow from what tail patches measured (`flame-train tail-patch` writes the file). The paper
-does not publish its ratings, so there are none here.
+of its bundles; the bundles follow from the ratings of tail patches (`flame-train tail-patch` writes the file). The
+paper does not publish its ratings, so there are none here.
 """
 
 import csv
@@ -137,7 +137,7 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """Reads the weights of a mixture of the user's own: CSV with the columns task and weight.
+    """Reads the weights of a user's own mixture: CSV with the columns task and weight.
 
     Raises:
       UserError: the file is missing, or a line has another form.
@@ -197,7 +197,7 @@ class Mixture:
     """The tasks of a mixture and how they are weighted, before any data is read.
 
     Attributes:
-      tasks: all of its tasks, whether their data is on this machine or not.
+      tasks: all of its tasks, even if their data is not on this machine.
       weights: the weight of each task by name, if a file states them.
       ratings: the ratings from which the weights follow, for flame-rm only.
       thresholds: of each category, for flame-rm only.
@@ -230,7 +230,8 @@ class Mixture:
 
 
 def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
-    """Reads the ratings that flame-rm needs, before anything that takes long; None for another mixture.
+    """Reads the ratings that flame-rm needs; None for another mixture. It is called early, so that mistakes are
+    reported at once.
 
     Raises:
       UserError: flame-rm has no ratings file, or the file is damaged, or an option is given that the mixture does not
@@ -242,7 +243,7 @@ def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
         return None
     if options.ratings is None:
         raise UserError(
-            "--ratings FILE: flame-rm weighs tasks by what tail patches measured; the paper publishes no ratings, and "
+            "--ratings FILE: flame-rm weighs tasks by the ratings of tail patches; the paper publishes none, but "
             "`flame-train tail-patch` makes them"
         )
     if options.cap is not None or options.temperature != 1.0:
@@ -275,7 +276,7 @@ def weigh(
 
 @dataclass(frozen=True, kw_only=True)
 class WeighedTasks:
-    """The tasks of a mixture with what is on this machine of them.
+    """The tasks of a mixture, and the examples of them that are on this machine.
 
     Attributes:
       tasks: all of the mixture's tasks.

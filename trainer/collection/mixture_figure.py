@@ -28,11 +28,11 @@ def draw(rows: Mapping[str, Mapping[str, Mapping[str, float]]], file: Path) -> N
     """Draws pie charts into a file, SVG or PNG by its ending.
 
     Args:
-      rows: what is shared out -> a result of `shares`, which makes a row of charts. The paper's Figures 2 and 3 share
-        out the examples.
+      rows: title -> a result of `shares`; each makes a row of charts. The paper's Figures 2 and 3 have the shares of
+        the examples.
 
     Raises:
-      UserError: matplotlib is not installed, or it does not know the ending.
+      UserError: matplotlib is not installed, or does not know the file's ending.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What a user says of a mixture, before any data is read. Imports nothing heavy: the commands' help is made of it."""
+"""The options of a mixture. Imports nothing heavy, because the commands' help is made from it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Reads the files of data sets as their authors release them: every record with its place in the files.
+"""Reads the files of data sets as their authors release them: every record with its position in the files.
 
-A record that cannot be read is given as a BadRecord with the reason, for the caller to count; a file that cannot be
-read at all is an error that names it. Nothing is unpickled.
+A record that cannot be read becomes a BadRecord with the reason, which the caller counts; a file that cannot be read at
+all is an error that names it. Nothing is unpickled.
 """
 
 import bz2
@@ -38,7 +38,7 @@ csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # some 
 class Folder:
     """A data set's folder.
 
-    Patterns are relative to it and also match names with .gz, .bz2 or .xz behind them. All files that match a pattern
+    Patterns are relative to it and also match names with .gz, .bz2 or .xz at the end. All files that match a pattern
     are read, in the order of their names.
     """
 
@@ -71,7 +71,7 @@ class Folder:
             yield str(path), json_file.decoded(content, path, Any, remedy=_AGAIN)
 
     def records(self, pattern: str, key: str | None = None) -> Iterator[Row]:
-        """Reads the elements of JSON files that hold a list or an object of records, or hold one under `key`."""
+        """Reads the records of JSON files that hold a list or an object of records, at the top or under `key`."""
         for path, value in self.json(pattern):
             content = value
             if key is not None:
@@ -84,7 +84,7 @@ class Folder:
                 raise UserError(f"{path}: holds no records{f' under {key!r}' if key else ''}")
 
     def jsonl(self, pattern: str) -> Iterator[Row]:
-        """Reads the lines of JSONL files; empty lines are passed over."""
+        """Reads the lines of JSONL files; skips empty lines."""
         decode = msgspec.json.Decoder().decode
         for path in self.files(pattern):
             with _naming(path), _open(path) as file:
@@ -114,9 +114,9 @@ class Folder:
 
         Args:
           columns: the columns' names, for files without a header.
-          quoted: whether a quotation mark quotes; False for files in which it is an ordinary character.
-          more: a row may have further columns, which are left out.
-          unended: the release has no newline after its last row; in other releases such a file was cut off.
+          quoted: whether quotation marks quote; False for files in which they are ordinary characters.
+          more: whether a row may have further columns, which are left out.
+          unended: whether the release has no newline after its last row; otherwise such a file was cut off.
         """
         for path in self.files(pattern):
             with _naming(path), _open(path) as file:
@@ -148,10 +148,10 @@ class Folder:
                 raise UserError(f"{path}: {reason}; {_AGAIN}") from error
 
     def lines(self, *patterns: str, unended: bool = False) -> Iterator[Row]:
-        """Reads line-aligned text files, one for each pattern: the lines of the same number, as a tuple of texts.
+        """Reads line-aligned text files, one for each pattern: the lines with the same number become a tuple of texts.
 
         Args:
-          unended: the release has no newline after its last line; in other releases such a file was cut off.
+          unended: whether the release has no newline after its last line; otherwise such a file was cut off.
         """
         paths = [self.files(pattern)[0] for pattern in patterns]
         texts = [_lines(path, unended) for path in paths]
@@ -187,7 +187,7 @@ def map_records(rows: Iterator[Row], change: Callable[[Any], Any]) -> Iterator[R
 
 
 def reject_bad(rows: Iterator[Row]) -> Iterator[Row]:
-    """Yields the rows, and refuses a bad one: for files whose rows are joined with others, which a bad row would spoil.
+    """Yields the rows, and refuses a bad one. It is for files whose rows are joined with others.
 
     Raises:
       UserError: a record is bad.
@@ -204,7 +204,7 @@ def _open(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turns the faults of a damaged file into an error that names it."""
+    """Turns the exceptions of a damaged file into an error that names it."""
     try:
         yield
     except DAMAGED as error:
@@ -226,7 +226,7 @@ def _lines(path: Path, unended: bool) -> Iterator[str | BadRecord]:
 
 
 class _Lines:
-    """The lines of a file; remembers the last line and the number of quotation marks since it was reset."""
+    """The lines of a file; remembers the last line, and the number of quotation marks since the last reset."""
 
     def __init__(self, file: io.TextIOWrapper):
         self._file, self.last, self.marks = file, "\n", 0
@@ -241,7 +241,7 @@ class _Lines:
 
 
 def _ended(rows: Iterator[Row], lines: _Lines, unended: bool) -> Iterator[Row]:
-    """Yields the rows; the last one is bad if the file was cut off within it."""
+    """Yields the rows; the last one becomes a bad record if the file was cut off in it."""
     before = next(rows, None)
     for row in rows:
         if before is not None:

@@ -41,7 +41,7 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
         return None if path is None else read(path)
 
     def after(self, base: "TrainingData | None") -> "TrainingData":
-        """The record of a model that was trained on this after its base was trained on that."""
+        """Returns the record of a model that was trained on this after its base was trained on that."""
         if base is None:
             return self
         tasks = {**base.tasks, **{name: base.tasks.get(name, 0) + count for name, count in self.tasks.items()}}

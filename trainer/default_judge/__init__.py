@@ -1,1 +1,1 @@
-"""How much each kind of evidence counts in the judge that ships."""
+"""Learns how much each kind of evidence counts in the judge that ships."""

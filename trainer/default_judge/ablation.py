@@ -1,4 +1,5 @@
-"""What each kind of evidence adds to the default judge, on problems that its weights were not learned on."""
+"""Measures what each kind of evidence adds to the default judge, on problems from which its weights were not
+learned."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,13 +37,13 @@ def held_out_qualities(
 
     Args:
       labelled: problems with known better candidates.
-      seen: what the judge sees in each problem.
-      sources: where each problem is from.
+      seen: the judge's evidence about each problem.
+      sources: the source of each problem.
       using: the kinds of evidence that may count.
-      fixed: weights of other evidence, which stay as they are.
+      fixed: the weights of other evidence, which do not change.
 
     Returns:
-      for each problem [n] qualities, in log-odds.
+      For each problem [n] qualities, in log-odds.
     """
     if len({*sources}) > 1:
         parts = np.unique(np.array(sources), return_inverse=True)[1]
@@ -68,7 +69,7 @@ def held_out_qualities(
 def measure_weights(
     labelled: Sequence[LabelledProblem], seen: Sequence[PoolEvidence], weights: Mapping[Kind, Weights]
 ) -> dict[str, Interval]:
-    """Measures learned weights on problems that they were not learned from: the rows of `ablation_table`.
+    """Measures learned weights on problems from which they were not learned: the rows of `ablation_table`.
 
     A row of several kinds of evidence has their learned weights; a row of a single kind has weight 1.
     """
@@ -107,8 +108,8 @@ def ablation_table(
 ) -> dict[str, dict[str, Interval]]:
     """Computes for each source and each row the mean over prompts with its interval.
 
-    What is averaged is whether the pick is right, if the right candidates are known; otherwise the share of pairs that
-    are in the right order.
+    If the right candidates are known, the mean is the share of right picks; otherwise, the share of pairs in the right
+    order.
 
     Args:
       kind: the kind of the problems; for programs there is also a row for plain consensus.

@@ -1,4 +1,4 @@
-"""How much each kind of evidence counts in the default judge, learned on problems with known better candidates."""
+"""Learns how much each kind of evidence counts in the default judge, from problems with known better candidates."""
 
 import random
 from collections import defaultdict
@@ -28,12 +28,12 @@ PULL = 0.01  # of the weights to 0: decides what the problems leave open
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledProblem:
-    """A problem, and which of its candidates are better than which.
+    """A problem, and the known order of some pairs of its candidates.
 
     Attributes:
-      problem: what a judge is given.
+      problem: the problem as a judge gets it.
       pairs: [P, 2] int64 candidate indices, the better one first.
-      right: [n] bool, which candidates are right; None if that is not known, because annotators only compared them.
+      right: [n] bool, whether each candidate is right; None if annotators only compared candidates.
     """
 
     problem: Problem
@@ -42,7 +42,7 @@ class LabelledProblem:
 
 
 def label_right(problem: Problem, right: Bools) -> LabelledProblem:
-    """Labels a problem whose right candidates are known: each is better than each of the others."""
+    """Labels a problem whose right candidates are known: each of them is better than each of the others."""
     pairs = np.array([(i, j) for i in np.flatnonzero(right) for j in np.flatnonzero(~right)], np.int64).reshape(-1, 2)
     return LabelledProblem(problem=problem, pairs=pairs, right=right)
 
@@ -50,10 +50,10 @@ def label_right(problem: Problem, right: Bools) -> LabelledProblem:
 def draw(
     pools: Sequence[LabelledPool], *, seed: int, times: int, sizes: tuple[int, int] = (SAMPLES, SAMPLES)
 ) -> list[LabelledProblem]:
-    """Draws pools as a weak model at a high temperature would fill them: at most six of ten programs are right.
+    """Draws pools like those of a weak model at a high temperature: at most six of ten programs are right.
 
-    The models behind the pools are strong: half of their programs pass. A combination learned on such pools does not
-    carry over, so a pool here has mostly wrong programs, and mutants if there are too few wrong ones.
+    The models that wrote the programs are strong: half of their programs pass. Weights learned from such pools do not
+    suit weaker models, so these pools have mostly wrong programs, and mutants if there are too few wrong ones.
 
     Args:
       seed: seed of the random draws.
@@ -82,7 +82,8 @@ def draw(
 
 
 def group_by_prompt(comparisons: Iterable[Comparison]) -> list[LabelledProblem]:
-    """Makes one problem of all comparisons of a prompt: some tasks have many answers to a prompt, others two."""
+    """Makes one problem of all comparisons with the same prompt: some tasks have many answers to a prompt, others
+    two."""
     by_prompt: dict[str, list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
         by_prompt[comparison.prompt].append(comparison)
@@ -103,18 +104,18 @@ def learn(
     using: Collection[str] = tuple(EVIDENCE),
     fixed: Weights | None = None,
 ) -> dict[str, float]:
-    """Learns the weights of maximum likelihood.
+    """Learns weights by maximum likelihood.
 
     Args:
-      labelled: problems. If the right candidates are known, the likelihood is that one of them is the best; otherwise,
-        that the better candidate of each pair is the better one.
-      seen: what the judge sees in each problem.
-      sources: where each problem is from: every source counts the same, and so does every problem of a source.
+      labelled: the problems. The likelihood is the probability that a right candidate is the best one; if right
+        candidates are not known, that the better candidate of each pair is the better one.
+      seen: the judge's evidence about each problem.
+      sources: the source of each problem; all sources count equally, and so do all problems of a source.
       using: the kinds of evidence that may count.
-      fixed: weights of other evidence, which stay as they are.
+      fixed: the weights of other evidence, which do not change.
 
     Returns:
-      the weights that are not 0, by kind of evidence, to three decimals.
+      The weights other than 0, by kind of evidence, to three decimals.
     """
     names = [name for name in EVIDENCE if name in using and any(np.ptp(evidence.values[name]) for evidence in seen)]
     # The gain may count at most as much as the likelihood: it is a mean over tokens, so it is high for a few surprising
@@ -171,8 +172,8 @@ def learn(
 def calibration_factor(
     labelled: Sequence[LabelledProblem], qualities: Sequence[FloatArray], sources: Sequence[str]
 ) -> float:
-    """Computes the factor for qualities [n] that makes the mean P(best) of the picks, their softmax, equal to the share
-    of right picks; over problems whose right candidates are known, with every source counting the same."""
+    """Computes the factor for qualities [n] with which the mean P(best) of the picks, by the softmax, equals the
+    share of right picks, over problems whose right candidates are known; all sources count equally."""
     known = [k for k, item in enumerate(labelled) if item.right is not None]
     counts = {source: sum(sources[k] == source for k in known) for source in {sources[k] for k in known}}
     share = np.array([1 / counts[sources[k]] / len(counts) for k in known])
@@ -194,8 +195,8 @@ def calibration_factor(
 def right_share(item: LabelledProblem, quality: FloatArray) -> float:
     """Measures how well qualities [n] rank a problem, from 0 to 1.
 
-    If the right candidates are known, it is whether the pick is one of them, shared out among ties; otherwise it is the
-    share of pairs in the right order, in which a tie counts half.
+    If the right candidates are known, the result is the share of them among the tied picks; otherwise the share of
+    pairs in the right order, in which a tie counts half.
     """
     quality = np.round(quality, 9)
     if item.right is not None:

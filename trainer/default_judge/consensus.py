@@ -1,4 +1,4 @@
-"""Plain consensus: the baseline that a judge of programs has to beat."""
+"""Computes plain consensus, the baseline that a judge of programs has to beat."""
 
 import ast
 import re

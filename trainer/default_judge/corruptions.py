@@ -1,4 +1,4 @@
-"""Replies that are worse than the one they are made from, each corrupted in one way that occurs in models' replies."""
+"""Makes replies worse, each in one way that occurs in models' replies."""
 
 import random
 import re
@@ -16,7 +16,7 @@ _REFUSALS = (
 
 
 def corrupt(text: str, other: str, rng: random.Random, *, refused: bool) -> list[str]:
-    """Makes worse replies, each by another corruption; a corruption that changes nothing is left out.
+    """Makes worse replies of a reply, one by each kind of corruption; a corruption that changes nothing is left out.
 
     Args:
       text: a reply.
@@ -29,12 +29,12 @@ def corrupt(text: str, other: str, rng: random.Random, *, refused: bool) -> list
 
 
 def _elsewhere(text: str, other: str, rng: random.Random) -> str:
-    """Answers another prompt."""
+    """Replaces the reply by one to another prompt."""
     return other
 
 
 def _drift(text: str, other: str, rng: random.Random) -> str:
-    """Ends as a reply to another prompt."""
+    """Replaces the end of the reply by the end of one to another prompt."""
     own, foreign = _sentences(text), _sentences(other)
     return "".join(own[: (len(own) + 1) // 2] + foreign[len(foreign) // 2 :])
 
@@ -79,6 +79,6 @@ _CORRUPTIONS: tuple[Callable[[str, str, random.Random], str], ...] = (
 
 
 def _sentences(text: str) -> list[str]:
-    """Splits a text into sentences and lines, each with white space behind it."""
+    """Splits a text into sentences and lines, each with the white space after it."""
     own: list[str] = _SENTENCE.findall(text) or [""]
     return [*own[:-1], own[-1].rstrip() + " "]

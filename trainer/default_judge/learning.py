@@ -76,8 +76,8 @@ def build(
     without: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Reads the problems with a model, learns the weights and writes the judge to `out`. An interrupted run with the
-    same arguments is continued.
+    """Reads the problems with a model, learns the weights and writes the judge to `out`. An interrupted run is
+    continued if it is started again with the same arguments.
 
     Args:
       data: the folder of data sets, or a folder whose `train` is that folder.
@@ -85,7 +85,7 @@ def build(
       path: where the model is.
       out: the folder for the judge, its figures and the evidence that the model has read.
       seed: seed of the choice of problems.
-      without: kinds of evidence that are not read.
+      without: the kinds of evidence that are not computed.
       say: receives lines of progress and results.
 
     Raises:
@@ -172,7 +172,7 @@ def learn_judge(
 
 
 def _without_agreement(seen: PoolEvidence) -> PoolEvidence:
-    """Removes agreement: corrupted copies of one reply agree because they were made from it."""
+    """Removes agreement, because corrupted copies of one reply agree only since they were made from it."""
     nothing = np.zeros(len(seen.sound))
     return replace(seen, values={**seen.values, **dict.fromkeys(AGREEMENT, nothing)})
 
@@ -237,7 +237,7 @@ def _has_one_refusal(item: LabelledProblem) -> bool:
 
 
 def _corrupted(labelled: Sequence[LabelledProblem], refused: bool, rng: random.Random) -> list[LabelledProblem]:
-    """Makes problems of a reply by a person or a model and all corruptions of it; the reply itself is right."""
+    """Makes problems of a reply by a person or a model and all its corruptions; the reply itself is right."""
     problems = []
     short = [item for item in labelled if len(_better(item)) < 1_000 and len(item.problem.prompt) < 1_000]
     for item, other in zip(short[:CORRUPTED], short[CORRUPTED : 2 * CORRUPTED], strict=False):
@@ -271,7 +271,7 @@ def _read_evidence(
     name: str,
     say: Callable[[str], None],
 ) -> list[PoolEvidence]:
-    """Collects what the judge sees in the problems of a source; every batch is written to a file, from which an
+    """Collects the judge's evidence about the problems of a source; every batch is written to a file, from which an
     interrupted run continues."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
@@ -306,7 +306,7 @@ def _read_evidence(
 
 
 def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
-    """Reads the lines of an earlier run, up to the first that was broken off or damaged."""
+    """Reads the lines of an earlier run, up to the first line that is incomplete or damaged."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     for number, line in enumerate(lines, 1):
         try:

@@ -1,4 +1,4 @@
-"""Programs that are almost right: each with one small mutation, of a kind that models make."""
+"""Makes programs that are almost right: each has one small mutation, of a kind that occurs in models' programs."""
 
 import ast
 import copy
@@ -36,7 +36,7 @@ _CALLS = {
 
 
 def _mutations(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
-    """Yields every single mutation of a tree, as a function that makes it."""
+    """Yields every single mutation of a tree, as a function that applies it."""
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     own = stored | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}  # names that may be confused
 

@@ -1,6 +1,6 @@
-"""Pools of MBPP programs by several models, labelled by running their problems' tests: from them the default judge
-learns which of many samples are right. They are read from the released files of LLMDebugger, AgentCoder and Reflexion,
-which are permissive; the WizardCoder files beside them are not, and are left out.
+"""Reads pools of MBPP programs by several models and labels them by running their problems' tests; from them the
+default judge learns which of many samples are right. The files are those of LLMDebugger, AgentCoder and Reflexion,
+whose licences are permissive; the WizardCoder files beside them are left out, because theirs is not.
 """
 
 import ast
@@ -17,12 +17,12 @@ from trainer.default_judge.mutants import mutants
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPool:
-    """One MBPP problem with many programs of which each is known to be right or wrong.
+    """One MBPP problem with many programs, each known to be right or wrong.
 
     Attributes:
       problem: the MBPP task id.
-      prompt: signature and docstring, as a model reads it.
-      texts: the candidates: function bodies that continue the prompt; a text occurs as often as samplers wrote it.
+      prompt: the signature and docstring, as a model reads them.
+      texts: the candidates, function bodies that continue the prompt; a text occurs as often as models wrote it.
       right: for each text, whether it passes the problem's tests.
       mutant: for each text, whether it was made by mutating a program that passes.
     """
@@ -45,13 +45,13 @@ class _Task:
 
 
 def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int | None = None) -> list[LabelledPool]:
-    """Reads every program, runs its problem's tests and returns the pools in order of task id.
+    """Reads every program, runs its problem's tests and returns the pools in the order of their task ids.
 
     Args:
       data: the folder that holds `mbpp/` and `mbpp_model_solutions/`.
       seed: seed of the random choice of mutations.
       mutants_each: the largest number of mutants made of each distinct right program.
-      workers: the number of programs that run at the same time; None for the default of the sandbox.
+      workers: the number of programs that run at the same time; None for the sandbox's default.
 
     Raises:
       UserError: a file is missing or damaged.
@@ -185,7 +185,7 @@ def _body(program: str, task: _Task) -> str | None:
 def _places(statements: Sequence[ast.stmt], renamed: dict[str, str]) -> list[tuple[int, int, str, str]] | None:
     """Lists where names have to be replaced: line, byte in the line, the old name and the new one.
 
-    None if a new name is in use already, or if the syntax tree does not tell where a name stands."""
+    None if a new name is in use already, or if the syntax tree does not tell where a name is."""
     places = []
     for node in (node for statement in statements for node in ast.walk(statement)):
         match node:

@@ -1,4 +1,4 @@
-"""What the default judge learns from: the collection's tasks as comparisons of two answers to one prompt.
+"""Reads the collection's tasks as comparisons of two answers to one prompt, from which the default judge learns.
 
 A pairwise task has comparisons already. If annotators rated or classified single answers, two answers to one prompt
 make a comparison if their labels differ enough.
@@ -38,15 +38,16 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Tasks of the collection that are learned from together.
+    """A group of tasks of the collection from which the judge learns together.
 
     Attributes:
       tasks: their names, all with a permissive licence. If several tasks rate one answer, their mean counts.
-      ask: the prompt as a user would write it, with the numbers of the context's fields; the last field is the answer.
+      ask: the prompt as a user would write it, with the numbers of the context's fields as placeholders; the last field
+        is the answer.
       margin: the least difference between the labels of two answers that makes a comparison.
-      free: answers are whole replies in prose, so that a corrupted reply is worse
+      free: whether answers are whole replies in prose, so that a corrupted reply is worse
         (trainer/default_judge/corruptions.py).
-      right: the better answers are right and the others wrong, so that a pick out of many can be right.
+      right: whether the better answers are right and the others wrong, so that a pick out of many can be right.
     """
 
     tasks: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""From a base model and a mixture to a checkpoint.
+"""Fine-tunes a base model on a mixture.
 
     from trainer import finetune
 

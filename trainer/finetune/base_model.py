@@ -1,5 +1,5 @@
-"""The model from which a training starts, a Hugging Face directory or a GGUF file of a family that flame_rank/model
-computes; a training writes Hugging Face directories.
+"""The model from which a training starts: a Hugging Face directory or a GGUF file of a family that flame_rank/model
+supports. A training writes Hugging Face directories.
 """
 
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class Base:
     Attributes:
       path: the directory or GGUF file from which it was read; its tokenizer is copied.
       stated: the content of its config.json.
-      architecture: what its family computes.
+      architecture: how its family is computed.
       graph, params: the structure of the model and its parameters, float32, each parameter on its devices.
-      form: the unified format, as tokens of this model.
+      form: the unified format in the tokens of this model.
       layers: the number of layers; for a T5, of encoder layers.
       training_data: what a model that is saved was trained on; None leaves out the file that says so.
       responses: the form in which comparisons are read.
@@ -58,16 +58,16 @@ class Base:
 
     @property
     def joined(self) -> bool:
-        """Whether it reads input and target in one row (a decoder), not each by itself (T5)."""
+        """Whether it reads input and target in one row, as a decoder does; T5 reads them separately."""
         return not self.architecture.reads_and_writes
 
     @property
     def longest(self) -> int:
-        """Tokens that it can read in one row."""
+        """The most tokens that it can read in one row."""
         return self.architecture.positions or _ANY_LENGTH
 
     def read(self, folder: Path, mesh: Mesh) -> Params:
-        """Reads the parameters of the base itself, or those that `save` wrote, in float32."""
+        """Reads the parameters of the base, or of a folder that `save` wrote, in float32."""
         return self.architecture.load(open_weights(folder), mesh, jnp.float32, fully=True)[1]
 
     def save(self, params: Params, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Base:
             weight_files.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
 
     def _beside_weights(self, temporary: Path) -> list[Path]:
-        """The files to copy, without weights and config.json; those of a GGUF file are made in `temporary`."""
+        """Returns the files to copy, without weights and config.json; those of a GGUF file are made in `temporary`."""
         made = []
         if self.training_data is not None:
             made = [temporary / training_data.FILE]
@@ -99,14 +99,14 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses:
     """Reads a checkpoint directory or a GGUF file to train it.
 
     Args:
-      path: of the directory or file.
+      path: the directory or file.
       mesh: the devices.
-      template: whether the unified format goes through the checkpoint's chat template; None = if there is one. The
-        judge that is trained reads it in the same way.
+      template: "chat" writes the unified format in the checkpoint's chat template, "plain" does not; None = "chat" if
+        there is a template. The trained judge uses the same.
       responses: the form in which comparisons are read, which the checkpoints say.
 
     Raises:
-      UserError: a file is missing or damaged or does not fit the others, or needs a computation that is not known here.
+      UserError: a file is missing or damaged or does not fit the others, or needs a computation that is not supported.
     """
     try:
         if is_adapter(path):
@@ -136,7 +136,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses:
 
 
 def _for_others(model_type: str, header: gguf_file.Header) -> dict[str, Any]:
-    """The entries of config.json beside the model's shape: the ids that end a text, and the class that vLLM needs."""
+    """Returns the entries of config.json that other tools need: the ids that end a text, and the class for vLLM."""
     ends = gguf_tokenizer.settings(header).eos
     family = model_type.removesuffix("_text").capitalize()
     stated: dict[str, Any] = {"architectures": [f"{family}ForCausalLM"]}

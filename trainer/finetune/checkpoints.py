@@ -1,6 +1,7 @@
-"""What a training needs beside the model's own files to be resumed: one file, or a folder that many processes write.
+"""Saves the part of a training's state that the model's own files lack: in one file, or in a folder that several
+processes write.
 
-Any number of processes and devices reads what any number of them wrote.
+The numbers of processes and devices may differ between saving and restoring.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ _FILE, _FOLDER = "training.safetensors", "training"  # written by one process, a
 
 
 def save(state: Any, step: int, folder: Path) -> None:
-    """Writes the arrays of a tree into a checkpoint's folder; every process calls it."""
+    """Writes the arrays of a tree into a checkpoint's folder; every process must call it."""
     arrays = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state))}
     stated = {"step": np.array(step)}
     if jax.process_count() == 1:
@@ -31,8 +32,8 @@ def restore(like: Any, folder: Path) -> tuple[Any, int]:
     """Reads the tree that `save` wrote, and the step.
 
     Args:
-      like: a tree of the same structure, whose arrays are on the devices where those that are read go.
-      folder: of the checkpoint.
+      like: a tree of the same structure; the arrays are read onto the devices of its arrays.
+      folder: the checkpoint's folder.
     """
     leaves, structure = jax.tree.flatten(like)
     if (folder / _FILE).exists():

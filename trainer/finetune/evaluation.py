@@ -1,4 +1,4 @@
-"""How often a model in training gives the annotators' label: the likeliest of a task's labels, as whole answers."""
+"""Measures how often the likeliest of a task's labels, by a model in training, is the annotators' label."""
 
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
 
 @partial(jax.jit, static_argnums=0)
 def _likelihood(graph: Any, params: Any, batch: Batch) -> jax.Array:
-    """[B], the log-probability of each row's target, in nats."""
+    """Computes the log-probability of each row's target, [B], in nats."""
     micro = jax.tree.map(lambda x: x[0], batch)
     costs, _ = losses(nnx.merge(graph, params), micro)
     return -jnp.where(jnp.arange(costs.shape[1]) < micro.counts[:, None], costs, 0.0).sum(1)

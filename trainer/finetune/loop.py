@@ -1,5 +1,5 @@
-"""The steps of a training: examples are drawn, the model is measured and saved on the way, and a run that was killed is
-resumed exactly where it was."""
+"""Runs the steps of a training: draws examples, measures and saves the model on the way, and resumes a killed run
+exactly."""
 
 import json
 import shutil
@@ -47,12 +47,12 @@ def train_loop(
     """Trains to the recipe's last step, from the newest checkpoint in `out` if there is one.
 
     Args:
-      training: at step 0.
+      training: the training, at step 0.
       rows: the examples of each task.
       weights: of each task by name; they need not sum to 1.
       out: the folder of the run, the same for all processes: checkpoints step-N, metrics.jsonl, tensorboard,
         recipe.json.
-      policy: what is saved on the way.
+      policy: which checkpoints are saved.
       evaluate: returns accuracies by name; the checkpoint with the highest mean is kept as `best`.
       evaluate_every: the number of steps between two evaluations; there is one after the last step, too.
       say: receives lines of progress.
@@ -110,7 +110,7 @@ def _drawing(
 
 
 class _Progress:
-    """What the steps since the last line of metrics came to, and how fast the run is since its start."""
+    """The results of the steps since the last line of metrics, and the speed of the run since its start."""
 
     def __init__(self, training: Training):
         self._training, self._first, self._began, self._tokens = training, training.done, time.monotonic(), 0
@@ -121,7 +121,7 @@ class _Progress:
         """Adds a step.
 
         Args:
-          kinds: of each example's task.
+          kinds: the kind of each example's task.
           tokens: the number of the examples' own tokens, without padding.
         """
         self._losses.append(float(sums.loss))
@@ -130,7 +130,7 @@ class _Progress:
         self._tokens += tokens
 
     def line(self) -> dict[str, Any]:
-        """Returns the line of metrics of the steps since the last one, and begins anew."""
+        """Returns the line of metrics of the steps since the last line, and resets the counts."""
         seconds = time.monotonic() - self._began
         line: dict[str, Any] = {"step": self._training.done, "loss": float(np.mean(self._losses))}
         line |= {f"right/{kind}": float(np.mean(right)) for kind, right in sorted(self._right.items())}
@@ -143,7 +143,7 @@ class _Progress:
         return line
 
     def text(self, line: Mapping[str, Any]) -> str:
-        """Returns a line of metrics in words, with an estimate of the time that is left."""
+        """Formats a line of metrics for people, with an estimate of the remaining time."""
         done, steps = self._training.done, self._training.recipe.steps
         left = line["seconds"] / (done - self._first) * (steps - done)
         kinds = "  ".join(
@@ -156,7 +156,7 @@ class _Progress:
 
 
 def _saved(out: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
+    """Returns the checkpoints of a run, oldest first."""
     return sorted(out.glob("step-*[0-9]"))
 
 
@@ -172,12 +172,13 @@ def _resume(training: Training, out: Path, say: Callable[[str], None]) -> None:
         training.restore(saved[-1])
     except (OSError, ValueError, KeyError) as error:
         problem = f"cannot be taken up ({one_line(error)})"
-        raise UserError(f"{saved[-1]}: {problem}; delete it, and the run goes on before it") from error
+        raise UserError(f"{saved[-1]}: {problem}; delete it to resume from an earlier checkpoint") from error
     say(f"taken up at step {training.done}")
 
 
 def _keep_recipe(out: Path, recipe: ResolvedRecipe) -> None:
-    """Writes the recipe into the folder of a run. A run is resumed with the same recipe, save for the number of steps.
+    """Writes the recipe into the folder of a run. A resumed run must have the same recipe; only the number of steps may
+    differ.
 
     Raises:
       UserError: the run was begun with another recipe.
@@ -190,14 +191,14 @@ def _keep_recipe(out: Path, recipe: ResolvedRecipe) -> None:
 
 
 class _Best(msgspec.Struct):
-    """What eval.json says of the best checkpoint."""
+    """The content of the best checkpoint's eval.json."""
 
     step: int
     mean: float
 
 
 def _best_mean(out: Path) -> float:
-    """The mean accuracy of the best checkpoint so far; -1 if there is none."""
+    """Returns the mean accuracy of the best checkpoint so far; -1 if there is none."""
     if processes.is_primary():
         bring_back(out / "best")
     processes.barrier("the best checkpoint is in its place")

@@ -36,7 +36,7 @@ def start(params: Params, rank: int, seed: int, *, freeze: int = 0) -> Adapters:
     """Makes adapters that change nothing yet: A is normal with variance 1 / in, and B is 0.
 
     Args:
-      freeze: the first layers, and the embeddings, get none.
+      freeze: the number of lowest layers that, with the embeddings, get no adapters.
     """
     adapters: Adapters = {}
     for number, (path, leaf) in enumerate(nnx.to_flat_state(params)):
@@ -49,7 +49,7 @@ def start(params: Params, rank: int, seed: int, *, freeze: int = 0) -> Adapters:
 
 
 def attach(model: Any, adapters: Mapping[str, Mapping[str, jax.Array]]) -> None:
-    """Puts adapters beside the weights of a model's matrices, so that no array of a weight's size is computed."""
+    """Attaches adapters to a model's matrices without computing their sums, which would be as large as the weights."""
     for name, adapter in adapters.items():
         layer = model
         for part in name.split(".")[:-1]:
@@ -68,7 +68,7 @@ def merged(adapters: Mapping[str, Mapping[str, jax.Array]], params: Params) -> P
 
 
 def _layers(adapters: Adapters) -> list[int] | None:
-    """The numbers of the layers that have adapters; None if all layers have, or the model is a T5."""
+    """Returns the numbers of the layers that have adapters; None if all layers have one, or the model is a T5."""
     numbers = sorted({int(match[1]) for name in adapters if (match := _LAYER.match(name))})
     return numbers if numbers and numbers[0] else None
 

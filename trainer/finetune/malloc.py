@@ -1,7 +1,7 @@
 """Keeps freed memory in the process of a training on a CPU.
 
-A step has gigabytes of temporary arrays, which glibc takes from the system and gives back each time. Every page would
-be touched for the first time in every step, and that costs more than the elementwise work on it.
+A step has gigabytes of temporary arrays, which glibc would request from the system and return each time. Every page
+would then be new in every step, which costs more than the elementwise work on it.
 """
 
 import ctypes
@@ -37,8 +37,8 @@ def keep_freed_memory() -> None:
 
 
 def give_back() -> None:
-    """Gives free memory back to the system if this process has more than half of all memory: programs of many shapes
-    would each keep a block of their own."""
+    """Returns free memory to the system if this process has more than half of all memory, since the program of each
+    shape would keep its own block."""
     if libc := _libc():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         if resident > memory() / 2:

@@ -1,8 +1,8 @@
-"""How much of a batch a training computes at once: an estimate, which its test compares with XLA's own count.
+"""Estimates how much of a batch a training can compute at once; a test compares the estimate with XLA's own count.
 
-For the gradient, the input and the output of every matrix are kept, half as much again between matrices, and three
-copies of the attention scores. Each trained parameter has a gradient of the part, the sum of the parts' gradients and
-two moments beside itself. A quarter of the memory that is left beside those is for a batch.
+For the gradient, the input and the output of every matrix are kept, half as much for the operations between matrices,
+and three copies of the attention scores. Besides its value, each trained parameter has the gradient of a part, the sum
+of the parts' gradients and two moments. A quarter of the remaining memory is for a batch.
 """
 
 import math
@@ -31,7 +31,7 @@ def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int
     """Estimates the number of tokens, padding included, that a training computes at once on all devices.
 
     Args:
-      longest: tokens of the longest row that may occur.
+      longest: the tokens of the longest row that may occur.
 
     Raises:
       UserError: a single row of that length does not fit.
@@ -63,7 +63,7 @@ def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
 
 
 def weights(base: Base, recipe: ResolvedRecipe) -> int:
-    """Computes the bytes of the parameters, and of the gradients and moments of the trained ones, in float32."""
+    """Computes the bytes of the parameters and of the trained ones' gradients and moments, in float32."""
     total = trained = 0
     for path, leaf in nnx.to_flat_state(base.params):
         size, name = math.prod(leaf.shape), ".".join(map(str, path))
@@ -74,7 +74,7 @@ def weights(base: Base, recipe: ResolvedRecipe) -> int:
 
 
 def _memory(mesh: Mesh) -> int:
-    """The bytes of memory of one device."""
+    """Returns the bytes of memory of one device."""
     device = mesh.devices.flat[0]
     if device.platform == "cpu":
         return malloc.memory() // jax.local_device_count()

@@ -18,14 +18,14 @@ _NO_SCALARS = ("step", "seconds", "time")
 
 @contextmanager
 def writing(out: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yields a function that writes a line; of many processes, only the first one writes.
+    """Yields a function that writes a line; only the first of several processes writes.
 
-    Lines past the checkpoint from which a run is resumed are dropped, since their steps are made again. The events are
-    made anew from the lines that stay, so that both files have the same numbers and no step twice.
+    Lines after the checkpoint from which a run is resumed are dropped, because their steps are repeated. The events are
+    written again from the remaining lines, so that both files have the same numbers and no step twice.
 
     Args:
       out: the folder of the run.
-      step: of the checkpoint from which the run is resumed; 0 without one.
+      step: the step of the checkpoint from which the run is resumed; 0 without one.
     """
     if not processes.is_primary():
         yield lambda line: None
@@ -61,7 +61,7 @@ def scalars(line: dict[str, Any]) -> dict[str, float]:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a run's metrics, without a last one that was cut off when the run was killed.
+    """Yields the lines of a run's metrics, without an incomplete last line of a killed run.
 
     Raises:
       BadFile: a line is damaged.

@@ -1,4 +1,4 @@
-"""The tokenised rows of a mixture's tasks, without the examples that share text with an evaluation task."""
+"""Reads the tokenised rows of a mixture's tasks, without the examples that share text with an evaluation task."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ class RowReader:
 
     Attributes:
       base: the model whose tokenizer is used.
-      recipe: for the longest input and target.
+      recipe: the recipe, which states the longest input and target.
       data: the folder of data sets.
-      out: the folder of the run; rows are kept under `rows` in it, and taken from there at the next start.
+      out: the folder of the run; rows are kept under `rows` in it and reused at the next start.
       options: how examples become token ids.
       max_bad: the share of a task's records that may be bad.
-      say: receives lines about what is read.
+      say: receives lines about the rows.
     """
 
     base: Base
@@ -117,7 +117,7 @@ class RowReader:
         return rows, weigh(counts, mixture.ratings, thresholds=mixture.thresholds), trained
 
     def _examples(self, rows: TokenizedRows) -> int:
-        """The number of a task's examples, each counted once if it is shown in both orders."""
+        """Returns the number of a task's examples, each counted once if it is shown in both orders."""
         twice = self.options.both_orders and has_two_orders(collection.by_name(rows.task))
         return len(rows) // 2 if twice else len(rows)
 

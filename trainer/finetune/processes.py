@@ -15,9 +15,10 @@ def initialize(coordinator: str | None, processes: int | None, process: int | No
     """Joins the other processes; call it before anything touches a device.
 
     Args:
-      coordinator: HOST:PORT, an address on the host of process 0; None for all three if jax finds them by itself.
-      processes: how many there are.
-      process: the number of this one, from 0 on.
+      coordinator: HOST:PORT, an address on the host of process 0; all three arguments are None if jax finds the hosts
+        itself.
+      processes: the number of processes.
+      process: the number of this process, from 0.
 
     Raises:
       UserError: the other processes are not found.
@@ -44,10 +45,10 @@ def barrier(name: str) -> None:
 
 @contextmanager
 def primary_first(name: str) -> Iterator[None]:
-    """Lets the first process do what is inside before the others, which then find its files.
+    """Lets the first process run the block before the others, which then find its files.
 
     Args:
-      name: of the barrier between them.
+      name: the name of the barrier between them.
     """
     if not is_primary():
         barrier(name)

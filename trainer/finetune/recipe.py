@@ -1,10 +1,10 @@
-"""How a judge is trained: the paper's numbers (section 3.5) are the defaults. Imports nothing heavy: the commands' help
-is made of it."""
+"""The numbers of a training; the defaults are the paper's (section 3.5). Imports nothing heavy, because the
+commands' help is made from it."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from flame_rank.fields import described, self_documented
+from flame_rank.fields import check_types, described, self_documented
 
 DROPOUT = 0.05  # section 3.5
 STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
@@ -19,7 +19,7 @@ class Recipe:
       {options}
 
     Raises:
-      ValueError: a number is out of its range, or the batch does not divide into the parts.
+      ValueError: a number is out of its range, or the batch cannot be divided into these parts.
     """
 
     steps: int | None = described(
@@ -93,6 +93,7 @@ class Recipe:
     seed: int = described(0, "Seed of the order of examples, of dropout and of new adapters.", unit="SEED")
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("steps", "batch", "max_input", "max_target", "accumulate"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it is 1 or more")
@@ -105,8 +106,8 @@ class Recipe:
         """Chooses the numbers that are None.
 
         Args:
-          decoder: whether the model is a decoder, not a T5.
-          platform: of the devices, as jax names it: cpu, gpu or tpu.
+          decoder: whether the model is a decoder instead of a T5.
+          platform: the platform of the devices, by jax's name: cpu, gpu or tpu.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.steps is None:
@@ -120,7 +121,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRecipe(Recipe):
-    """A recipe without open numbers, as recipe.json holds it."""
+    """A recipe in which every number is chosen, as recipe.json has it."""
 
     steps: int
     dropout: float

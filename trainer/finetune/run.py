@@ -1,10 +1,12 @@
-"""A whole training: from a base model and a mixture to checkpoints, with the paper's numbers (section 3.5)."""
+"""Runs a whole training: from a base model and a mixture to checkpoints, with the paper's numbers (section 3.5)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from flame_rank.fields import WrongType, check_types
 from flame_rank.io.writing import claimed
 from flame_rank.judges.model_location import locate
 from trainer.collection import training_data
@@ -48,8 +50,8 @@ def train(
       mixture: flame, flame-rm, a CSV file of task,weight, or the options that name one.
       recipe: the numbers of the training; without it, the paper's.
       examples: how examples become token ids.
-      evaluation: what is measured on the way; without it, nothing.
-      checkpoints: what is saved on the way.
+      evaluation: what is measured during the training; without it, nothing.
+      checkpoints: what is saved during the training.
       devices: where the training runs; without it, on all devices of this process.
       max_bad: the share of a task's records that may be bad.
       say: receives lines of progress, in the first process only.
@@ -60,8 +62,23 @@ def train(
     Raises:
       UserError: something in the arguments or in the files that they name is wrong.
     """
-    recipe, examples, devices = recipe or Recipe(), examples or ExampleOptions(), devices or Devices()
-    evaluation, checkpoints = evaluation or EvaluationOptions(), checkpoints or CheckpointPolicy()
+    _check_types(base=(base, str, Path), data=(data, str, Path), out=(out, str, Path), max_bad=(max_bad, float, int))
+    _check_types(mixture=(mixture, str, Path, MixtureOptions))
+    recipe = Recipe() if recipe is None else recipe
+    examples = ExampleOptions() if examples is None else examples
+    evaluation = EvaluationOptions() if evaluation is None else evaluation
+    checkpoints = CheckpointPolicy() if checkpoints is None else checkpoints
+    devices = Devices() if devices is None else devices
+    _check_types(
+        recipe=(recipe, Recipe),
+        examples=(examples, ExampleOptions),
+        evaluation=(evaluation, EvaluationOptions),
+        checkpoints=(checkpoints, CheckpointPolicy),
+        devices=(devices, Devices),
+    )
+    for given in (recipe, examples, evaluation, checkpoints, devices, mixture):
+        if not isinstance(given, str | Path):
+            check_types(given)
     out, data = Path(out), Path(data)
     keep_freed_memory()
     if devices.distributed or devices.coordinator:
@@ -104,6 +121,18 @@ def train(
             say=say_once,
         )
     return out / loop.STEP.format(state.done)
+
+
+def _check_types(**arguments: tuple[Any, ...]) -> None:
+    """Checks arguments, each given as its value followed by the types that it may have.
+
+    Raises:
+      WrongType: a value has another type.
+    """
+    for name, (value, *kinds) in arguments.items():
+        if not isinstance(value, tuple(kinds)):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise WrongType(f"{name} is {value!r}; it must be of type {wanted}")
 
 
 def _evaluating(targets: list[TokenizedRows]) -> loop.Evaluate:

@@ -1,5 +1,5 @@
-"""What a user says of a training beside its recipe: the examples, what is measured, what is saved, and where it runs.
-Imports nothing heavy: the commands' help is made of it."""
+"""The options of a training besides its recipe: its examples, measurements, checkpoints and devices. Imports nothing
+heavy, because the commands' help is made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class CheckpointPolicy:
 
     Attributes:
       {options}
-      best: keep the checkpoint with the highest mean accuracy, too.
+      best: whether to keep also the checkpoint with the highest mean accuracy.
     """
 
     every: int | None = described(
@@ -93,7 +93,8 @@ class CheckpointPolicy:
     best: bool = True
 
     def interval(self, steps: int, say: Callable[[str], None] = print) -> int:
-        """Returns the number of steps between the checkpoints of a run of `steps` steps; a run is saved at its end."""
+        """Returns the number of steps between the checkpoints of a run of `steps` steps; the last step is always
+        saved."""
         if self.every is None:
             return min(1000, -(-steps // 10))
         if self.every > steps:

@@ -1,4 +1,4 @@
-"""Which examples a step sees: a pure function of (seed, step), so that a resumed run draws the same examples."""
+"""Chooses the examples of a step: a pure function of (seed, step), so that a resumed run draws the same examples."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ WINDOW = 16  # steps whose examples are drawn together if batches are made by le
 def dealt(
     weights: npt.NDArray[np.float64], lengths: Sequence[npt.NDArray[np.int64]], *, seed: int, step: int, batch: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draws the examples of a step such that they have similar lengths, and little of the batch is padding.
+    """Draws the examples of a step such that they have similar lengths, which saves padding.
 
     The examples of WINDOW steps are drawn together, sorted by length and cut into batches; the order in which the steps
     take the batches is random.
 
     Args:
-      weights: [T] of the tasks, positive; they need not sum to 1.
-      lengths: of each task's examples, in tokens.
+      weights: [T] the tasks' weights, positive; they need not sum to 1.
+      lengths: for each task the lengths of its examples, in tokens.
 
     Returns:
       tasks: [B] int64, and examples: [B] int64, the index of each in its task.
@@ -39,8 +39,8 @@ def drawn(
     """Draws the examples of a step, with replacement.
 
     Args:
-      weights: [T] of the tasks, positive; they need not sum to 1.
-      sizes: [T] the numbers of their examples, positive.
+      weights: [T] the tasks' weights, positive; they need not sum to 1.
+      sizes: [T] the numbers of the tasks' examples, positive.
 
     Returns:
       tasks: [B] int64, and examples: [B] int64, the index of each in its task.

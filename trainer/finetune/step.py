@@ -48,9 +48,9 @@ class Sums(NamedTuple):
     """The results of a batch.
 
     Attributes:
-      loss: summed over target tokens, in nats; what `make_train_step` returns is the mean.
+      loss: the sum over target tokens, in nats; the step of `make_train_step` returns the mean.
       tokens: the number of target tokens.
-      right: [B] whether every token of a row's target is the one that the model finds likeliest.
+      right: [B] whether every token of a row's target is the model's likeliest token.
     """
 
     loss: jax.Array
@@ -59,7 +59,7 @@ class Sums(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a step changes: the trained parameters and the optimiser's state."""
+    """The arrays that a step changes: the trained parameters and the optimiser's state."""
 
     trained: Params
     optimiser: Any
@@ -69,9 +69,9 @@ def dropout(key: jax.Array, rows: jax.Array, rate: float) -> Drop:
     """Returns a function that zeroes elements of x [B, T, D] with probability `rate` and scales up the others.
 
     Args:
-      key: of the step.
+      key: the random key of the step.
       rows: [B] int32, the number of each row in the whole batch.
-      rate: at least 0 and less than 1.
+      rate: the probability, at least 0 and less than 1.
     """
     if not rate:
         return keep
@@ -97,7 +97,7 @@ def losses(
 
     Args:
       drop: applies dropout.
-      recompute: compute layers again for their gradients instead of keeping what is inside them.
+      recompute: compute layers again for their gradients instead of keeping their inner values.
     """
     R = batch.targets.shape[1]
     if isinstance(model, T5):
@@ -149,12 +149,12 @@ def make_train_step(
     """Makes the compiled step: (state, frozen parameters, batch [parts, rows, ...], key) -> (state, Sums).
 
     Args:
-      assemble: makes the model from the trained and the frozen parameters; gradients are those of the trained ones.
+      assemble: makes the model from the trained and the frozen parameters; only the trained ones get gradients.
       optimiser: turns gradients into changes of the trained parameters.
-      dtype: of the computation; the trained parameters stay float32.
-      rate: of dropout.
-      recompute: compute layers again for their gradients instead of keeping what is inside them.
-      places: shardings of the results, so that the new state lies where the old one lay.
+      dtype: the dtype of the computation; the trained parameters stay float32.
+      rate: the probability of dropout.
+      recompute: compute layers again for their gradients instead of keeping their inner values.
+      places: the shardings of the results, so that the new state is on the same devices as the old one.
     """
 
     def loss(trained: Params, frozen: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:

@@ -1,5 +1,5 @@
-"""Tail patches (section 3.4 of the paper): the base is trained on one task at a time, and what that does to each
-category of a benchmark is measured on the way."""
+"""Runs tail patches (section 3.4 of the paper): trains the base on one task at a time, and measures the effect on
+each category of a benchmark."""
 
 import json
 import shutil
@@ -54,16 +54,16 @@ def measure(
     max_bad: float = 0.001,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains the base on each task alone and writes a curve of each; a curve that is there is not measured again.
+    """Trains the base on each task alone and writes a curve for each; an existing curve is not measured again.
 
     Args:
       base: the partially trained model, a Hugging Face directory.
       data: the folder of data sets.
-      out: the folder to write: curves/TASK.json, and runs/TASK until the curve is there.
+      out: the folder to write: curves/TASK.json, and runs/TASK until the curve is complete.
       patches: which tasks, the categories to measure, and how often.
-      recipe: of each patch; without `steps`, those of flame-rm.
+      recipe: the recipe of each patch; if its `steps` is None, the number for flame-rm is used.
       examples: how examples become token ids.
-      devices: where it runs.
+      devices: where the trainings run.
       max_bad: the share of a task's records that may be bad.
       say: receives lines of progress.
 
@@ -136,14 +136,15 @@ def patch(
     save_every: int,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains on each task alone, each time from the base on, and writes its curve; a curve that is there stays.
+    """Trains on each task alone, each time from the base, and writes its curve; an existing curve is kept.
 
     Args:
-      training: at step 0.
+      training: the training, at step 0.
       tasks: the rows of each task to train on.
       categories: the rows of the evaluation tasks of each category.
-      out: curves/TASK.json is a task's curve, runs/TASK its run, without checkpoints once the curve is there.
-      setup: what the curves have in common.
+      out: the folder to write: curves/TASK.json is a task's curve, runs/TASK its run, without checkpoints once the
+        curve is complete.
+      setup: the settings that all curves share.
       every: the number of steps between two evaluations.
       save_every: the number of steps between two checkpoints.
       say: receives lines of progress.
@@ -191,13 +192,13 @@ def _run(out: Path, task: str) -> Path:
 
 
 def _delete_checkpoints(out: Path, task: str) -> None:
-    """Deletes the checkpoints of a task whose curve is there: nothing is resumed from them."""
+    """Deletes the checkpoints of a task whose curve is complete, because they are not needed any more."""
     for folder in _run(out, task).glob("step-*"):
         shutil.rmtree(folder)
 
 
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
-    """Writes what is measured beside the curves, since a run may end before its first curve.
+    """Writes the setup beside the curves, since a run may end before its first curve.
 
     Raises:
       UserError: the run was begun with another setup.
@@ -208,12 +209,13 @@ def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
 
 
 def _chosen(patches: TailPatchOptions, data: Path) -> list[Task]:
-    """The tasks to train on: those that are named, or those of the mixture that are under `data`; of them the shard."""
+    """Selects the tasks to train on: the named ones, or those of the mixture that are under `data`; and of these the
+    shard."""
     if patches.tasks:
         tasks = [collection.by_name(name) for name in dict.fromkeys(patches.tasks)]
         for task in tasks:
             if task.split == "eval":
-                raise UserError(f"--task {task.name}: it is there to be measured on, not to be trained on")
+                raise UserError(f"--task {task.name}: an evaluation task is never trained on")
     else:
         mixture = trained_on(collection.TASKS, permissive=patches.licence == "permissive", extra=patches.extra)
         tasks = [task for task in mixture if is_available(task, data)]
@@ -234,7 +236,7 @@ def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str
         tasks = [collection.by_name(name) for name in names]
         for task in tasks:
             if task.split != "eval" or not task.labels:
-                raise UserError(f"category {category}: {task.name} is no evaluation task with labels")
+                raise UserError(f"category {category}: {task.name} is not an evaluation task with labels")
         targets[category] = [task for task in tasks if is_available(task, data)]
         missing = [task.name for task in tasks if task not in targets[category]]
         if not targets[category]:

@@ -1,7 +1,7 @@
-"""What tail patches measured: curves of accuracy, the ratings that follow from them, a table and a figure.
+"""The results of tail patches: curves of accuracy, the ratings that follow from them, a table and a figure.
 
-A tail patch (section 3.4 of the paper) trains on one task alone for some steps. The paper says in words what a rating
-stands for, not from which number on; the numbers here are ours.
+A tail patch (section 3.4 of the paper) trains on one task alone for some steps. The paper describes the ratings in
+words, without thresholds; the thresholds here are our own.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ class Curve:
 
     Attributes:
       task: its name.
-      setup: what curves must have in common to be compared: the base, the recipe, what is measured.
+      setup: the settings that must be equal to compare curves: the base, the recipe, the measured tasks.
       examples: the number of examples of each category.
       steps: the numbers of steps after which the answers were taken, rising; the first is 0, the base.
       right: of each category, at each of the steps, which examples were answered right: a bit for each example, in
@@ -180,7 +180,7 @@ def read_right(run: Path) -> dict[int, RightAnswers]:
 
 
 def curve_file(out: Path, task: str) -> Path:
-    """The file of a task's curve in the folder of the tail patches."""
+    """Returns the file of a task's curve in the folder of the tail patches."""
     return out / "curves" / f"{task}.json"
 
 
@@ -256,7 +256,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
       file: SVG or PNG, by its ending.
 
     Raises:
-      UserError: matplotlib is not installed, or it does not know the ending.
+      UserError: matplotlib is not installed, or does not know the file's ending.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What a user says of tail patches beside the recipe. Imports nothing heavy: the command's help is made of it."""
+"""The options of tail patches besides the recipe. Imports nothing heavy, because the command's help is made from it."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class TailPatchOptions(Thresholds, TaskChoice):
         self.categories()
 
     def part(self) -> tuple[int, int]:
-        """Returns K and N: of N equal parts of the tasks only the Kth is patched."""
+        """Returns K and N of --shard K/N."""
         if self.shard is None:
             return 1, 1
         first, _, second = self.shard.partition("/")
@@ -65,8 +65,8 @@ class TailPatchOptions(Thresholds, TaskChoice):
             if not all(tasks):
                 raise ValueError(f"{value!r} is not NAME=TASK[,TASK...]")
             if name not in THRESHOLDS:
-                raise ValueError(f"{name!r} is none of {', '.join(THRESHOLDS)}: flame-rm knows these")
+                raise ValueError(f"{name!r} is not one of flame-rm's categories ({', '.join(THRESHOLDS)})")
             if name in categories:
-                raise ValueError(f"{name} is there twice")
+                raise ValueError(f"{name} is given twice")
             categories[name] = tasks
         return categories

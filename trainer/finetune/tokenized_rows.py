@@ -1,7 +1,7 @@
-"""A task's examples as token ids on disk, to be read in any order: a file of ids and an index.
+"""Keeps a task's examples as token ids on disk, to be read in any order: a file of ids and an index.
 
-An example that is too long is left out, or cut as the judge cuts it (flame_rank/prompts/truncation.py): the responses
-of a pairwise task, the longest values of another task.
+A long example is left out, or cut as the judge cuts it (flame_rank/prompts/truncation.py): the responses of a pairwise
+task, the longest values of another task.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ _COLUMNS = 4  # of an index: where an example starts, the lengths of input and t
 
 
 class NothingLeftError(UserError):
-    """No example of a task is left: all share text with evaluation tasks, or are too long if these are left out."""
+    """No example of a task is left: all of them share text with evaluation tasks, or are too long and left out for
+    that."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +43,12 @@ class TokenizedRows:
     """The examples of one task.
 
     Attributes:
-      task: its name.
-      kind: of the task.
-      labels: the values that its first output field may have; empty for a generative task.
+      task: the task's name.
+      kind: the task's kind.
+      labels: the values that the task's first output field may have; empty for a generative task.
       label_ids: the ids of each label as an answer, its end included.
       cut: the number of examples that were cut, or left out instead.
-      ids: of all examples, one after the other.
+      ids: the ids of all examples, one after the other.
       index: [N, 4] where an example starts in `ids`, the lengths of input and target, the number of its label; [N, 9]
         in the separate form, with the lengths of its pieces, or 0.
     """
@@ -105,8 +106,8 @@ def encode(
 
     Args:
       form: the unified format in the tokens of the model.
-      max_input: tokens of the longest input.
-      max_target: tokens of the longest target.
+      max_input: the most tokens of an input.
+      max_target: the most tokens of a target.
       responses: the form in which comparisons of two responses to a prompt are read.
 
     Raises:
@@ -132,7 +133,7 @@ def encode(
 
 
 def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
-    """Cuts values to `room` tokens in all: the longest ones, all to the same length."""
+    """Cuts values to `room` tokens in all; the longest ones are cut to the same length."""
     low, high = 0, max(map(len, values))
     while low < high:
         middle = (low + high + 1) // 2
@@ -141,9 +142,10 @@ def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
 
 
 def identity(base: Path, task: Task, data: Path, rest: str) -> str:
-    """Hashes what rows are made of: the tokenizer's files and template, the data set's files by size and time, `rest`.
+    """Hashes the sources of rows: the tokenizer's files and template, the data set's files by size and time, and
+    `rest`.
 
-    A task's `convert` is not part of it: delete rows by hand that another version of it made.
+    A task's `convert` is not included: delete rows by hand if an older version of it made them.
     """
     digest = hashlib.sha256(rest.encode())
     if gguf_file.is_gguf(base):
@@ -176,11 +178,11 @@ def build(
 
     Args:
       form: the unified format in the tokens of the model.
-      identity: of the tokenizer and of the data; rows that were made of others are not read.
+      identity: the identity of the tokenizer and the data; rows with another identity are not used.
       examples: returns the task's examples; called only if the rows are made.
-      folder: of the rows of all tasks.
-      max_input: tokens of the longest input.
-      max_target: tokens of the longest target.
+      folder: the folder of all tasks' rows.
+      max_input: the most tokens of an input.
+      max_target: the most tokens of a target.
       skip: leave out an example that is too long instead of cutting it.
       responses: as in `encode`.
       say: receives a line if a file is damaged and the rows are made again.
@@ -232,7 +234,8 @@ def build(
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept beside a task's rows: the number of examples that were too long, and digests of the two files."""
+    """The content of the JSON file beside a task's rows: the number of examples that were too long, and digests of
+    the two files."""
 
     cut: int
     sha256: list[str]

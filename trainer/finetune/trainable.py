@@ -1,6 +1,7 @@
-"""Which parameters of a model are trained: all of them, those above its lowest layers, or low-rank adapters.
+"""Selects the parameters of a model that are trained: all of them, those above its lowest layers, or low-rank adapters.
 
-Only the trained parameters are an argument of the loss, so that no gradient is computed for the others, nor below them.
+The loss is differentiated only by the trained parameters, so that no gradient is computed for the others or the layers
+below them.
 """
 
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ Trained: TypeAlias = Any  # nnx.State, or lora.Adapters
 
 
 def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
-    """Splits a model into the parameters that are trained and those that stay as they are."""
+    """Splits a model into the parameters that are trained and those that are frozen."""
     if recipe.lora:
         return lora.start(params, recipe.lora, recipe.seed, freeze=recipe.freeze), params
     if recipe.freeze:
@@ -25,7 +26,7 @@ def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
 
 
 def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
-    """Puts the two results of `split` together to a model."""
+    """Joins the two results of `split` to a model."""
     if isinstance(trained, nnx.State):
         return nnx.merge(graph, trained, frozen)
     model = nnx.merge(graph, frozen)
@@ -34,7 +35,7 @@ def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
 
 
 def params(graph: Any, trained: Trained, frozen: Params) -> Params:
-    """Puts the two results of `split` together to all parameters of the model, with adapters merged into them."""
+    """Joins the two results of `split` to all parameters of the model, with adapters merged into them."""
     if isinstance(trained, nnx.State):
         return nnx.split(nnx.merge(graph, trained, frozen))[1]
     return lora.merged(trained, frozen)

@@ -1,4 +1,4 @@
-"""A training at some step: a model, what of it is trained, the optimiser's state and the compiled step."""
+"""The state of a training at a step: the model, its trained parameters, the optimiser's state and the compiled step."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -32,21 +32,23 @@ class Training:
 
     Attributes:
       done: the number of steps so far.
-      read: the number of tokens that this process has read in them, padding included.
+      read: the number of tokens that this process has read in these steps, padding included.
     """
 
     def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
         """Starts at step 0.
 
         Args:
-          base: the model; its parameters are taken over, and are gone after the first step.
-          recipe: what is None in it is chosen for this model and these devices.
+          base: the model; its parameters are donated, so they cannot be used after the first step.
+          recipe: the recipe; values that are None are chosen for this model and these devices.
 
         Raises:
           UserError: the recipe does not fit the model, or the model does not fit in memory.
         """
         if recipe.freeze and (not base.joined or recipe.freeze >= base.layers):
-            raise UserError(f"--freeze {recipe.freeze}: it is for decoders, and this model has {base.layers} layers")
+            raise UserError(
+                f"--freeze {recipe.freeze}: it is for decoders with more layers; this model has {base.layers}"
+            )
         self.recipe = recipe = recipe.resolve(decoder=base.joined, platform=jax.default_backend())
         self.base, self.mesh = base, mesh
         longest = padded_length(recipe.max_input + recipe.max_target * base.joined)
@@ -74,15 +76,15 @@ class Training:
         self.state = State(trained, moments)
 
     def restart(self) -> None:
-        """Goes back to the base at step 0 and keeps the compiled step."""
+        """Returns to the base at step 0, and keeps the compiled step."""
         self._begin(self.frozen if self.recipe.lora else self.base.read(self.base.path, self.mesh))
 
     def params(self) -> Any:
-        """Returns the model's parameters as they are now, with adapters merged into them."""
+        """Returns the model's current parameters, with adapters merged into them."""
         return trainable.params(self.base.graph, self.state.trained, self.frozen)
 
     def step(self, examples: Sequence[Row]) -> Sums:
-        """Makes one step of the optimiser on these examples, and returns their loss before it."""
+        """Makes one step of the optimiser on these examples; returns their loss before the step."""
         malloc.give_back()
         batch = collate(examples, self._parts(examples), joined=self.base.joined)
         self.read += batch.tokens.size
@@ -93,8 +95,8 @@ class Training:
         return Sums(*sums)
 
     def _parts(self, examples: Sequence[Row]) -> int:
-        """The number of parts in which a batch is computed: the recipe's, or as few as fit in memory, and for adapters
-        on a CPU as fit in its cache."""
+        """Returns the number of parts in which a batch is computed: the recipe's, or as few as fit in memory, and
+        for adapters on a CPU as fit in its cache."""
         tokens, B = padded_width(examples, joined=self.base.joined), len(examples)
         cached = self.recipe.lora and jax.default_backend() == "cpu"
         room = min(self.room, _CACHED) if cached else self.room
@@ -102,8 +104,8 @@ class Training:
         return self.recipe.accumulate or next(fitting, B)
 
     def save(self, folder: Path) -> None:
-        """Writes a checkpoint beside its place and renames it: a Hugging Face directory that also holds the optimiser's
-        state. Every process calls it."""
+        """Writes a checkpoint under a temporary name and renames it: a Hugging Face directory with the optimiser's
+        state. Every process must call it."""
         part = part_of(folder)
         if processes.is_primary():
             shutil.rmtree(part, ignore_errors=True)
@@ -119,7 +121,7 @@ class Training:
             part.rename(folder)
 
     def restore(self, folder: Path) -> None:
-        """Goes to the state of a checkpoint; on as many devices as before, to the last bit."""
+        """Restores the state of a checkpoint, exactly if the number of devices is the same."""
         state, self.done = checkpoints.restore(self._beside_weights(), folder)
         if not self.recipe.lora:
             params = self.base.read(folder, self.mesh)
@@ -128,17 +130,17 @@ class Training:
         self.state = state
 
     def _beside_weights(self) -> Any:
-        """The part of the state that the model's own files do not hold."""
+        """Returns the part of the state that is not in the model's own files."""
         return self.state if self.recipe.lora else self.state.optimiser
 
 
 def load(
     path: Path, recipe: Recipe, examples: ExampleOptions, devices: Devices, say: Callable[[str], None] = print
 ) -> Training:
-    """Reads a base model onto the devices and starts its training.
+    """Reads a base model onto the devices and makes its training.
 
     Args:
-      path: of a checkpoint directory or a GGUF file.
+      path: a checkpoint directory or a GGUF file.
 
     Raises:
       UserError: the model cannot be read or does not fit the recipe, the devices or the memory.
@@ -151,5 +153,5 @@ def load(
     if recipe.dropout is None and base.joined:
         say(f"no dropout: most decoders were trained without and do not bear it (the paper: --dropout {DROPOUT})")
     if recipe.max_input >= base.longest:
-        raise UserError(f"--max-input {recipe.max_input}: the model has {base.longest} positions")
+        raise UserError(f"--max-input {recipe.max_input}: the model has only {base.longest} positions")
     return Training(base, recipe, mesh)

@@ -1,1 +1,1 @@
-"""Judges against people."""
+"""Measures how well judges agree with people."""

@@ -29,15 +29,16 @@ _ORDERS = np.array([[0, 1], [1, 0]])
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a judge answered to one example.
+    """A judge's answer to one example.
 
     Attributes:
       task: the task's name.
-      example: identity of the example among the task's.
-      p: [C] the probability of each of the task's labels (of A and B for a pair, both orders put together); empty if
-        the judge gave no valid answer.
-      mass: what the model gives to all labels together, the lower of a pair's two orders; None if it is not known.
-      flipped: for a pair, whether the judge prefers the same place in both orders.
+      example: the example's identity within its task.
+      p: [C] the probability of each of the task's labels; for a pair those of A and B, from both orders; empty if the
+        judge gave no valid answer.
+      mass: the probability that the model gives to all labels together, for a pair the lower one of both orders; None
+        if it is not known.
+      flipped: for a pair, whether the judge prefers the same position in both orders.
     """
 
     task: str
@@ -48,12 +49,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def identity(example: Example) -> str:
-    """Twelve digits over an example's texts."""
+    """Returns twelve hexadecimal digits of a hash of an example's texts."""
     return hashlib.sha256("\0".join(example.values).encode(errors="replace")).hexdigest()[:12]
 
 
 def can_answer(judge: Judge, task: Task) -> bool:
-    """Whether a judge can be asked a task: a language model anything that has labels, another judge pairs only."""
+    """Tells whether a judge can be asked a task: a language model can answer all tasks with labels, another judge
+    only pairs."""
     return bool(task.labels) and (task.kind == "pairwise" or isinstance(judge, LanguageModelJudge))
 
 
@@ -64,7 +66,7 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
       ValueError: the judge cannot be asked this task.
     """
     if not can_answer(judge, task):
-        raise ValueError(f"{judge.name} compares two responses, and {task.name} does not ask that")
+        raise ValueError(f"{judge.name} can only compare two responses, and {task.name} is not such a task")
     for start in range(0, len(examples), BATCH):
         group = examples[start : start + BATCH]
         if not isinstance(judge, LanguageModelJudge):
@@ -83,8 +85,8 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
 
 
 def both_orders(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatArray:
-    """The log-odds [R, 2] of the response in the first place: as the examples stand, and with their responses
-    exchanged; NaN without a valid answer."""
+    """Returns the log-odds [R, 2] of the response in the first position: for the examples unchanged, and with their
+    responses exchanged; NaN without a valid answer."""
     if isinstance(judge, LanguageModelJudge):
         scores = _likelihoods(judge, task, list(in_both_orders(examples, task)), width=2)
         return (scores[:, 0] - scores[:, 1]).reshape(-1, 2)
@@ -92,7 +94,7 @@ def both_orders(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatA
 
 
 def as_they_stand(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatArray:
-    """The log-odds [R] of response_a against response_b, in this order only; NaN without a valid answer."""
+    """Returns the log-odds [R] of response_a against response_b, in this order only; NaN without a valid answer."""
     if isinstance(judge, LanguageModelJudge):
         scores = _likelihoods(judge, task, examples)
         return np.asarray(scores[:, 0] - scores[:, 1])
@@ -104,10 +106,10 @@ def _problem(example: Example) -> Problem:
 
 
 def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Example], *, width: int = 1) -> FloatArray:
-    """The log-likelihood [R, C] of each label behind each example; what is too long is cut as in training.
+    """Returns the log-likelihood [R, C] of each label after each example; long examples are cut as in training.
 
     Args:
-      width: how many examples in a row begin alike; what is alike is encoded once.
+      width: the number of successive examples with a common prefix, which is encoded once.
     """
     shared, targets = judge.form.labels(task.instructions, task.labels)
     head = len(judge.form.frame(task.instructions, task.context)[0])
@@ -123,7 +125,7 @@ def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Examp
 
 
 def _separate(judge: SeparateJudge, rows: Sequence[Encoded], shared: Ids, targets: Sequence[Ids]) -> FloatArray:
-    """The log-likelihood [R, 2] of A and B behind comparisons in the separate form."""
+    """Returns the log-likelihood [R, 2] of A and B behind comparisons in the separate form."""
     parts = [[row.source[i:j] for i, j in pairwise(_bounds(row))] for row in rows]
     _, _, _, first, second, cue = parts[0]  # marks and cue are the same for all
     pairs = [((prompt,), a, b) for prompt, a, b, *_ in parts]
@@ -137,7 +139,7 @@ def _bounds(row: Encoded) -> list[int]:
 
 
 def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:
-    """The ids of inputs, cut where they stop being alike, so that what is alike is encoded once."""
+    """Splits the ids of inputs after their common prefix, so that it is encoded once."""
     alike = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*group, strict=False)))
     alike = max(min(alike, *(len(ids) - 1 for ids in group)), head)
     for ids in group:
@@ -145,7 +147,7 @@ def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Id
 
 
 def _pair_answer(task: Task, example: Example, orders: FloatArray, mass: float | None = None) -> Answer:
-    """An answer from the log-odds [2] of the first place in both orders."""
+    """Makes an answer of the log-odds [2] of the first position in both orders."""
     first, second = orders.tolist()
     log_odds = (first - second) / 2
     if not np.isfinite(log_odds):

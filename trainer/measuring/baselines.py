@@ -1,4 +1,5 @@
-"""What needs no judge: chance, the first place, the most frequent label, the longer response, the annotators."""
+"""Baselines without a judge: chance, the first position, the most frequent label, the longer response, the
+annotators."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,12 @@ Probabilities = tuple[float, ...]  # of a task's labels; of A and B for a pair; 
 
 
 def always_first(task: Task, examples: Sequence[Example]) -> list[Probabilities]:
-    """Response A of every pair."""
+    """Chooses response A of every pair."""
     return [(1.0, 0.0) if task.kind == "pairwise" else () for _ in examples]
 
 
 def majority_label(task: Task, examples: Sequence[Example]) -> list[Probabilities]:
-    """The label that most examples have; of tasks without a pair."""
+    """Chooses the most frequent label, for tasks without pairs."""
     if task.kind == "pairwise":
         return [() for _ in examples]
     ((label, _),) = Counter(example.label for example in examples).most_common(1)
@@ -23,7 +24,7 @@ def majority_label(task: Task, examples: Sequence[Example]) -> list[Probabilitie
 
 
 def longer(task: Task, examples: Sequence[Example]) -> list[Probabilities]:
-    """The response of more characters; half an answer for either if both are as long."""
+    """Chooses the response with more characters; responses of equal length get half an answer each."""
     if task.kind != "pairwise":
         return [() for _ in examples]
     lengths = [(len(example.values[-2]), len(example.values[-1])) for example in examples]
@@ -31,7 +32,7 @@ def longer(task: Task, examples: Sequence[Example]) -> list[Probabilities]:
 
 
 def best_possible(task: Task, examples: Sequence[Example]) -> list[Probabilities]:
-    """What most annotators say; of single judgements less than all, since annotators disagree."""
+    """Chooses what most annotators chose; on single judgements that is less than 100 %, because annotators disagree."""
     if task.kind != "pairwise":
         return [tuple(float(name == example.label) for name in task.labels) for example in examples]
     votes = [example.votes for example in examples]
@@ -47,5 +48,5 @@ BASELINES: Mapping[str, Callable[[Task, Sequence[Example]], list[Probabilities]]
 
 
 def chance(task: Task) -> float:
-    """What random answers reach, of accuracy, exact match, single judgements and balanced accuracy alike."""
+    """Computes the expected result of random answers, which is the same for all four metrics."""
     return 0.5 if task.kind == "pairwise" else 1 / len(task.labels)

@@ -1,5 +1,5 @@
-"""The paper's twelve benchmarks (section 4.1): of which tasks each is made, how its figure is computed, and what the
-paper prints (Tables 1 and 2)."""
+"""The paper's twelve benchmarks (section 4.1): the tasks of each, how its figure is computed, and the paper's
+results (Tables 1 and 2)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ class Pool:
     """The examples of several tasks counted together.
 
     Attributes:
-      tasks: their names.
-      metric: accuracy = verdicts equal to the annotators' majority; single judgements = annotators' votes for the
-        response that the judge prefers; exact match = labels equal to the annotators'; balanced accuracy = the mean of
-        the shares of right answers under each label.
+      tasks: the tasks' names.
+      metric: accuracy = the share of verdicts that equal the annotators' majority; single judgements = the share of the
+        annotators' votes for the response that the judge prefers; exact match = the share of labels that equal the
+        annotators'; balanced accuracy = the mean over labels of the share of right answers.
     """
 
     tasks: tuple[str, ...]
@@ -34,7 +34,7 @@ Figure: TypeAlias = Pool | Mean
 
 
 def tasks_of(figure: Figure) -> Iterator[str]:
-    """The names of the tasks under a figure."""
+    """Returns the names of the tasks under a figure."""
     if isinstance(figure, Pool):
         yield from figure.tasks
     else:
@@ -127,11 +127,11 @@ TABLE_5: Mapping[str, float] = {"Chat": 79.1, "Chat Hard": 29.6, "Math": 6.5, "C
 
 
 def wins(values: Mapping[str, float]) -> int:
-    """On how many benchmarks a judge is at least as good as all of the paper's language models as judges (its headline:
+    """Counts the benchmarks on which a judge is at least as good as all language models in the paper (its headline is
     six of twelve).
 
     Args:
-      values: of each benchmark, in %, as BENCHMARKS names them.
+      values: the judge's result on each benchmark, in %, by the names in BENCHMARKS.
     """
     names = list(BENCHMARKS)
     best = {name: max(TABLE_1[row][names.index(name)] for row in BASELINES) for name in names}

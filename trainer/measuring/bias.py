@@ -1,8 +1,9 @@
-"""Six biases of a judge, as the paper's section 5.1 adapts CoBBLEr to the unified format.
+"""Measures six biases of a judge, as the paper's section 5.1 adapts CoBBLEr to the unified format.
 
-Of T comparisons: order = both orders answered with the same place; compassion = the same with the models' names shown;
-length = of answers without order bias, |share of the longer response - 0.5|; egocentric = the judge's own response in
-both orders; bandwagon and attention = a sentence about response_a, then about response_b, followed both times.
+They are shares of T comparisons. order: both orders are answered with the same position. compassion: the same, with the
+models' names shown. length: |share of the longer response - 0.5| among answers without order bias. egocentric: the
+judge prefers its own response in both orders. bandwagon and attention: the judge follows a sentence about response_a,
+and also one about response_b.
 """
 
 import random
@@ -47,11 +48,11 @@ _WITH_REMARK = replace(_TASK, fields=("instruction", "reference", "remark"))
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """One column.
+    """One column of Table 3.
 
     Attributes:
-      score: with its 95 % bootstrap interval over instructions; a share in 0 to 1.
-      valid: share of comparisons with a valid answer.
+      score: the share, 0 to 1, with its 95 % bootstrap interval over instructions.
+      valid: the share of comparisons with a valid answer.
     """
 
     score: tuple[float, float, float]
@@ -65,11 +66,11 @@ def measure(
     seed: int = 0,
     done: Callable[[int], object] = lambda count: None,
 ) -> dict[str, Bias]:
-    """Measures the biases of a judge; without `egocentric` if it cannot write a response of its own.
+    """Measures the biases of a judge; leaves out `egocentric` if the judge cannot write responses.
 
     Args:
-      seed: of the distracting sentences that are drawn, and of the interval.
-      done: called with the number of comparisons that were answered since the last call.
+      seed: the seed of the random sentences and of the intervals.
+      done: is called with the number of comparisons that were answered since the last call.
     """
     rng = random.Random(seed)
     groups = np.array([comparison.question for comparison in comparisons])
@@ -84,9 +85,9 @@ def measure(
     column("order", _same_place(first, second), first + second)
 
     named = [_example(_TASK, comparison, names=True) for comparison in comparisons]
-    one, other = _in_batches(judge, _TASK, named, both_orders, done).T
-    column("compassion", _same_place(one, other), one + other)
-    column("compassion, consistent", _same_response(one, other), one + other)
+    first_named, second_named = _in_batches(judge, _TASK, named, both_orders, done).T
+    column("compassion", _same_place(first_named, second_named), first_named + second_named)
+    column("compassion, consistent", _same_response(first_named, second_named), first_named + second_named)
 
     decided = _same_response(first, second) > 0
     lengths = np.array([len(c.responses[0]) - len(c.responses[1]) for c in comparisons])
@@ -117,7 +118,7 @@ def measure(
 
 
 def average(columns: dict[str, Bias]) -> float:
-    """The mean of the columns of Table 3 that are there."""
+    """Computes the mean of the available columns of Table 3."""
     return float(np.mean([bias.score[0] for name, bias in columns.items() if name != "compassion, consistent"]))
 
 
@@ -152,7 +153,7 @@ def _same_response(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _interval(values: FloatArray, groups: IntArray, seed: int) -> tuple[float, float, float]:
-    """The mean of values [T] with its interval over groups [T]."""
+    """Returns the mean of values [T] with its interval over groups [T]."""
     _, group = np.unique(groups, return_inverse=True)
     sums = np.stack([np.bincount(group, values), np.bincount(group).astype(np.float64)], axis=1)
     drawn = resampled_sums(sums, np.random.default_rng(seed))
@@ -160,7 +161,7 @@ def _interval(values: FloatArray, groups: IntArray, seed: int) -> tuple[float, f
 
 
 def _length(longer: FloatArray, groups: IntArray, seed: int) -> tuple[float, float, float]:
-    """|share - 0.5|, and how large it may be by the interval of the share."""
+    """Computes |share - 0.5|, and its interval from that of the share."""
     if not len(longer):
         return (float("nan"),) * 3
     share, low, high = _interval(longer, groups, seed)
@@ -169,7 +170,7 @@ def _length(longer: FloatArray, groups: IntArray, seed: int) -> tuple[float, flo
 
 
 def _against_each_response(own: Mapping[int, str], comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The judge's own response beside that of each model, once for each instruction."""
+    """Pairs the judge's own response to each instruction with that of each model."""
     pairs: dict[tuple[int, str], Comparison] = {}
     for comparison in comparisons:
         for name, text in zip(comparison.names, comparison.responses, strict=True):
@@ -179,7 +180,7 @@ def _against_each_response(own: Mapping[int, str], comparisons: Sequence[Compari
 
 
 def _own_responses(judge: LanguageModelJudge, comparisons: Sequence[Comparison]) -> dict[int, str]:
-    """What the judge's model writes itself to each instruction, greedily."""
+    """Generates the response of the judge's model to each instruction, greedily."""
     instructions = {comparison.question: comparison.instruction for comparison in comparisons}
     asked = [judge.form.message(ids) for ids in judge.form.values(list(instructions.values()))]
     written = judge.kernel.generate([[ids] for ids in asked], limit=OWN_TOKENS, eos=judge.form.eos)

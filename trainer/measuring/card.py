@@ -1,5 +1,5 @@
-"""A judge's report card: the paper's benchmarks and every task, each figure with its size, its interval and what needs
-no judge beside it (Tables 1 and 2)."""
+"""A judge's report card: the paper's benchmarks (Tables 1 and 2) and every task, each figure with its number of
+examples, its interval and baselines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,20 @@ class Line:
     """One figure of a card; shares are in %.
 
     Attributes:
-      name: of the benchmark, section or task.
-      metric: how it is computed.
-      tasks: names of the tasks that were asked, and how many there are in all.
-      n: examples, or single judgements, that were counted.
-      invalid: examples without a valid answer, which are not counted.
+      name: the name of the benchmark, section or task.
+      metric: how the figure is computed.
+      tasks: the names of the tasks that were asked; `of` is the number of the figure's tasks in all.
+      n: the number of examples, or of single judgements, that were counted.
+      invalid: the number of examples without a valid answer, which are not counted.
       share: the figure with its 95 % bootstrap interval over prompts.
-      difference: to the other judge, paired, with its interval.
-      baselines: what needs no judge; a name is missing if it has no answer to these tasks.
+      difference: the paired difference to the other judge, with its interval.
+      baselines: the results of baselines by name; a baseline that does not apply to these tasks is missing.
       contact: whether the tasks touch what the judge was trained on (trainer/collection/training_data.py), with the
         number of tasks if they differ.
-      paper: what the paper prints for the whole benchmark.
-      flipped: % of pairs in which the judge prefers the same place in both orders.
-      mass: P(all labels) of the model, on average.
-      scale: of a task whose labels are numbers: Pearson's and Spearman's correlation of the expected label with the
+      paper: the paper's results for the whole benchmark.
+      flipped: the share of pairs in which the judge prefers the same position in both orders.
+      mass: the mean probability that the model gives to all labels together.
+      scale: for a task whose labels are numbers, Pearson's and Spearman's correlation of the expected label with the
         annotators', and the mean absolute error.
     """
 
@@ -61,14 +61,14 @@ class Card:
     """All figures of a judge.
 
     Attributes:
-      judge: its identity.
-      against: that of the judge to which differences are measured; empty without one.
-      benchmarks: of the paper, and RewardBench's sections.
-      tasks: each by itself.
-      not_applicable: names of tasks that this judge cannot be asked.
-      missing: names of tasks whose data is not at hand.
-      unanswered: names of tasks to which the judge gave no valid answer.
-      limit: the most examples of a task that were asked; None = all of them.
+      judge: the judge's identity.
+      against: the identity of the judge with which it is compared; empty without one.
+      benchmarks: the lines of the paper's benchmarks and of RewardBench's sections.
+      tasks: the lines of the single tasks.
+      not_applicable: the names of tasks that this judge cannot answer.
+      missing: the names of tasks whose data is missing.
+      unanswered: the names of tasks to which the judge gave no valid answer.
+      limit: the most examples that were asked per task; None for all.
     """
 
     judge: str
@@ -123,7 +123,7 @@ def card(
 
 
 def _contact(tasks: Sequence[str], contact: Mapping[str, str]) -> str:
-    """The contact that all tasks have, or how many have which."""
+    """Returns the contact that all tasks have, or how many have which."""
     counts = Counter(contact.get(task, NOT_KNOWN) for task in tasks)
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{word} {count}" for word, count in counts.items())
 
@@ -135,30 +135,30 @@ def _line(
     other: Mapping[str, Asked] | None,
     contact: Mapping[str, str],
 ) -> Line | None:
-    """A figure's line; None if no example of it has a valid answer."""
+    """Returns a figure's line; None if no example of it has a valid answer."""
     given = [asked[task] for task in tasks_of(figure) if task in asked]
     metrics = dict(_metrics(figure))
     tallies = _tallies(metrics, given)
     if not tallies:
         return None
-    answered = [one for one in given if one.task.name in tallies]
+    answered = [answers for answers in given if answers.task.name in tallies]
     share = interval(figure, tallies)
     difference = None
-    if other is not None and all(one.task.name in other for one in answered):
-        both = {one.task.name: _shared(one, other[one.task.name]) for one in answered}
+    if other is not None and all(answers.task.name in other for answers in answered):
+        both = {answers.task.name: _shared(answers, other[answers.task.name]) for answers in answered}
         ours, theirs = (_tallies(metrics, [pair[k] for pair in both.values()]) for k in (0, 1))
         difference = (
             _percent(interval(figure, ours, theirs)) if ours.keys() == theirs.keys() == tallies.keys() else None
         )
-    flips = [one.flipped for one in answered if one.flipped is not None]
-    masses = [one.mass for one in answered if one.mass is not None]
+    flips = [answers.flipped for answers in answered if answers.flipped is not None]
+    masses = [answers.mass for answers in answered if answers.mass is not None]
     return Line(
         name=name,
         metric="mean of its parts" if isinstance(figure, Mean) else figure.metric,
         tasks=tuple(tallies),
         of=len(list(tasks_of(figure))),
-        n=sum(one.n for one in tallies.values()),
-        invalid=sum(one.invalid for one in given),
+        n=sum(task_tally.n for task_tally in tallies.values()),
+        invalid=sum(answers.invalid for answers in given),
         share=_percent(share),
         contact=_contact(list(tallies), contact),
         difference=difference,
@@ -171,8 +171,8 @@ def _line(
 
 
 def _scale(asked: Asked) -> tuple[float, float, float] | None:
-    """Correlations and mean absolute error of a task whose labels are numbers; None of another task, or if the
-    annotators' labels are all the same."""
+    """Computes the correlations and the mean absolute error of a task whose labels are numbers; None for another
+    task, or if the annotators' labels are all equal."""
     if not all(label.lstrip("-").isdecimal() for label in asked.task.labels):
         return None
     steps = np.array([float(label) for label in asked.task.labels])
@@ -185,38 +185,43 @@ def _scale(asked: Asked) -> tuple[float, float, float] | None:
 
 
 def _metrics(figure: Figure) -> list[tuple[str, Metric]]:
-    """The metric of each task under a figure."""
+    """Returns the metric of each task under a figure."""
     if isinstance(figure, Pool):
         return [(task, figure.metric) for task in figure.tasks]
     return [pair for part in figure.parts.values() for pair in _metrics(part)]
 
 
 def _tallies(metrics: Mapping[str, Metric], given: Sequence[Asked]) -> dict[str, Tally]:
-    counted = {one.task.name: tally(one.task, one.examples, one.p, metrics[one.task.name]) for one in given}
+    counted = {
+        answers.task.name: tally(answers.task, answers.examples, answers.p, metrics[answers.task.name])
+        for answers in given
+    }
     return {name: counts for name, counts in counted.items() if counts is not None}
 
 
 def _shared(ours: Asked, theirs: Asked) -> tuple[Asked, Asked]:
-    """The examples that both judges gave a valid answer to."""
+    """Selects the examples to which both judges gave a valid answer."""
     both = [bool(a.p and b.p) for a, b in zip(ours.answers, theirs.answers, strict=True)]
     picked = [
         Asked(
-            task=one.task,
-            examples=[example for example, valid in zip(one.examples, both, strict=True) if valid],
-            answers=[answer for answer, valid in zip(one.answers, both, strict=True) if valid],
+            task=judge.task,
+            examples=[example for example, valid in zip(judge.examples, both, strict=True) if valid],
+            answers=[answer for answer, valid in zip(judge.answers, both, strict=True) if valid],
         )
-        for one in (ours, theirs)
+        for judge in (ours, theirs)
     ]
     return picked[0], picked[1]
 
 
 def _baselines(figure: Figure, metrics: Mapping[str, Metric], answered: Sequence[Asked]) -> dict[str, float]:
-    """What needs no judge comes to on the same examples, in %."""
-    shares = {"chance": 100 * _mean_chance(figure, {one.task.name: one.task for one in answered})}
+    """Computes the results of the baselines on the same examples, in %."""
+    shares = {"chance": 100 * _mean_chance(figure, {answers.task.name: answers.task for answers in answered})}
     for name, answer in BASELINES.items():
         counted = {
-            one.task.name: tally(one.task, one.examples, answer(one.task, one.examples), metrics[one.task.name])
-            for one in answered
+            answers.task.name: tally(
+                answers.task, answers.examples, answer(answers.task, answers.examples), metrics[answers.task.name]
+            )
+            for answers in answered
         }
         sums = {task: counts.counts.sum(0) for task, counts in counted.items() if counts is not None}
         if len(sums) == len(answered):
@@ -233,7 +238,7 @@ def _mean_chance(figure: Figure, tasks: Mapping[str, Task]) -> float:
 
 
 def _paper(name: str) -> dict[str, float]:
-    """The paper's figures of a benchmark or of a section of RewardBench."""
+    """Returns the paper's figures of a benchmark or of a section of RewardBench."""
     if name in BENCHMARKS:
         column = list(BENCHMARKS).index(name)
         return {row: TABLE_1[row][column] for row in PRINTED}

@@ -1,5 +1,5 @@
-"""CoBBLEr (Koo et al. 2023): fifty instructions, the responses of fifteen models to each, and what its authors measured
-of fifteen judges (github.com/minnesotanlp/cobbler, folder `cobbler` under --data)."""
+"""Reads CoBBLEr (Koo et al. 2023): fifty instructions, the responses of fifteen models to each, and its authors'
+results for fifteen judges (github.com/minnesotanlp/cobbler, folder `cobbler` under --data)."""
 
 import csv
 from collections import defaultdict
@@ -22,8 +22,8 @@ class Comparison:
     """Two models' responses to one instruction, in the order in which CoBBLEr shows them.
 
     Attributes:
-      question: number of the instruction.
-      names: of the two models.
+      question: the number of the instruction.
+      names: the names of the two models.
     """
 
     question: int
@@ -34,10 +34,10 @@ class Comparison:
 
 
 def folder(data: Path) -> Path:
-    """CoBBLEr's folder under `data` or one of its parts.
+    """Finds CoBBLEr's folder under `data` or one of its parts.
 
     Raises:
-      UserError: it is not there.
+      UserError: the folder does not exist.
     """
     places = [data / part / FOLDER for part in ("", "eval")]
     for place in places:
@@ -50,7 +50,7 @@ def folder(data: Path) -> Path:
 
 
 def read_comparisons(data: Path) -> list[Comparison]:
-    """All pairs of models for each instruction: 5,250 of the released files.
+    """Reads all pairs of models for each instruction: 5,250 in the released files.
 
     Raises:
       UserError: a file is missing or does not have the released form.
@@ -74,10 +74,10 @@ def read_comparisons(data: Path) -> list[Comparison]:
 
 
 def read_published(data: Path) -> dict[str, dict[str, float]]:
-    """What the authors' file says of each judge, in the columns of the paper's Table 3; empty without that file.
+    """Reads the authors' results for each judge, in the columns of the paper's Table 3; empty if their file is missing.
 
-    First and last are added up, length is |share of longer ones - 0.5|, egocentric is the order variant. Every column
-    is a share of all comparisons, valid or not.
+    The order bias is the sum of "first" and "last", length is |share of longer responses - 0.5|, and egocentric is the
+    variant with both orders. Every column is a share of all comparisons, including invalid ones.
     """
     path = folder(data) / PUBLISHED
     if not path.exists():

@@ -1,5 +1,5 @@
-"""What gives the better response away without reading it (the paper's appendix B): its length, and words that stand in
-one of the two only."""
+"""Measures how well the better response can be told without reading it (the paper's appendix B): by its length, and
+by words that only one of the two responses has."""
 
 import re
 from collections import Counter
@@ -14,12 +14,12 @@ _WORD = re.compile("\\w+(?:['\u2019]\\w+)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """Of the pairs of one section.
+    """The results for the pairs of one section.
 
     Attributes:
-      n: pairs.
-      longer: pairs whose better response has strictly more characters.
-      shorter: pairs whose better response has strictly fewer.
+      n: the number of pairs.
+      longer: the number of pairs whose better response has more characters.
+      shorter: the number of pairs whose better response has fewer characters.
       telling: words by how much more often they stand in the better response only than in the worse one only, in % of
         pairs; the most telling ones of either side, best first, without those that round to 0.
     """
@@ -31,8 +31,8 @@ class Health:
 
     @property
     def by_length(self) -> float:
-        """% of pairs that are right for a judge that always prefers the longer response, or always the shorter one,
-        whichever is better here; equal lengths are half right."""
+        """The accuracy in % of a judge that always prefers the longer response, or always the shorter one, whichever
+        is better here; equal lengths count half."""
         return 100 * (max(self.longer, self.shorter) + (self.n - self.longer - self.shorter) / 2) / self.n
 
 
@@ -49,7 +49,7 @@ def health(examples: Iterable[Example]) -> Health:
 
 
 def _sides(example: Example) -> tuple[str, str]:
-    """The better response and the worse one."""
+    """Returns the better response and the worse one."""
     first, second = example.values[-2:]
     return (first, second) if example.label == "A" else (second, first)
 

@@ -1,4 +1,4 @@
-"""Pairs that people judged, of evaluation tasks that are never trained on, as problems."""
+"""Reads pairs that people judged, from evaluation tasks that are never trained on, as problems."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def read_pairs(tasks: Iterable[str], data: Path) -> list[Problem]:
     """Reads the pairs of evaluation tasks as problems whose first candidate is the better one.
 
     Args:
-      tasks: names of pairwise tasks.
+      tasks: the names of pairwise tasks.
       data: the folder of data sets.
 
     Raises:

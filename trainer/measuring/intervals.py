@@ -1,4 +1,4 @@
-"""Bootstrap intervals: every interval that the trainer prints is drawn here."""
+"""Computes the bootstrap intervals of all figures that the trainer prints."""
 
 from typing import NamedTuple
 
@@ -31,12 +31,12 @@ def mean_interval(values: FloatArray, *, seed: int = 0) -> Interval:
 
 
 def resampled_sums(counts: FloatArray, rng: np.random.Generator, *, resamples: int = 2000) -> FloatArray:
-    """The sums [B, K] of the rows of `counts` [G, K], of B samples of G rows with replacement."""
+    """Draws B samples of G rows of `counts` [G, K] with replacement, and returns their sums [B, K]."""
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), resamples)  # [B, G]
     return np.asarray(weights @ counts, np.float64)
 
 
 def percentiles(samples: FloatArray) -> tuple[float, float]:
-    """The ends of the 95 % percentile interval of bootstrap samples [B]; samples without a value are left out."""
+    """Returns the ends of the 95 % percentile interval of bootstrap samples [B]; NaN samples are left out."""
     low, high = np.nanpercentile(samples, [2.5, 97.5])
     return float(low), float(high)

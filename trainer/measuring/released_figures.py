@@ -80,7 +80,7 @@ class Figure:
 
 
 def figures(benchmark: str, sizes: Mapping[str, int]) -> dict[str, Figure]:
-    """The figures of a benchmark that can be computed from the parts that are there.
+    """Returns the figures of a benchmark that can be computed from the parts that are there.
 
     Args:
       sizes: prompts of each part.
@@ -150,7 +150,7 @@ def rows(benchmark: str, answers: Sequence[Answers], other: Sequence[Answers] | 
 def _interval(
     figure: Figure, ours: Mapping[str, FloatArray], theirs: Mapping[str, FloatArray] | None = None
 ) -> tuple[float, float, float]:
-    """A figure, or its difference to another judge's, in %, with its interval."""
+    """Returns a figure, or its difference to another judge's, in %, with its interval."""
     rng = np.random.default_rng(0)
     middle, samples = 0.0, np.zeros(1)
     for part in dict.fromkeys(part for part, _ in figure.weights):
@@ -176,7 +176,7 @@ def _means(sums: FloatArray) -> FloatArray:
 
 
 def _scores(benchmark: str, answers: Sequence[Answers]) -> dict[str, FloatArray]:
-    """The scores [G, K] of the prompts of each part; NaN if a column does not apply to a prompt."""
+    """Returns the scores [G, K] of the prompts of each part; NaN if a column does not apply to a prompt."""
     of_item = {"rewardbench2": _best_of_n, "judgebench": _pair, "rm-bench": _styles}[benchmark]
     scores: dict[str, list[FloatArray]] = defaultdict(list)
     for a in answers:
@@ -188,7 +188,7 @@ def _scores(benchmark: str, answers: Sequence[Answers]) -> dict[str, FloatArray]
 
 
 def _best_of_n(answers: Answers) -> FloatArray:
-    """Whether no wrong response is better than the right one; shared with those that are as good."""
+    """Tells whether no wrong response is better than the right one; shared with those that are as good."""
     leads = answers.leads
     return np.array([float((leads >= 0).all()) / (1 + (leads == 0).sum())])
 
@@ -199,7 +199,7 @@ def _pair(answers: Answers) -> FloatArray:
 
 
 def _styles(answers: Answers) -> FloatArray:
-    """The share of right comparisons at the three levels, of the matrix of right and wrong responses."""
+    """Returns the share of right comparisons at the three levels, of the matrix of right and wrong responses."""
     right = answers.leads.reshape(STYLES, STYLES) > 0
     richer = np.tri(STYLES, k=-1, dtype=bool)
     return np.array([right[where].mean() for where in (richer, np.eye(STYLES, dtype=bool), richer.T)])

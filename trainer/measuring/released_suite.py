@@ -98,13 +98,13 @@ class ReleasedCard:
 
 
 def share_flipped(answers: Sequence[Answers]) -> float:
-    """The % of pairs in which the judge prefers the same place in both orders."""
+    """Returns the % of pairs in which the judge prefers the same place in both orders."""
     flips = np.concatenate([a.forward * a.backward > 0 for a in answers if a.valid])
     return 100 * float(flips.mean())
 
 
 def markdown(card: ReleasedCard) -> str:
-    """The whole card, as text that is Markdown, too."""
+    """Returns the whole card, as text that is Markdown, too."""
     return "\n".join(_parts(card)) + "\n"
 
 

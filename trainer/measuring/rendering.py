@@ -1,4 +1,4 @@
-"""A report card and the table of biases, as text that is Markdown, too."""
+"""Renders a report card and the table of biases as plain text that is also Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from trainer.measuring.cobbler import COLUMNS, KNOWN, TABLE_3
 
 
 def markdown(card: Card) -> str:
-    """The whole card."""
+    """Renders the whole card."""
     return "\n".join(_parts(card)) + "\n"
 
 
@@ -84,7 +84,7 @@ def interval_text(values: tuple[float, float, float], *, sign: bool = False) -> 
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table whose columns are aligned."""
+    """Returns a Markdown table whose columns are aligned."""
     widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(len(heads))]
     for k, row in enumerate([heads, ["-" * width for width in widths], *rows]):
         fill = "-" if k == 1 else " "
@@ -94,11 +94,11 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 def biases(
     judge: str, count: int, columns: Mapping[str, Bias], average: float, published: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """Table 3 with a judge's row.
+    """Renders Table 3 with the row of a judge.
 
     Args:
-      count: comparisons of each test.
-      published: what CoBBLEr's authors counted of each judge.
+      count: the number of comparisons of each test.
+      published: the results of CoBBLEr's authors for each judge.
     """
     lines = [
         f"Judge: {judge}",

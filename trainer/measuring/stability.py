@@ -1,4 +1,4 @@
-"""How much a judge's accuracy moves over the evaluations of a run (the paper's Figure 4)."""
+"""Measures how much a judge's accuracy varies over the evaluations of a run (the paper's Figure 4)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Course:
     """The accuracy of one category over the evaluations of a run, in %.
 
     Attributes:
-      steps: [k] after which it was measured.
+      steps: [k] the steps after which it was measured.
       accuracy: [k] the mean over the category's tasks.
     """
 
@@ -38,11 +38,12 @@ class Course:
 
 
 def read_courses(run: Path, last: int | None = None) -> dict[str, Course]:
-    """Reads what a run measured on its way: RewardBench's sections, the capabilities of other tasks, and all together.
+    """Reads the evaluations of a run: of RewardBench's sections, of the capabilities of other tasks, and of all
+    together.
 
     Args:
       run: a folder that `flame-train run --eval` wrote.
-      last: evaluations that count; all of them without it.
+      last: the number of last evaluations that count; None for all.
 
     Raises:
       UserError: the run has no evaluation.
@@ -77,15 +78,15 @@ def _category(task: str) -> str:
 
 
 def draw(courses: Mapping[str, Course], file: Path) -> None:
-    """Draws the courses, as SVG or PNG by the name's ending.
+    """Draws the courses into a file, SVG or PNG by its ending.
 
     Raises:
-      UserError: matplotlib is not installed, or does not know the ending.
+      UserError: matplotlib is not installed, or does not know the file's ending.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("--plot takes matplotlib; pip install 'flame-rank[plot]'") from error
+        raise UserError("--plot needs matplotlib; pip install 'flame-rank[plot]'") from error
     figure = Figure(figsize=(8, 4.5))
     panel = figure.add_subplot()
     for name, course in courses.items():
@@ -101,7 +102,7 @@ def draw(courses: Mapping[str, Course], file: Path) -> None:
 
 
 def rows(courses: Mapping[str, Course]) -> Sequence[tuple[str, str, str, str, str]]:
-    """A line for each category: its name, evaluations, mean, standard deviation and range, in %."""
+    """Returns a line for each category: its name, evaluations, mean, standard deviation and range, in %."""
     return [
         (
             name,

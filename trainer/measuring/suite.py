@@ -33,7 +33,7 @@ class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A task's examples, with a judge's answer to each."""
+    """The examples of a task with a judge's answers."""
 
     task: Task
     examples: Sequence[Example]
@@ -41,30 +41,30 @@ class Asked:
 
     @property
     def p(self) -> list[tuple[float, ...]]:
-        """The probabilities of the labels, of each example; empty if there is no valid answer."""
+        """The probabilities of the labels for each example; empty if there is no valid answer."""
         return [answer.p for answer in self.answers]
 
     @property
     def invalid(self) -> int:
-        """Examples without a valid answer."""
+        """The number of examples without a valid answer."""
         return sum(not answer.p for answer in self.answers)
 
     @property
     def mass(self) -> float | None:
-        """What the model gives to all labels together, on average; None if that is not known."""
+        """The mean probability that the model gives to all labels together; None if it is not known."""
         masses = [answer.mass for answer in self.answers if answer.mass is not None]
         return sum(masses) / len(masses) if masses else None
 
     @property
     def flipped(self) -> float | None:
-        """The share of pairs in which the judge prefers the same place in both orders; None without pairs."""
+        """The share of pairs in which the judge prefers the same position in both orders; None without pairs."""
         flips = [answer.flipped for answer in self.answers if answer.flipped is not None]
         return sum(flips) / len(flips) if flips else None
 
 
 def read_examples(task: Task, data: Path, limit: int | None = None) -> list[Example]:
-    """A task's examples, tied pairs included; `limit` of them by the order of their identities, so that the same ones
-    are taken whatever else is asked."""
+    """Reads a task's examples, tied pairs included. `limit` takes the first ones by their identities, so that every
+    run takes the same examples."""
     every = list(examples(task, data, ties=task.kind == "pairwise"))
     return every if limit is None else sorted(every, key=identity)[:limit]
 
@@ -77,13 +77,13 @@ def run(
     *,
     done: Callable[[int], object] = lambda count: None,
 ) -> Asked:
-    """Asks a judge a task's examples, those aside to which `kept` has its answer.
+    """Asks a judge the examples of a task, except those whose answers are in `kept`.
 
     Args:
       done: is called with the number of examples that were answered since the last call.
 
     Raises:
-      UserError: the model cannot be asked this task.
+      UserError: the model cannot answer this task.
     """
     names = [identity(example) for example in given]
     new = [

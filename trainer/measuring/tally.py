@@ -1,4 +1,4 @@
-"""Counts of a judge's answers to a task, prompt by prompt, from which every figure and its interval is computed.
+"""Counts a judge's answers to a task per prompt; every figure and its interval is computed from these counts.
 
 A tally is a matrix [G, K] of K counts for each of G prompts. Sums over prompts give a metric; sums over prompts drawn
 with replacement give its bootstrap distribution, since examples with one prompt are not independent.
@@ -21,9 +21,9 @@ class Tally:
     """The counts of one task.
 
     Attributes:
-      counts: [G, K] float64: for accuracy, exact match and single judgements right ones and all (K = 2); for balanced
-        accuracy the right ones under each label, then all under each label (K = 2C).
-      n: examples, or single judgements.
+      counts: [G, K] float64. For accuracy, exact match and single judgements: the right ones, and all (K = 2). For
+        balanced accuracy: the right ones with each label, then all with each label (K = 2C).
+      n: the number of examples or single judgements.
     """
 
     counts: FloatArray
@@ -34,13 +34,13 @@ def tally(task: Task, examples: Sequence[Example], p: Sequence[Sequence[float]],
     """Counts the answers to examples.
 
     Args:
-      examples: the task's.
-      p: of each example the probabilities of the task's labels, or none if there is no valid answer; for a pair those
-        of A and B, where equal ones are half an answer for either.
-      metric: what is counted.
+      examples: the task's examples.
+      p: for each example the probabilities of the task's labels, empty without a valid answer; for a pair those of A
+        and B, which count half each if they are equal.
+      metric: the metric whose counts are made.
 
     Returns:
-      None if no example has a valid answer.
+      The counts; The counts; None if no example has a valid answer.
     """
     rows: dict[str, FloatArray] = {}
     n = 0
@@ -55,7 +55,7 @@ def tally(task: Task, examples: Sequence[Example], p: Sequence[Sequence[float]],
 
 
 def _row(task: Task, example: Example, p: Sequence[float], metric: Metric) -> FloatArray | None:
-    """The counts [K] of one example; None if the metric does not count it."""
+    """Returns the counts [K] of one example; None if the metric does not count it."""
     if task.kind == "pairwise":
         for_a = 0.5 if p[0] == p[1] else float(p[0] > p[1])
         if metric == "single judgements":
@@ -73,11 +73,11 @@ def _row(task: Task, example: Example, p: Sequence[float], metric: Metric) -> Fl
 
 
 def value(figure: Figure, sums: Mapping[str, FloatArray]) -> FloatArray:
-    """A figure [...], in 0 to 1, from the summed counts [..., K] of its tasks; parts without a task in `sums` are left
-    out, and so are labels that no example has.
+    """Computes a figure [...], in 0 to 1, from the summed counts [..., K] of its tasks; leaves out parts without a task
+    in `sums`, and labels without examples.
 
     Raises:
-      KeyError: none of its tasks is there.
+      KeyError: none of its tasks is in `sums`.
     """
     if isinstance(figure, Mean):
         parts = [part for part in figure.parts.values() if any(task in sums for task in tasks_of(part))]
@@ -93,14 +93,14 @@ def value(figure: Figure, sums: Mapping[str, FloatArray]) -> FloatArray:
 def interval(
     figure: Figure, tallies: Mapping[str, Tally], against: Mapping[str, Tally] | None = None, *, seed: int = 0
 ) -> tuple[float, float, float]:
-    """A figure with its percentile bootstrap interval over prompts, all in 0 to 1.
+    """Computes a figure with its percentile bootstrap interval over prompts, in 0 to 1.
 
     Args:
-      tallies: of tasks by name.
-      against: of another judge, from the same examples: the paired difference to it is measured.
+      tallies: the tallies of tasks by name.
+      against: the tallies of another judge on the same examples; the result is then the paired difference to it.
 
     Raises:
-      ValueError: the two were not counted over the same prompts.
+      ValueError: the two judges were not counted over the same prompts.
     """
     rng = np.random.default_rng(seed)
     names = [name for name in tasks_of(figure) if name in tallies]

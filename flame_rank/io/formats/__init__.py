@@ -1,4 +1,4 @@
-"""What samplers write: each tool's lines by its own field names, recognised by shape or named (`--from`)."""
+"""The formats of other tools: each has its own field names and is recognised by them, or named by `--from`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flame_rank.io.formats.base import Format
 
-# The names of --from; "jsonl" is this library's own, "vllm" another name of the batch's.
+# The values of --from. "jsonl" is this library's own format; "vllm" is another name of "openai-batch".
 NAMES = ("jsonl", "openai-batch", "vllm", "lm-eval", "trl", "rewardbench2", "verl", "distilabel")
 
 
 def all_formats(requests: str | Path | None = None) -> "tuple[Format, ...]":
-    """Every format but this library's own, in the order in which they are tried.
+    """Returns every format except this library's own, in the order in which they are tried.
 
     Args:
-      requests: the file of requests, for the output of a batch.
+      requests: the file of the requests that the output of a batch answers.
     """
     from flame_rank.io.formats.lm_eval import LmEval
     from flame_rank.io.formats.openai_batch import OpenAIBatch
@@ -25,10 +25,10 @@ def all_formats(requests: str | Path | None = None) -> "tuple[Format, ...]":
 
 
 def by_name(name: str, formats: "tuple[Format, ...]") -> "Format":
-    """The format of a name.
+    """Returns the format with a name.
 
     Raises:
-      ValueError: no format has it.
+      ValueError: no format has this name.
     """
     wanted = "openai-batch" if name == "vllm" else name
     for known in formats:

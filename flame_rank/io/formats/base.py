@@ -1,4 +1,4 @@
-"""What the lines of all formats come to, and the values that their fields have in common: texts and messages."""
+"""What every format makes of a line, and how texts and messages in its fields are read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import msgspec
 from flame_rank import messages
 
 Raw = msgspec.Raw
-Fields: TypeAlias = Mapping[str, Raw]  # of a line, undecoded
+Fields: TypeAlias = Mapping[str, Raw]  # the fields of a line, undecoded
 
 RAWS = msgspec.json.Decoder(list[Raw])
 OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -21,15 +21,15 @@ _KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "f
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """What a line holds.
+    """A line as any format reads it.
 
     Attributes:
       prompt: the prompt, as the judge reads it.
-      candidates: the candidates' texts; a single one if the line is a sample.
-      originals: each candidate as the line has it: a string, messages or an object.
-      messages: the prompt as the line has it, if that is a list of messages; None if it is a text.
-      implicit: the prompt is the start of each candidate's messages.
-      name: what the line calls the problem; None if it has no name.
+      candidates: the candidates' texts; only one if the line is a sample.
+      originals: each candidate as it is in the line: a string, messages or an object.
+      messages: the prompt as it is in the line, if it is a list of messages; None if it is a text.
+      implicit: whether the prompt is the common start of the candidates' messages.
+      name: the problem's name in the line; None if it has none.
     """
 
     prompt: str
@@ -45,24 +45,24 @@ class Format(Protocol):
 
     @property
     def name(self) -> str:
-        """What `--from` calls it."""
+        """The format's name for `--from`."""
 
     def fits(self, fields: Fields) -> bool:
-        """Says whether a line has the shape of this format."""
+        """Tells whether a line has the fields of this format."""
 
     def flat(self, fields: Fields) -> bool:
-        """Says whether a line is a sample, whose problem is all lines with its prompt."""
+        """Tells whether a line is one sample; the lines with the same prompt then make a problem."""
 
     def parse(self, fields: Fields) -> Parsed:
-        """Makes sense of a line.
+        """Reads a line.
 
         Raises:
-          ValueError: it is not what this format has; the message says what to do.
+          ValueError: the line does not fit the format; the message says what to do.
         """
 
 
 def kind(raw: Raw) -> str:
-    """What a JSON value is, by its first character."""
+    """Names the type of a JSON value, by its first character."""
     return _KINDS.get(chr(memoryview(raw)[0]), "a number")
 
 
@@ -72,14 +72,18 @@ def decoded(raw: Raw) -> Any:
 
 
 def needed(fields: Fields, key: str, tool: str) -> Raw:
-    """The value of a field that a line of this tool has."""
+    """Returns the value of a field that every line of this tool has.
+
+    Raises:
+      ValueError: the field is missing.
+    """
     if key not in fields:
         raise ValueError(f'no "{key}", which a line of {tool} has; mend or remove the line')
     return fields[key]
 
 
 def strings(raw: Raw, what: str) -> list[str]:
-    """The strings of a list, of which there is at least one."""
+    """Decodes a list of strings, which must not be empty."""
     if kind(raw) != "a list":
         raise ValueError(f"{what} is {kind(raw)}, not a list of strings; mend or remove the line")
     texts = []
@@ -93,7 +97,7 @@ def strings(raw: Raw, what: str) -> list[str]:
 
 
 def text(raw: Raw, what: str) -> str:
-    """A string, or a list of messages as a text."""
+    """Decodes a string, or a list of messages, which becomes one text."""
     if kind(raw) == "a string":
         return _STRING.decode(raw)
     if kind(raw) == "a list":
@@ -102,7 +106,7 @@ def text(raw: Raw, what: str) -> str:
 
 
 def conversation(given: list[dict[str, Any]], what: str) -> str:
-    """Messages as a text; of a single message, its content."""
+    """Writes messages as one text; the text of a single message is its content."""
     try:
         return messages.to_text(given)
     except ValueError as error:
@@ -110,17 +114,17 @@ def conversation(given: list[dict[str, Any]], what: str) -> str:
 
 
 def start_in_common(first: Raw, second: Raw, what: str) -> tuple[str, str, str]:
-    """The messages that two conversations begin with, as a text, and what each one goes on with."""
-    one, other = _messages(first, what), _messages(second, what)
+    """Returns the common start of two conversations as a text, and the rest of each."""
+    first_turns, second_turns = _messages(first, what), _messages(second, what)
     shared = 0
-    while shared < min(len(one), len(other)) - 1 and one[shared] == other[shared]:
+    while shared < min(len(first_turns), len(second_turns)) - 1 and first_turns[shared] == second_turns[shared]:
         shared += 1
     if not shared:
-        raise ValueError(f'{what}: the two conversations do not begin alike, and there is no "prompt"; add one')
+        raise ValueError(f'{what}: the two conversations begin differently, and there is no "prompt"; add one')
     return (
-        conversation(one[:shared], what),
-        conversation(one[shared:], what),
-        conversation(other[shared:], what),
+        conversation(first_turns[:shared], what),
+        conversation(first_turns[shared:], what),
+        conversation(second_turns[shared:], what),
     )
 
 

@@ -1,8 +1,8 @@
-"""Samples of lm-evaluation-harness (`--log_samples`): a line a document, its generations in `resps`.
+"""Samples of lm-evaluation-harness (`--log_samples`): each line is a document, with its generations in `resps`.
 
 `{"doc_id", "doc", "target", "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": options}}, "resps": [[text, ...]],
-"filtered_resps", ...}`; in Python, and in files of before 0.4.3, the arguments are lists: `[[prompt, options]]`. The
-candidates are the repeats of a generation. Requests for likelihoods have no text that could be ranked.
+"filtered_resps", ...}`; in Python, and in files written before 0.4.3, the arguments are lists: `[[prompt, options]]`.
+The candidates are the repeats of a generation. Requests for likelihoods have no text that could be ranked.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class LmEval:
     name: str = "lm-eval"
 
     def fits(self, fields: Fields) -> bool:
-        """A line is a document with its requests and responses."""
+        """Tells whether a line is a document with its requests and responses."""
         return {"doc_id", "arguments", "resps"} <= fields.keys()
 
     def flat(self, fields: Fields) -> bool:
-        """A line is a whole problem."""
+        """Returns False: a line is a whole problem."""
         return False
 
     def parse(self, fields: Fields) -> Parsed:
@@ -36,7 +36,7 @@ class LmEval:
             raise ValueError('"resps" is not a list of responses; mend or remove the line')
         if len(requests) > 1 or (kind(requests[0]) == "a list" and _of_likelihood(requests[0])):
             raise ValueError(
-                f"{len(requests)} requests for likelihoods, of a task of multiple choice; only what was generated can "
+                f"{len(requests)} requests for likelihoods, from a multiple-choice task; only generated texts can "
                 "be ranked: log the samples of a generating task (output_type: generate_until)"
             )
         originals = RAWS.decode(requests[0]) if kind(requests[0]) == "a list" else requests
@@ -52,13 +52,13 @@ class LmEval:
 
 
 def _of_likelihood(response: Raw) -> bool:
-    """Whether a response is [log-probability, greedy or not]."""
+    """Tells whether a response is [log-probability, whether it is the greedy one]."""
     items = RAWS.decode(response)
     return bool(items) and kind(items[0]) == "a list"
 
 
 def _prompt(arguments: Any) -> tuple[str, Raw | None]:
-    """The first argument of the only request; with a chat model's server it is messages, written as JSON."""
+    """Returns the first argument of the only request; for a chat model's server it is messages, written as JSON."""
     try:
         request = arguments["gen_args_0"] if isinstance(arguments, dict) else arguments[0]
         given = request["arg_0"] if isinstance(request, dict) else request[0]

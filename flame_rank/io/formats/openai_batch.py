@@ -1,8 +1,8 @@
-"""Output of a batch: OpenAI's (batch/reference) and `vllm run-batch`'s, whose lines have the same fields.
+"""The output of a batch of requests: OpenAI's (batch/reference) and that of `vllm run-batch`, with the same fields.
 
-A line answers one request, found by its custom_id in the file of requests: `{"id", "custom_id", "response":
-{"status_code", "request_id", "body": {"choices": [...]}}, "error"}`. With n > 1 a line is a problem; with one choice a
-line, the lines whose requests ask the same are one.
+A line answers one request, which has the same custom_id in the file of requests: `{"id", "custom_id", "response":
+{"status_code", "request_id", "body": {"choices": [...]}}, "error"}`. With n > 1 a line is a problem; with one choice
+per line, the lines whose requests are equal make a problem.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class OpenAIBatch:
     """The format.
 
     Attributes:
-      requests: the file that the batch was made of; None if it is not known.
+      requests: the file of the batch's requests; None if it is not known.
     """
 
     requests: str | Path | None = None
@@ -32,21 +32,21 @@ class OpenAIBatch:
     _asked: dict[str, Raw] = field(default_factory=dict, repr=False)
 
     def fits(self, fields: Fields) -> bool:
-        """A line answers a request by its custom_id."""
+        """Tells whether a line answers a request by its custom_id."""
         return "custom_id" in fields and "response" in fields
 
     def flat(self, fields: Fields) -> bool:
-        """A line has a single choice."""
+        """Tells whether a line has a single choice."""
         return len(_answers(self._body(fields))) == 1
 
     def parse(self, fields: Fields) -> Parsed:
-        """Reads the choices, and what was asked."""
+        """Reads the choices, and the prompt from the request."""
         custom_id = decoded(needed(fields, "custom_id", _TOOL))
         answers = _answers(self._body(fields))
         asked = self._request(custom_id)
         return Parsed(
             prompt=text(asked, f"what {custom_id!r} asked"),
-            candidates=[said for said, _ in answers],
+            candidates=[answer for answer, _ in answers],
             originals=[original for _, original in answers],
             messages=asked if kind(asked) == "a list" else None,
             name=custom_id,
@@ -67,18 +67,18 @@ class OpenAIBatch:
     def _request(self, custom_id: str) -> Raw:
         if self.requests is None:
             raise ValueError(
-                "a batch's output does not say what was asked; name the file of its requests too (requests, --requests)"
+                "a batch's output does not hold the prompts; name the file of its requests too (requests, --requests)"
             )
         if not self._asked:
             for number, request in read_objects(self.requests, _REQUEST):
                 self._asked.update([_asked(request.raw, f"{self.requests}:{number}")])
         if custom_id not in self._asked:
-            raise ValueError(f"no request {custom_id!r} in {self.requests}; name the file that this batch was made of")
+            raise ValueError(f"no request {custom_id!r} in {self.requests}; name the file of this batch's requests")
         return self._asked[custom_id]
 
 
 def _asked(request: Fields, where: str) -> tuple[str, Raw]:
-    """A request's custom_id, and its messages or prompt."""
+    """Returns a request's custom_id, and its messages or prompt."""
     from flame_rank.errors import UserError
 
     try:
@@ -90,7 +90,7 @@ def _asked(request: Fields, where: str) -> tuple[str, Raw]:
 
 
 def _answers(body: dict[str, Raw]) -> list[tuple[str, Raw]]:
-    """Each choice's text, and the choice: of chat completions, of completions, or the output of a response."""
+    """Returns the text and the JSON of each choice of a chat completion, a completion or a response."""
     if "choices" in body and kind(body["choices"]) == "a list":
         answers = [(_choice(decoded(choice), i), choice) for i, choice in enumerate(RAWS.decode(body["choices"]))]
         if answers:
@@ -111,8 +111,8 @@ def _choice(choice: Any, i: int) -> str:
 
 
 def _reason(error: Raw | None) -> str:
-    """Why a request failed, in one line."""
-    said = decoded(error) if error is not None else None
-    while isinstance(said, dict):
-        said = said.get("error") or said.get("message") or " ".join(f"{k}={v}" for k, v in said.items())
-    return " ".join(str(said or "no reason given").split())[:200]
+    """Explains in one line why a request failed."""
+    reason = decoded(error) if error is not None else None
+    while isinstance(reason, dict):
+        reason = reason.get("error") or reason.get("message") or " ".join(f"{k}={v}" for k, v in reason.items())
+    return " ".join(str(reason or "no reason given").split())[:200]

@@ -1,7 +1,7 @@
 """Preferences: TRL's pairs, and the benchmarks RewardBench (pairs) and RewardBench 2 (best of four or more).
 
-`{"prompt", "chosen", "rejected"}`; texts, or lists of messages, whose prompt may be the start that both have in common
-(TRL's dataset formats). RewardBench 2 has lists of texts: the chosen ones are the first candidates.
+`{"prompt", "chosen", "rejected"}`, each a text or a list of messages; without a prompt, it is the start that both lists
+have in common (TRL's dataset formats). RewardBench 2 has lists of texts: the chosen ones are the first candidates.
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from flame_rank.io.formats.base import (
 
 @dataclass(frozen=True)
 class Trl:
-    """Preferences, and with `--from trl` prompts with one completion a line, too."""
+    """TRL's pairs, and with `--from trl` also lines of a prompt with one completion."""
 
     name: str = "trl"
 
     def fits(self, fields: Fields) -> bool:
-        """A line has a chosen and a rejected answer."""
+        """Tells whether a line has a chosen and a rejected answer."""
         return {"chosen", "rejected"} <= fields.keys() and not RewardBench2().fits(fields)
 
     def flat(self, fields: Fields) -> bool:
-        """A line has one completion."""
+        """Tells whether a line has one completion."""
         return "completion" in fields and "chosen" not in fields
 
     def parse(self, fields: Fields) -> Parsed:
@@ -60,11 +60,11 @@ class RewardBench2:
     name: str = "rewardbench2"
 
     def fits(self, fields: Fields) -> bool:
-        """Both the chosen and the rejected are lists of texts."""
+        """Tells whether both the chosen and the rejected answers are lists of texts."""
         return "prompt" in fields and all(key in fields and _texts(fields[key]) for key in ("chosen", "rejected"))
 
     def flat(self, fields: Fields) -> bool:
-        """A line is a whole problem."""
+        """Returns False: a line is a whole problem."""
         return False
 
     def parse(self, fields: Fields) -> Parsed:

@@ -1,4 +1,4 @@
-"""What pipelines of training data write: verl's rollouts and distilabel's generations."""
+"""The formats of tools that make training data: verl's rollouts and distilabel's generations."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,19 @@ from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, kind, needed, 
 
 @dataclass(frozen=True)
 class Verl:
-    """verl's rollouts (`trainer.rollout_data_dir`): `{"input", "output", "gts", "score", "step", ...}`, a line a
-    sample; the lines with the same input are a problem."""
+    """verl's rollouts (`trainer.rollout_data_dir`): `{"input", "output", "gts", "score", "step", ...}`.
+
+    A line is a sample; the lines with the same input make a problem.
+    """
 
     name: str = "verl"
 
     def fits(self, fields: Fields) -> bool:
-        """A line is a rollout with its score and step."""
+        """Tells whether a line is a rollout with its score and step."""
         return {"input", "output", "score", "step"} <= fields.keys()
 
     def flat(self, fields: Fields) -> bool:
-        """A line is a sample."""
+        """Returns True: a line is a sample."""
         return True
 
     def parse(self, fields: Fields) -> Parsed:

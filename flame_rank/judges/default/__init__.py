@@ -1,1 +1,1 @@
-"""The judge that ships: its evidence without a model, and how it is weighed."""
+"""The judge that ships: its evidence, and how it is weighted."""

@@ -1,5 +1,5 @@
-"""Measures how far a candidate agrees with the rest of its pool: the strongest evidence that costs nothing if there are
-many samples of one model. Right answers are alike, and each wrong answer is wrong in its own way.
+"""Measures how far a candidate agrees with the rest of its pool. For many samples of one model this is the strongest
+evidence that costs nothing: right answers are alike, while wrong ones differ.
 """
 
 from collections import Counter
@@ -77,7 +77,7 @@ def _share(counted: csr_array, votes: FloatArray, asked: FloatArray) -> FloatArr
     Args:
       counted: [d, pieces], as `_counted` returns it.
       votes: [d], the number of candidates that have each text.
-      asked: [d], the number of these that all other candidates are compared with.
+      asked: [d], the number of these votes that are in the sample with which all candidates are compared.
     """
     size = counted.sum(axis=1)  # [d]
     some = np.flatnonzero(asked)

@@ -1,5 +1,5 @@
 """Finds wrong arithmetic in a text: false equations, and a result other than the one that the prompt asks for. As in
-text_rules.py, a rule applies only if it is certain: what can be read in two ways counts as true."""
+text_rules.py, a rule applies only if it is certain: an expression that can be read in two ways counts as true."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -26,7 +26,7 @@ def asked(prompt: str) -> Fraction | None:
 
 
 def contradicts(prompt: str, text: str) -> bool:
-    """Returns whether a text states a number as the result that a prompt asks for (see `asked`) and contains the right
+    """Tells whether a text states a number as the result that a prompt asks for (see `asked`) and contains the right
     number nowhere. False if the text states no number, or a vague one."""
     value = asked(prompt)
     text = ANNOTATION.sub("", text[:LONGEST])

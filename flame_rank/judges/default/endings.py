@@ -43,9 +43,9 @@ _BRACKETS = ("()", "[]", "“”", "«»", "「」", "『』", "（）", "《》
 
 
 def broken_off(text: str) -> float:
-    """Returns how certain it is that a text breaks off: 1 if it ends in the middle of a sentence or with an open fence;
-    0.5 if its last sentence has no final punctuation although others have it; otherwise 0. Texts of fewer than five
-    words and programs count as complete."""
+    """Estimates how certain it is that a text breaks off: 1 if it ends in the middle of a sentence or with an open
+    fence; 0.5 if its last sentence has no final punctuation although others have it; otherwise 0. Texts of fewer than
+    five words and programs count as complete."""
     text = text.rstrip()[-_READ:]
     if text.count("```") % 2:
         return 1.0
@@ -73,7 +73,7 @@ def broken_off(text: str) -> float:
 
 
 def _dangles(last: str, sentences: int) -> bool:
-    """Returns whether an English sentence cannot end at the end of this line."""
+    """Tells whether an English sentence cannot end at the end of this line."""
     ending = re.findall(r"[\w'’]+", last.replace("’", "'"))[-30:]
     if not ending or (ending[-1] != ending[-1].lower() and ending[-1] != "I"):
         return False  # a name or an abbreviation: "vitamin A", "OR"
@@ -98,7 +98,7 @@ def _dangles(last: str, sentences: int) -> bool:
 
 
 def _verse(text: str) -> bool:
-    """Returns whether most lines end without final punctuation, as in a poem, a list or a table."""
+    """Tells whether most lines end without final punctuation, as in a poem, a list or a table."""
     lines = [line.rstrip(_CLOSERS) for line in text.splitlines() if line.strip()]
     return len(lines) >= 3 and sum(not _FINAL.search(line) for line in lines) > len(lines) / 2
 
@@ -117,6 +117,6 @@ def _is_sentence(text: str) -> bool:
 
 
 def _is_closed(text: str) -> bool:
-    """Returns whether a text ends in anything but a word or a comma."""
+    """Tells whether a text ends in anything but a word or a comma."""
     bare = text.rstrip(_CLOSERS)
     return not bare or bare != text.rstrip() or not (bare[-1].isalpha() or bare[-1] in ",、，")

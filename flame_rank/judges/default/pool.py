@@ -1,5 +1,5 @@
-"""The judge that ships: a quality for each candidate, in log-odds, from what its pool agrees on, what a small language
-model finds likely, and rules for what cannot be right. See default/README.md, its model card.
+"""The judge that ships. A candidate's quality, in log-odds, comes from its agreement with the pool, its likelihood to a
+small language model, and rules for texts that cannot be right. default/README.md is its model card.
 """
 
 import hashlib
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
-from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -20,7 +19,7 @@ from flame_rank.candidates.repetition import repeated
 from flame_rank.candidates.text_rules import faults
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.default.agreement import overlap
 from flame_rank.judges.default.arithmetic import contradicts
 from flame_rank.judges.default.endings import unfinished
@@ -60,8 +59,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The language model that the weights were learned for.
 
     Attributes:
-      name: shown in messages.
-      identity: identity of the model file that the weights were learned with.
+      name: the model's name in messages.
+      identity: the identity of the model file with which the weights were learned.
       package: an installed package that contains the model, and the path of the file in it.
       hub: id on the Hugging Face hub; with `/FILE.gguf` appended, a single file.
       path: path of the model during learning, if it is neither in a package nor on the hub.
@@ -78,7 +77,7 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The contents of `judge.json`.
 
     Attributes:
-      model: the language model; None = the judge has no model.
+      model: the language model; None if the judge has no model.
       max_length: tokens of prompt and candidate together that the model reads.
       reading: the weights of the evidence for each kind of pool, with the model.
       alone: the same without the model.
@@ -98,8 +97,8 @@ class PoolEvidence:
       values: for each name of EVIDENCE an array [n], indexed by candidate.
       unfinished: [n], 1 for a text that breaks off, 0 for a complete one.
       sound: [n] bool, False for a candidate that cannot be right.
-      kind: kind of the pool.
-      truncated: number of candidates that were not read whole.
+      kind: the kind of the pool.
+      truncated: the number of candidates that were read without their middle.
     """
 
     values: Mapping[str, FloatArray]
@@ -128,7 +127,7 @@ class PoolJudge:
         self.weights: Mapping[Kind, Weights] = settings.reading if reader else settings.alone
         digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic")).hexdigest()[:12]
         self.name = f"default:{digest}:{reader.name if reader else 'agreement'}"
-        self._seen: WeakKeyDictionary[Problem, tuple[FloatArray, int]] = WeakKeyDictionary()
+        self._seen: ProblemMemory[tuple[FloatArray, int]] = ProblemMemory()
 
     @classmethod
     def load(cls, folder: Path, reader: Reader | None = None) -> Self:
@@ -148,7 +147,7 @@ class PoolJudge:
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """Returns how many candidates did not fit."""
+        """Returns how many candidates did not fit the model's maximum length."""
         return Notes(truncated=self._seen[problem][1] if problem in self._seen else 0)
 
     def evidence(self, problems: Sequence[Problem], *, parts: frozenset[Part] | None = None) -> list[PoolEvidence]:
@@ -156,7 +155,7 @@ class PoolJudge:
         problems.
 
         Args:
-          parts: what the model reads; None = what the weights of the pool's kind need.
+          parts: which likelihoods the model computes; None computes those that have a weight for this kind of pool.
         """
         evidence = [evidence_without_model(problem) for problem in problems]
         if self.reader is None:
@@ -193,7 +192,7 @@ def read_judge_settings(folder: Path) -> JudgeSettings:
 
 
 def parts_to_read(weights: Weights) -> frozenset[Part]:
-    """Returns the parts that the model has to read for evidence with a weight other than 0."""
+    """Returns the likelihoods that the model has to compute: those with a weight other than 0."""
     return frozenset(part for name, weight in weights.items() if weight for part in EVIDENCE[name])
 
 

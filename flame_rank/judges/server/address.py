@@ -1,5 +1,4 @@
-"""What `--judge openai:MODEL@URL#OPTIONS` and `reward:MODEL@URL#OPTIONS` name: a model, its server, and how it is
-asked."""
+"""Reads `--judge openai:MODEL@URL#OPTIONS` and `reward:MODEL@URL#OPTIONS`: a model, its server, and how it is asked."""
 
 import math
 import os
@@ -44,7 +43,7 @@ class ServerOptions(DrawOptions):
 
     @property
     def patience(self) -> float:
-        """Seconds that an answer may take."""
+        """The seconds that an answer may take."""
         return self.deadline or (600.0 if self.think else 120.0)
 
 
@@ -53,10 +52,10 @@ class Address:
     """A model behind a server.
 
     Attributes:
-      model: its name there; empty for the only one that the server has.
+      model: its name at the server; empty for the server's only model.
       prefix: "openai:" or "reward:".
-      url: where the OpenAI-compatible paths begin, with "/v1" if the server has it.
-      key: what the server is shown; it is in no record, ledger or message.
+      url: the base URL of the OpenAI-compatible API, with "/v1" if the server uses that.
+      key: the API key, which never appears in a record, ledger or message.
     """
 
     model: str
@@ -74,7 +73,7 @@ class Address:
         return f"{self.prefix}{self.model}@{self.url}"
 
     def hide(self, message: str) -> str:
-        """Returns a message without the key."""
+        """Removes the key from a message."""
         return message.replace(self.key, "***") if self.key else message
 
 
@@ -82,7 +81,7 @@ def parse(spec: str) -> tuple[Address, ServerOptions]:
     """Reads openai:MODEL@URL#OPTIONS; what is missing comes from OPENAI_BASE_URL and OPENAI_API_KEY.
 
     Raises:
-      UserError: it is none, or it holds a key.
+      UserError: the text is not such an address, or holds a key.
     """
     prefix = next(prefix for prefix in (OPENAI, REWARD) if spec.startswith(prefix))
     match = _SPEC.fullmatch(spec.removeprefix(prefix))
@@ -121,12 +120,13 @@ _KINDS = {
 
 
 def read_price(text: str) -> tuple[float, float, float]:
-    """Returns what a million tokens cost: read, written, read from the server's cache (as read, if it is not given).
+    """Returns the prices of a million tokens that are read, written, and read from the server's cache (by default as
+    read).
 
     Raises:
-      ValueError: it is no price.
+      ValueError: the text is not a price.
     """
     numbers = [float(part) for part in str(text).split("/")]
     if len(numbers) not in (2, 3) or not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"no price: {text!r}")
+        raise ValueError(f"not a price: {text!r}")
     return numbers[0], numbers[1], numbers[-1] if len(numbers) == 3 else numbers[0]

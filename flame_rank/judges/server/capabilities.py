@@ -1,4 +1,4 @@
-"""What a server can do: it is asked once, and the best path that works is taken."""
+"""Finds out once what a server can do, and chooses the best path to a verdict that works."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ class Capabilities:
     """How a server is asked from now on.
 
     Attributes:
-      path: the best that works.
-      concurrency: requests at once.
-      form: the unified format in the server's tokens and template; None for a server that lends neither.
-      weights: what the server says of the model's weights, for the judge's identity.
-      fields: of a chat request, so that the server takes it.
+      path: the best path that works.
+      concurrency: the number of requests at the same time.
+      form: the unified format in the server's tokens and template; None if the server offers neither.
+      weights: the server's information about the model's weights, for the judge's identity.
+      fields: the fields that a chat request needs for this server.
     """
 
     path: paths.Path
@@ -56,13 +56,13 @@ class Wanted:
 
 
 def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Capabilities:
-    """Asks a server what it can do.
+    """Finds out what a server can do.
 
     Args:
-      wait: gives the result of an awaitable.
+      wait: returns the result of an awaitable.
 
     Raises:
-      UserError: it cannot be reached, or nothing works.
+      UserError: the server cannot be reached, or no path works.
     """
     try:
         model, weights = wait(find_model(client))
@@ -85,7 +85,7 @@ def discover(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], An
 
 
 async def find_model(client: Client) -> tuple[Address, str]:
-    """Returns the address with the model's name, and what the server says of its weights."""
+    """Returns the address with the model's name, and the server's information about its weights."""
     try:
         listed = await client.get("/models")
     except Refused:  # it has no list
@@ -97,7 +97,7 @@ async def find_model(client: Client) -> tuple[Address, str]:
         if len(entries) != 1:
             names = ", ".join(entry["id"] for entry in entries[:8])
             has = f"it has {names}" if names else "it lists none"
-            raise UserError(f"--judge {address.name}: which model of the server? {has}; write openai:MODEL@URL")
+            raise UserError(f"--judge {address.name}: name the server's model (openai:MODEL@URL); {has}")
         address = replace(address, model=entries[0]["id"])
     own = next((entry for entry in entries if entry["id"] == address.model), {})
     stated = own.get("meta")
@@ -106,7 +106,8 @@ async def find_model(client: Client) -> tuple[Address, str]:
 
 
 async def _slots(client: Client) -> int | None:
-    """Returns how many requests llama.cpp works on at once, each with a cache of its own; None for other servers."""
+    """Returns how many requests llama.cpp processes at the same time, each with its own cache; None for other
+    servers."""
     try:
         properties = await client.get("/props", own=True)
     except (Refused, Unanswered):
@@ -116,7 +117,8 @@ async def _slots(client: Client) -> int | None:
 
 
 def _form(client: Client, wanted: Wanted, wait: Callable[[Awaitable[Any]], Any]) -> Any:
-    """Returns the unified format in the server's tokens, and its tokenizer; two None for a server that lends none."""
+    """Returns the unified format in the server's tokens, and its tokenizer; both None if the server offers no
+    tokenizer."""
     tokenizer = ServerTokenizer(client, wait)
     if not wait(tokenizer.open()):
         return None, None
@@ -152,7 +154,7 @@ def _token_path(
 
 
 async def _context(client: Client) -> int | None:
-    """Returns the length of llama.cpp's context; None of other servers. One token is left for the answer."""
+    """Returns the length of llama.cpp's context, less one token for the answer; None for other servers."""
     try:
         properties = await client.get("/props", own=True)
         length = properties["default_generation_settings"]["n_ctx"]
@@ -162,7 +164,7 @@ async def _context(client: Client) -> int | None:
 
 
 async def _works(path: Any, refusals: list[str]) -> bool:
-    """Returns whether a path judges the probe; why it does not is noted."""
+    """Tells whether a path judges the probe, and notes the reason if it does not."""
     try:
         if isinstance(path, paths.LabelLogProbs):
             await path.open()
@@ -176,10 +178,10 @@ async def _works(path: Any, refusals: list[str]) -> bool:
 
 
 async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list[str]) -> Any:
-    """Returns the best path through a chat endpoint, and the fields that it takes.
+    """Returns the best path through the chat endpoint, and the fields that its requests need.
 
     Raises:
-      UserError: none works.
+      UserError: no path works.
     """
     options = client.options
     if not drawn:
@@ -206,7 +208,7 @@ async def _chat_path(client: Client, wanted: Wanted, drawn: bool, refusals: list
 
 
 async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
-    """Returns whether a server takes the requests of drawn verdicts and one of three answers has one."""
+    """Tells whether a server accepts the requests for sampled verdicts, and one of three answers has a verdict."""
     for _ in range(3):
         try:
             (judgement,) = await path.ask([Comparison(_PROBE, 0, 1)])

@@ -5,11 +5,10 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.choice_prompts import (
     ROUNDS,
     ChoicePrompts,
@@ -89,7 +88,7 @@ class ServerChoiceJudge:
         digest = hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:12]
         self.name = f"{client.address.name} (choice of {ROUNDS} by {known.path.name}):{digest}"
         self.price = options.price
-        self._logs: WeakKeyDictionary[Problem, _Log] = WeakKeyDictionary()
+        self._logs: ProblemMemory[_Log] = ProblemMemory()
 
     @property
     def usage(self) -> Usage:

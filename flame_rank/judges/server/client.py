@@ -1,4 +1,5 @@
-"""Requests to a server: its deadline, its limits, what is sent again, and which failure is the user's to mend."""
+"""Sends requests to a server: keeps its deadline and limits, sends failed requests again, and tells which failures
+the user can correct."""
 
 import asyncio
 import json
@@ -18,22 +19,22 @@ _PAUSE = 0.25  # seconds before a request whose answer could not be read is sent
 
 
 class Unanswered(Exception):
-    """A request without an answer, or with one that cannot be read, however often it was sent."""
+    """A request that got no readable answer, although it was sent several times."""
 
 
 class Refused(Exception):
-    """A request that the server does not take: it has no such path, or no such parameter."""
+    """A request that the server rejects because it lacks the path or the parameter."""
 
 
 class Unreadable(ValueError):
-    """An answer that is not what was asked for."""
+    """An answer without the requested content."""
 
 
 class Client:
-    """One server; its methods are for the event loop of `flame_rank.judges.function`.
+    """The client of one server; its methods run in the event loop of `flame_rank.judges.function`.
 
     Attributes:
-      usage: what has been answered.
+      usage: counts of the answered requests.
     """
 
     def __init__(self, address: Address, options: ServerOptions):
@@ -65,16 +66,16 @@ class Client:
         """Sends a request until its answer can be read.
 
         Args:
-          path: behind the address.
-          read: makes sense of the parsed answer, or raises Unreadable.
-          tokens: that the model is expected to read and write; 0 for a request that takes no model.
-          own: a path of the server's own, not under the OpenAI-compatible ones.
-          tries: how often an answer that cannot be read is asked for; None for as often as the options say.
+          path: the path after the address.
+          read: reads the parsed answer, or raises Unreadable.
+          tokens: the number that the model is expected to read and write; 0 for a request without a model.
+          own: whether the path is the server's own, outside the OpenAI-compatible API.
+          tries: how often the request is sent if the answer cannot be read; None for the number in the options.
 
         Raises:
-          Refused: the server does not take it.
+          Refused: the server rejects the request.
           Unanswered: there is no answer.
-          UserError: the server does not let this user in.
+          UserError: the server denies access.
         """
         why = ""
         for attempt in range(tries or self.options.retries + 1):
@@ -93,17 +94,17 @@ class Client:
         raise Unanswered(self.address.hide(why)[:300])
 
     async def get(self, path: str, *, own: bool = False) -> Any:
-        """Returns the parsed answer to a GET, None for one that is not JSON. It is sent twice at most, so that it does
-        not take long to say that a server is not there.
+        """Returns the parsed answer to a GET; None if it is not JSON. The request is sent twice at most, so that a
+        missing server is reported soon.
 
         Raises:
-          Refused, Unanswered, UserError: as `post`.
+          Refused, Unanswered, UserError: as in `post`.
         """
         reply = await self._reply("get", path, own, options={"max_retries": min(1, self.options.retries)})
         return None if isinstance(reply, str) else reply
 
     async def _reply(self, method: str, path: str, own: bool, **request: Any) -> Any:
-        """Returns the parsed answer, or its text where it is no JSON."""
+        """Returns the parsed answer, or its text if it is not JSON."""
         openai = self._openai
         client = self._client()
         url = f"{self.address.root if own else self.address.url}{path}"
@@ -163,7 +164,7 @@ class Client:
 
 
 def _close(clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any]) -> None:
-    """Has the connections closed, each in its loop, and waits for none."""
+    """Starts to close the connections, each in its own loop, without waiting."""
     for loop, client in clients.items():
         if loop.is_running():
             asyncio.run_coroutine_threadsafe(client.close(), loop)

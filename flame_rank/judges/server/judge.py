@@ -1,14 +1,13 @@
-"""The judge behind a server."""
+"""The judge that asks a model behind a server."""
 
 import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.function import awaited
 from flame_rank.judges.options import OnLong
 from flame_rank.judges.server import address, capabilities, prompts
@@ -41,9 +40,9 @@ class ServerJudge:
     """Asks a model behind an OpenAI-compatible server which of two responses is better.
 
     Attributes:
-      path: how it is asked; part of the name.
-      usage: what the server has been asked so far.
-      price: of a million tokens, as the user gave it.
+      path: the way in which the server is asked; it is part of the name.
+      usage: counts of the requests so far.
+      price: the price of a million tokens, as the user gave it.
     """
 
     pool_aware = False
@@ -51,10 +50,10 @@ class ServerJudge:
     one_by_one = False  # comparisons of many problems are under way at once
 
     def __init__(self, client: Client, wanted: capabilities.Wanted):
-        """Asks the server what it can do.
+        """Finds out what the server can do.
 
         Raises:
-          UserError: it cannot be reached, or cannot give verdicts.
+          UserError: the server cannot be reached, or cannot give verdicts.
         """
         self._client, self._instructions = client, wanted.instructions
         known = capabilities.discover(client, wanted, awaited)
@@ -73,7 +72,7 @@ class ServerJudge:
         digest = hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:12]
         self.name = f"{client.address.name} ({known.path.name}):{digest}"
         self.price = options.price
-        self._logs: WeakKeyDictionary[Problem, _Log] = WeakKeyDictionary()
+        self._logs: ProblemMemory[_Log] = ProblemMemory()
 
     @property
     def usage(self) -> Usage:
@@ -83,7 +82,7 @@ class ServerJudge:
         """Returns log-odds [M] for each problem; NaN for what the server did not answer.
 
         Raises:
-          UserError: the server lets nobody in, or a comparison is too long and `on_long` is "fail".
+          UserError: the server denies access, or a comparison is too long and `on_long` is "fail".
         """
         answers = [np.full(len(pairs), np.nan) for _, pairs in asked]
         places: dict[tuple[int, Comparison], list[int]] = {}
@@ -103,7 +102,8 @@ class ServerJudge:
         return answers
 
     def _requests(self, keys: list[tuple[int, Comparison]]) -> list[Request[list[tuple[int, Comparison]]]]:
-        """Returns what is sent, problem by problem and first response by first response; grouped if the path is."""
+        """Makes the requests, ordered by problem and first response; comparisons are grouped if the path groups
+        them."""
         keys = sorted(keys, key=lambda key: (key[0], key[1].first))
         if not self.path.grouped:
             return [Request([key], key[1].prefixes) for key in keys]
@@ -137,16 +137,16 @@ class ServerJudge:
         return Notes(truncated=len(log.cut), failures=tuple(log.failures), broken=log.broken)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """Returns P(A) + P(B) [M] of judged comparisons [M, 2]; NaN for those of which the server did not tell."""
+        """Returns P(A) + P(B) [M] of judged comparisons [M, 2]; NaN if the server did not tell."""
         log = self._logs.get(problem) or _Log()
         return np.array([log.mass.get((i, j), np.nan) for i, j in pairs.tolist()], np.float64)
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]]) -> list[str | None]:
-        """Returns the judge's words on why a candidate is better than another: its reasons from when it judged them,
-        if it thinks, and otherwise new ones; None if the server did not answer.
+        """Explains why a candidate is better than another. A thinking judge repeats the reasoning of its judgement,
+        another judge is asked for new words; None if the server did not answer.
 
         Args:
-          asked: a problem, the better candidate and the other, by index.
+          asked: problems, each with the better candidate and the other one, by index.
         """
         comparisons = [Comparison(*pair) for pair in asked]
         known = [self._kept_words(*comparison) for comparison in comparisons]
@@ -196,10 +196,10 @@ def load(
     on_long: OnLong = "cut",
     template: str | None = None,
 ) -> ServerJudge:
-    """Makes the judge that openai:MODEL@URL#OPTIONS names; arguments as in `flame_rank.load_judge`.
+    """Loads the judge openai:MODEL@URL#OPTIONS; arguments as in `flame_rank.load_judge`.
 
     Raises:
-      UserError: it names none, or the server cannot be reached or cannot give verdicts.
+      UserError: the address is wrong, or the server cannot be reached or cannot give verdicts.
     """
     place, asked = address.parse(spec)
     instructions = with_criteria(criteria) if criteria else PAIRWISE

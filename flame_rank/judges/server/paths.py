@@ -19,29 +19,29 @@ _FIRST_WIDTH = 20  # asked for at first; more only if a label is not among them
 
 
 class Path(Protocol):
-    """One way to be asked.
+    """One way in which a server can be asked.
 
     Attributes:
-      name: what it is called in the judge's identity.
-      grouped: one request takes all comparisons that share prompt and first response.
+      name: its name in the judge's identity.
+      grouped: whether one request has all comparisons that share prompt and first response.
     """
 
     name: str
     grouped: bool
 
     def prepare(self, problems: Sequence[Problem]) -> None:
-        """Makes ready what is to be sent of problems; outside of the event loop."""
+        """Prepares the requests of problems, outside of the event loop."""
 
     async def ask(self, group: Sequence[Comparison]) -> list[Judgement]:
-        """Judges comparisons: of one (prompt, first response) if the path is grouped, and else a single one.
+        """Judges comparisons: all of one (prompt, first response) if the path is grouped, otherwise a single one.
 
         Raises:
-          Refused, Unanswered, UserError: as Client.post.
+          Refused, Unanswered, UserError: as in `Client.post`.
         """
 
 
 class _TokenPath:
-    """What the paths on token ids share."""
+    """The common base of the paths that send token ids."""
 
     grouped = False
 
@@ -53,7 +53,7 @@ class _TokenPath:
         self.tokens.prepare(problems)
 
     def _ids(self, group: Sequence[Comparison]) -> tuple[list[Cut], list[Judgement | None]]:
-        """Returns those that are asked, and for each of the group why it is not."""
+        """Returns the comparisons that can be asked, and for each comparison of the group the reason if it cannot."""
         cuts = [self.tokens.ids(asked) for asked in group]
         return [cut for cut in cuts if cut.too_long is None], [
             Judgement(reason=cut.too_long) if cut.too_long else None for cut in cuts
@@ -61,7 +61,7 @@ class _TokenPath:
 
 
 class _LabelScores(_TokenPath, ABC):
-    """One request for all second responses: the server reads prompt and first response once, and writes nothing."""
+    """One request for all second responses: the server reads prompt and first response once, and generates nothing."""
 
     grouped = True
 
@@ -79,7 +79,7 @@ class _LabelScores(_TokenPath, ABC):
 
     @abstractmethod
     async def _score(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> list[Judgement]:
-        """Asks for the scores of the labels behind each cut, which all share a prefix."""
+        """Asks for the scores of the labels after each text; all texts share a prefix."""
 
     def _body(self, shared: tuple[int, ...], cuts: Sequence[Cut]) -> dict[str, Any]:
         return {
@@ -132,10 +132,10 @@ class LabelLogProbs(_TokenPath):
     name = "log-probabilities of the labels"
 
     async def open(self) -> None:
-        """Finds whether the server gives the tokens that it is asked for.
+        """Finds out whether the server returns the tokens that it is asked for.
 
         Raises:
-          Refused: it does not.
+          Refused: the server does not return them.
         """
         unlikely = self.tokens.frame[0][0]  # what a chat begins with
         tokens = await self._top(Cut(self.tokens.frame[0], ()), 2, logprob_token_ids=[unlikely])
@@ -175,7 +175,7 @@ class LabelLogProbs(_TokenPath):
 
 
 class TopLogProbs(LabelLogProbs):
-    """The log-probabilities of the likeliest first tokens, behind the exact ids of a comparison."""
+    """The log-probabilities of the likeliest first tokens after the exact ids of a comparison."""
 
     def __init__(self, client: Client, tokens: TokenPrompts):
         super().__init__(client, tokens)
@@ -186,10 +186,10 @@ class TopLogProbs(LabelLogProbs):
         return f"log-probabilities of the likeliest {self.width} tokens"
 
     async def open(self) -> None:
-        """Finds how many tokens the server tells at most.
+        """Finds out how many tokens the server returns at most.
 
         Raises:
-          Refused: it tells of none.
+          Refused: the server returns none.
         """
         few = Cut(self.tokens.frame[0], ())
         for width in WIDTHS:
@@ -260,7 +260,7 @@ class ChatLogProbs:
 
 
 class Drawn:
-    """Verdicts that a model writes, read strictly; with reasons before them if it is to think."""
+    """Verdicts that a model writes, after reasons if it should think; they are read strictly."""
 
     grouped = False
 
@@ -274,9 +274,9 @@ class Drawn:
         think: int | None,
     ):
         """Args:
-        fields: of each request, beside the messages.
-        samples: verdicts of one comparison.
-        think: tokens of reasons before a verdict at most; None for a verdict at once.
+        fields: added to each request, besides the messages.
+        samples: the number of verdicts for one comparison.
+        think: the most tokens of reasoning before a verdict; None for a verdict without reasoning.
         """
         self._client, self._fields = client, fields
         self._instructions = instructions if think is None else with_reasons_first(instructions)
@@ -340,5 +340,5 @@ def _nothing() -> Any:
 
 
 def estimate(messages: Sequence[dict[str, str]]) -> int:
-    """Returns tokens of a chat, roughly: the server's tokenizer is not here."""
+    """Estimates the tokens of a chat; the server's tokenizer is not available."""
     return sum(len(message["content"]) for message in messages) // 4 + 16

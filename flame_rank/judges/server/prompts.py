@@ -1,13 +1,13 @@
-"""A comparison as a server is sent it: the unified format, in token ids or in a chat message. Prompt, A, B, in this
-order, so that what comparisons share stands in front.
+"""Writes comparisons for a server in the unified format, as token ids or as a chat message. Prompt, A and B are in this
+order, so that the text that comparisons share comes first.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from flame_rank.errors import UserError
+from flame_rank.judges.base import ProblemMemory
 from flame_rank.judges.options import OnLong
 from flame_rank.prompts.format import Format, Ids, frame
 from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, VERDICTS, Instructions
@@ -24,7 +24,8 @@ class Comparison(NamedTuple):
 
     @property
     def prefixes(self) -> tuple[Hashable, ...]:
-        """Names of what it shares with others: its prompt, and its prompt with the first response."""
+        """The names of the parts that it shares with other comparisons: its prompt, and its prompt with the first
+        response."""
         return (id(self.problem),), (id(self.problem), self.first)
 
 
@@ -33,10 +34,10 @@ class Cut:
     """A comparison as ids.
 
     Attributes:
-      shared: up to where the second response begins.
-      rest: from there to where the verdict is due.
-      cut: which candidates lost their middle.
-      too_long: what to say of it, if it is not asked.
+      shared: the ids before the second response.
+      rest: the ids from there to the verdict.
+      cut: the candidates whose middle was cut out.
+      too_long: the reason if it is not asked.
     """
 
     shared: Ids
@@ -46,17 +47,17 @@ class Cut:
 
 
 class TokenPrompts:
-    """Comparisons as token ids, joined of the same pieces as a local model's.
+    """Comparisons as token ids, joined from the same pieces as for a local model.
 
     Attributes:
       verdict_ids: the ids of A and B.
-      labels: their texts.
-      max_length: tokens of a comparison at most; None if the server does not say.
+      labels: the texts of these ids.
+      max_length: the most tokens of a comparison; None if the server does not tell.
     """
 
     def __init__(self, form: Format, instructions: Instructions, *, max_length: int | None, on_long: OnLong):
         """Raises:
-        ValueError: A and B are no single, distinct tokens, or the instructions leave no room for responses.
+        ValueError: A and B are not single, distinct tokens, or the instructions leave no room for responses.
         """
         shared, (a, b) = form.labels(instructions, VERDICTS)
         if len(a) != 1 or len(b) != 1:
@@ -69,10 +70,10 @@ class TokenPrompts:
         self._room = None if max_length is None else max_length - sum(map(len, self.frame))
         if self._room is not None and self._room < SHARE * 2:
             raise ValueError(f"max_length {max_length} leaves no room beside the instructions; raise it")
-        self._values: WeakKeyDictionary[Problem, list[Ids]] = WeakKeyDictionary()
+        self._values: ProblemMemory[list[Ids]] = ProblemMemory()
 
     def prepare(self, problems: Sequence[Problem]) -> None:
-        """Has the texts of problems made into ids, in one go."""
+        """Encodes the texts of problems in one batch."""
         new = [problem for problem in dict.fromkeys(problems) if problem not in self._values]
         texts = [[problem.prompt, *problem.texts] for problem in new]
         ids = iter(self.form.values([text for some in texts for text in some]))
@@ -80,10 +81,10 @@ class TokenPrompts:
             self._values[problem] = [next(ids) for _ in some]
 
     def ids(self, asked: Comparison) -> Cut:
-        """Returns a comparison whose problem is prepared.
+        """Returns the ids of a comparison whose problem is prepared.
 
         Raises:
-          UserError: it is too long, and `on_long` is "fail".
+          UserError: the comparison is too long, and `on_long` is "fail".
         """
         prompt, *candidates = self._values[asked.problem]
         a, b = candidates[asked.first], candidates[asked.second]
@@ -94,7 +95,7 @@ class TokenPrompts:
                 name = f"{asked.problem.name}: " if asked.problem.name else ""
                 message = f"{name}{length} tokens in prompt and two responses, more than the {self._room} that fit"
                 if self._on_long == "fail":
-                    raise UserError(f"{message}; cut or skip what is too long")
+                    raise UserError(f"{message}; choose cut or skip for long comparisons")
                 return Cut((), (), too_long=message)
             before = (len(a), len(b))
             prompt, a, b = truncate_pair(prompt, a, b, self._room)
@@ -106,7 +107,7 @@ class TokenPrompts:
 
 
 def message(instructions: Instructions, asked: Comparison) -> list[dict[str, str]]:
-    """Returns a comparison as a chat."""
+    """Returns a comparison as chat messages."""
     texts = asked.problem.texts
     start, between, behind_a, cue = frame(instructions, PAIRWISE_CONTEXT)
     values = asked.problem.prompt, texts[asked.first], texts[asked.second]

@@ -4,12 +4,11 @@ import hashlib
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flame_rank.errors import UserError
-from flame_rank.judges.base import Notes
+from flame_rank.judges.base import Notes, ProblemMemory
 from flame_rank.judges.function import awaited
 from flame_rank.judges.server import address, capabilities
 from flame_rank.judges.server.client import CONCURRENCY, Client, Refused, Unanswered, Unreadable
@@ -27,8 +26,8 @@ class ServerRewardJudge:
     """Asks a server for a reward of each candidate; a comparison is the difference of two.
 
     Attributes:
-      path: how it is asked; part of the name.
-      usage: what the server has been asked so far.
+      path: the way in which the server is asked; it is part of the name.
+      usage: counts of the requests so far.
     """
 
     pool_aware = False
@@ -36,13 +35,13 @@ class ServerRewardJudge:
     one_by_one = False
 
     def __init__(self, client: Client, scale: float):
-        """Asks the server what it can do.
+        """Finds out how the server gives rewards.
 
         Args:
-          scale: log-odds in nats of a difference of 1 between two rewards.
+          scale: the log-odds in nats that a difference of 1 between two rewards means.
 
         Raises:
-          UserError: it cannot be reached, or gives no rewards.
+          UserError: the server cannot be reached, or gives no rewards.
         """
         self._client, self._scale, self.price = client, scale, client.options.price
         try:
@@ -52,8 +51,8 @@ class ServerRewardJudge:
         self._score, self.path = awaited(self._find())
         digest = hashlib.sha256(repr([weights, scale]).encode()).hexdigest()[:12]
         self.name = f"{client.address.name} ({self.path}):{digest}"
-        self._rewards: WeakKeyDictionary[Problem, dict[int, float]] = WeakKeyDictionary()
-        self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
+        self._rewards: ProblemMemory[dict[int, float]] = ProblemMemory()
+        self._failures: ProblemMemory[dict[str, None]] = ProblemMemory()
 
     @property
     def usage(self) -> Usage:
@@ -80,7 +79,7 @@ class ServerRewardJudge:
         """Returns log-odds [M] for each problem; NaN for what the server did not answer.
 
         Raises:
-          UserError: the server lets nobody in.
+          UserError: the server denies access.
         """
         wanted = [
             (problem, int(i))
@@ -143,7 +142,7 @@ class ServerRewardJudge:
         return await self._client.post(path, body, number, own=True, tokens=tokens)
 
     async def _ids(self, prompt: str, answer: str) -> list[int]:
-        """Returns a conversation in the model's own template."""
+        """Returns the ids of a conversation in the model's own template."""
         turns: Messages = [*from_text(prompt), {"role": "assistant", "content": answer}]
         body = {"model": self._client.address.model, "messages": turns, "add_generation_prompt": False}
 
@@ -155,10 +154,10 @@ class ServerRewardJudge:
 
 
 def load(spec: str) -> ServerRewardJudge:
-    """Makes the judge that reward:MODEL@URL#OPTIONS names.
+    """Loads the judge reward:MODEL@URL#OPTIONS.
 
     Raises:
-      UserError: it names none, or the server cannot be reached or gives no rewards.
+      UserError: the address is wrong, or the server cannot be reached or gives no rewards.
     """
     place, options = address.parse(spec)
     return ServerRewardJudge(Client(place, options), options.scale)

@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
-    """Something to send.
+    """A request to be sent.
 
     Attributes:
       content: what is sent.
-      prefixes: names of what it begins with, shorter ones first. The first request with a prefix warms the cache;
-        others with it are sent once that one has been answered.
+      prefixes: the names of the prefixes that it begins with, shorter ones first. The first request with a prefix fills
+        the server's cache; others with it wait until that request has been answered.
     """
 
     content: T
@@ -28,17 +28,17 @@ async def send_all(
     concurrency: int,
     warm: set[Hashable],
 ) -> None:
-    """Sends requests, `concurrency` at once, the first ready one next.
+    """Sends requests in their order as soon as they are ready, `concurrency` at the same time.
 
     Requests that share a prefix follow each other, so that each finds as much as possible in the server's cache, even
     if only one is sent at a time. If several are, a request with a new prefix that is soon due goes ahead of those
     before it: what waits for it is ready earlier, and no request waits alone at the end.
 
     Args:
-      warm: prefixes that the server has read; the new ones are added.
+      warm: the prefixes in the server's cache; new ones are added.
 
     Raises:
-      what `send` raises; the other requests are given up then.
+      Whatever `send` raises; the other requests are then cancelled.
     """
     waiting, reading = list(requests), set[Hashable]()
     answered = asyncio.Condition()

@@ -1,4 +1,4 @@
-"""How servers are told to think, or not to: one table, for each field that some of them read."""
+"""The request fields that turn a model's thinking on or off; servers differ in these."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ _HOSTED = {  # the end of a host's name -> what it reads; it may refuse the othe
 
 
 def switches(url: str, *, think: bool, effort: str | None) -> list[dict[str, Any]]:
-    """Returns fields of a request, the likeliest to be understood first; the last asks for nothing.
+    """Returns alternative fields for a request, in the order in which they should be tried; the last one is empty.
 
     Args:
       effort: a reasoning effort that the user gave, sent with all of them.

@@ -1,4 +1,4 @@
-"""The tokenizer and the chat template of a server, as vLLM, SGLang and llama.cpp lend them."""
+"""The tokenizer and the chat template that a server offers: vLLM, SGLang and llama.cpp do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,11 +12,11 @@ _MARKER = "INSTRUCTIONS:\n  the  'one' \"message\" & <no> {{ other }}\n\nEVALUAT
 
 
 class ServerTokenizer:
-    """As flame_rank.model.text.TextTokenizer. vLLM and SGLang read special tokens in a text as such, as their chat
-    endpoints do; llama.cpp does not.
+    """A tokenizer like flame_rank.model.text.TextTokenizer. vLLM and SGLang read special tokens in a text as special,
+    like their chat endpoints; llama.cpp does not.
 
     Attributes:
-      max_length: tokens that the model reads at most; None if the server does not say.
+      max_length: the most tokens that the model reads; None if the server does not tell.
     """
 
     eos: frozenset[int] = frozenset()
@@ -24,14 +24,14 @@ class ServerTokenizer:
 
     def __init__(self, client: Client, wait: Callable[[Awaitable[Any]], Any]):
         """Args:
-        wait: gives the result of an awaitable.
+        wait: returns the result of an awaitable.
         """
         self._client, self._wait = client, wait
         self.bos: int | None = None
         self.max_length: int | None = None
 
     async def open(self) -> bool:
-        """Asks the server for what it lends; returns whether it does at all."""
+        """Connects to the server's tokenizer; returns whether it has one."""
         try:
             plain = await self._ids("A word", tries=1)
             whole = await self._ids("A word", begin=True)
@@ -42,7 +42,8 @@ class ServerTokenizer:
         return True
 
     async def template(self) -> tuple[str, str] | None:
-        """Returns what the chat template puts before and behind a user's message; None if the server lends none."""
+        """Returns the texts that the chat template puts before and after a user's message; None if the server offers
+        none."""
         try:
             text = await self._render([{"role": "user", "content": _MARKER}])
         except (Refused, Unanswered):
@@ -69,7 +70,7 @@ class ServerTokenizer:
         return await self._client.post("/detokenize", body, _read_text, own=True)
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-        """As TextTokenizer.encode."""
+        """Encodes texts, as `TextTokenizer.encode` does."""
 
         async def read_all() -> list[list[int]]:
             room = asyncio.Semaphore(self._client.options.concurrency or CONCURRENCY)

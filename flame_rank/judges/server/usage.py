@@ -1,4 +1,4 @@
-"""What a server was asked, and what that costs."""
+"""Counts the requests to a server and their cost."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ class Usage:
     """Counts of one judge, as its server reports them.
 
     Attributes:
-      requests: that were answered.
-      prompt_tokens: read by the model, those from its cache included.
-      cached_tokens: of these, read from the server's cache; 0 for a server that does not say.
-      completion_tokens: written by the model.
-      bounds: judgements of which the server told one label only, so that the log-odds are a bound.
+      requests: the number of answered requests.
+      prompt_tokens: the tokens that the model read, those from its cache included.
+      cached_tokens: those of them that came from the server's cache; 0 if the server does not tell.
+      completion_tokens: the tokens that the model wrote.
+      bounds: the number of judgements for which the server returned only one label, so that the log-odds are a bound.
     """
 
     requests: int = 0
@@ -29,7 +29,7 @@ class Usage:
 
         Args:
           reply: the parsed answer.
-          prompt_tokens: how many were sent, for a server that does not count.
+          prompt_tokens: the number of tokens that were sent, for a server that does not count them.
         """
         self.requests += 1
         stated = reply.get("usage") if isinstance(reply, dict) else None
@@ -41,7 +41,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Tokens that were read and written."""
+        """The number of tokens that were read and written."""
         return self.prompt_tokens + self.completion_tokens
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Usage:
         return f"the server read {self.prompt_tokens:,} tokens{cached} and wrote {self.completion_tokens:,}{bounds}"
 
     def cost(self, price: str | None) -> float | None:
-        """Returns what this costs at a price such as "0.15/0.60/0.075"; None without one."""
+        """Computes the cost at a price such as "0.15/0.60/0.075"; None without a price."""
         if price is None:
             return None
         read, written, cached = read_price(price)

@@ -1,4 +1,5 @@
-"""What a server's answers say of a comparison. What an answer does not say is a bound or invalid, never a score."""
+"""Reads judgements from a server's answers. An answer without the needed values gives a bound or an invalid
+judgement, never a score."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,11 +21,10 @@ class TokenLogProb(NamedTuple):
 
 
 def likeliest(reply: Any) -> list[TokenLogProb]:
-    """Returns the tokens that an answer could have begun with, as chat and completion endpoints, vLLM and llama.cpp
-    write them.
+    """Reads the likeliest first tokens of an answer in the forms of chat and completion endpoints, vLLM and llama.cpp.
 
     Raises:
-      Unreadable: it holds none.
+      Unreadable: the answer has no log-probabilities.
     """
     logprobs = reply["choices"][0].get("logprobs")
     if not isinstance(logprobs, dict):
@@ -42,7 +42,7 @@ def likeliest(reply: Any) -> list[TokenLogProb]:
 
 
 def at_position(entry: Any) -> list[TokenLogProb]:
-    """Returns the tokens that could have stood at one place of an answer."""
+    """Reads the likeliest tokens at one position of an answer."""
     return [_token(token["token"], token["logprob"], token.get("id")) for token in entry.get("top_logprobs") or [entry]]
 
 
@@ -57,7 +57,8 @@ def _token(text: str, log_prob: Any, number: Any = None) -> TokenLogProb:
 def from_tokens(
     tokens: Sequence[TokenLogProb], is_a: Callable[[TokenLogProb], bool], is_b: Callable[[TokenLogProb], bool]
 ) -> Judgement:
-    """Returns the judgement of the likeliest tokens: exact with both labels there, a bound with one, or invalid."""
+    """Makes a judgement of the likeliest tokens: exact if both labels are among them, a bound for one label,
+    otherwise invalid."""
     a, b = (_sum([token.log_prob for token in tokens if matches(token)]) for matches in (is_a, is_b))
     if a is not None and b is not None:
         return Judgement(log_odds=a - b, mass=min(1.0, math.exp(a) + math.exp(b)))
@@ -104,9 +105,9 @@ def _sum(log_probs: list[float]) -> float | None:
 
 
 def from_probabilities(a: Any, b: Any) -> Judgement:
-    """Returns the judgement of P(A) and P(B) as a server scores labels."""
+    """Makes a judgement of a server's P(A) and P(B)."""
     if not (_is_probability(a) and _is_probability(b)):
-        raise Unreadable(f"scores {a!r} and {b!r} are no probabilities")
+        raise Unreadable(f"scores {a!r} and {b!r} are not probabilities")
     if a == 0 and b == 0:
         return Judgement(reason="neither A nor B has any probability")
     if a == 0 or b == 0:
@@ -115,9 +116,9 @@ def from_probabilities(a: Any, b: Any) -> Judgement:
 
 
 def from_share(a: Any) -> Judgement:
-    """Returns the judgement of P(A) / (P(A) + P(B))."""
+    """Makes a judgement of P(A) / (P(A) + P(B))."""
     if not _is_probability(a):
-        raise Unreadable(f"a score is {a!r}, no probability")
+        raise Unreadable(f"a score is {a!r}, not a probability")
     if a in (0, 1):
         return Judgement(log_odds=_LARGEST if a else -_LARGEST, bound=True)
     return Judgement(log_odds=math.log(a) - math.log1p(-a))

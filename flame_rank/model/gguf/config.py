@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file as the config.json of a Hugging Face checkpoint. Agrees with llama.cpp
+"""Converts the metadata of a GGUF file to the config.json of a Hugging Face checkpoint. Must agree with llama.cpp
 (convert_hf_to_gguf.py, src/llama-model.cpp).
 """
 
@@ -29,10 +29,10 @@ _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
 def family(header: Header) -> str:
-    """The architecture of a model that can be read.
+    """Returns the model's architecture.
 
     Raises:
-      ValueError: it is another one, not a model at all, or one part of several.
+      ValueError: the architecture is not supported, or the file is not a model, or only one part of a model.
     """
     kind = header.get("general.type", str, "model")
     if kind != "model":
@@ -92,7 +92,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
       OSError: the file is unreadable.
-      ValueError: it is not whole, or asks for a computation not known here; the message names the file.
+      ValueError: the file is incomplete, or needs a computation that is not supported; the message names it.
     """
     header = gguf_file.read(path)
     arch = family(header)
@@ -132,10 +132,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def number(header: Header, key: str, default: Any = None) -> Any:
-    """A number, which the file may also state for each layer.
+    """Returns a number, which the file may state once or for each layer.
 
     Raises:
-      ValueError: it is not a number, or differs between layers.
+      ValueError: the value is not a number, or differs between layers.
     """
     value = header.get(key, (int, float, np.ndarray), default)
     if isinstance(value, np.ndarray):
@@ -148,7 +148,7 @@ def number(header: Header, key: str, default: Any = None) -> Any:
 
 
 def _of_gemma(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, Any]:
-    """What Gemma's files leave out, as llama.cpp completes it."""
+    """Returns the settings that Gemma's files omit, with the values that llama.cpp assumes."""
     filled: dict[str, Any] = {}
     size, heads = stated["hidden_size"], stated["num_attention_heads"]
     filled["head_dim"] = head_dim = stated.get("head_dim", size // heads if _is_count(heads) else None)
@@ -178,7 +178,7 @@ def _is_count(value: object) -> bool:
 
 
 def _rope(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, Any]:
-    """How positions are stretched, as {"rope_scaling": ...}; {} if they are not."""
+    """Returns how positions are scaled, as {"rope_scaling": ...}; {} if they are not."""
     kind = header.get(f"{arch}.rope.scaling.type", str, "")
     factor = number(header, f"{arch}.rope.scaling.factor", number(header, f"{arch}.rope.scale_linear", 1.0))
     if kind not in ("", "none", "linear"):
@@ -203,10 +203,11 @@ def _rope_factors(header: Header) -> npt.NDArray[np.float32]:
 
 
 def _llama3(header: Header, factors: npt.NDArray[np.float32], theta: float) -> dict[str, Any]:
-    """Llama 3.1's scaling of positions, of which the file has only the result: the divisor of each frequency [H/2].
+    """Reconstructs Llama 3.1's scaling of positions from its result, the divisors of the frequencies [H/2], which is
+    all that the file has.
 
     Raises:
-      ValueError: it is another scaling.
+      ValueError: the divisors are not of this scaling.
     """
     from flame_rank.model.decoder import frequencies
 

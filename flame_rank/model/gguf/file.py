@@ -1,8 +1,8 @@
-"""The header of a GGUF file: its metadata, and where its tensors are. Agrees with the format's description in ggml
-(docs/gguf.md), versions 2 and 3.
+"""Reads the header of a GGUF file: its metadata, and where its tensors are. Must agree with the format's description in
+ggml (docs/gguf.md), versions 2 and 3.
 
-The header is read here and not by `gguf.GGUFReader`, which makes several arrays for every word of a vocabulary: that
-takes four seconds for 50,000 words, eleven for 150,000.
+`gguf.GGUFReader` is not used, because it makes several arrays for every token of a vocabulary: that takes four seconds
+for 50,000 tokens, eleven for 150,000.
 """
 
 import mmap
@@ -43,9 +43,9 @@ class Described:
     """A tensor as the header describes it.
 
     Attributes:
-      shape: as in numpy, rows first; the file has it reversed.
+      shape: as in numpy, rows first; in the file the order is reversed.
       kind: the format's number for its type.
-      begin: its first byte, counted from the start of the file.
+      begin: the position of its first byte in the file.
     """
 
     shape: tuple[int, ...]
@@ -68,10 +68,10 @@ class Header:
     raw: bytes
 
     def get(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """A value of the metadata, or the default if it is missing.
+        """Returns a value of the metadata, or the default if it is missing.
 
         Raises:
-          ValueError: it is of another type.
+          ValueError: the value has another type than the default.
         """
         if key not in self.metadata:
             return default
@@ -83,7 +83,7 @@ class Header:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether a path names a single file of weights and not a checkpoint directory."""
+    """Tells whether a path names a single file of weights instead of a checkpoint directory."""
     return path.suffix.lower() == SUFFIX and not path.is_dir()
 
 
@@ -92,7 +92,7 @@ def read(path: Path) -> Header:
 
     Raises:
       OSError: the file is missing or unreadable.
-      ValueError: it is not a whole GGUF file of a version known here; the message names it.
+      ValueError: the file is not a complete GGUF file of a supported version; the message names it.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

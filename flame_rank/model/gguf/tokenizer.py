@@ -1,6 +1,6 @@
-"""The tokenizer that the metadata of a GGUF file describes, in the form that model/text.py reads: a tokenizer.json or a
-SentencePiece model. Agrees with llama.cpp (src/llama-vocab.cpp), and with the checkpoint where llama.cpp omits what it
-was trained with.
+"""Makes a tokenizer from the metadata of a GGUF file, in a form that model/text.py reads: a tokenizer.json or a
+SentencePiece model. Must agree with llama.cpp (src/llama-vocab.cpp) or, if llama.cpp ignores a setting of the
+checkpoint, with the checkpoint.
 """
 
 import json
@@ -73,10 +73,10 @@ _NORMALIZERS = {"qwen2": {"type": "NFC"}}
 
 
 def is_sentencepiece(header: Header) -> bool:
-    """Whether a file's tokenizer is a SentencePiece model and not byte-level BPE.
+    """Tells whether a file's tokenizer is a SentencePiece model instead of byte-level BPE.
 
     Raises:
-      ValueError: it is of another kind, or the file has none.
+      ValueError: the tokenizer is of another kind, or the file has none.
     """
     kind = header.get("tokenizer.ggml.model", str)
     if kind not in (_BPE, _SENTENCEPIECE):
@@ -86,7 +86,7 @@ def is_sentencepiece(header: Header) -> bool:
 
 
 def settings(header: Header) -> Settings:
-    """The special tokens and the chat template that a file states.
+    """Returns the special tokens and the chat template that a file states.
 
     Raises:
       ValueError: there is no tokenizer, or it is broken; the message names the file.
@@ -98,7 +98,7 @@ def settings(header: Header) -> Settings:
         key = f"tokenizer.ggml.{name}_token_id"
         token_id = header.get(key, int, _SENTENCEPIECE_IDS.get(name) if spm else None)
         if token_id is not None and not 0 <= token_id < len(tokens):
-            raise ValueError(f"{header.path}: {key} = {token_id}, and there are {len(tokens)} tokens")
+            raise ValueError(f"{header.path}: {key} = {token_id}, but there are only {len(tokens)} tokens")
         if token_id is not None:
             ids[name] = token_id
     eos = [ids[name] for name in _ENDS if name in ids]
@@ -139,7 +139,7 @@ def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
     """Makes a parsed tokenizer.json.
 
     Raises:
-      ValueError: text is split in a way that is not known here, or the tokenizer is broken.
+      ValueError: its way to split text is not supported, or the tokenizer is broken.
     """
     path, pre = header.path, header.get("tokenizer.ggml.pre", str)
     if pre not in _CUTS:
@@ -179,8 +179,8 @@ def save(header: Header, folder: Path) -> list[Path]:
     """Writes the tokenizer and the chat template as files of a Hugging Face checkpoint, and returns their paths.
 
     Raises:
-      OSError: something cannot be written.
-      ValueError: as `settings`, `tokenizer_json` and `sentencepiece_model`.
+      OSError: a file cannot be written.
+      ValueError: as in `settings`, `tokenizer_json` and `sentencepiece_model`.
     """
     known = settings(header)
     stated: dict[str, Any] = {**known.named, "add_bos_token": known.config.add_bos_token}
@@ -204,7 +204,7 @@ def save(header: Header, folder: Path) -> list[Path]:
 
 
 def _bos_first(bos: str, number: int) -> dict[str, Any]:
-    """Makes transformers put BOS before a text; this package takes it from tokenizer_config.json."""
+    """Makes transformers put BOS before a text; this package reads that from tokenizer_config.json."""
     before, text = {"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
     return {
         "type": "TemplateProcessing",
@@ -218,7 +218,7 @@ def sentencepiece_model(header: Header, settings: Settings) -> bytes:
     """Makes a serialised SentencePiece model (sentencepiece_model.proto).
 
     Raises:
-      ValueError: the tokenizer is broken, or normalises text in a way that is not known here.
+      ValueError: the tokenizer is broken, or its normalisation of text is not supported.
     """
     tokens, types = _tokens(header), _types(header)
     scores = header.get("tokenizer.ggml.scores", np.ndarray, np.empty(0))

@@ -1,4 +1,4 @@
-"""The weights of a GGUF file with Hugging Face's names and in Hugging Face's order.
+"""Reads the weights of a GGUF file with Hugging Face's names and in Hugging Face's order.
 
 Agrees with llama.cpp (convert_hf_to_gguf.py). The library `gguf` turns blocks of quantised numbers into float32.
 """
@@ -62,8 +62,8 @@ class GgufWeights(Weights):
         """Lists the tensors of a file.
 
         Raises:
-          OSError: it is unreadable.
-          ValueError: it is not whole, or has a tensor of an unknown name or type; the message names it.
+          OSError: the file is unreadable.
+          ValueError: the file is incomplete, or has a tensor of an unknown name or type; the message names it.
         """
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -130,7 +130,7 @@ def _name(name: str, of_layer: dict[str, str]) -> str | None:
 
 
 def _dequantised(raw: npt.NDArray[np.uint8], word: str) -> npt.NDArray[np.float32]:
-    """Turns the bytes [B] of a type into numbers [N]. Blocks are independent, so rows do not matter."""
+    """Converts the bytes [B] of a type to numbers [N]. Blocks are independent, so rows do not matter."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
     kind = GGMLQuantizationType[word]

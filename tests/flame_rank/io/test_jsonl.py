@@ -220,7 +220,7 @@ def test_gzip(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(interleaved()))
     assert [(p.name, p.texts) for p in read_problems(file)] == WHOLE
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(OSError, match="damaged: it cannot be unpacked to its end"):
+    with pytest.raises(OSError, match="damaged: it cannot be decompressed to its end"):
         list(read_problems(file))
 
 
@@ -312,7 +312,7 @@ def test_memory_holds_problems_not_the_file(tmp_path: Path, flat: bool) -> None:
             "not a JSON object, but an array; write one object a line (jq -c '.[]' FILE)",
         ),
         ('[\n {"prompt": "p"}\n]', "not a JSON object, but an array"),
-        ('{\n "prompt": "p"\n}', "not JSON by itself; an object over several lines"),
+        ('{\n "prompt": "p"\n}', "not JSON by itself; write an object that takes several lines"),
         ("prompt,candidates\np,a\n", "not JSON, perhaps CSV"),
         ('{"messages": [{"role": "user", "content": "p"}]}', "a conversation, without answers to choose from"),
         ('{"custom_id": "1", "method": "POST", "body": {"messages": []}}', "a request of a batch, without its answers"),

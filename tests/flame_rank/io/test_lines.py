@@ -30,7 +30,7 @@ def test_what_a_line_is_like(tmp_path: Path, line: bytes) -> None:
 def test_damage_is_placed(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(gzip.compress(b"{}\n" * 9_999)[:-10])
     seen: list[int] = []
-    with pytest.raises(OSError, match="damaged: it cannot be unpacked to its end") as caught:
+    with pytest.raises(OSError, match="damaged: it cannot be decompressed to its end") as caught:
         seen.extend(number for number, _ in read_objects(tmp_path / "f", ""))
     assert caught.value.filename == str(tmp_path / "f") and seen[-1] > 1
     assert str(caught.value.strerror).endswith(f", after line {seen[-1]}")

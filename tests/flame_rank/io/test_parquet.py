@@ -65,7 +65,7 @@ def test_rankings_go_to_parquet_and_come_back(tmp_path: Path) -> None:
 
 def test_a_column_of_two_kinds_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
     with (
-        pytest.raises(UserError, match=r"out.parquet.*two kinds.*out.parquet.part"),
+        pytest.raises(UserError, match=r"out.parquet.*two types.*out.parquet.part"),
         Output(tmp_path / "out.parquet") as o,
     ):
         o.write(b'{"a": 1}\n{"a": "x"}\n')

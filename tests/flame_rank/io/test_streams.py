@@ -72,7 +72,7 @@ def test_any_damage_is_one_of_three_ends(tmp_path: Path, form: str, at: int, byt
 def test_without_what_unpacks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     (tmp_path / "f").write_bytes(PACK["zst"](LINES))
-    with pytest.raises(UserError, match=r"/f: packed by zstd; pip install zstandard"):
+    with pytest.raises(UserError, match=r"/f: compressed by zstd; pip install zstandard"):
         list(read_problems(tmp_path / "f"))
 
 
@@ -83,7 +83,7 @@ def test_a_packed_output(tmp_path: Path) -> None:
             assert file.read1(10) == b"1\n"
         out.write(b"2\n")
     assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"1\n2\n"
-    with pytest.raises(UserError, match=r"x\.zst: written is plain text or \.gz"):
+    with pytest.raises(UserError, match=r"x\.zst: output is JSONL, \.gz or \.parquet"):
         Output(tmp_path / "x.zst")
 
 

@@ -77,7 +77,7 @@ def test_a_server_judges_by_each(criteria: str) -> None:
         ('[[criteria]]\nname = "a"\ntext = "b"\n', "length >= 2"),
         (FILE.replace("weight = 3", "weight = 0"), "weight|> 0"),
         (FILE.replace("weight", "wieght"), "wieght"),
-        (FILE.replace('"short"', '"correct"'), "two criteria have one name"),
+        (FILE.replace('"short"', '"correct"'), "two criteria have the same name"),
         (FILE.replace('"short"', '" "'), "name"),
     ],
 )

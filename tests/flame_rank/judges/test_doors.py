@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
         without("model.safetensors", text("model.safetensors.index.json", f'{{"x": {DEEP}}}')),
         "model.safetensors.index.json",
     ),
-    "a million layers": (config(num_hidden_layers=10**6), "config.json states 1000000 layers, and the weights have 1"),
+    "a million layers": (config(num_hidden_layers=10**6), "config.json states 1000000 layers, but the weights have 1"),
     "a template that loops": (template(LOOPS + "{{ messages[0].content }}"), "it runs for more than"),
     "a template with powers": (template("{{ 10 ** (10 ** 10) }}{{ messages[0].content }}"), "too large"),
     "a template that repeats": (template("{{ 'x' * 10 ** 9 }}{{ messages[0].content }}"), "too large"),
@@ -156,7 +156,7 @@ def test_shards_without_an_index(whole: Path, tmp_path: Path) -> None:
     for name in names:
         np.testing.assert_array_equal(found.read(name), tensors[name])
     save_file(tensors, tmp_path / "model-00001-of-00002.safetensors")
-    with pytest.raises(ValueError, match="which one counts"):
+    with pytest.raises(ValueError, match="remove one of the two"):
         WeightFiles.open(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_tokens_past_the_vocabulary(whole: Path, tmp_path: Path) -> None:
     reranker = flame_rank.Reranker(flame_rank.load_judge(tmp_path / "m"), "round-robin")
     assert reranker.rank("p", ["a", "bb"]).decided
     [reason] = reranker.rank("p", ["a", "b <far>"]).reasons
-    assert reason == f"ValueError: a text holds token {size}, and the model has {size}"
+    assert reason == f"ValueError: a text has token {size}, but the model has only {size} tokens"
 
 
 @settings(max_examples=40, deadline=None)
@@ -194,3 +194,9 @@ def test_any_byte_may_be_wrong(
         flame_rank.load_judge(folder)
     except UserError as error:
         assert "\n" not in str(error)
+
+
+def test_a_judge_is_named_by_a_text() -> None:
+    name: Any = None
+    with pytest.raises(UserError, match="a judge is loaded by its name or path, such as 'default', not by None"):
+        flame_rank.load_judge(name)

@@ -197,7 +197,7 @@ def test_explanations(judge: LanguageModelJudge) -> None:
     assert [ranking.explanation for ranking in others] == [None, None]
     again = flame_rank.Reranker(judge, explain=True).rank(PROBLEM)
     assert again.explanation == first.explanation
-    with pytest.raises(UserError, match="no words"):
+    with pytest.raises(UserError, match="cannot give explanations"):
         flame_rank.Reranker(lambda prompt, pairs: [0.0] * len(pairs), explain=True)
 
 
@@ -256,7 +256,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "family": (lambda f: change(f, model_type="mamba"), "model_type 'mamba' is not supported"),
     "unknown key": (lambda f: change(f, clip_qkv=8), "clip_qkv = 8 is not supported for qwen2"),
     "shape": (lambda f: change(f, intermediate_size=99), "mlp"),
-    "layers": (lambda f: change(f, num_hidden_layers=9), "9 layers, and the weights have 2"),
+    "layers": (lambda f: change(f, num_hidden_layers=9), "9 layers, but the weights have 2"),
     "vocabulary": (lambda f: change(f, vocab_size=10), "embed_tokens"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
     "weights cut": (lambda f: truncate(f / "model.safetensors"), "model.safetensors"),

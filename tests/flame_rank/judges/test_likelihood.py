@@ -302,7 +302,7 @@ def test_the_judge_reads_a_problem_once(judge: Judge, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("option", ["criteria", "on_long"])
 def test_options_that_do_not_fit(option: str, folders: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match=f"^--ask likelihood takes no {option}: nothing is asked in words"):
+    with pytest.raises(UserError, match=f"^--ask likelihood takes no {option}: there is no question in words"):
         given: dict[str, Any] = {option: "skip"}
         flame_rank.load_judge(folders["chat"], ask="likelihood", **given)
 

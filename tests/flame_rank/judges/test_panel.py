@@ -1,8 +1,10 @@
 """Several judges as one: what is asked of whom, what comes of it, and what it costs."""
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ from strategies.base import FloatArray, IntArray
 
 Pairs = Sequence[tuple[str, str]]
 PROBLEM = {"prompt": "p", "candidates": ["a", "bb", "ccc", "dddd"]}
+
+
+def longer(prompt: str, pairs: Pairs) -> list[float]:
+    return [float(len(a) - len(b)) for a, b in pairs]
 
 
 def judge_of(value: dict[str, float] | None = None, *, name: str, scale: float = 1.0) -> FunctionJudge:
@@ -204,9 +210,12 @@ def test_a_file_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (PANEL.replace("weight = 3", "weight = [3]"), "weight is a number"),
         (PANEL.replace("weight = 3", "weight = 2026-01-01"), "weight is a number"),
         (PANEL.replace("weight = 3", "depth = 3"), "has no option depth; it has weight, ask"),
-        (PANEL.replace('"panel"', '"panel"\nsure = 0.9'), "sure is for a cascade"),
+        (PANEL.replace('"panel"', '"panel"\nsure = 0.9'), "sure applies to a cascade only"),
         (PANEL.replace("panel", "cascade"), "for a panel"),
-        (PANEL.replace('"panel"', '"cascade"\nsure = 0.3').replace("weight = 3", ""), "sure is between"),
+        (
+            PANEL.replace('"panel"', '"cascade"\nsure = 0.3').replace("weight = 3", ""),
+            "sure is 0.3, hopeless 0.02; take 0.5 to 1 for sure",
+        ),
         ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply|Invalid|kind"),
     ],
 )
@@ -251,3 +260,20 @@ def test_a_file_that_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"^a.toml: .* b.toml: .* a.toml: the file names itself") as raised:
         load("a.toml")
     assert len(str(raised.value)) < 200
+
+
+def test_a_name_is_not_a_judge() -> None:
+    members: list[Any] = ["default", "agreement"]
+    with pytest.raises(UserError, match=r"default is a name, not a judge; load it with .*load_judge\('default'\)"):
+        PanelJudge(members)
+    with pytest.raises(UserError, match="a member is a int, not a judge"):
+        CascadeJudge(3, 4)  # type: ignore[arg-type]
+
+
+def test_a_used_cascade_is_pickled_without_what_it_remembers() -> None:
+    rated = Rated({"a": 3.0, "bb": 2.9, "ccc": -9.0, "dddd": -9.0})
+    cascade = CascadeJudge(rated, FunctionJudge(longer, name="longer"))
+    before = flame_rank.Reranker(cascade).rank(PROBLEM)
+    again = pickle.loads(pickle.dumps(cascade))
+    assert before.order[:2] == [1, 0] and again.name == cascade.name
+    assert flame_rank.Reranker(again).rank(PROBLEM).order == before.order

@@ -87,7 +87,7 @@ def test_a_judge_of_pairs_weighs_no_votes() -> None:
     ("spec", "options", "words"),
     [
         ("votes", {"criteria": "x"}, "takes no criteria"),
-        ("votes:", {}, "which judge weights the votes"),
+        ("votes:", {}, "name the judge that weights the votes"),
         ("votes:nothing", {}, "--judge nothing: neither"),
         ("votes:flame_rank.errors:UserError", {}, "compares pairs; take default"),
         ("votes:agreement", {"max_length": 3}, "agreement takes no max_length"),

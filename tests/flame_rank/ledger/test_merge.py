@@ -83,3 +83,15 @@ def test_the_command_says_what_came_of_it(tmp_path: Path) -> None:
     (tmp_path / "no").write_text("no ledger at all, but a text")
     with pytest.raises(UserError, match="no: "):
         merge(tmp_path / "all", [tmp_path / "no"])
+
+
+def test_a_merge_that_fails_leaves_no_file_that_was_not_there(tmp_path: Path) -> None:
+    one = write(tmp_path / "1", p=(1.0, -1.0))
+    (tmp_path / "no").write_text("no ledger at all, but a text")
+    with pytest.raises(UserError, match="no: "):
+        merge(tmp_path / "all", [one, tmp_path / "no"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "no"]
+    merge(tmp_path / "all", [one])
+    with pytest.raises(UserError, match="no: "):
+        merge(tmp_path / "all", [tmp_path / "no"])
+    assert known(tmp_path / "all", "p") == [1.0, -1.0]

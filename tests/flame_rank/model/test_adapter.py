@@ -195,7 +195,7 @@ def test_where_the_base_is(place: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert found("base.gguf") == Path("base.gguf")  # from the current directory, as PEFT has it
     assert found("owner/base.v1") == cache / "snapshots" / ("0" * 40)
     assert found("owner/base.v1", revision="v2") == cache / "snapshots" / ("1" * 40)
-    with pytest.raises(ValueError, match=r"'owner/none', and owner/none@v2 cannot be fetched .*write there the path"):
+    with pytest.raises(ValueError, match=r"'owner/none', and owner/none@v2 cannot be fetched .*set it to the path"):
         found("owner/none")
 
 
@@ -266,9 +266,12 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "deep": (lambda f: (f / CONFIG).write_text('{"x": ' + "[" * 100_000), f"{CONFIG}: JSON nested too deeply"),
     "no such base": (
         stated(base_model_name_or_path="/nowhere/base"),
-        "and there is no such file or folder; write there",
+        "and there is no such file or folder; set it",
     ),
-    "an adapter as base": (stated(base_model_name_or_path="."), "is an adapter; merge that one into its base first"),
+    "an adapter as base": (
+        stated(base_model_name_or_path="."),
+        "is an adapter itself; merge it into its own base first",
+    ),
     "another rank": (stated(r=8), "lora_A.weight has shape (4, 48), and its rank and the base"),
     "no weights": (lambda f: (f / FILE).unlink(), f"{FILE}: missing; save the adapter"),
     "PyTorch": (lambda f: (f / FILE).rename(f / "adapter_model.bin"), "adapter_model.bin is a PyTorch file"),
@@ -282,7 +285,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         held(
             lambda t: t.update({Q.replace("layers.0", "layers.7") + f"{s}.weight": t[f"{Q}{s}.weight"] for s in "AB"})
         ),
-        "has no model.layers.7.self_attn.q_proj.weight; is it the right base?",
+        "has no model.layers.7.self_attn.q_proj.weight; name the right base",
     ),
     "nothing": (held(lambda t: t.clear()), f"{FILE}: no tensor in it"),
     "integers": (held(lambda t: t.update({f"{Q}A.weight": np.ones((4, 32), np.int8)})), "A.weight is I8; only F32"),

@@ -56,7 +56,7 @@ def test_the_weights_decide_about_the_head(tmp_path: Path, caplog: pytest.LogCap
     [
         ({"model_type": "gpt2"}, "model_type 'gpt2' is not supported"),
         ({"model_type": ["llama"]}, "is not supported"),
-        ({"num_hidden_layers": 9}, "states 9 layers, and the weights have 2"),
+        ({"num_hidden_layers": 9}, "states 9 layers, but the weights have 2"),
         ({"vocab_size": 96}, r"model.embed_tokens.weight has shape \(97, 32\), config.json states 96 words"),
         ({"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "a"}}, "where one that writes text"),
     ],

@@ -16,4 +16,4 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "probe", lambda judge, sample: Probe())
+    monkeypatch.setattr(plans, "probe", lambda judge, sample, by_token: Probe())

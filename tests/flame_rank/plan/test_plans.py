@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from planning import Counting, idle, problems
 
+import flame_rank
 import strategies
 from flame_rank import Problem
 from flame_rank.judges.language_model import LanguageModelJudge
@@ -178,3 +180,14 @@ def test_the_file_is_a_stream() -> None:
             yield problem
 
     assert make(source(), Counting(), [by_name("knockout")]).problems == read == 2000
+
+
+def test_seconds_of_a_choice_are_those_of_a_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge: Any = flame_rank.load_judge(tiny_model, ask="choice", max_length=1024)
+    given = [Problem(prompt=f"{k} what is the sum", candidates=["a word", "two words of it", "it"]) for k in range(40)]
+    monkeypatch.setattr("time.perf_counter", lambda: float(judge.kernel.usage.tokens))  # a token a second
+    planned = one(make(given, judge, [by_name("pointwise")]))
+    before = judge.kernel.usage.tokens
+    list(Reranker(judge).rank_many(map(replace, given)))
+    assert planned.tokens is None
+    assert planned.seconds == pytest.approx(judge.kernel.usage.tokens - before, rel=0.3)

@@ -166,7 +166,7 @@ def test_an_asynchronous_function_is_a_judge() -> None:
 
 @pytest.mark.parametrize("f", [lambda prompt: [1.0], lambda: None, lambda a, b, c: [0.0], lambda *, prompt, pairs: []])
 def test_a_function_that_takes_something_else(f: Any) -> None:
-    with pytest.raises(UserError, match=r"is no judge: called as f\(prompt, pairs\), "):
+    with pytest.raises(UserError, match=r"is not a judge: called as f\(prompt, pairs\), "):
         Reranker(f)
 
 

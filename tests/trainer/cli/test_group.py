@@ -16,7 +16,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "message"),
     [
         (["show", "hh-harmles"], "no task 'hh-harmles'; did you mean hh-harmless"),
-        (["show", "mnli"], "--data: say where"),
+        (["show", "mnli"], "--data: give the folder"),
         (["show", "mnli", "--data", "DATA", "--tokenizer", "EMPTY"], "--tokenizer EMPTY: "),
         (["show", "mnli", "--data", "EMPTY"], "no such file; get it by `flame-train data fetch mnli"),
         (["mixture", "--data", "EMPTY"], "no task of the mixture is under --data"),

@@ -70,7 +70,7 @@ def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: P
         (["--template", "chat"], "it has no chat template"),
         (["--base", "none.gguf"], "--base none.gguf: "),
         (["--base", "hf:none"], "--base hf:none: it is hf:ORG/NAME"),
-        (["--freeze", 9], "--freeze 9: it is for decoders, and this model has 1 layers"),
+        (["--freeze", 9], "--freeze 9: it is for decoders with more layers; this model has 1"),
     ],
 )
 def test_mistakes_are_told(arguments: list[object], said: str, small: list[object]) -> None:

@@ -21,7 +21,7 @@ def invoke(*arguments: object, code: int) -> Any:
         (["--category", "poetry=target"], "'poetry' is none of chat, chat-hard"),
         (["--category", "chat"], "'chat' is not NAME=TASK"),
         (["--category", "chat=target,"], "is not NAME=TASK"),
-        (["--category", "chat=coin", "--category", "chat=target"], "chat is there twice"),
+        (["--category", "chat=coin", "--category", "chat=target"], "chat is given twice"),
         (["--shard", "3/2"], "'3/2' is not K/N"),
         (["--shard", "0/2"], "'0/2' is not K/N"),
         (["--threshold", "poetry=50"], "'poetry' is none of chat, chat-hard"),

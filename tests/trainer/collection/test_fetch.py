@@ -263,7 +263,7 @@ def test_archives_are_unpacked(name: str, server: Server, tmp_path: Path) -> Non
     fetch(Download(address=f"{server.address}/f", to=tmp_path / name))
     assert (tmp_path / "inner" / "a.txt").read_text() == "hello" and (tmp_path / name).exists()
     server.files["/f"] = packed.getvalue()[:60]
-    with pytest.raises(UserError, match="not a whole archive"):
+    with pytest.raises(UserError, match="incomplete or damaged archive"):
         fetch(Download(address=f"{server.address}/f", to=tmp_path / "other" / name))
 
 
@@ -293,11 +293,11 @@ def test_patterns_are_asked_for_and_the_token_goes_along(server: Server, tmp_pat
         fetch(download)
     assert (tmp_path / "parts" / "train-b-0.parquet").read_bytes() == b"train-b"
     assert server.asked[-1][2] == "Bearer secret"
-    with pytest.raises(UserError, match="no such file; has the data set changed"):
+    with pytest.raises(UserError, match="no such file; perhaps the data set has changed"):
         downloads(replace(data, downloads={"hf://datasets/owner/set/none-*": "./"}), tmp_path)
     with pytest.raises(UserError, match="Hugging Face does not list its files"):
         downloads(replace(data, downloads={"hf://datasets/owner/other/none-*": "./"}), tmp_path)
-    with pytest.raises(UserError, match="can only be had at its page"):
+    with pytest.raises(UserError, match="can only be downloaded by hand"):
         downloads(replace(data, downloads={}), tmp_path)
 
 

@@ -1,6 +1,7 @@
 """The door for a notebook: `trainer.finetune.train` with its options as objects."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,24 @@ def test_a_notebook_trains_a_judge(folder: Path, made_tasks: Path, tmp_path: Pat
 
 
 def test_what_is_wrong_is_told_before_a_model_is_read(made_tasks: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="flame-rm weighs tasks by what tail patches measured"):
+    with pytest.raises(UserError, match="flame-rm weighs tasks by the ratings of tail patches"):
         finetune.train(tmp_path / "nowhere", data=made_tasks, out=tmp_path / "out", mixture="flame-rm")
     with pytest.raises(ValueError, match="go together"):
         finetune.Devices(coordinator="localhost:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"base": None}, "base is None; it must be of type str or Path"),
+        ({"mixture": 4}, "mixture is 4; it must be of type str or Path or MixtureOptions"),
+        ({"recipe": {"steps": 3}}, r"recipe is {'steps': 3}; it must be of type Recipe"),
+        ({"checkpoints": finetune.CheckpointPolicy(every="x")}, "every is 'x'; it must be a whole number or None"),  # type: ignore[arg-type]
+        ({"evaluation": finetune.EvaluationOptions(tasks="hhh")}, "tasks is 'hhh'; it must be a list of values"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_of_another_type_are_named(arguments: dict[str, Any], words: str, tmp_path: Path) -> None:
+    every: dict[str, Any] = {"base": "b", "data": "d", "out": tmp_path / "out"} | arguments
+    with pytest.raises(UserError, match=words):
+        finetune.train(**every)
+    assert not (tmp_path / "out").exists()

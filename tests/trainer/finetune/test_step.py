@@ -24,14 +24,14 @@ def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -
     model = nnx.merge(base.graph, base.params)
     found = sums(model, batch)
     wanted, right = 0.0, []
-    for of_input, target in some(rows, 0, 1, 2):
+    for of_input, target, *_ in some(rows, 0, 1, 2):
         ids = np.concatenate([of_input, target])
         log_probs = jax.nn.log_softmax(model(jnp.asarray(ids)[None])[0])
         places = np.arange(len(of_input), len(ids))
         wanted -= float(log_probs[places - 1, ids[places]].sum())
         right.append(bool((np.asarray(log_probs)[places - 1].argmax(1) == target).all()))
     assert float(found.loss) == pytest.approx(wanted, rel=1e-5) and found.right.tolist() == right
-    assert int(found.tokens) == sum(len(target) for _, target in some(rows, 0, 1, 2))
+    assert int(found.tokens) == sum(len(row.target) for row in some(rows, 0, 1, 2))
 
 
 @pytest.mark.full

@@ -213,9 +213,9 @@ def test_what_is_measured_is_not_measured_again(
     [
         ([], "category chat: none of its tasks is under"),
         (["--category", "chat=coin"], "category chat-hard: none of its tasks is under"),
-        (["--category", "chat=helpful"], "category chat: helpful is no evaluation task"),
+        (["--category", "chat=helpful"], "category chat: helpful is not an evaluation task"),
         (["--category", "chat=cion"], "no task 'cion'; did you mean coin"),
-        (["--task", "target"], "--task target: it is there to be measured on"),
+        (["--task", "target"], "--task target: an evaluation task is never trained on"),
         (["--task", "nothing-like-it"], "no task 'nothing-like-it'"),
     ],
 )

@@ -178,4 +178,4 @@ def test_a_judge_that_never_answers_is_not_free_of_biases(data: Path, tmp_path: 
     judge = tmp_path / "judge.py"
     judge.write_text("def never(prompt, pairs):\n    return [float('nan')] * len(pairs)\n")
     ran = CliRunner().invoke(cli, ["bias", "--data", str(data), "--judge", f"{judge}:never", "--limit", "2"])
-    assert "not a valid answer" in str(ran.exception) and not ran.stdout
+    assert "no valid answer" in str(ran.exception) and not ran.stdout

@@ -72,7 +72,7 @@ def test_a_judge_that_never_answers_is_an_error(data: Path, tmp_path: Path) -> N
     )
     command = ["evaluate", "--data", str(data), "--task", "rankgen", "--judge"]
     ran = CliRunner().invoke(cli, [*command, f"{judge}:never"])
-    assert isinstance(ran.exception, UserError) and "not a valid answer to rankgen" in str(ran.exception)
+    assert isinstance(ran.exception, UserError) and "no valid answer to rankgen" in str(ran.exception)
     assert not ran.stdout
     assert "At least as good" in CliRunner().invoke(cli, [*command, f"{judge}:longer"]).stdout
     few = CliRunner().invoke(cli, [*command, f"{judge}:longer", "--limit", "3"]).stdout

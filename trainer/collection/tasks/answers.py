@@ -1,4 +1,4 @@
-"""General text quality: answers to questions, from sources that are given with them."""
+"""General text quality: answers to questions that are based on given sources."""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -76,7 +76,7 @@ def _webgpt(record: Any) -> Iterator[Pair]:
 
 
 def _webgpt_answer(record: Any) -> Iterator[Answer]:
-    """Yields the answers that people preferred to another answer; some were written without sources."""
+    """Yields the answers that people preferred to another one; some were written without sources."""
     better, _, tie = _webgpt_sides(record)
     quotes = _quotes(better)
     if quotes and not tie:

@@ -1,4 +1,4 @@
-"""What a task is: where its human judgements come from, what its annotators were asked, and how a record of the
+"""Defines a task: the source of its human judgements, the question to its annotators, and how a record of the
 release becomes examples (the paper's sections 3.1 to 3.3)."""
 
 import math
@@ -29,8 +29,8 @@ class Pair:
     Attributes:
       context: the values of the task's fields, in their order.
       words: an explanation that does not say which response came first; for tasks with that output field.
-      tie: neither response is better; `better` and `worse` are then the two in the release's order.
-      votes: of the annotators for `better` and for `worse`; (1, 0) if the release gives only their verdict.
+      tie: whether neither response is better; `better` and `worse` are then the two in the release's order.
+      votes: the annotators' votes for `better` and for `worse`; (1, 0) if the release has only their verdict.
     """
 
     context: tuple[str, ...]
@@ -56,13 +56,13 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One form in which a data set can be had.
+    """One form in which a data set is available.
 
     Attributes:
-      files: patterns relative to the data set's folder; a name with `.gz` behind it matches, too. The release is
+      files: patterns relative to the data set's folder; a name with `.gz` at the end matches, too. The release is
         available if each pattern matches a file.
-      read: yields the records, each with its place in the files; it also joins files if a record needs several.
-      note: what this release is, if it is not the official one.
+      read: yields the records, each with its position in the files; it joins files if a record needs several.
+      note: a description of this release, if it is not the official one.
     """
 
     files: tuple[str, ...]
@@ -76,13 +76,14 @@ class DataSet:
 
     Attributes:
       folder: its name under --data.
-      origin: who publishes it: a Hugging Face data set ("hf:owner/name"), a repository ("github:owner/name") or a page.
+      origin: where it is published: a Hugging Face data set ("hf:owner/name"), a repository ("github:owner/name") or a
+        page.
       licence: the licence that its authors state, or "none stated".
-      permissive: commercial use and redistribution are allowed (share-alike and attribution included).
+      permissive: whether commercial use and redistribution are allowed, perhaps under share-alike or attribution.
       releases: the releases that can be read, the official one first; the first that is available is read.
       downloads: address -> file under the folder, for the official release. An address is
         "hf://datasets/owner/name/path" or "https://..."; if it has a *, the file is a folder and ends in "/".
-      sha256: the digests of files that upstream states.
+      sha256: the digests of files that the publisher states.
     """
 
     folder: str
@@ -99,13 +100,13 @@ class Task:
     """One task of the collection.
 
     Attributes:
-      name: unique, lower case with hyphens.
+      name: the unique name, in lower case with hyphens.
       fields: the names of the context's fields; the two responses of a pairwise task follow them.
-      title, description: the text under INSTRUCTIONS: the task's definition and how to judge, written from what the
-        annotators were asked.
+      title, description: the text under INSTRUCTIONS: the task's definition and how to judge, based on the question to
+        the annotators.
       labels: the values that the first output field may have; empty for a generative task. Ties are left out unless
         TIE is among the labels.
-      convert: a pure function from a record to its examples; it yields nothing if the annotators do not answer. A
+      convert: a pure function from a record to its examples; it yields nothing if the annotators did not answer. A
         KeyError, TypeError, ValueError, IndexError or AttributeError means that the record does not have the released
         form.
       full: the number of examples in the full release, if it is known.
@@ -136,7 +137,7 @@ class Task:
 
 
 def majority(votes: Iterable[str | int]) -> Any:
-    """Returns the vote that more than half of the annotators cast; None if there is not one."""
+    """Returns the vote that more than half of the annotators cast; None if there is no such vote."""
     cast = list(votes)
     most = max(cast, key=cast.count, default=None)
     return most if most is not None and 2 * cast.count(most) > len(cast) else None
@@ -145,9 +146,9 @@ def majority(votes: Iterable[str | int]) -> Any:
 def rounded_mean(ratings: Iterable[float]) -> str:
     """Rounds the mean of the annotators' ratings to a whole number; a mean halfway between two goes up.
 
-    Python's own rounding takes halves to the even number, which makes odd labels rarer than annotators meant.
+    Python's own rounding turns halves to even numbers, which would make odd labels too rare.
 
     Raises:
-      ValueError: there is not a rating.
+      ValueError: there are no ratings.
     """
     return str(math.floor(fmean(ratings) + 0.5))

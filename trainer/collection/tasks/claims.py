@@ -66,7 +66,7 @@ SUMMEDITS = DataSet(
 
 
 def _summac(name: str) -> DataSet:
-    """A data set in the form of SummaC's benchmark, whose loader makes it; it is not published as a file."""
+    """Returns a data set in the form of SummaC's benchmark, whose loader makes it; it is not published as a file."""
     return DataSet(
         folder="extra_summ_human_eval",
         origin="github:tingofurro/summac",

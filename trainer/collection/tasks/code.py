@@ -1,4 +1,4 @@
-"""Coding: of two programs, which one is right?"""
+"""Coding: which of two programs is right?"""
 
 import re
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """General text quality: short ratings of dialogue replies, utterances made from data, and transferred style.
 
-The files are those in which UniEval and CTC collect the ratings; dialogue's are from USR (Mehri and Eskenazi, 2020),
-those of utterances from Novikova et al. (2017).
+The files are those in which UniEval and CTC collected the ratings. The ratings of dialogue are from USR (Mehri and
+Eskenazi, 2020), those of utterances from Novikova et al. (2017).
 """
 
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def _task(
     highest: int,
     full: int,
 ) -> Task:
-    """One aspect that the annotators rated from 1 to the highest number."""
+    """Makes a task of one aspect that the annotators rated from 1 to the highest number."""
     return Task(
         name=name,
         split="extra",
@@ -96,7 +96,7 @@ def _task(
 
 
 def _utterances(prefix: str, data: DataSet, places: str, full: int) -> tuple[Task, ...]:
-    """The two aspects of utterances about restaurants or hotels."""
+    """Returns the two aspects of utterances about restaurants or hotels."""
     service = (
         f"A telephone service that finds {places} turns the meaning, a dialogue act with its slots and values, into an "
         "utterance. "

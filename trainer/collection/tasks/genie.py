@@ -28,8 +28,8 @@ GENIE_RATINGS = DataSet(
 def _xsum(folder: Folder) -> Iterator[Row]:
     """Yields a record for each pair of summaries, with the answers of all its annotators.
 
-    Each submission has a folder: what went into the annotation, from allenai/evaluation-interfaces, and the forms that
-    came back, by `amti extract tabular`.
+    Each submission has a folder with the input of the annotation, from allenai/evaluation-interfaces, and the completed
+    forms, by `amti extract tabular`.
     """
     for path in folder.files("xsum/*/xsum-processed.jsonl"):
         submission = Folder(path.parent)
@@ -64,7 +64,7 @@ ARC_DA = DataSet(
 def _step(value: Any) -> float:
     step = float(value)
     if step not in _STEPS:
-        raise ValueError(f"{value!r} is no step of the form")
+        raise ValueError(f"{value!r} is not a step of the form")
     return step
 
 
@@ -79,7 +79,7 @@ def _rating(record: Any) -> Iterator[Answer]:
 def _preference(record: Any) -> Iterator[Pair]:
     """Compares a system's summary with the reference, by the overall question.
 
-    In each form, its field says which of the two stood first, and its value how far that one is preferred.
+    The name of a form's field tells which of the two came first, and its value how far that one is preferred.
     """
     shares = []
     for form in record["forms"]:

@@ -1,4 +1,5 @@
-"""Attribution: does an answer, a summary or a biography state what its source, or the world, does not support?"""
+"""Attribution: does an answer, a summary or a biography state something that its source, or reality, does not
+support?"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -142,7 +143,7 @@ def _wikibio(record: Any) -> Iterator[Answer]:
 
 def _business(record: Any) -> tuple[str]:
     if not isinstance(record, dict):
-        raise BadRecord("the source is no structured data")
+        raise BadRecord("the source is not structured data")
     return (json.dumps(record, ensure_ascii=False),)
 
 

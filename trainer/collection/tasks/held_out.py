@@ -1,5 +1,5 @@
-"""The pairwise evaluations besides RewardBench and HHH (the paper's section 4.1), none of which is trained on. Where
-several people judged a pair, the one that more of them prefer is the better one."""
+"""The pairwise evaluations besides RewardBench and HHH (the paper's section 4.1), which are never trained on. If
+several people judged a pair, the response that more of them prefer is the better one."""
 
 import re
 from collections.abc import Callable, Hashable, Iterator
@@ -24,7 +24,7 @@ _EXPERTS = "experts_pairwise_human_preferences.jsonl"
 
 
 def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[Row]:
-    """Yields a record for each pair, at its first place in the file: the list of all judgements of it."""
+    """Yields a record for each pair, at its first position in the file: the list of all judgements of the pair."""
     groups: dict[Hashable, tuple[str, list[Any]]] = {}
     for where, record in reject_bad(map_records(rows, lambda record: (pair(record), record))):
         groups.setdefault(record[0], (where, []))[1].append(record[1])
@@ -32,7 +32,8 @@ def _together(rows: Iterator[Row], pair: Callable[[Any], Hashable]) -> Iterator[
 
 
 def _preferred(context: tuple[str, ...], first: str, second: str, votes: list[int]) -> Pair:
-    """Makes a pair; the better response has more votes: 1 is a vote for the first, 2 for the second, 0 for neither."""
+    """Makes a pair from votes (1 for the first response, 2 for the second, 0 for neither); the better response has
+    more."""
     ones, twos = votes.count(1), votes.count(2)
     better, worse = (first, second) if ones >= twos else (second, first)
     counts = max(ones, twos), min(ones, twos)

@@ -1,4 +1,4 @@
-"""The pointwise evaluations (the paper's section 4.1), none of which is trained on: HelpSteer's validation part,
+"""The pointwise evaluations (the paper's section 4.1), which are never trained on: HelpSteer's validation part,
 Dipper's paraphrases, and the ratings of summaries that go with the summary feedback comparisons."""
 
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
-"""HHH alignment (Askell et al. 2021): pairs of an assistant's replies that its authors wrote, in four parts; evaluated
-on only (section 4.1)."""
+"""HHH alignment (Askell et al. 2021): pairs of an assistant's replies, written by its authors, in four parts; for
+evaluation only (section 4.1)."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _WRAPPED = re.compile(
 
 
 def _unwrapped(record: Any) -> dict[str, Any]:
-    """Returns a record in BIG-bench's form, which is the middle part of Prometheus' prompts."""
+    """Extracts a record in BIG-bench's form from the middle part of a prompt of Prometheus."""
     chosen, rejected = (_WRAPPED.search(record[f"{name}_instruction"]) for name in ("chosen", "rejected"))
     if chosen is None or rejected is None or chosen[1] != rejected[1]:
         raise ValueError("not two responses to one instruction")

@@ -1,4 +1,4 @@
-"""Instruction tuning: answers for the model to write, so that the judge can also follow instructions."""
+"""Instruction tuning: the model learns to write answers, so that the judge can also follow instructions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +54,7 @@ def _lima(record: Any) -> Iterator[Answer]:
 
 
 def _prm800k_if(record: Solutions) -> Iterator[Answer]:
-    """Yields the human's solution, and all of the model's solutions that labellers found right to the end."""
+    """Yields the human's solution, and all solutions by the model in which labellers found every step right."""
     right, _ = record.sure()
     for text in [record.human, *right] if record.human else right:
         yield Answer(context=(record.problem,), values=(text,))

@@ -92,11 +92,12 @@ CREPE = DataSet(
 
 
 def _spans(record: Any) -> Iterator[tuple[str, str, str]]:
-    """Yields the text with one span marked, the kind of error and the explanation, for all errors of all annotators."""
+    """Yields, for every error of every annotator, the text with the span marked, the kind of error and the
+    explanation."""
     try:
         annotators = ast.literal_eval(record["responses"])
     except (SyntaxError, RecursionError) as error:
-        raise ValueError(f"responses is no list ({error})") from error
+        raise ValueError(f"responses is not a list ({error})") from error
     text = record["generation"].encode("utf-16-le")  # offsets count the units of the browser's strings, of two bytes
     for errors in annotators:
         for kind, words, _, start, end, _ in errors:  # the others are severity and antecedent

@@ -46,8 +46,8 @@ BIGBENCH_MISTAKE = DataSet(
 
 
 def _prm800k_solutions(record: Solutions) -> Iterator[Pair]:
-    """Yields both kinds of pairs of the paper's section 3.2: every wrong solution with the human's of MATH, and the
-    k-th wrong solution with the k-th right one by a model."""
+    """Yields both kinds of pairs of the paper's section 3.2: every wrong solution with the human solution of MATH,
+    and the k-th wrong solution with the k-th right one by a model."""
     right, wrong = record.sure()
     pairs = [(record.human, text) for text in wrong] if record.human else []
     for better, worse in [*pairs, *zip(right, wrong, strict=False)]:
@@ -55,7 +55,7 @@ def _prm800k_solutions(record: Solutions) -> Iterator[Pair]:
 
 
 def _prm800k_steps(record: Any) -> Iterator[Pair]:
-    """Yields the k-th good step with the k-th bad one at the same point; a step that the labeller wrote is good."""
+    """Pairs the k-th good step with the k-th bad one at the same point; a step that the labeller wrote is good."""
     if not is_used(record):
         return
     for point in points(record):
@@ -94,7 +94,7 @@ def _gsm8k_correct(record: Any) -> Iterator[Answer]:
 def _bigbench_mistake(record: Any) -> Iterator[Answer]:
     steps, index = record["steps"], record["mistake_index"]  # counted from 0
     if index is not None and not 0 <= index < len(steps):
-        raise ValueError(f"mistake_index is {index}, and there are {len(steps)} steps")
+        raise ValueError(f"mistake_index is {index}, but there are {len(steps)} steps")
     reasoning = "\n".join(f"Step {number}: {text}" for number, text in enumerate(steps, 1))
     values = ("no", "none") if index is None else ("yes", str(index + 1))
     yield Answer(context=(record["input"], reasoning), values=values)

@@ -1,6 +1,7 @@
 """PRM800K (Lightman et al., 2024): solutions of mathematical problems, labelled step by step.
 
-Two readings of the same files: record by record, and all solutions of a problem together. The test parts are not read.
+The same files are read in two ways: record by record, and all solutions of a problem together. The test parts are not
+read.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ class Point(NamedTuple):
       before: the steps up to here.
       proposals: the model's next steps with their ratings; those that the labeller flagged are left out.
       written: the labeller's own next step, if any.
-      chosen: the step with which the solution goes on, one of these; None where labelling ended.
+      chosen: the one of these steps with which the solution continues; None at the point where labelling ended.
     """
 
     before: list[str]
@@ -50,7 +51,7 @@ def points(record: Any) -> Iterator[Point]:
 
 
 def is_used(record: Any) -> bool:
-    """Tells whether a labelled solution is used: those that screened labellers and those of broken problems are not."""
+    """Tells whether a labelled solution is used; those for screening labellers and those of broken problems are not."""
     end = record["label"]["finish_reason"]
     if end not in _ENDS:
         raise ValueError(f"finish_reason is {end!r}")
@@ -58,12 +59,12 @@ def is_used(record: Any) -> bool:
 
 
 def _solutions(record: Any) -> Solutions:
-    """Reads what a record says of whole solutions.
+    """Reads the whole solutions of a record.
 
-    A right one was labelled up to its answer. A wrong one is a model's solution in which an error was found and whose
-    answer is another one than MATH's (phase 2), or a right one with another last step, which was rated bad and gives
+    A right solution was labelled up to its answer. A wrong one is a model's solution with an error and with another
+    answer than MATH's (phase 2), or a right one whose last step is replaced by a step that was rated bad and gives
     another answer (mostly phase 1). Bad answers at earlier steps are not used: such a solution is the beginning of the
-    right one, so the longer solution was right in 94 % of the pairs and length alone gave the label.
+    right one, so that the longer solution was right in 94 % of the pairs, and length alone predicted the label.
     """
     question, label = record["question"], record["label"]
     solutions = Solutions(problem=question["problem"])
@@ -91,7 +92,7 @@ def _answer(step: str) -> str:
 
 
 def _repacked(folder: Folder) -> Iterator[Row]:
-    """Yields labelled solutions, put together from one row for each proposed step. These rows lack labellers, times,
+    """Yields labelled solutions, each assembled from one row per proposed step. These rows lack labellers, times,
     flags, the answers of MATH, and the reason why labelling ended without a solution."""
     place = ""
     rows: list[Any] = []
@@ -106,7 +107,7 @@ def _repacked(folder: Folder) -> Iterator[Row]:
 
 
 def _begins(row: Any, rows: list[Any]) -> bool:
-    """Tells whether a row begins another solution than the rows before it: a point has only one chosen step."""
+    """Tells whether a row begins another solution than the row before it, because a point has only one chosen step."""
     if row["instruction"] != rows[-1]["instruction"] or len(row["responses"]) < len(rows[-1]["responses"]):
         return True
     return row["is_preferred_response"] and any(

@@ -13,7 +13,8 @@ _ONE_TO_FIVE = ("1", "2", "3", "4", "5")
 
 
 def helpsteer_data(part: str) -> DataSet:
-    """One part of HelpSteer: "train", which FLAMe learns from, or "validation", which it is evaluated on."""
+    """Makes the data set of one part of HelpSteer: "train", on which FLAMe is trained, or "validation", on which it
+    is evaluated."""
     return DataSet(
         folder="helpsteer",
         origin="hf:nvidia/HelpSteer",
@@ -98,15 +99,15 @@ def _feedbackqa_context(record: Any) -> tuple[str, str]:
 
 
 def _feedbackqa(record: Any) -> Iterator[Answer]:
-    """Yields the rounded mean of two or three annotators, as upstream scores it; nothing if it is halfway between two
-    ratings, because then the annotators do not agree on one."""
+    """Yields the rounded mean of two or three annotators, as the authors score it; nothing if it is halfway between
+    two ratings, because the annotators then do not agree."""
     ratings = [int(_FEEDBACKQA_RATINGS[rating]) for rating in record["rating"]]
     if fmean(ratings) % 1 != 0.5:
         yield Answer(context=_feedbackqa_context(record), values=(rounded_mean(ratings),))
 
 
 def _feedbackqa_explanation(record: Any) -> Iterator[Answer]:
-    """Yields an example for each annotator: an explanation belongs to its writer's own rating."""
+    """Yields an example for each annotator, because an explanation belongs to its writer's own rating."""
     for rating, explanation in zip(record["rating"], record["feedback"], strict=True):
         context = (*_feedbackqa_context(record), _FEEDBACKQA_RATINGS[rating])
         yield Answer(context=context, values=(explanation,))
@@ -148,7 +149,8 @@ SIMPLIKERT = DataSet(
 
 
 def _simpeval(record: Any) -> Iterator[Answer]:
-    """Yields the mean of five annotators (2022: three) in tens: single ratings are twelve points of 100 off it."""
+    """Yields the mean of five annotators (three in 2022), rounded to tens; single ratings differ from it by twelve
+    of 100 points."""
     past = "processed_generation" in record
     simplification = record["processed_generation"] if past else record["generation"]
     ratings = [float(record[f"rating_{number}"]) for number in range(1, 6 if past else 4)]
@@ -159,7 +161,8 @@ def _simpeval(record: Any) -> Iterator[Answer]:
 
 
 def _likert(aspect: str, lowest: int) -> Callable[[Any], Iterator[Answer]]:
-    """Converts to the rounded mean of three annotators on a scale of five steps, of which the lowest becomes 1."""
+    """Converts the ratings of three annotators to their rounded mean on a scale of five steps, whose lowest becomes
+    1."""
 
     def convert(rows: Any) -> Iterator[Answer]:
         ratings = [int(row[f"Answer.{aspect}"]) - lowest + 1 for row in rows]

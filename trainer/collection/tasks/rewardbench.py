@@ -1,5 +1,5 @@
-"""The 23 parts of RewardBench (Lambert et al. 2024) of which the paper takes the accuracy, without its prior sets
-(section 4.1): chat, instructions with a catch, safety, mathematics and code."""
+"""The 23 parts of RewardBench (Lambert et al. 2024) that the paper evaluates, without its prior sets (section 4.1):
+chat, chat with difficult instructions, safety, mathematics and code."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -131,7 +131,7 @@ def _official(part: str) -> Release:
 
 
 def _llmbar(part: str) -> Release:
-    """LLMBar's own file, from which RewardBench took all of its pairs."""
+    """Reads LLMBar's own file, from which RewardBench took all of its pairs."""
     file = f"llmbar/{_LLMBAR[part]}/dataset.json"
 
     def pair(record: Any) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _llmbar(part: str) -> Release:
 
 
 def _humanevalpack(part: str) -> Release:
-    """HumanEvalPack's own file: the same problems, each with its solution and with a bug inserted into it."""
+    """Reads HumanEvalPack's own file: the same problems, each with its solution and a copy with a bug."""
     file = f"humanevalpack/{part.removeprefix('hep-')}/humanevalpack.jsonl"
 
     def pair(record: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _SUCCESS = ("0", "1", "2", "3", "4")
 
 
 def hh_data(part: str) -> DataSet:
-    """One part of HH-RLHF, a folder of the release."""
+    """Makes the data set of one part of HH-RLHF, a folder of the release."""
     return DataSet(
         folder=f"hh_rlhf_{part.split('-')[0]}",
         origin="hf:Anthropic/hh-rlhf",
@@ -52,7 +52,7 @@ def hh_pair(record: Any) -> Iterator[Pair]:
     prompt, turn, better = record["chosen"].rpartition(_TURN)
     other, _, worse = record["rejected"].rpartition(_TURN)
     if not turn:
-        raise ValueError("chosen is no transcript")
+        raise ValueError("chosen is not a transcript")
     if prompt == other:
         yield Pair(context=(prompt.strip(),), better=better.strip(), worse=worse.strip())
 

@@ -13,7 +13,7 @@ _MULTIPIT = "https://raw.githubusercontent.com/Yao-Dou/multipit/HEAD/data"
 
 
 def _cxc(folder: Folder) -> Iterator[Row]:
-    """Yields the ratings, which name captions by their numbers in COCO, with the texts of the captions.
+    """Yields the ratings with the texts of the captions, which the release names by their numbers in COCO.
 
     The layout is that of the repository, data/sts_{val,test}.csv, with Karpathy's dataset_coco.json beside data.
     """
@@ -32,7 +32,7 @@ def _cxc(folder: Folder) -> Iterator[Row]:
 
 
 def _qqp_split(folder: Folder) -> Iterator[Row]:
-    """Yields the release's fields; texts that the release put in quotation marks keep them, as in this file."""
+    """Yields the fields of the release; texts that have quotation marks around them in the release keep these."""
 
     def bare(text: str) -> str:
         quoted = len(text) > 1 and text[0] == text[-1] == '"'
@@ -52,7 +52,7 @@ def _qqp_split(folder: Folder) -> Iterator[Row]:
 
 
 def _sts(folder: Folder, name: str) -> Iterator[Row]:
-    """Yields the benchmark's rows, some of which name their source in further columns."""
+    """Yields the rows of the benchmark; some have further columns, which name their source."""
     columns = ("genre", "file", "year", "index", "score", "sentence1", "sentence2")
     return folder.csv(name, delimiter="\t", quoted=False, more=True, columns=columns)
 
@@ -84,7 +84,7 @@ CXC = DataSet(
 
 
 def _multipit(part: str) -> DataSet:
-    """One part of MultiPIT, a ZIP file of its repository."""
+    """Makes the data set of one part of MultiPIT, a ZIP file of its repository."""
     return DataSet(
         folder="multipit",
         origin="github:Yao-Dou/multipit",

@@ -1,4 +1,4 @@
-"""Right and wrong solutions of the same problem, collected from all records of a release."""
+"""Collects the right and wrong solutions of each problem from all records of a release."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Solutions:
 
     Attributes:
       human: a person's solution, if there is one.
-      right, wrong: solutions by models; each text once, as keys in the order of the release.
+      right, wrong: the distinct solutions by models, as keys in the order of the release.
     """
 
     problem: str
@@ -34,7 +34,7 @@ class Solutions:
 
 
 def gathered(rows: Iterator[Row], read: Callable[[Any], Solutions]) -> Iterator[Row]:
-    """Yields a record for each problem, at the place of its first solution."""
+    """Yields a record for each problem, at the position of its first solution."""
     problems: dict[str, tuple[str, Solutions]] = {}
     for where, solutions in reject_bad(map_records(rows, read)):
         _, known = problems.setdefault(solutions.problem, (where, solutions))

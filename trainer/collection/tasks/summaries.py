@@ -1,4 +1,4 @@
-"""General text quality: which of two summaries is better, and does a summary meet its requirement?"""
+"""General text quality: which of two summaries is better, and does a summary meet its requirements?"""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -16,7 +16,7 @@ _TLDR_FILES = (*(f"batch{k}" for k in (*range(3, 21), 22)), "batch0_cnndm", "cnn
 
 
 def _instrusum_data(file: str) -> DataSet:
-    """One file of InstruSum: a list of records."""
+    """Makes the data set of one file of InstruSum, a list of records."""
     return DataSet(
         folder="instrusum",
         origin="hf:Salesforce/InstruSum",
@@ -73,7 +73,7 @@ NEWS_WRITERS = DataSet(
 
 
 def _instrusum(record: Any) -> Iterator[Pair]:
-    """Yields the pairs on which the annotators agreed; upstream left out the others and ties."""
+    """Yields the pairs on which the annotators agreed; the release does not have the others and ties."""
     scores = float(record["score_1"]), float(record["score_2"])
     if scores[0] == scores[1]:
         raise ValueError("the two scores are equal")

@@ -15,7 +15,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def _converted(folder: Folder, file: str, key: str) -> Iterator[Row]:
-    """Yields a record for each summary in a file of BARTScore's."""
+    """Yields a record for each summary in one of BARTScore's files."""
     for where, article in folder.records(file):
         for system, entry in article["sys_summs"].items():
             texts = {"article": article["src"], "reference": article["ref_summ"], "summary": entry["sys_summ"]}
@@ -91,7 +91,7 @@ REALSUMM = DataSet(
 
 
 def _realsumm(record: Any) -> Iterator[Answer]:
-    """Yields the share of the reference's content units that annotators recognised in the summary, in fifths."""
+    """Yields the share of the reference's content units that annotators found in the summary, rounded to fifths."""
     share = record["scores"]["litepyramid_recall"]
     if not 0 <= share <= 1:
         raise ValueError(f"litepyramid_recall is {share}")

@@ -11,7 +11,7 @@ _YES_NO = ("yes", "no", "unsure")
 
 
 def _articles(rows: Iterator[Row], wanted: set[str], key: str, texts: tuple[str, ...]) -> dict[str, str]:
-    """Reads the articles with these ids; the text of a row is the first of some fields that the row has."""
+    """Reads the articles with these ids; a row's text is the first of these fields that the row has."""
     return {row[key]: next(row[text] for text in texts if text in row) for _, row in rows if row[key] in wanted}
 
 
@@ -40,8 +40,8 @@ def _seahorse_table(folder: Folder) -> Iterator[Row]:
 
 
 def _seahorse_with_articles(folder: Folder) -> Iterator[Row]:
-    """Joined with rows of GEM's xsum, mlsum, xlsum and wiki_lingua, saved as JSON lines; each of them has its own name
-    for the article."""
+    """Joins the records with rows of GEM's xsum, mlsum, xlsum and wiki_lingua, saved as JSON lines; each of these
+    has another name for the article."""
 
     def id_of(record: Any) -> str:
         return str(record["gem_id"])
@@ -112,7 +112,8 @@ def _summeval(folder: Folder) -> Iterator[Row]:
 
 
 def _summeval_converted(folder: Folder) -> Iterator[Row]:
-    """Yields the records of BARTScore's file, whose means of the experts' scores stand as those of a single expert."""
+    """Yields the records of BARTScore's file; it has only the mean of the experts' scores, which is read like a
+    single expert's."""
     for where, article in folder.records("bartscore_SummEval_data.converted.json"):
         for system, entry in article["sys_summs"].items():
             record = {"text": article["src"], "decoded": entry["sys_summ"], "expert_annotations": [entry["scores"]]}

@@ -205,7 +205,7 @@ def test_the_best_lines_keep_what_their_tool_scored(case: str, write: Callable[[
         (TRL | {"chosen": [{"content": "x"}]}, 'without a "role"'),
         (TRL | {"chosen": [3]}, "not of messages"),
         ({"chosen": "a", "rejected": "b"}, 'no "prompt"'),
-        ({"chosen": [USER, *said("a")], "rejected": said("b")}, "do not begin alike"),
+        ({"chosen": [USER, *said("a")], "rejected": said("b")}, "begin differently"),
         (REWARDBENCH2 | {"rejected": []}, '"rejected" is empty'),
         (VERL[0] | {"output": None}, '"output" is null'),
         (DISTILABEL | {"generations": ["a", None]}, '"generations"[1] is null'),

@@ -266,7 +266,7 @@ def test_a_server_without_a_verdict_is_refused() -> None:
             load(server)
     with running(HOSTED) as server:
         server.models = ["a", "b"]
-        with pytest.raises(UserError, match="which model of the server\\? it has a, b"):
+        with pytest.raises(UserError, match="name the server's model \\(openai:MODEL@URL\\); it has a, b"):
             flame_rank.load_judge(f"openai:@{server.url}")
         for option in ({"ask": "likelihood"}, {"dtype": "float32"}):
             with pytest.raises(UserError, match="takes no"):

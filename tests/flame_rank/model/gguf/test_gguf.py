@@ -434,7 +434,7 @@ def refused(path: Path, message: str, load: Callable[[Path], object] = flame_ran
         ({"tokenizer.ggml.merges": ["a b c"]}, "has other than pairs"),
         ({"tokenizer.ggml.merges": ["no such"]}, "not a tokenizer"),
         ({"tokenizer.ggml.token_type": [NORMAL]}, "token_type has 1 entries for"),
-        ({"tokenizer.ggml.eos_token_id": 1000}, "tokenizer.ggml.eos_token_id = 1000, and there are"),
+        ({"tokenizer.ggml.eos_token_id": 1000}, "tokenizer.ggml.eos_token_id = 1000, but there are only"),
         ({"tokenizer.chat_template": "{{"}, "the chat template is not Jinja"),
         ({"general.alignment": 3}, "general.alignment = 3, not a power of two"),
     ],
@@ -472,7 +472,7 @@ def test_metadata_that_is_harmless(bpe: Path, tmp_path: Path) -> None:
         (
             "llama2",
             {"blk.9.attn_norm.weight": np.ones(32, np.float32)},
-            "2 layers, and the weights have 10",
+            "2 layers, but the weights have 10",
         ),
         (
             "llama2",
