@@ -23,6 +23,7 @@ sys.path.insert(0, _WITHOUT_MODEL)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_WITHOUT_MODEL, os.environ.get("PYTHONPATH")]))
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(__file__).parent / "without_model" / "hub")}
 os.environ.pop("FLAME_RANK_MODEL", None)
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # a test leaves nothing in the user's cache
 
 
 def pytest_configure(config: pytest.Config) -> None:

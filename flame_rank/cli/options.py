@@ -138,7 +138,9 @@ def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":
       UserError: the judge cannot be loaded, or the file of --criteria is empty or not UTF-8.
     """
     from flame_rank import judges
+    from flame_rank.cli.compiled_programs import keep_programs
 
+    keep_programs()
     criteria = read_criteria(judge_options.criteria)
     return judges.load(name, **given(replace(judge_options, criteria=criteria)))
 
