@@ -23,6 +23,7 @@ SAMPLER_EVIDENCE = ("logprob", "self-certainty")
 # Options of a model that is read, of one that is asked in words behind a server, and of a reward model.
 _READING = ("max_length", "dtype", "max_batch_tokens", "template", "model_parallel", "attention")
 _ASKED = ("ask", "criteria", "max_length", "on_long", "template")
+_FUNCTION = "it is MODULE:FUNCTION or FILE.py:FUNCTION, of a function f(prompt, pairs) -> log-odds"
 _REWARDING = (*_READING, "reward_temperature")
 
 
@@ -120,7 +121,7 @@ def load(
         names = ", ".join((*SHIPPED, VOTES, *SAMPLER_EVIDENCE))
         raise UserError(
             f"--judge {spec}: neither {names}, a directory of weights, a .gguf file, hf:ORG/NAME, openai:MODEL@URL, "
-            "reward:MODEL@URL, nor MODULE:FUNCTION"
+            "reward:MODEL@URL, FILE.toml, nor MODULE:FUNCTION or FILE.py:FUNCTION"
         )
     return _imported(module, function)
 
@@ -374,7 +375,7 @@ def _imported(module: str, function: str) -> "Judge":
             attribute = getattr(_module(module), function)
     except Exception as error:  # what a module raises while it is imported can be anything
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"--judge {module}:{function}: {reason}") from error
+        raise UserError(f"--judge {module}:{function}: {reason}; {_FUNCTION}") from error
     if not callable(attribute):
-        raise UserError(f"--judge {module}:{function}: it is a {type(attribute).__name__}, not a function")
+        raise UserError(f"--judge {module}:{function}: it is a {type(attribute).__name__}, not a function; {_FUNCTION}")
     return FunctionJudge(at_home(attribute, home), name=f"{module}:{function}")

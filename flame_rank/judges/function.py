@@ -44,7 +44,10 @@ class FunctionJudge:
             inspect.signature(f).bind("prompt", [])
         except TypeError as error:
             callee = getattr(f, "__qualname__", type(f).__name__)
-            raise UserError(f"{callee} is not a judge: called as f(prompt, pairs), {error}") from error
+            raise UserError(
+                f"{callee} is not a judge: called as f(prompt, pairs), {error}; it takes a "
+                "text and a list of pairs of texts, and returns log-odds"
+            ) from error
         except ValueError:  # the signature of a function that is not written in Python is not known
             pass
         self._f = f

@@ -65,6 +65,8 @@ def _load(path: Path) -> Judge:
 
     try:
         stated = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+    except OSError as error:
+        raise UserError(f"--judge {path}: {error.strerror or error}; FILE.toml names several judges") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UserError(f'{path}: {error}; a judge file has kind = "panel" or "cascade" and [[judges]]') from error
     except RecursionError as error:

@@ -64,7 +64,10 @@ def room_beside(frame: Sequence[Ids], max_length: int, least: int = SHARE * 2) -
     """
     room = max_length - sum(map(len, frame))
     if room < least:
-        raise ValueError(f"max_length {max_length} leaves no room beside the instructions; raise it")
+        needed = max_length - room + least
+        raise ValueError(
+            f"max_length {max_length} leaves no room beside the instructions; raise it to {needed} or more"
+        )
     return room
 
 

@@ -189,7 +189,10 @@ class Conversation:
         around, whole, message, _ = encoded
         room = max_length - sum(map(len, around))
         if room < len(whole):
-            raise ValueError(f"max_length {max_length} leaves no room beside the chat template; raise it")
+            needed = max_length - room + len(whole)
+            raise ValueError(
+                f"max_length {max_length} leaves no room beside the chat template; raise it to {needed} or more"
+            )
         lengths = [len(ids) for ids in whole]
         of_prompt = common_length([n for n, i in zip(lengths, message, strict=True) if i < asked], room // 2)
         left = room - sum(min(n, of_prompt) for n, i in zip(lengths, message, strict=True) if i < asked)

@@ -69,7 +69,10 @@ class TokenPrompts:
         self.form, self.max_length, self._on_long = form, max_length, on_long
         self._room = None if max_length is None else max_length - sum(map(len, self.frame))
         if self._room is not None and self._room < SHARE * 2:
-            raise ValueError(f"max_length {max_length} leaves no room beside the instructions; raise it")
+            raise ValueError(
+                f"max_length {max_length} leaves no room beside the instructions; raise it "
+                f"to {max_length - self._room + SHARE * 2} or more"
+            )
         self._values: ProblemMemory[list[Ids]] = ProblemMemory()
 
     def prepare(self, problems: Sequence[Problem]) -> None:

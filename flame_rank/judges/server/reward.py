@@ -47,7 +47,9 @@ class ServerRewardJudge:
         try:
             client.address, weights = awaited(capabilities.find_model(client))
         except (Refused, Unanswered) as error:
-            raise UserError(f"--judge {client.address.name}: {error}") from None
+            raise UserError(
+                f"--judge {client.address.name}: the server does not answer ({error}); is it running?"
+            ) from None
         self._score, self.path = awaited(self._find())
         digest = hashlib.sha256(repr([weights, scale]).encode()).hexdigest()[:12]
         self.name = f"{client.address.name} ({self.path}):{digest}"
