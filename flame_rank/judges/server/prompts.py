@@ -9,9 +9,10 @@ from typing import NamedTuple
 from flame_rank.errors import UserError
 from flame_rank.judges.base import ProblemMemory
 from flame_rank.judges.options import OnLong
+from flame_rank.judges.pairs import room_beside
 from flame_rank.prompts.format import Format, Ids, frame
 from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, VERDICTS, Instructions
-from flame_rank.prompts.truncation import SHARE, truncate_pair
+from flame_rank.prompts.truncation import truncate_pair
 from flame_rank.records import Problem
 
 
@@ -67,12 +68,7 @@ class TokenPrompts:
         self.verdict_ids = a[0], b[0]
         self.labels = form.text(a), form.text(b)
         self.form, self.max_length, self._on_long = form, max_length, on_long
-        self._room = None if max_length is None else max_length - sum(map(len, self.frame))
-        if self._room is not None and self._room < SHARE * 2:
-            raise ValueError(
-                f"max_length {max_length} leaves no room beside the instructions; raise it "
-                f"to {max_length - self._room + SHARE * 2} or more"
-            )
+        self._room = None if max_length is None else room_beside(self.frame, max_length)
         self._values: ProblemMemory[list[Ids]] = ProblemMemory()
 
     def prepare(self, problems: Sequence[Problem]) -> None:
