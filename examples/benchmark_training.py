@@ -52,8 +52,8 @@ def flame_train(spec: Spec, dropout: float) -> Row:
     keep_freed_memory()  # as the command does
     from flame_rank.model import sharding
     from trainer.finetune import base_model
-    from trainer.finetune.batches import Row as Example
     from trainer.finetune.recipe import Recipe
+    from trainer.finetune.tokenized_rows import Row as Example
     from trainer.finetune.training import Training
 
     mesh = sharding.mesh(1)

@@ -10,9 +10,8 @@ import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.finetune.batches import Row, collate
-from trainer.finetune.step import Batch, losses
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.step import Batch, collate, losses
+from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 ROWS = 16  # texts that are read at once

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
@@ -22,9 +21,8 @@ from flame_rank.io.writing import bring_back, part_of, put, write_whole
 from trainer.finetune import metrics, processes
 from trainer.finetune.recipe import ResolvedRecipe
 from trainer.finetune.run_options import CheckpointPolicy
-from trainer.finetune.sampler import dealt, drawn
 from trainer.finetune.step import Sums
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.tokenized_rows import MixtureRows
 from trainer.finetune.training import Training
 
 STEP = "step-{:07d}"
@@ -35,8 +33,7 @@ Evaluate = Callable[[Training], dict[str, float]]
 
 def train_loop(
     training: Training,
-    rows: Sequence[TokenizedRows],
-    weights: Mapping[str, float],
+    rows: MixtureRows,
     out: Path,
     policy: CheckpointPolicy,
     *,
@@ -48,8 +45,7 @@ def train_loop(
 
     Args:
       training: the training, at step 0.
-      rows: the examples of each task.
-      weights: of each task by name; they need not sum to 1.
+      rows: the examples of each task, and the tasks' weights.
       out: the folder of the run, the same for all processes: checkpoints step-N, metrics.jsonl, tensorboard,
         recipe.json.
       policy: which checkpoints are saved.
@@ -63,16 +59,12 @@ def train_loop(
     recipe = training.recipe
     _keep_recipe(out, recipe)
     _resume(training, out, say)
-    draw = _drawing(rows, weights, recipe)
     every, best = policy.interval(recipe.steps, say), _best_mean(out)
     progress = _Progress(training)
     with metrics.writing(out, training.done) as write:
         while training.done < recipe.steps:
-            tasks, indices = draw(training.done)
-            examples = [rows[t][k] for t, k in zip(tasks, indices, strict=True)]
-            sums = training.step(examples)
-            tokens = sum(len(row.source) + len(row.target) for row in examples)
-            progress.add(sums, [rows[t].kind for t in tasks], tokens)
+            drawn = rows.draw(training.done, recipe)
+            progress.add(training.step(drawn.rows), drawn.kinds, drawn.tokens)
             done, last = training.done, training.done == recipe.steps
             if done % policy.log == 0 or last:
                 line = progress.line()
@@ -91,22 +83,6 @@ def train_loop(
                 if processes.is_primary():
                     for old in _saved(out)[: -policy.last]:
                         shutil.rmtree(old)
-
-
-def _drawing(
-    rows: Sequence[TokenizedRows], weights: Mapping[str, float], recipe: ResolvedRecipe
-) -> Callable[[int], tuple[list[int], list[int]]]:
-    """Returns what draws the examples of a step: the number of each one's task, and its place among the task's rows."""
-    shares = np.array([weights[task.task] for task in rows], np.float64)
-    sizes = np.array([len(task) for task in rows], np.int64)
-    lengths: list[npt.NDArray[np.int64]] = [task.lengths for task in rows] if recipe.by_length else []
-
-    def draw(step: int) -> tuple[list[int], list[int]]:
-        where = {"seed": recipe.seed, "step": step, "batch": recipe.batch}
-        tasks, indices = dealt(shares, lengths, **where) if recipe.by_length else drawn(shares, sizes, **where)
-        return tasks.tolist(), indices.tolist()
-
-    return draw
 
 
 class _Progress:

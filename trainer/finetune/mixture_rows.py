@@ -15,7 +15,7 @@ from trainer.finetune.base_model import Base
 from trainer.finetune.processes import primary_first
 from trainer.finetune.recipe import Recipe
 from trainer.finetune.run_options import ExampleOptions
-from trainer.finetune.tokenized_rows import NothingLeftError, TokenizedRows, build, identity
+from trainer.finetune.tokenized_rows import MixtureRows, NothingLeftError, TokenizedRows, build, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class RowReader:
         except ValueError as error:
             raise UserError(f"{self.base.path}: {error}") from error
 
-    def read_mixture(self, mixture: Mixture) -> tuple[list[TokenizedRows], dict[str, float], TrainingData]:
+    def read_mixture(self, mixture: Mixture) -> tuple[MixtureRows, TrainingData]:
         """Reads the rows of those of a mixture's tasks that are under `data`, computes the tasks' weights, and states
         what will be trained on.
 
@@ -112,9 +112,8 @@ class RowReader:
             )
         counts = {read.task: self._examples(read) for read in rows}
         trained = TrainingData(tasks=counts, checked=evaluation.checked)
-        if mixture.weights is not None:
-            return rows, {name: mixture.weights[name] for name in counts}, trained
-        return rows, weigh(counts, mixture.ratings, thresholds=mixture.thresholds), trained
+        weights = mixture.weights or weigh(counts, mixture.ratings, thresholds=mixture.thresholds)
+        return MixtureRows(tasks=rows, weights={name: weights[name] for name in counts}), trained
 
     def _examples(self, rows: TokenizedRows) -> int:
         """Returns the number of a task's examples, each counted once if it is shown in both orders."""

@@ -104,7 +104,7 @@ def train(
         reader = RowReader(
             base=state.base, recipe=recipe, data=data, out=out, options=examples, max_bad=max_bad, say=say_once
         )
-        rows, weights, trained = reader.read_mixture(tasks)
+        rows, trained = reader.read_mixture(tasks)
         state.base.training_data = trained.after(TrainingData.of_judge(str(path)))
         if processes.is_primary():
             state.base.training_data.write(out / training_data.FILE)
@@ -113,7 +113,6 @@ def train(
         loop.train_loop(
             state,
             rows,
-            weights,
             out,
             checkpoints,
             evaluate=_evaluating(targets) if targets else None,

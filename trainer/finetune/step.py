@@ -1,17 +1,19 @@
-"""One step of training as a compiled program: the loss on target tokens, its gradients, the optimiser.
+"""One step of training: examples as padded arrays, and the compiled program of their loss on target tokens, its
+gradients and the optimiser.
 
 Gradients are summed over microbatches and divided once by the number of target tokens, so that they do not depend on
 how a batch is divided. Dropout is drawn row by row from (seed, step, position in the model, row), so that it depends
 neither on that nor on the number of devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from flame_rank.model.choices import Attend
@@ -19,9 +21,11 @@ from flame_rank.model.decoder import Decoder
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.separate import Lengths, row_views
 from flame_rank.model.t5 import T5
+from trainer.finetune.tokenized_rows import Row
 
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
 CHUNK = 32  # positions whose logits exist at the same time: [B, CHUNK, V]
+_WHOLE = Lengths(0, 0, 0, 0, 0)
 
 
 class Batch(NamedTuple):
@@ -42,6 +46,53 @@ class Batch(NamedTuple):
     counts: jax.Array
     rows: jax.Array
     pieces: Lengths | None = None
+
+
+def padded_length(tokens: int) -> int:
+    """Rounds the length of a row up to one of few lengths, in tokens: each of them takes long to compile."""
+    step = 32 if tokens <= 128 else 64 if tokens <= 512 else 128 if tokens <= 1024 else 256
+    return -(-tokens // step) * step
+
+
+def padded_width(examples: Sequence[Row], *, joined: bool) -> int:
+    """Returns the padded length of the longest of these examples, in tokens; arguments as in `collate`."""
+    return padded_length(max(len(row.source) + (len(row.target) if joined else 0) for row in examples))
+
+
+def fitting_parts(examples: Sequence[Row], room: int, *, joined: bool) -> int:
+    """Returns the least number of equal parts in which a batch fits in memory.
+
+    Args:
+      room: the number of tokens that fit, padding included.
+    """
+    tokens, B = padded_width(examples, joined=joined), len(examples)
+    return next((n for n in range(1, B) if B % n == 0 and B // n * tokens <= room), B)
+
+
+def collate(examples: Sequence[Row], parts: int, *, joined: bool) -> Batch:
+    """Makes a batch of `parts` microbatches of examples: arrays with the axes [parts, rows, ...], on the host.
+
+    Args:
+      parts: a divisor of the number of examples.
+      joined: whether input and target are read in one row, as a decoder does; T5's encoder reads the input only.
+    """
+    B = len(examples)
+    longest = max(len(row.target) for row in examples)
+    R = next(R for R in (4**k for k in count(2)) if longest <= R)  # few programs; an unused position costs little
+    tokens, targets = np.zeros((B, padded_width(examples, joined=joined)), np.int32), np.zeros((B, R), np.int32)
+    for k, (source, target, *_) in enumerate(examples):
+        tokens[k, : len(source)] = source
+        targets[k, : len(target)] = target
+        if joined:
+            tokens[k, len(source) : len(source) + len(target)] = target
+    lengths = np.array([len(row.source) for row in examples], np.int32)
+    counts = np.array([len(row.target) for row in examples], np.int32)
+    pieces = None
+    if any(row.pieces for row in examples):
+        pieces = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
+    fields: Any = tokens, lengths, targets, counts, np.arange(B, dtype=np.int32), pieces
+    divided: Batch = jax.tree.map(lambda x: x.reshape(parts, B // parts, *x.shape[1:]), Batch(*fields))
+    return divided
 
 
 class Sums(NamedTuple):

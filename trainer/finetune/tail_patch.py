@@ -38,7 +38,7 @@ from trainer.finetune.tail_patch_curves import (
     write_right,
 )
 from trainer.finetune.tail_patch_options import TailPatchOptions
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.tokenized_rows import MixtureRows, TokenizedRows
 from trainer.finetune.training import Training
 
 
@@ -167,8 +167,7 @@ def patch(
         base = base or measure_right(training, categories)  # before the first task the training is at step 0
         train_loop(
             training,
-            [rows],
-            {name: 1.0},
+            MixtureRows(tasks=[rows], weights={name: 1.0}),
             _run(out, name),
             policy,
             evaluate=_evaluating(categories, _run(out, name)),

@@ -6,11 +6,12 @@ task, the longest values of another task.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,7 +28,10 @@ from flame_rank.prompts.truncation import middle_cut, truncate_pair
 from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
 from trainer.collection.tasks.base import Task
-from trainer.finetune.batches import Ints, Row
+from trainer.finetune.recipe import ResolvedRecipe
+from trainer.finetune.sampler import dealt, drawn
+
+Ints: TypeAlias = npt.NDArray[np.int32]
 
 _CHUNK = 512  # examples that are tokenised together
 _COLUMNS = 4  # of an index: where an example starts, the lengths of input and target, the number of its label
@@ -36,6 +40,22 @@ _COLUMNS = 4  # of an index: where an example starts, the lengths of input and t
 class NothingLeftError(UserError):
     """No example of a task is left: all of them share text with evaluation tasks, or are too long and left out for
     that."""
+
+
+class Row(NamedTuple):
+    """An example as token ids.
+
+    Attributes:
+      source: of the input.
+      target: of the target, its end included.
+      label: its number among the task's labels; -1 without labels.
+      pieces: of a comparison in the separate form.
+    """
+
+    source: Ints
+    target: Ints
+    label: int = -1
+    pieces: Lengths | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +95,53 @@ class TokenizedRows:
         middle = start + source_length
         target = self.ids[middle : middle + target_length]
         return Row(self.ids[start:middle], target, label, Lengths(*pieces) if any(pieces) else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The examples of a step.
+
+    Attributes:
+      rows: [B] the examples.
+      kinds: [B] the kind of each example's task.
+    """
+
+    rows: list[Row]
+    kinds: list[str]
+
+    @property
+    def tokens(self) -> int:
+        """The number of the examples' own tokens, without padding."""
+        return sum(len(row.source) + len(row.target) for row in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixtureRows:
+    """The examples of a mixture's tasks.
+
+    Attributes:
+      tasks: the rows of each task.
+      weights: the weight of each task by name; they need not sum to 1.
+    """
+
+    tasks: Sequence[TokenizedRows]
+    weights: Mapping[str, float]
+
+    def draw(self, step: int, recipe: ResolvedRecipe) -> Drawn:
+        """Draws the examples of a step, which depend only on the recipe and the step."""
+        shares = np.array([self.weights[rows.task] for rows in self.tasks], np.float64)
+        sizes = np.array([len(rows) for rows in self.tasks], np.int64)
+        state = {"seed": recipe.seed, "step": step, "batch": recipe.batch}
+        numbers = dealt(shares, self._lengths, **state) if recipe.by_length else drawn(shares, sizes, **state)
+        tasks, places = (part.tolist() for part in numbers)
+        return Drawn(
+            rows=[self.tasks[t][k] for t, k in zip(tasks, places, strict=True)],
+            kinds=[self.tasks[t].kind for t in tasks],
+        )
+
+    @cached_property
+    def _lengths(self) -> list[npt.NDArray[np.int64]]:
+        return [rows.lengths for rows in self.tasks]
 
 
 class Encoded(NamedTuple):

@@ -15,11 +15,11 @@ from flame_rank.io.writing import part_of
 from flame_rank.model import sharding
 from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
 from trainer.finetune.base_model import Base
-from trainer.finetune.batches import Row, collate, padded_length, padded_width
 from trainer.finetune.optimiser import make_optimiser
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
-from trainer.finetune.step import State, Sums, make_train_step
+from trainer.finetune.step import State, Sums, collate, fitting_parts, make_train_step, padded_length
+from trainer.finetune.tokenized_rows import Row
 
 # A layer's values of this many tokens stay in a CPU's cache. Measured with SmolLM2-135M, --lora 32 --freeze 10, rows of
 # 320 tokens, on two cores: 449 tokens a second in parts of 16 rows, 562 in parts of 4, 600 in parts of 2. Gradients of
@@ -86,22 +86,16 @@ class Training:
     def step(self, examples: Sequence[Row]) -> Sums:
         """Makes one step of the optimiser on these examples; returns their loss before the step."""
         malloc.give_back()
-        batch = collate(examples, self._parts(examples), joined=self.base.joined)
+        cached = self.recipe.lora and jax.default_backend() == "cpu"
+        room = min(self.room, _CACHED) if cached else self.room
+        parts = self.recipe.accumulate or fitting_parts(examples, room, joined=self.base.joined)
+        batch = collate(examples, parts, joined=self.base.joined)
         self.read += batch.tokens.size
         batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, sums = self.program(self.state, self.frozen, batch, key)
         self.done += 1
         return Sums(*sums)
-
-    def _parts(self, examples: Sequence[Row]) -> int:
-        """Returns the number of parts in which a batch is computed: the recipe's, or as few as fit in memory, and
-        for adapters on a CPU as fit in its cache."""
-        tokens, B = padded_width(examples, joined=self.base.joined), len(examples)
-        cached = self.recipe.lora and jax.default_backend() == "cpu"
-        room = min(self.room, _CACHED) if cached else self.room
-        fitting = (n for n in range(1, B) if B % n == 0 and B // n * tokens <= room)
-        return self.recipe.accumulate or next(fitting, B)
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint under a temporary name and renames it: a Hugging Face directory with the optimiser's

@@ -34,7 +34,7 @@ from trainer.finetune import base_model, loop, metrics, tail_patch, tail_patch_c
 from trainer.finetune.loop import train_loop
 from trainer.finetune.mixture_rows import RowReader
 from trainer.finetune.run_options import CheckpointPolicy, ExampleOptions
-from trainer.finetune.tokenized_rows import TokenizedRows, build
+from trainer.finetune.tokenized_rows import MixtureRows, TokenizedRows, build
 from trainer.finetune.training import Training
 
 DEEP = b"[" * 100_000
@@ -263,4 +263,4 @@ def test_a_damaged_checkpoint_of_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "out" / "step-0000003").mkdir(parents=True)
     (tmp_path / "out" / "step-0000003" / "training.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(UserError, match=r"step-0000003: cannot be taken up \(.*\); delete it"):
-        train_loop(Training(base, SMALL, MESH), [], {}, tmp_path / "out", CheckpointPolicy())
+        train_loop(Training(base, SMALL, MESH), MixtureRows(tasks=[], weights={}), tmp_path / "out", CheckpointPolicy())

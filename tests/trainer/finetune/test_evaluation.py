@@ -9,10 +9,9 @@ from flax import nnx
 from small_training import MESH, SMALL, fresh
 
 from trainer.finetune import base_model
-from trainer.finetune.batches import Row, collate
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.step import Batch, losses
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.step import Batch, collate, losses
+from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 

@@ -17,7 +17,7 @@ from trainer.finetune.evaluation import accuracy
 from trainer.finetune.loop import train_loop
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import CheckpointPolicy
-from trainer.finetune.tokenized_rows import TokenizedRows, build
+from trainer.finetune.tokenized_rows import MixtureRows, TokenizedRows, build
 from trainer.finetune.training import Training
 
 
@@ -26,14 +26,14 @@ def test_a_run_goes_on_to_the_last_bit(
     rank: int, folder: Path, base: base_model.Base, rows: TokenizedRows, tmp_path: Path
 ) -> None:
     recipe, program = replace(SMALL, lora=rank), None
+    mixture = MixtureRows(tasks=[rows], weights={"words": 1.0})
     for name, stops in (("whole", [6]), ("parts", [2, 3, 6])):
         for stop in stops:
             training = Training(base_model.load(folder, MESH), replace(recipe, steps=stop), MESH)
             program = training.program = program or training.program  # compiled once
             train_loop(
                 training,
-                [rows],
-                {"words": 1.0},
+                mixture,
                 tmp_path / name,
                 CheckpointPolicy(every=2, last=1, log=1),
                 say=lambda _: None,
@@ -48,7 +48,7 @@ def test_a_run_goes_on_to_the_last_bit(
     assert [path.name for path in sorted((tmp_path / "parts").glob("step-*"))] == ["step-0000006"]
     with pytest.raises(UserError, match="begun with another rate"):
         train_loop(
-            Training(base_model.load(folder, MESH), replace(recipe, rate=0.5), MESH), [rows], {"words": 1.0},
+            Training(base_model.load(folder, MESH), replace(recipe, rate=0.5), MESH), mixture,
             tmp_path / "parts", CheckpointPolicy(),
         )  # fmt: skip
 
@@ -77,5 +77,6 @@ def test_it_learns(tmp_path: Path) -> None:
     )
     training = Training(base, recipe, MESH)
     assert accuracy(training, found[1]) < 0.75
-    train_loop(training, found[:1], {"words": 1.0}, tmp_path / "out", CheckpointPolicy(every=1000), say=lambda _: None)
+    mixture = MixtureRows(tasks=found[:1], weights={"words": 1.0})
+    train_loop(training, mixture, tmp_path / "out", CheckpointPolicy(every=1000), say=lambda _: None)
     assert accuracy(training, found[1]) >= 0.95

@@ -16,8 +16,7 @@ from small_training import MESH, SMALL, checkpoint, flat, fresh, some
 import flame_rank
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, lora
-from trainer.finetune.batches import collate
-from trainer.finetune.step import sums
+from trainer.finetune.step import collate, sums
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
 

@@ -11,8 +11,8 @@ from small_training import MESH, SMALL, checkpoint, fresh, some
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, malloc, memory
-from trainer.finetune.batches import Row, collate
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.step import collate, fitting_parts
+from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 
@@ -44,5 +44,5 @@ def test_too_little_memory_is_told_and_little_is_enough(
     monkeypatch.undo()
     much = Training(fresh(base), SMALL, MESH)
     examples = some(rows, *range(8))
-    assert little._parts(examples) > 1 == much._parts(examples)
+    assert fitting_parts(examples, little.room, joined=True) > 1 == fitting_parts(examples, much.room, joined=True)
     assert float(little.step(examples).loss) == pytest.approx(float(much.step(examples).loss), rel=1e-5)

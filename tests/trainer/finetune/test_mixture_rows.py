@@ -26,10 +26,10 @@ def test_pairs_in_both_orders_and_only_what_is_short(base: base_model.Base, made
             options=options,
             say=said.append,
         )
-        rows, weights, trained = reader.read_mixture(Mixture.read(MixtureOptions(mixture=str(tmp_path / "m.csv"))))
-        assert weights == {task.task: {"mnli": 1.0, "hh-harmless": 3.0}[task.task] for task in rows}
-        assert {*trained.tasks} == {task.task for task in rows} and "expert-lfqa" in trained.checked
-        return {task.task: task for task in rows}, said
+        mixture, trained = reader.read_mixture(Mixture.read(MixtureOptions(mixture=str(tmp_path / "m.csv"))))
+        assert mixture.weights == {task.task: {"mnli": 1.0, "hh-harmless": 3.0}[task.task] for task in mixture.tasks}
+        assert {*trained.tasks} == {task.task for task in mixture.tasks} and "expert-lfqa" in trained.checked
+        return {task.task: task for task in mixture.tasks}, said
 
     once, twice = read(2048, ExampleOptions())[0], read(2048, ExampleOptions(both_orders=True))[0]
     assert len(twice["mnli"]) == len(once["mnli"]) and len(twice["hh-harmless"]) == 2 * len(once["hh-harmless"])

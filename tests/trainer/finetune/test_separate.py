@@ -20,12 +20,11 @@ from flame_rank.prompts.instructions import PAIRWISE
 from trainer.collection import tasks
 from trainer.collection.examples import Example, examples
 from trainer.finetune import base_model
-from trainer.finetune.batches import Row, collate
 from trainer.finetune.recipe import Recipe
 from trainer.finetune.run import train
 from trainer.finetune.run_options import ExampleOptions
-from trainer.finetune.step import losses
-from trainer.finetune.tokenized_rows import build, encode
+from trainer.finetune.step import collate, losses
+from trainer.finetune.tokenized_rows import Row, build, encode
 from trainer.finetune.training import Training
 from trainer.measuring.asking import ask
 

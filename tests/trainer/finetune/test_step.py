@@ -10,13 +10,33 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 from small_training import MESH, checkpoint, flat, fresh, some
 
 from flame_rank.model import t5
 from trainer.finetune import base_model, trainable
-from trainer.finetune.batches import Row, collate
-from trainer.finetune.step import State, dropout, make_train_step, sums
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.step import State, collate, dropout, make_train_step, padded_length, padded_width, sums
+from trainer.finetune.tokenized_rows import Row, TokenizedRows
+
+IDS = st.lists(st.integers(1, 99), min_size=1, max_size=70)
+
+
+@given(st.lists(st.tuples(IDS, IDS), min_size=4, max_size=4), st.sampled_from([1, 2, 4]), st.booleans())
+def test_every_token_is_in_its_place(ids: list[tuple[list[int], list[int]]], parts: int, joined: bool) -> None:
+    examples = [Row(np.array(source, np.int32), np.array(target, np.int32)) for source, target in ids]
+    batch = collate(examples, parts, joined=joined)
+    assert batch.tokens.shape == (parts, 4 // parts, padded_width(examples, joined=joined)) and batch.pieces is None
+    flat = [np.asarray(x).reshape(4, *x.shape[2:]) for x in jax.tree.leaves(batch)]
+    for k, (source, target) in enumerate(ids):
+        tokens, length, targets, count, row = (x[k] for x in flat)
+        assert tokens[tokens > 0].tolist() == source + target * joined and length == len(source)
+        assert targets[targets > 0].tolist() == target and count == len(target) and row == k
+
+
+@pytest.mark.parametrize(("tokens", "length"), [(1, 32), (33, 64), (129, 192), (513, 640), (1025, 1280), (2048, 2048)])
+def test_lengths_are_few(tokens: int, length: int) -> None:
+    assert padded_length(tokens) == length
 
 
 def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -> None:

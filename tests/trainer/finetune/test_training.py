@@ -16,8 +16,8 @@ from small_training import MESH, SMALL, checkpoint, flat, fresh, some, write_wor
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model
-from trainer.finetune.batches import Row, collate
-from trainer.finetune.tokenized_rows import TokenizedRows
+from trainer.finetune.step import collate
+from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 
