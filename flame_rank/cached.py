@@ -1,5 +1,5 @@
-"""A property that is computed once: functools.cached_property without the lock that it has in Python 3.11, which takes
-longer than most of what is computed here."""
+"""A property that is computed once, like functools.cached_property without its lock, which in Python 3.11 takes
+longer than most of the properties here."""
 
 import sys
 from typing import TYPE_CHECKING, Any

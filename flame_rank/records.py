@@ -270,7 +270,7 @@ class Ranking(Sequence[str | Candidate]):
 
     @cached_property
     def order(self) -> list[int]:
-        """Indices into problem.candidates, best first: always a permutation, decided or not."""
+        """The indices into problem.candidates, best first; always a permutation, even if the problem is undecided."""
         order: list[int] = self.standing.order.tolist()
         return order
 
@@ -308,7 +308,7 @@ class Ranking(Sequence[str | Candidate]):
 
     @cached_property
     def tied(self) -> list[int]:
-        """Indices of the candidates that share the first place; empty if only one option has it."""
+        """The indices of the candidates that share the first place; empty if only one option has it."""
         scores = self.scores.tolist()
         best = scores[self.order[0]]
         if abs(best) < _EXACT and sum(abs(score - best) < _APART for score in scores) == 1:
@@ -327,7 +327,7 @@ class Ranking(Sequence[str | Candidate]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons not to trust this ranking, in words: the judge flips or contradicts itself too often."""
+        """The reasons not to trust this ranking: the judge flips or contradicts itself too often."""
         return () if self.consistency is None else self.consistency.warnings
 
     @property

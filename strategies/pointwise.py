@@ -49,7 +49,7 @@ class Pointwise(Options):
 
 
 def _of_rated(asked: IntArray, log_odds: FloatArray, rated: BoolArray, top: int) -> Standing:
-    """The standing of the candidates that could be rated, and the others behind them."""
+    """Returns the standing of the candidates that could be rated, and the others behind them."""
     number = np.cumsum(rated) - 1
     valid = ~np.isnan(log_odds)
     own = pointwise_standing(number[asked[valid]], log_odds[valid], int(rated.sum()), top)

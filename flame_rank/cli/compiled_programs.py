@@ -1,4 +1,4 @@
-"""Where compiled programs are kept between runs: loading them takes a fraction of the time that compiling takes."""
+"""Keeps compiled programs between runs: loading them is much faster than compiling."""
 
 import hashlib
 import os
@@ -34,7 +34,8 @@ def _cache() -> Path:
 
 
 def _processor() -> str:
-    """A name for the kind of processor: what is compiled for one kind may not run on another that shares the folder."""
+    """Returns a name for the kind of processor: a program for one kind may not run on another that shares the
+    folder."""
     features = ""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -24,7 +24,7 @@ _COUNT = msgspec.json.Decoder(Count)
 
 @dataclass(frozen=True, kw_only=True)
 class RayOptions:
-    """Where judges work."""
+    """How many judges work on a Ray cluster, and with which resources."""
 
     actors: int | None = described(
         None,
@@ -52,8 +52,8 @@ class RayOptions:
         Args:
           file: JSONL, plain or packed as its name says (.gz), a path that all machines see or an address.
           work: what each worker does.
-          input_options: of them, those that choose lines are refused.
-          ledger: the file that every judgement is added to in the end.
+          input_options: how the file is read; options that choose lines are refused.
+          ledger: the file to which every judgement is added at the end.
 
         Raises:
           UserError: Ray is not installed, an option goes with a single process only, or a worker has failed.
@@ -77,13 +77,13 @@ class RayOptions:
 
 
 def count(ranking: "Ranking", remembered: int, failed_before: int) -> bytes:
-    """What a worker sends of a ranking, to be counted."""
+    """Returns the counts of a ranking that a worker sends."""
     return msgspec.json.encode(Count.of(ranking, remembered, failed_before))
 
 
 @contextmanager
 def _cluster(actors: int) -> Iterator[Any]:
-    """Connects to the cluster, or starts one on this machine; gives ray.data."""
+    """Connects to the cluster, or starts one on this machine; returns ray.data."""
     try:
         import ray
         import ray.data
@@ -109,7 +109,7 @@ def _cluster(actors: int) -> Iterator[Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of what went wrong in a worker; all of a user's mistake."""
+    """Returns the last line of a worker's error, or all of a user's mistake."""
     cause = getattr(error, "cause", None) or error.__cause__
     if isinstance(cause, UserError):
         return str(cause)

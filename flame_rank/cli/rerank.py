@@ -119,7 +119,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RerankerOptions:
-    """What a reranker is made of; it can be pickled, since each worker of a cluster makes its own."""
+    """The options of a reranker; they can be pickled, because each worker of a cluster makes its own reranker."""
 
     judge: str
     judge_options: JudgeOptions

@@ -115,7 +115,7 @@ ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)  # for output records
 
 
 def _input(problem: Problem) -> dict[str, Any]:
-    """The fields that state a problem."""
+    """Returns the fields that state a problem."""
     record = problem.record
     if isinstance(record, GroupedRecord):
         return dict(record.fields)
@@ -126,7 +126,7 @@ def _input(problem: Problem) -> dict[str, Any]:
 
 
 def _candidates(problem: Problem) -> list[Any]:
-    """The candidates in the form that they have in the fields."""
+    """Returns the candidates in the form that they have in the fields."""
     record = problem.record
     if isinstance(record, GroupedRecord):
         return list(_RAWS.decode(record.fields[record.key]) if record.originals is None else record.originals)

@@ -178,7 +178,7 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
 
 
 def _learned(folder: Path, options: dict[str, Any]) -> "Judge":
-    """The judge in a directory that `flame-train default` wrote."""
+    """Returns the judge in a directory that `flame-train default` wrote."""
     if not (folder / "judge.json").exists():
         names = sorted(path.name for path in folder.iterdir())
         there = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else "nothing"
@@ -212,7 +212,7 @@ def _refuse_several(criteria: Any) -> None:
 def _reward(spec: str, options: dict[str, Any]) -> "Judge":
     from flame_rank.judges.server import reward
 
-    _refuse(f"{REWARD}...", options, (), "a reward model is asked nothing in words, and computed by its server")
+    _refuse(f"{REWARD}...", options, (), "a reward model gets no question in words, and its server computes it")
     return reward.load(spec)
 
 
@@ -241,7 +241,7 @@ def _thinking(spec: str) -> tuple[str, "ThinkOptions | None"]:
 
 
 def _from_hub(spec: str, options: dict[str, Any], thinking: "ThinkOptions | None") -> "Judge":
-    """A judge from the hub, whose name has the commit that its files are from."""
+    """Returns a judge from the hub, whose name has the commit that its files are from."""
     from flame_rank.judges.model_location import locate
     from flame_rank.model.hub import PREFIX, commit
 
@@ -271,7 +271,7 @@ def _checkpoint(path: Path, options: dict[str, Any], thinking: "ThinkOptions | N
         if thinking is None and not isinstance(options.get("criteria"), list):
             return directory.load(path, **options)
         return _by_criteria(path, options, thinking)
-    why = "nothing is asked in words, and what is long is cut"
+    why = "there is no question in words, and long texts are cut"
     _refuse(path, options, _READING, why, "--ask likelihood")
     from flame_rank.judges.likelihood import LikelihoodJudge
 

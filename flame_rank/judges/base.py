@@ -77,6 +77,6 @@ NOTHING: Final = Notes()
 
 
 def notes(judge: Judge, problem: Problem) -> Notes:
-    """What a judge reports about a problem; nothing if it does not take notes."""
+    """Returns a judge's notes about a problem; empty notes if it does not take any."""
     take: Callable[[Problem], Notes] | None = getattr(judge, "notes", None)
     return NOTHING if take is None else take(problem)

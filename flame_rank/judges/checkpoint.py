@@ -89,7 +89,7 @@ def load_each(
 
 
 def _responses(checkpoint: Path, architecture: Architecture) -> Responses:
-    """The form in which a checkpoint was trained to read the responses of a comparison.
+    """Returns the form in which a checkpoint was trained to read the responses of a comparison.
 
     Raises:
       OSError: its configuration is unreadable.
@@ -104,7 +104,7 @@ def _responses(checkpoint: Path, architecture: Architecture) -> Responses:
 
 
 def _check_joint(checkpoint: Path, architecture: Architecture, option: str) -> None:
-    """Raises ValueError if a checkpoint was trained in the separate form, and is to be asked in another one."""
+    """Raises ValueError if a checkpoint was trained in the separate form and would be asked in another form."""
     if _responses(checkpoint, architecture) != "joint":
         raise ValueError(f"it reads responses separately and gives verdicts only; leave {option} out")
 
@@ -194,7 +194,7 @@ def load_reader(checkpoint: Path, *, template: Template | None = None, **options
 def _open(
     checkpoint: Path, template: Template | None, options: ComputeOptions, *, thinking: bool = False
 ) -> tuple[Scorer, Format, Architecture]:
-    """A checkpoint's model, the unified format in its tokens, and how the model is computed."""
+    """Returns a checkpoint's model, the unified format in its tokens, and how the model is computed."""
     forks.compute_here()
     model = base_of(checkpoint) if is_adapter(checkpoint) else checkpoint
     words = checkpoint if text.is_here(checkpoint) else model

@@ -46,7 +46,7 @@ class ChoiceJudge:
         rounds: int = ROUNDS,
     ):
         """Args:
-        name: identity, for all that shapes an answer but the number of rounds.
+        name: the judge's identity: all that its answers depend on, except the number of rounds.
         on_long: as of `ChoicePrompts`.
         """
         self.kernel, self.form, self.instructions = kernel, form, instructions
@@ -80,7 +80,7 @@ class ChoiceJudge:
         return np.full(len(pairs), self._outcomes[problem].mass if problem in self._outcomes else np.nan)
 
     def shown(self, problem: Problem) -> Shown:
-        """The path of each round, and which distinct text each letter stands for."""
+        """Returns the path of each round, and which distinct text each letter stands for."""
         return self._prompts.shown(problem)
 
     def _judge(self, problems: Sequence[tuple[Problem, Shown]]) -> None:

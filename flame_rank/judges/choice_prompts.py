@@ -1,5 +1,5 @@
-"""All candidates of a problem in one prompt: the orders in which they are shown, the pieces of token ids, and what the
-letters' log-probabilities mean. The same on this machine and behind a server."""
+"""Shows all candidates of a problem in one prompt: their orders, the pieces of token ids, and the qualities from the
+letters' log-probabilities, for models on this machine and behind a server."""
 
 import zlib
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ _LETTER = "Answer with the letter of the best response."
 
 
 def choosing(criteria: str | None) -> Instructions:
-    """Instructions for a choice among several responses, by the user's own criteria if there are some."""
+    """Returns the instructions for a choice among several responses, by the user's own criteria if there are any."""
     description = f"{(criteria or _DESCRIPTION).strip()}\n{_LETTER}"
     return replace(PAIRWISE, title="Which response is the best?", description=description)
 
 
 def distinct_texts(problem: Problem) -> list[str]:
-    """The distinct texts, in an order that does not depend on that of the candidates."""
+    """Returns the distinct texts, in an order that does not depend on that of the candidates."""
     return sorted({*problem.texts})
 
 
 def letters_of(problem: Problem) -> str:
-    """The letters of a problem's distinct candidates.
+    """Returns the letters of a problem's distinct candidates.
 
     Raises:
-      UserError: it has more than there are letters.
+      UserError: the problem has more candidates than there are letters.
     """
     count = len({*problem.texts})
     if count > len(ascii_uppercase):
@@ -53,19 +53,19 @@ def letters_of(problem: Problem) -> str:
 
 
 def orders(problem: Problem, rounds: int) -> list[IntArray]:
-    """The random orders of a problem's distinct texts: which of them each letter stands for, round by round."""
+    """Returns the random orders of a problem's distinct texts: which of them each letter stands for, round by round."""
     texts = distinct_texts(problem)
     rng = np.random.default_rng(zlib.crc32("\0".join((problem.prompt, *texts)).encode()))
     return [rng.permutation(len(texts)) for _ in range(rounds)]
 
 
 def qualities(problem: Problem, log_probs: Sequence[FloatArray], shown: Sequence[IntArray]) -> FloatArray:
-    """The quality [n] of each candidate in nats: the mean over the rounds of its letter's log-probability among the
-    letters; the first choice in Plackett and Luce's model.
+    """Returns the quality [n] of each candidate in nats: the mean over the rounds of its letter's log-probability among
+    the letters; the first choice in Plackett and Luce's model.
 
     Args:
-      log_probs: of the letters, round by round.
-      shown: the order of each round.
+      log_probs: the log-probabilities of the letters, round by round.
+      shown: the order of the texts in each round.
     """
     texts = distinct_texts(problem)
     of_text = np.zeros(len(texts))
@@ -76,12 +76,12 @@ def qualities(problem: Problem, log_probs: Sequence[FloatArray], shown: Sequence
 
 
 def fields_of(letters: str) -> list[str]:
-    """The fields of a prompt with a response for each letter."""
+    """Returns the fields of a prompt with a response for each letter."""
     return ["prompt", *(f"response_{letter.lower()}" for letter in letters)]
 
 
 def message(instructions: Instructions, problem: Problem, order: IntArray) -> list[dict[str, str]]:
-    """One round as a chat."""
+    """Returns one round as chat messages."""
     texts = distinct_texts(problem)
     start, *behind = frame(instructions, fields_of(letters_of(problem)))
     values = [problem.prompt, *(texts[k] for k in order)]
@@ -90,11 +90,11 @@ def message(instructions: Instructions, problem: Problem, order: IntArray) -> li
 
 
 class Shown(NamedTuple):
-    """A problem as it is shown.
+    """A problem in the form in which it is shown.
 
     Attributes:
       paths: the pieces of token ids of each round; empty if the problem is skipped.
-      orders: of each round.
+      orders: the order of the texts in each round.
       letters: the id of each letter.
       cut: how many candidates were cut.
       failures: why the problem is skipped.
@@ -114,8 +114,8 @@ class ChoicePrompts:
         self, form: Format, instructions: Instructions, *, max_length: int | None, on_long: OnLong, rounds: int
     ):
         """Args:
-        max_length: tokens of a prompt; None without a limit.
-        on_long: as of `LanguageModelJudge`; what is cut are the longest responses, and the prompt down to a half.
+        max_length: the most tokens of a prompt; None for no limit.
+        on_long: as in `LanguageModelJudge`; "cut" shortens the longest responses, and the prompt by a half at most.
         """
         self._form, self._instructions, self._rounds = form, instructions, rounds
         self._max_length, self._on_long = max_length, on_long
@@ -125,7 +125,7 @@ class ChoicePrompts:
         """The rounds of a problem.
 
         Raises:
-          UserError: it has too many candidates, or is too long and `on_long` is "fail".
+          UserError: the problem has too many candidates, or is too long and `on_long` is "fail".
         """
         around, letters = self._frame(letters_of(problem))
         prompt, *texts = self._form.values([problem.prompt, *distinct_texts(problem)])
@@ -151,7 +151,7 @@ class ChoicePrompts:
         return Shown(paths, shown, letters, cut)
 
     def _frame(self, letters: str) -> tuple[list[Ids], list[int]]:
-        """The pieces around prompt and responses, and the ids of the letters."""
+        """Returns the pieces around prompt and responses, and the ids of the letters."""
         if letters not in self._frames:
             several = letters if len(letters) > 1 else "AB"  # a single one would have no label to tell it from
             shared, labels = self._form.labels(self._instructions, several)

@@ -60,7 +60,7 @@ class FunctionJudge:
         return [self._one(problem, pairs) for problem, pairs in asked]
 
     def notes(self, problem: Problem) -> Notes:
-        """The errors that the function raised for this problem."""
+        """Returns the errors that the function raised for this problem."""
         if not self._failures:
             return NOTHING
         failures = tuple(self._failures.get(problem, ()))

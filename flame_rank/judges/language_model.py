@@ -24,8 +24,9 @@ class LanguageModelJudge:
       kernel: the model.
       verdict_ids: the token ids of A and B.
       form: the unified format in the checkpoint's tokens.
-      frame: ids of the four pieces around prompt and responses: before each of the three, and behind the last.
-      room: tokens that `kernel.max_length` leaves for prompt and two responses.
+      frame: the ids of the four pieces around prompt and responses: one before each of the three, and one after the
+        last.
+      room: the number of tokens that `kernel.max_length` leaves for the prompt and two responses.
       pair_form: how a comparison is put together.
     """
 
@@ -100,11 +101,11 @@ class LanguageModelJudge:
         return answers
 
     def notes(self, problem: Problem) -> Notes:
-        """How many candidates were cut, and why comparisons were skipped."""
+        """Returns how many candidates were cut, and why comparisons were skipped."""
         return self._pairs.notes(problem)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """P(A) + P(B) [M] of comparisons [M, 2]; NaN for those that were not judged."""
+        """Returns P(A) + P(B) [M] of comparisons [M, 2]; NaN for those that were not judged."""
         record = self._pairs.known(problem)
         return np.array([record.mass.get((i, j), np.nan) if record else np.nan for i, j in pairs.tolist()], np.float64)
 

@@ -115,7 +115,7 @@ class Reader:
         return self._form.message(ids)
 
     def prompt(self, text: str) -> tuple[Ids, bool]:
-        """The path that ends where the answer to a prompt is due, and whether anything was cut."""
+        """Returns the path that ends where the answer to a prompt is due, and whether anything was cut."""
         form, turns = self._form, from_text(text)
         if is_lone(turns):
             text = turns[0]["content"]

@@ -1,4 +1,4 @@
-"""A comparison as a local model reads it: the pieces of token ids of prompt, A and B, cut to the maximum length."""
+"""Writes a comparison for a local model: the pieces of token ids of prompt, A and B, cut to the maximum length."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,24 +27,24 @@ class Record:
 
 
 def joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
-    """A path: the instructions, with which all paths of a run begin, and each value with the text after it."""
+    """Returns a path: the instructions, with which all paths of a run begin, and each value with the text after it."""
     return [around[0], *(value + behind for value, behind in zip(values, around[1:], strict=True))]
 
 
 def total_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """The tokens that count against the room, from those of prompts and responses, [M] each."""
+    """Returns the tokens that count against the room, from those of prompts and responses, [M] each."""
     return prompt + a + b
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairForm:
-    """How a comparison is put together; judges/separate.py has another form.
+    """How the pieces of a comparison are joined; judges/separate.py has another form.
 
     Attributes:
-      length: the tokens that count against the room, from those of prompts and responses.
-      truncated_lengths: the tokens that each keeps, from the same and the room.
-      join: the pieces, from the frame, and prompt, A and B.
-      counted: what a message calls the responses that count.
+      length: computes the tokens that count against the room from those of prompts and responses.
+      truncated_lengths: computes the tokens that each text keeps, from these numbers and the room.
+      join: joins the frame, the prompt, A and B to the pieces.
+      counted: the name, in messages, of the responses that count.
     """
 
     length: Callable[..., IntArray] = total_length
@@ -57,10 +57,10 @@ JOINT = PairForm()
 
 
 def room_beside(frame: Sequence[Ids], max_length: int, least: int = SHARE * 2) -> int:
-    """The tokens that a frame leaves for prompt and responses.
+    """Returns the tokens that a frame leaves for prompt and responses.
 
     Raises:
-      ValueError: there are fewer than `least`.
+      ValueError: there are fewer tokens than `least`.
     """
     room = max_length - sum(map(len, frame))
     if room < least:
@@ -101,7 +101,7 @@ class PairPaths:
         return self._records[problem]
 
     def known(self, problem: Problem) -> Record | None:
-        """The same; None if the problem was not read, or could not be."""
+        """Returns the same; None if the problem was not read, or could not be."""
         return self._records.get(problem)
 
     def notes(self, problem: Problem) -> Notes:
@@ -118,7 +118,7 @@ class PairPaths:
         around: list[Ids] | None = None,
         room: int | None = None,
     ) -> list[Ids] | None:
-        """The pieces of a comparison; None if it is too long and skipped.
+        """Returns the pieces of a comparison; None if it is too long and skipped.
 
         Args:
           around, room: instead of the frame and the room of all.

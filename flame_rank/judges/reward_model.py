@@ -94,7 +94,8 @@ class RewardModelJudge:
         return Notes(truncated=len(record.cut), failures=tuple(record.failures))
 
     def _paths(self, problem: Problem, indices: list[int], record: _Record) -> list[tuple[Ids, Ids]]:
-        """The pieces of candidates; notes what was cut, and NaN for those that the template or tokenizer refuses."""
+        """Returns the pieces of candidates; notes what was cut, and NaN for those that the template or tokenizer
+        refuses."""
         answers = [problem.candidates[i] for i in indices]
         try:
             paths, cut = self._conversation.paths(problem.prompt, answers, self._kernel.max_length)

@@ -105,7 +105,9 @@ def mean_log_prob(fields: Mapping[str, Any]) -> float:
     total, ids = fields.get("cumulative_logprob"), fields.get("token_ids")
     if all(fields.get(name) is None for name in FIELDS[:-1]) and total is not None:
         if not isinstance(ids, Sequence) or not ids:
-            raise ValueError('"cumulative_logprob" is a sum, and there are no "token_ids" to say of how many tokens')
+            raise ValueError(
+                '"cumulative_logprob" is a sum; "token_ids", which would show the number of tokens, is missing'
+            )
         return _number(total, '"cumulative_logprob"', least=-math.inf) / len(ids)
     read = positions(fields)
     return math.fsum(position.chosen for position in read) / len(read)

@@ -18,23 +18,23 @@ from strategies.base import FloatArray, IntArray
 
 
 def longer_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """The tokens that count against the room, from those of prompts and responses, [M] each."""
+    """Returns the tokens that count against the room, from those of prompts and responses, [M] each."""
     return np.asarray(prompt + np.maximum(a, b))
 
 
 class SeparateJudge(LanguageModelJudge):
     """Asks a model in the separate form which of two responses is better.
 
-    A problem costs the tokens of its prompt, of each candidate once, and of marks and cue for each comparison.
-    A checkpoint says that it was trained in this form (`flame_rank_responses` in its configuration); no other is asked
-    in it.
+    A problem costs the tokens of its prompt, of each candidate once, and of marks and cue for each comparison. A
+    checkpoint states that it was trained in this form (`flame_rank_responses` in its configuration); other checkpoints
+    are not asked in it.
 
     Attributes:
       around: the ids around prompt and responses.
     """
 
     def __init__(self, kernel: Kernel, form: Format, **options: Any):
-        """Arguments and errors as of LanguageModelJudge."""
+        """Arguments and errors are those of LanguageModelJudge."""
         super().__init__(kernel, form, **options)
         shared, _ = form.labels(self._instructions, ("A", "B"))
         around = form.separate_frame(self._instructions)
@@ -52,7 +52,7 @@ class SeparateJudge(LanguageModelJudge):
         return [*super().tokens(problem, first, second), *self.around.end]
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:
-        """Raises UserError: the model was trained to give a verdict and nothing after it."""
+        """Raises UserError, because the model was trained to give only a verdict."""
         raise UserError("this judge reads responses separately and gives verdicts only; leave --explain out")
 
     def _joined(self, around: list[Ids], values: Sequence[Ids]) -> list[Ids]:

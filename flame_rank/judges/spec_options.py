@@ -1,4 +1,4 @@
-"""Options behind the `#` of what `--judge` names: NAME=VALUE, with commas between."""
+"""Reads the options after the `#` in `--judge NAME#OPTIONS`: NAME=VALUE, separated by commas."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 class Kind(NamedTuple):
-    """What the value of an option is.
+    """The kind of an option's value.
 
     Attributes:
-      takes: whether it takes a text.
-      read: turns the text into the value.
-      what: how a message calls it.
+      takes: tells whether a text is such a value.
+      read: converts the text to the value.
+      what: its description in messages.
     """
 
     takes: Callable[[str], bool]
@@ -25,14 +25,14 @@ class Kind(NamedTuple):
 
 
 def whole(least: int) -> Kind:
-    """A whole number."""
+    """Returns a whole number."""
     return Kind(
         lambda text: text.isascii() and text.isdigit() and int(text) >= least, int, f"a whole number, {least} or more"
     )
 
 
 def number(takes: Callable[[float], bool], what: str) -> Kind:
-    """A finite number."""
+    """Returns a finite number."""
 
     def taken(text: str) -> bool:
         try:
@@ -56,13 +56,13 @@ def read(options: Callable[..., T], spec: str, stated: str, kinds: Mapping[str, 
     """Reads options.
 
     Args:
-      options: a dataclass of them.
-      spec: what `--judge` names, for messages.
-      stated: what stands behind the `#`.
-      kinds: of the values; a positive number without one.
+      options: a dataclass of the options.
+      spec: the value of `--judge`, for messages.
+      stated: the text after the `#`.
+      kinds: the kinds of the values by name; the default is a positive number.
 
     Raises:
-      UserError: there is no such option, or it has no such value.
+      UserError: an option does not exist, or does not take its value.
     """
     names = {option.name for option in fields(options)}  # type: ignore[arg-type]
     given = {}

@@ -1,4 +1,4 @@
-"""What may stand behind the `#` of a judge that is a model on this machine."""
+"""The options after the `#` of a judge that is a model on this machine."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ KINDS = {**spec_options.DRAWN, "seed": spec_options.whole(0)}
 
 @dataclass(frozen=True, kw_only=True)
 class ThinkOptions(DrawOptions):
-    """How a model on this machine thinks; all may stand behind the `#` of what `--judge` names.
+    """How a model on this machine thinks; all of these may follow the `#` in `--judge`.
 
     Attributes:
       think, samples, temperature, top_p: as in `DrawOptions`; one sample if none are given. Temperature 0 always takes
         the likeliest token.
-      seed: of the random choices.
+      seed: the seed of the random choices.
     """
 
     seed: int = 0
 
     @property
     def limit(self) -> int:
-        """Tokens that an answer may have."""
+        """The most tokens of an answer."""
         return answer_limit(self.think or 0)

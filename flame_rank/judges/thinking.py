@@ -1,5 +1,5 @@
-"""A language model on this machine that gives its reasons first, and then its verdict. What the model writes is read as
-behind a server (judges/written.py)."""
+"""A language model on this machine that writes its reasons first, and then its verdict. The answer is read like that
+of a server (judges/written.py)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,10 +24,11 @@ _BEFORE = ("", " ", "\n", "choice: ", "choice:", "**")  # what may stand before 
 
 
 class ThinkingJudge:
-    """Has a model write reasons and a last line with its verdict, and reads the log-odds of that verdict's token.
+    """Lets a model write reasons and a last line with its verdict, and reads the log-odds of that verdict's token.
 
-    A judgement is the mean of the log-odds of its samples. An answer that reaches the budget, or that says something
-    else, does not count; without any verdict the judgement is invalid. Asked again, it draws other answers.
+    A judgement is the mean of the log-odds of its samples. An answer that reaches the budget, or has no verdict, does
+    not count; without any verdict the judgement is invalid. If the same comparison is asked again, other answers are
+    sampled.
     """
 
     pool_aware = False
@@ -60,12 +61,12 @@ class ThinkingJudge:
         self._letters = {letter: self._ids(letter) for letter in VERDICTS}
 
     def _ids(self, letter: str) -> list[int]:
-        """The tokens that are this letter and nothing else."""
+        """Returns the tokens that are this letter and nothing else."""
         last = {ids[-1] for ids in self.form.values([before + letter for before in _BEFORE])}
         return sorted(token for token in last if self.form.text([token]) == letter)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Log-odds [M] for each problem; NaN for what was skipped and for what has no verdict.
+        """Returns the log-odds [M] for each problem; NaN for a comparison that was skipped or has no verdict.
 
         Raises:
           UserError: a comparison is too long and `on_long` is "fail".
@@ -98,7 +99,7 @@ class ThinkingJudge:
         return self._pairs.notes(problem)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """The exact ids of a comparison, behind which the model writes; candidates by index.
+        """Returns the exact ids of a comparison, behind which the model writes; candidates by index.
 
         Raises:
           UserError: it is too long, and `on_long` is not "cut".
@@ -106,8 +107,8 @@ class ThinkingJudge:
         return self._pairs.tokens(problem, first, second)
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]]) -> list[str | None]:
-        """The reasons that the model gave when it judged a better candidate and another, by index; what it has not
-        judged in this process, it judges now. None if it gave none."""
+        """Returns the reasons that the model gave when it judged a better candidate and another, by index; what it
+        has not judged in this process, it judges now. None if it gave none."""
         unknown = [
             (problem, better, other) for problem, better, other in asked if not self._words(problem, better, other)
         ]
@@ -125,7 +126,7 @@ class ThinkingJudge:
         return Sampling(temperature=options.temperature, top_p=options.top_p) if options.temperature else None
 
     def _seeds(self, problem: Problem, pair: IntArray, path: list[Ids], count: int) -> list[tuple[int, int]]:
-        """The seeds of each sample of a comparison; others if it is asked again."""
+        """Returns the seeds of each sample of a comparison; others if it is asked again."""
         times = self._pairs.record(problem).asked
         before = times.get(tuple(pair.tolist()), 0)
         times[tuple(pair.tolist())] = before + 1

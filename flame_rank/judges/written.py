@@ -1,5 +1,5 @@
-"""Verdicts that a model writes, on this machine or behind a server: at once, or after its reasons. What a text does not
-say is invalid, never a default."""
+"""Reads verdicts that a model writes, on this machine or behind a server, with or without reasons before them. A
+text without a verdict is invalid; there is no default."""
 
 import math
 import re
@@ -16,13 +16,13 @@ _LAST_LINE = re.compile(r"(?:\*\*)?choice:(?:\*\*)?\s*(?:\*\*)?([A-Z])(?:\*\*)?\
 
 @dataclass(frozen=True, kw_only=True)
 class DrawOptions:
-    """How verdicts are drawn.
+    """How verdicts are sampled.
 
     Attributes:
-      think: tokens that the judge may reason for before its verdict; None for a verdict at once.
-      samples: verdicts that are drawn for one comparison.
-      temperature: of drawn verdicts and reasoning.
-      top_p: only the likeliest tokens are drawn, as few as have this probability together.
+      think: the most tokens of reasoning before the verdict; None for a verdict without reasoning.
+      samples: the number of verdicts for one comparison.
+      temperature: the temperature of verdicts and reasoning.
+      top_p: the total probability of the likeliest tokens to which sampling is limited.
     """
 
     think: int | None = None
@@ -33,12 +33,12 @@ class DrawOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """One comparison's outcome.
+    """The judgement of one comparison.
 
     Attributes:
-      log_odds: in nats, that the first is the better one; NaN for an invalid judgement.
+      log_odds: the log-odds in nats that the first response is better; NaN for an invalid judgement.
       mass: P(A) + P(B); NaN if the server does not tell.
-      bound: whether the log-odds are the least, in size, that the answer allows.
+      bound: whether the log-odds are only the smallest size that the answer allows.
       words: the judge's reasoning.
       reason: why it is invalid.
     """
@@ -55,9 +55,9 @@ class Sample:
     """One written answer.
 
     Attributes:
-      verdict: the letter; None for an answer that is cut off or says something else.
-      judgement: from the log-probabilities of its verdict's token; None without them.
-      words: what the model thought.
+      verdict: the letter; None for a truncated answer or any other text.
+      judgement: the judgement by the log-probabilities of the verdict's token; None without them.
+      words: the model's reasoning.
       reason: why there is no verdict.
     """
 
@@ -73,10 +73,10 @@ def read_sample(
     """Reads an answer, without its log-probabilities.
 
     Args:
-      message: with `content`, and perhaps what the model thought in a field of its own.
-      ended: whether the model ended it, and not the limit.
-      thinks: whether reasons stand before the verdict.
-      limit: tokens that the answer could have.
+      message: the message, with `content` and perhaps a field with the model's reasoning.
+      ended: whether the model ended it, instead of the limit.
+      thinks: whether reasons precede the verdict.
+      limit: the most tokens of the answer.
       letters: the verdicts.
     """
     content = message.get("content") or ""
@@ -89,8 +89,8 @@ def read_sample(
 
 
 def outcome(drawn: Sequence[Sample]) -> Judgement:
-    """Returns the judgement of verdicts A and B: the mean log-odds of samples with log-probabilities, and otherwise
-    their votes. Answers without a verdict do not count; without any verdict the judgement is invalid."""
+    """Combines samples with the verdicts A and B: the mean log-odds of those with log-probabilities, otherwise their
+    votes. Answers without a verdict do not count; without any verdict the judgement is invalid."""
     valid = [sample for sample in drawn if sample.verdict]
     words = next((sample.words for sample in valid if sample.words), None)
     if not valid:
@@ -104,22 +104,22 @@ def outcome(drawn: Sequence[Sample]) -> Judgement:
 
 
 def answer_limit(think: int) -> int:
-    """Returns the tokens of an answer: thoughts, and a verdict behind them."""
+    """Returns the most tokens of an answer: reasoning, and a verdict after it."""
     return think + _VERDICT
 
 
 def from_votes(a: int, b: int) -> float:
-    """Returns the log-odds of two counts of verdicts, half a vote added to each so that no count is certain."""
+    """Returns the log-odds of two counts of verdicts; half a vote is added to each, so that the result is finite."""
     return math.log(a + 0.5) - math.log(b + 0.5)
 
 
 def verdict_alone(text: str, letters: Sequence[str] = VERDICTS) -> str | None:
-    """Returns the verdict of an answer that is nothing else; None for any other text."""
+    """Returns the verdict of an answer that consists of nothing else; None for any other text."""
     return _letter(_ALONE.fullmatch(_spoken(text)[1].strip()), letters)
 
 
 def verdict_after_reasons(text: str, letters: Sequence[str] = VERDICTS) -> str | None:
-    """Returns the verdict in the last line of an answer, which is that and nothing else; None for any other text."""
+    """Returns the verdict in the last line of an answer if that line has nothing else; None otherwise."""
     lines = _spoken(text)[1].strip().splitlines()
     return _letter(_LAST_LINE.fullmatch(lines[-1].strip()) if lines else None, letters)
 
@@ -129,7 +129,7 @@ def _letter(match: re.Match[str] | None, letters: Sequence[str]) -> str | None:
 
 
 def reasoning(message: Any) -> str:
-    """Returns what a model thought before its verdict: in the field that its server has for it, and in the answer."""
+    """Returns a model's reasoning before its verdict, from the server's field for it and from the answer."""
     thought, spoken = _spoken(message.get("content") or "")
     own = next((value for key in ("reasoning_content", "reasoning") if isinstance(value := message.get(key), str)), "")
     lines = spoken.strip().splitlines()
@@ -139,8 +139,8 @@ def reasoning(message: Any) -> str:
 
 
 def _spoken(text: str) -> tuple[str, str]:
-    """Returns an answer's thoughts, in <think> if the server leaves them there, and what it says: nothing behind
-    thoughts that do not end."""
+    """Splits an answer into its reasoning, if the server leaves that in <think>, and the rest; the rest is empty if
+    the reasoning does not end."""
     before, end, behind = text.rpartition("</think>")
     if end:
         return before.replace("<think>", "").strip(), behind

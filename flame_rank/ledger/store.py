@@ -67,7 +67,7 @@ class _Unwritten:
     masses: dict[bytes, float] = field(default_factory=dict)
 
     def row(self, key: bytes) -> "_Row":
-        """The judgement of a key, as it will be read from the file."""
+        """Returns the judgement of a key, as it will be read from the file."""
         log_odds, reason = cast(tuple[float | None, str | None], self.rows[key][1:3])
         return _Row(log_odds, reason, self.masses.get(key))
 

@@ -1,4 +1,4 @@
-"""The keys and values of prefixes: one array for each layer, in which a node is a stretch (model/kernel.py)."""
+"""The keys and values of prefixes: one array for each layer, in which a node is a slice (model/kernel.py)."""
 
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ Cache: TypeAlias = list[jax.Array]  # of each layer [2, C, K, H]
 
 
 def window(cache: jax.Array, start: jax.Array, S: int) -> KeyValue | None:
-    """A layer's S keys and values [B, S, K, H] from `start` [B] on; None if S is 0."""
+    """Returns a layer's S keys and values [B, S, K, H] from `start` [B] on; None if S is 0."""
     if S == 0:
         return None
     _, _, K, H = cache.shape

@@ -150,7 +150,7 @@ class ChatTemplate:
                         raise ValueError(f"{self.path}: the chat template leaves out a tool call")
 
     def around(self, *, thinking: bool = False) -> tuple[str, str]:
-        """The text before and after the content of a user message, up to where the answer begins.
+        """Returns the text before and after the content of a user message, up to where the answer begins.
 
         Raises:
           ValueError: as in `render`, or the template alters, loses or repeats the content.
@@ -203,7 +203,7 @@ def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(value: Any) -> list[str]:
-    """The texts in a JSON value, names of fields included."""
+    """Returns the texts in a JSON value, names of fields included."""
     if isinstance(value, dict):
         return [*value, *(word for part in value.values() for word in _words(part))]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Writing texts: a program that continues the rows of a batch token by token, drawn or the likeliest."""
+"""Generates texts: a program that continues the rows of a batch token by token, with sampled or likeliest tokens."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,11 +14,11 @@ from strategies.base import FloatArray
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn.
+    """How tokens are sampled.
 
     Attributes:
-      temperature: positive; logits are divided by it.
-      top_p: in (0, 1]; only the likeliest tokens are drawn, as few as have this probability together.
+      temperature: the positive number by which logits are divided.
+      top_p: in (0, 1], the total probability of the likeliest tokens to which sampling is limited.
     """
 
     temperature: float = 1.0
@@ -27,12 +27,12 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What follows a path.
+    """The continuation of a path.
 
     Attributes:
-      ids: tokens, without the one that ended it.
-      ended: whether it ended by itself, and not at the limit.
-      scores: [len(ids), C] float64, the log-probabilities of C targets in each token's place, in nats.
+      ids: the tokens, without the one that ended it.
+      ended: whether it ended by itself instead of at the limit.
+      scores: [len(ids), C] float64, the log-probabilities of C targets at each token's position, in nats.
     """
 
     ids: list[int]
@@ -61,11 +61,11 @@ def generate(
     """Continues texts.
 
     Args:
-      last: [B] int32, the last token of each text; what precedes it is in the cache, as in `write`.
+      last: [B] int32, the last token of each text; the tokens before it are in the cache, as in `write`.
       keys: [B, 2] uint32, seeds of each row's random choices: a row's tokens do not depend on the others.
       stops: [E] int32; the loop ends when each row has written one of them.
       targets: [C] int32, tokens whose log-probabilities are wanted at each place.
-      limit: tokens to write at most.
+      limit: the most tokens to write.
       sampling: None = the likeliest token each time.
 
     Returns:
@@ -130,6 +130,6 @@ def draw(logits: jax.Array, keys: jax.Array, step: jax.Array, sampling: Sampling
 
 
 def _put(kept: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
-    """Puts each row's new key or value [B, 1, K, H] into those kept [B, S, K, H], at a position [B]."""
+    """Inserts each row's new key or value [B, 1, K, H] into the earlier ones [B, S, K, H], at a position [B]."""
     place: jax.Array = jax.vmap(lambda cell, x, to: jax.lax.dynamic_update_slice(cell, x, (to, 0, 0)))(kept, new, at)
     return place

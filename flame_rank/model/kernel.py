@@ -245,7 +245,7 @@ class Kernel:
                     raise ValueError(f"a path of {length} tokens, more than max_length {self.max_length}")
 
     def _run(self, leaves: Sequence[Leaf]) -> list[FloatArray]:
-        """Scores leaves in waves: a wave has as many as there is room for their prefixes in the cache."""
+        """Scores leaves in waves; a wave has as many leaves as their prefixes fit in the cache."""
         self._check(leaves)
         scores: list[FloatArray] = [np.empty(0)] * len(leaves)
         groups: dict[Prefixes, list[int]] = {}
@@ -265,7 +265,7 @@ class Kernel:
         return scores
 
     def _missing(self, prefixes: Prefixes, planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
-        """The pieces of prefixes that are neither cached nor planned, with the tokens that each takes."""
+        """Returns the pieces of prefixes that are neither cached nor planned, with the tokens that each takes."""
         missing = {}
         for before in prefixes:
             length = 0

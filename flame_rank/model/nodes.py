@@ -1,4 +1,4 @@
-"""Where the kernel's prefixes lie in its cache, and what is read after them (model/kernel.py)."""
+"""The places of the kernel's prefixes in its cache, and the pieces that are read after them (model/kernel.py)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Int32Array: TypeAlias = npt.NDArray[np.int32]
 
 @dataclass(kw_only=True)
 class Usage:
-    """What a kernel has computed so far.
+    """Counts of what a kernel has computed so far.
 
     Attributes:
-      tokens: number of tokens encoded.
-      padded: the same, padding included.
+      tokens: the number of encoded tokens.
+      padded: the same number, padding included.
       shapes: (level, prefix bucket, own bucket, rows) of the batches; a program is compiled for each.
     """
 
@@ -32,7 +32,7 @@ Prefixes: TypeAlias = tuple[tuple[Ids, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """Where the keys and values of a prefix lie: `length` tokens of the cache from `start` on."""
+    """The place of a prefix's keys and values: `length` tokens of the cache from `start` on."""
 
     start: int
     length: int
@@ -58,18 +58,18 @@ class Leaf:
 
     @property
     def prefixes(self) -> Prefixes:
-        """What has to be in the cache."""
+        """The prefixes that must be in the cache."""
         return (self.before, self.beside) if self.beside else (self.before,)
 
 
 def behind_its_last(path: Path) -> Leaf:
-    """A path whose last token is read again, by itself."""
+    """Returns a path whose last token is a separate piece, so that it is read again."""
     before = (*path[:-1], path[-1][:-1]) if len(path[-1]) > 1 else tuple(path[:-1])
     return Leaf(before=before, ids=path[-1][-1:], targets=())
 
 
 def places_of(nodes: Sequence[Node], rows: int) -> tuple[Int32Array, Int32Array]:
-    """The start and the length of each row's prefix, [rows] int32 each."""
+    """Returns the start and the length of each row's prefix, [rows] int32 each."""
     start, length = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
     start[: len(nodes)] = [node.start for node in nodes]
     length[: len(nodes)] = [node.length for node in nodes]

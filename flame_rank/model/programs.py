@@ -330,7 +330,7 @@ class Programs:
 
 
 def prefixes(cache: jax.Array, rows: PairRows, S: int, R: int) -> KeyValue:
-    """A layer's keys and values [B, S + R, K, H] of first prefixes and second responses."""
+    """Returns a layer's keys and values [B, S + R, K, H] of first prefixes and second responses."""
     first, second = window(cache, rows.start, S), window(cache, rows.beside, R)
     assert first is not None and second is not None, "a response has at least one token"
     return joined(first, second)

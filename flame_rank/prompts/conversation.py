@@ -1,5 +1,5 @@
-"""Conversations in token ids, turn by turn in the checkpoint's own chat template: as reward models read a prompt with
-its answer, and as likelihoods read what was said before an answer."""
+"""Writes conversations as token ids, turn by turn in the checkpoint's own chat template: a prompt with its answer
+for reward models, and the turns before an answer for likelihoods."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,18 +40,19 @@ class Encoded(NamedTuple):
 
 
 def is_lone(messages: Messages) -> bool:
-    """Whether there is a user's message and nothing else."""
+    """Tells whether there is a user's message and nothing else."""
     return len(messages) == 1 and messages[0]["role"] == "user"
 
 
 def joined(around: Sequence[Ids], contents: Sequence[Ids]) -> Ids:
-    """The ids of a conversation."""
+    """Returns the ids of a conversation."""
     pieces = [around[0], *(piece for pair in zip(contents, around[1:], strict=True) for piece in pair)]
     return tuple(token for piece in pieces for token in piece)
 
 
 def takes(tokenizer: TextTokenizer, template: ChatTemplate, messages: Messages, *, reply: bool = False) -> bool:
-    """Whether a template writes these messages whole, and no tool call holds what would be read as a special token."""
+    """Tells whether a template writes these messages whole, and no tool call holds what would be read as a special
+    token."""
     try:
         template.write(messages, reply=reply)
     except ValueError:
@@ -95,7 +96,8 @@ def encode(
 
 
 def answer_turns(answer: str | Candidate) -> list[dict[str, Any]]:
-    """The messages of an answer: those that it was given as, if they begin and end with the assistant's, or one."""
+    """Returns the messages of an answer: those that it was given as, if they begin and end with the assistant's, or
+    one."""
     words = answer if isinstance(answer, str) else answer.text
     given: Any = None if isinstance(answer, str) else answer.fields.get("messages")
     try:
@@ -109,7 +111,7 @@ def answer_turns(answer: str | Candidate) -> list[dict[str, Any]]:
 
 
 def _loose(message: Mapping[str, Any]) -> list[str]:
-    """The texts of a message that a template writes among its own."""
+    """Returns the texts of a message that a template writes among its own."""
     calls = message.get("tool_calls", ())
     words = [message.get("name"), message.get("tool_call_id"), *(call.get("id") for call in calls)]
     words += [call["function"][part] for call in calls for part in ("name", "arguments")]
@@ -140,7 +142,7 @@ class Conversation:
     def paths(
         self, prompt: str, answers: Sequence[str | Candidate], max_length: int
     ) -> tuple[list[tuple[Ids, Ids]], list[bool]]:
-        """The ids of a prompt with each answer: the piece that all share, and the rest.
+        """Returns the ids of a prompt with each answer: the piece that all share, and the rest.
 
         A prompt that is too long is cut to half of the room, an answer to what the prompt leaves: the longest messages
         of both lose their middle. What is left depends on these two only, not on other answers.
@@ -160,7 +162,7 @@ class Conversation:
         return paths, cuts
 
     def _asked(self, prompt: str) -> list[dict[str, Any]]:
-        """The messages of a prompt."""
+        """Returns the messages of a prompt."""
         turns = from_text(prompt)
         if self._template is not None and (is_lone(turns) or takes(self._tokenizer, self._template, [*turns, _ANSWER])):
             return turns
@@ -185,7 +187,8 @@ class Conversation:
         return encode(self._tokenizer, self._template, conversations, most)
 
     def _cut(self, encoded: Encoded, asked: int, max_length: int) -> tuple[tuple[Ids, Ids], bool]:
-        """The two pieces of a conversation whose first `asked` messages are the prompt, and whether it was cut."""
+        """Returns the two pieces of a conversation whose first `asked` messages are the prompt, and whether it was
+        cut."""
         around, whole, message, _ = encoded
         room = max_length - sum(map(len, around))
         if room < len(whole):

@@ -131,11 +131,11 @@ class Format:
         return self.tokenizer.eos
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of an answer."""
+        """Returns the text of an answer."""
         return self.tokenizer.decode(ids).strip()
 
     def values(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of values; what looks like a special token in them is read as plain text."""
+        """Returns the ids of values; what looks like a special token in them is read as plain text."""
         return [tuple(ids) for ids in self.tokenizer.encode(texts)]
 
     def message(self, ids: Ids) -> Ids:
@@ -160,7 +160,7 @@ class Format:
 
     @property
     def text_start(self) -> Ids:
-        """The ids that the checkpoint wants before a text that is not a message."""
+        """The ids that the checkpoint needs before a text that is not a message."""
         return () if self.tokenizer.bos is None else (self.tokenizer.bos,)
 
     @property
@@ -169,7 +169,7 @@ class Format:
         return self._end or tuple(sorted(self.tokenizer.eos))[:1]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The number of ids of each value."""
+        """Returns the number of ids of each value."""
         return self.tokenizer.count(texts)
 
     def frame(
@@ -252,10 +252,10 @@ def load_format(
     """Makes the unified format in the tokens and the chat template of a checkpoint, for judge and trainer alike.
 
     Args:
-      architecture: of the model, whose vocabulary limits the ids.
-      template: "chat" goes through the chat template, "plain" does not; None = "chat" if there is a chat template.
-      model: where the model lies, if its tokenizer is elsewhere.
-      thinking: the chat template tells the model to think before it answers.
+      architecture: the model's architecture; its vocabulary limits the ids.
+      template: "chat" uses the chat template, "plain" does not; None = "chat" if there is a chat template.
+      model: the model's folder or file, if its tokenizer is elsewhere.
+      thinking: whether the chat template tells the model to think before it answers.
 
     Raises:
       OSError: a file is unreadable.

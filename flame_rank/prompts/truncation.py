@@ -46,7 +46,7 @@ def truncate_pair(
 
 
 def common_length(lengths: Sequence[int], room: int) -> int:
-    """The length to which texts are cut so that together they fit into `room`."""
+    """Returns the length to which texts are cut so that together they fit into `room`."""
     left = room
     for k, length in enumerate(sorted(lengths)):
         share = left // (len(lengths) - k)

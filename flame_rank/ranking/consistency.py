@@ -1,4 +1,4 @@
-"""How often a judge contradicted itself in what it was asked anyway: no judgement is asked for this."""
+"""Counts how often a judge contradicted itself in judgements that were asked anyway; no further ones are needed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ _MOST = 500  # candidates among which triples are counted
 
 @dataclass(frozen=True)
 class Consistency:
-    """The contradictions in what was asked.
+    """The contradictions among the judgements.
 
     Attributes:
-      pairs: pairs with a valid judgement in both orders.
-      flips: of these, pairs in which the judge prefers the same place in both orders.
-      triples: triples of candidates of which the judge compared every two; 0 among more than 500 candidates.
-      cycles: of these, triples in which it prefers A to B, B to C, and C to A.
+      pairs: the number of pairs with a valid judgement in both orders.
+      flips: the number of these pairs in which the judge prefers the same position in both orders.
+      triples: the number of triples of candidates in which the judge compared every two; 0 for more than 500
+        candidates.
+      cycles: the number of these triples in which it prefers A to B, B to C, and C to A.
     """
 
     pairs: int = 0
@@ -38,7 +39,7 @@ class Consistency:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know, in words: of flips and of cycles, if they are more than the thresholds."""
+        """Returns warnings about flips and cycles that exceed the thresholds."""
         texts = []
         if self.flips > FLIPS * self.pairs:
             texts.append(f"the judge prefers the same place in both orders of {self.flips} of {self.pairs} pairs")
@@ -89,5 +90,5 @@ def _counted(pairs: IntArray, log_odds: FloatArray) -> list[Consistency]:
 
 
 def _traces(m: FloatArray) -> FloatArray:
-    """The traces [B] of the third powers of matrices [B, n, n]."""
+    """Returns the traces [B] of the third powers of matrices [B, n, n]."""
     return np.asarray(np.einsum("bij,bji->b", m @ m, m), np.float64)

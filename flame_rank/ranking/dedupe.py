@@ -36,7 +36,7 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
       ValueError: `how` is not one of these.
     """
     if how not in _KEYS:
-        raise ValueError(f"dedupe is {how!r}; it is one of {', '.join(_KEYS)}")
+        raise ValueError(f"dedupe is {how!r}; it must be one of {', '.join(_KEYS)}")
     if len(set(problem.texts)) == len(problem) and how == "exact":
         return _all_different(len(problem))
     key = _KEYS[how]

@@ -63,9 +63,9 @@ class JudgeRunner:
     def ask(self, tournaments: list[Tournament]) -> None:
         """Gets the rounds of these tournaments answered, and advances the tournaments.
 
-        Without a ledger the judge is called once; with one it is called for so many comparisons as one commit keeps.
-        A judge that is called for each problem separately is asked about one problem after the other, about each until
-        it is done, and after QUICK seconds the rest is left to the next call.
+        Without a ledger the judge is called once; with a ledger each call has as many comparisons as one commit. A
+        judge that is called for each problem separately is asked about one problem after the other, about each until it
+        is done, and after QUICK seconds the rest is left to the next call.
 
         Raises:
           UserError: the ledger cannot be written, the judge reports a user's mistake, or it has failed at every call
@@ -152,7 +152,8 @@ class JudgeRunner:
             )
 
     def _remembered(self, asking: list[Tournament], rounds: list[IntArray]) -> list[_Answer]:
-        """Returns what `_judged` would, from the ledger; the judge is asked for the rest, recorded call by call."""
+        """Returns the same as `_judged`, from the ledger; the judge is asked for the rest, which is recorded call by
+        call."""
         ledger = cast(Ledger, self._ledger)
         answers = [np.full((2, len(asked)), np.nan) for asked in rounds]
         waiting: deque[_Part] = deque()

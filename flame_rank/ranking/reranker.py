@@ -239,7 +239,7 @@ class Reranker:
         return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:
-        """Makes the rankings of problems that are done, with the judge's words if they are asked for."""
+        """Makes the rankings of problems that are done, with the judge's explanations if they are requested."""
         settle(done, self._strategy)
         rankings = [self._ranking(tournament) for tournament in done]
         if self.explain:

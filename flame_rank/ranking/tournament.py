@@ -21,7 +21,7 @@ NameOptions: TypeAlias = Callable[[Problem], Sequence[Hashable]]  # see flame_ra
 
 @dataclass(frozen=True)
 class FunctionStrategy:
-    """A generator function of the user's as a strategy."""
+    """A strategy that is a user's generator function."""
 
     name: str
     schedule: ScheduleFunction
@@ -34,8 +34,8 @@ class Tournament:
     Attributes:
       given: the problem as the user gave it.
       problem: the problem as it is judged, with the final answers that were read from its candidates.
-      representative: [d] the first candidate of each distinct text; the schedule sees only these d.
-      cluster: [n] which of the distinct texts each candidate has; from d on, those that the judge cannot rate.
+      representative: [d] the first candidate with each distinct text; the schedule sees only these d.
+      cluster: [n] the number of each candidate's distinct text; d and more for candidates that the judge cannot rate.
       schedule: None if all is asked in one round, the same for every problem (`Options.only_round`).
       round: [M, 2] the comparisons that the schedule asks for now, as candidate indices; None once it has ended.
       standing: how the distinct texts stand, once the schedule has ended; without a schedule, once `settle` is called.
@@ -82,8 +82,8 @@ class Tournament:
         Args:
           given: the problem.
           strategy: makes the schedule of n texts.
-          dedupe: which texts are equal.
-          seed: seed of the schedule's random choices.
+          dedupe: which texts count as equal.
+          seed: the seed of the schedule's random choices.
           extract: reads a candidate's final answer, for a problem that does not state its answers.
           keep: whether `judgements` are wanted.
           name: returns the names of the options that the judge rates; None if it judges distinct texts.

@@ -35,9 +35,9 @@ class Report:
     The page shows judgements if the rankings have them (`Reranker(..., keep_judgements=True)`).
 
     Args:
-      path: the file or its address; as for an output, it is there once it is complete.
-      settings: what to repeat the run with, by name; shown as texts.
-      warnings: what is known against the judge, of its audit; the page adds what the run itself shows.
+      path: the file or its address; like an output, it appears only once it is complete.
+      settings: the settings of the run by name, shown as texts.
+      warnings: warnings from the judge's audit; the page adds those from the run itself.
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, object], warnings: Sequence[str] = ()):
@@ -133,7 +133,8 @@ def _template(name: str, **values: Any) -> str:
 
 
 def _line(ranking: Ranking, flipping: bool) -> list[Any]:
-    """What the list has of a problem: name, prompt and best candidate (their starts), numbers, and what to look at."""
+    """Makes the entry of the list for a problem: its name, the beginnings of prompt and best candidate, figures, and
+    warnings."""
     best = ranking.problem.texts[ranking.order[0]]
     marks = {
         "undecided": not ranking.decided,

@@ -1,4 +1,5 @@
-"""What the judgements of a run say against its judge: the part of an audit that costs no further question."""
+"""Collects warnings about a judge from the judgements of a run: the part of an audit that needs no further
+judgements."""
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class RunAudit:
         self._mass = 0.0
 
     def add(self, ranking: Ranking) -> None:
-        """Adds a problem; without its judgements it says nothing of invalid and saturated ones."""
+        """Adds a problem; without its judgements, invalid and saturated ones are not counted."""
         if ranking.consistency is not None:
             self._consistency += ranking.consistency
         if ranking.verdict_mass is not None:
@@ -28,7 +29,7 @@ class RunAudit:
             self._saturated += int((np.abs(log_odds) > SATURATED).sum())
 
     def warnings(self) -> list[str]:
-        """What to know before one trusts the rankings, with its share."""
+        """Returns warnings about the rankings, each with its share."""
         shares = {
             "judgements that are invalid": (self._invalid, self._judgements),
             "judgements over 1000 to 1": (self._saturated, self._judgements),

@@ -1,4 +1,5 @@
-"""What a checkpoint was trained on, in a file beside its weights, and whether an evaluation task touches it."""
+"""Records what a checkpoint was trained on, in a file beside its weights, and whether an evaluation task overlaps
+with it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,11 +17,12 @@ NONE, TRAINED_ON, NOT_CHECKED, NOT_KNOWN = "none", "trained on", "not checked", 
 
 
 class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a judge was trained on, its base model's pretraining aside.
+    """The data on which a judge was trained, without its base model's pretraining.
 
     Attributes:
       tasks: the number of examples of each task.
-      checked: evaluation tasks of which no training example shares an n-gram (trainer/collection/decontamination.py).
+      checked: the evaluation tasks with which no training example shares an n-gram
+        (trainer/collection/decontamination.py).
     """
 
     tasks: Mapping[str, int]
@@ -28,8 +30,8 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_judge(cls, judge: str) -> "TrainingData | None":
-        """Reads the record of the judge that `--judge` names: beside its weights, or in the folder above them, where
-        that of a run is; None if it has none.
+        """Reads the record of the judge that `--judge` names, from the folder of its weights or the folder of its run
+        above; None if it has none.
 
         Raises:
           UserError: the file is damaged.
@@ -52,7 +54,7 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
         write_whole(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
     def contact(self, task: str) -> str:
-        """Tells whether an evaluation task touches the training data: NONE, TRAINED_ON or NOT_CHECKED."""
+        """Tells whether an evaluation task overlaps with the training data: NONE, TRAINED_ON or NOT_CHECKED."""
         return TRAINED_ON if task in self.tasks else NONE if task in self.checked else NOT_CHECKED
 
 
@@ -67,6 +69,6 @@ def read(path: Path) -> TrainingData:
 
 
 def contacts(judge: str, tasks: Iterable[str]) -> dict[str, str]:
-    """Tells of each evaluation task whether it touches what the judge that `--judge` names was trained on."""
+    """Tells for each evaluation task whether it overlaps with the training data of the judge that `--judge` names."""
     record = TrainingData.of_judge(judge)
     return {name: NOT_KNOWN if record is None else record.contact(name) for name in tasks}

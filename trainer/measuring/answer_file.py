@@ -1,4 +1,4 @@
-"""Answers on disk, so that an interrupted run resumes."""
+"""Keeps answers on disk, so that an interrupted run can resume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ class AnswerLine(Protocol):
     """A line of the file.
 
     Attributes:
-      key: what was asked, and of whom.
-      valid: whether it was answered; if not, it is asked again by the next run.
+      key: the question and the judge.
+      valid: whether it was answered; if not, the next run asks it again.
     """
 
     @property
@@ -27,7 +27,7 @@ Line = TypeVar("Line", bound=AnswerLine)
 
 
 class AnswerFile(Generic[Line]):
-    """Answers in a file, one JSON object a line; with no path they live in memory only.
+    """Answers in a file, one JSON object per line; without a path they are in memory only.
 
     Attributes:
       known: the answers by their keys.
@@ -35,7 +35,7 @@ class AnswerFile(Generic[Line]):
 
     def __init__(self, kind: type[Line], path: Path | None = None):
         """Args:
-          kind: of the lines, a struct.
+          kind: the struct of a line.
 
         Raises:
           UserError: a line is damaged.
@@ -57,7 +57,7 @@ class AnswerFile(Generic[Line]):
                 self.known[line.key] = line
 
     def add(self, lines: Sequence[Line]) -> None:
-        """Keeps answers, on disk at once."""
+        """Adds answers and writes them to the disk at once."""
         for line in lines:
             self.known[line.key] = line
         if self._path is not None:

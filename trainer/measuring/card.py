@@ -123,7 +123,7 @@ def card(
 
 
 def _contact(tasks: Sequence[str], contact: Mapping[str, str]) -> str:
-    """Returns the contact that all tasks have, or how many have which."""
+    """Returns the kind of contact that all tasks have, or the number of tasks with each kind."""
     counts = Counter(contact.get(task, NOT_KNOWN) for task in tasks)
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{word} {count}" for word, count in counts.items())
 

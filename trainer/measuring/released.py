@@ -24,8 +24,8 @@ class Item:
     """A prompt with right and wrong responses.
 
     Attributes:
-      part: of the benchmark.
-      name: unique in the benchmark.
+      part: the part of the benchmark.
+      name: a name that is unique in the benchmark.
       problem: the responses, the right ones first.
       right: the number of right ones.
     """
@@ -52,9 +52,9 @@ class Benchmark:
 
     Attributes:
       folder: its name under --data.
-      files: groups of patterns of its files; the first group that is there is read.
+      files: groups of patterns of its files; the first group whose files exist is read.
       origin: where it is published.
-      parts: their names, in the order of the card.
+      parts: the names of its parts, in the order of the card.
       item: makes an item of a record.
     """
 
@@ -82,9 +82,9 @@ class Benchmark:
                         raise ValueError(f"{item.part!r} is none of {', '.join(self.parts)}")
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     why = f"no field {error}" if isinstance(error, KeyError) else str(error)
-                    raise UserError(f"{where}: {why}; is this the release of {self.origin}?") from error
+                    raise UserError(f"{where}: {why}; check that this is the release of {self.origin}") from error
                 if item.name in items:
-                    raise UserError(f"{where}: {item.name} is there twice")
+                    raise UserError(f"{where}: {item.name} occurs twice")
                 items[item.name] = item
         if not items:
             raise UserError(f"{folder.path}: its files hold no record; fetch them again")

@@ -1,4 +1,4 @@
-"""The figures of the released benchmarks, from what a judge answered.
+"""Computes the figures of the released benchmarks from a judge's answers.
 
 All are computed from the log-odds of pairs of responses, both orders put together. For a judge that rates each response
 these are differences of its ratings, and the figures are those that the benchmarks' authors define.
@@ -24,11 +24,10 @@ _MEAN, _BOTH = 0, 1  # JudgeBench: right by the mean of both orders; by the verd
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a judge answered to an item; log-odds in nats, NaN for a judgement that failed.
+    """A judge's answers to an item: log-odds in nats, NaN for a failed judgement.
 
     Attributes:
-      forward, backward: [M] of the item's pairs: that the first response is better, shown first; that the second one
-        is, shown first.
+      forward, backward: [M] that the response shown first is better: the first of each pair, and then the second.
     """
 
     item: Item
@@ -37,12 +36,12 @@ class Answers:
 
     @property
     def leads(self) -> FloatArray:
-        """[M] that the first response is better, free of a preference for a place."""
+        """[M] the log-odds that the first response is better, averaged over both orders."""
         return (self.forward - self.backward) / 2
 
     @property
     def valid(self) -> bool:
-        """Whether all judgements are there."""
+        """Whether all judgements are valid."""
         return not np.isnan(self.leads).any()
 
 
@@ -51,11 +50,11 @@ class Row:
     """A line of the card; shares are in %.
 
     Attributes:
-      n: prompts.
+      n: the number of prompts.
       share: the figure, and its 95 % bootstrap interval over prompts.
-      chance: of random answers; None if that is not a simple number.
-      longer: of a judge that prefers the longer response.
-      difference: to another judge, paired, with its interval.
+      chance: the result of random answers; None if it is not a simple number.
+      longer: the result of a judge that prefers the longer response.
+      difference: the paired difference to another judge, with its interval.
     """
 
     name: str
@@ -71,7 +70,7 @@ class Figure:
     """A weighted sum of the means of columns of parts.
 
     Attributes:
-      weights: of (part, column).
+      weights: the weight of each (part, column).
       chance: what random answers reach; None if that is not a simple number.
     """
 
@@ -83,7 +82,7 @@ def figures(benchmark: str, sizes: Mapping[str, int]) -> dict[str, Figure]:
     """Returns the figures of a benchmark that can be computed from the parts that are there.
 
     Args:
-      sizes: prompts of each part.
+      sizes: the number of prompts of each part.
     """
     if benchmark == "rewardbench2":
         rows = {part: Figure(weights={(part, 0): 1.0}, chance=0.25) for part in sizes if part != TIES}

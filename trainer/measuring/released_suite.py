@@ -1,4 +1,4 @@
-"""Runs a judge over a released benchmark, and prints what came of it.
+"""Runs a judge over a released benchmark, and prints the results.
 
 Each prompt is a problem with all of its responses, so that a judge that looks at the pool sees it whole; pairs are
 asked in both orders, in the words in which `flame-rank rerank` asks them.
@@ -48,7 +48,7 @@ def ask(
     *,
     done: Callable[[int], object] = lambda count: None,
 ) -> list[Answers]:
-    """Asks a judge the items, those aside to which `kept` has its answers.
+    """Asks a judge the items, except those whose answers are in `kept`.
 
     Args:
       done: is called with the number of items that were answered since the last call.
@@ -81,10 +81,10 @@ class ReleasedCard:
     """All figures of a judge on a released benchmark.
 
     Attributes:
-      judge: its identity.
-      against: that of the judge to which differences are measured; empty without one.
-      invalid: items with a judgement that failed, which are not counted.
-      flipped: % of pairs in which the judge prefers the same place in both orders.
+      judge: the judge's identity.
+      against: the identity of the judge with which it is compared; empty without one.
+      invalid: the number of items with a failed judgement, which are not counted.
+      flipped: the share of pairs, in %, in which the judge prefers the same position in both orders.
       limit: the most items of a part that were asked; None = all of them.
     """
 
@@ -104,7 +104,7 @@ def share_flipped(answers: Sequence[Answers]) -> float:
 
 
 def markdown(card: ReleasedCard) -> str:
-    """Returns the whole card, as text that is Markdown, too."""
+    """Renders the whole card as plain text that is also Markdown."""
     return "\n".join(_parts(card)) + "\n"
 
 

@@ -84,7 +84,7 @@ def interval_text(values: tuple[float, float, float], *, sign: bool = False) -> 
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Returns a Markdown table whose columns are aligned."""
+    """Renders a Markdown table with aligned columns."""
     widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(len(heads))]
     for k, row in enumerate([heads, ["-" * width for width in widths], *rows]):
         fill = "-" if k == 1 else " "

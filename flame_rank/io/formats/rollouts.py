@@ -45,12 +45,12 @@ class Distilabel:
     name: str = "distilabel"
 
     def fits(self, fields: Fields) -> bool:
-        """A line has an instruction, or messages and a mark of distilabel, and what was generated."""
+        """Returns a line has an instruction, or messages and a mark of distilabel, and what was generated."""
         asked = "instruction" in fields or ("messages" in fields and any(mark in fields for mark in _MARKS))
         return asked and any(key in fields for key in _GENERATED)
 
     def flat(self, fields: Fields) -> bool:
-        """A line has one generation, a text."""
+        """Returns a line has one generation, a text."""
         return kind(fields[_generated(fields)]) != "a list"
 
     def parse(self, fields: Fields) -> Parsed:
@@ -69,7 +69,7 @@ _MARKS = ("distilabel_metadata", "model_name", "grouped_model_name", "generation
 
 
 def _generated(fields: Fields) -> str:
-    """The field that holds what was generated."""
+    """Returns the field that holds what was generated."""
     for key in _GENERATED:
         if key in fields:
             return key
@@ -77,7 +77,7 @@ def _generated(fields: Fields) -> str:
 
 
 def _asked(fields: Fields) -> tuple[str, Raw | None]:
-    """The prompt as a text, and as messages if it was more than an instruction."""
+    """Returns the prompt as a text, and as messages if it was more than an instruction."""
     key = "messages" if "messages" in fields and "instruction" not in fields else "instruction"
     given, system = needed(fields, key, "distilabel"), fields.get("system_prompt")
     if system is not None and kind(system) == kind(given) == "a string":

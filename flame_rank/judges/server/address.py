@@ -17,19 +17,21 @@ _SPEC = re.compile(r"(?P<model>.*?)(?:@(?P<url>https?://[^#]*))?(?:#(?P<options>
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions(DrawOptions):
-    """How a server is asked; all may stand behind the `#` of an address, NAME=VALUE and commas between.
+    """How a server is asked. All of these may follow the `#` of an address, as NAME=VALUE, separated by commas.
 
     Attributes:
-      samples: verdicts that are drawn for one comparison; given, verdicts are drawn though the server has
-        log-probabilities. Without it 8, or 1 of a thinking judge.
+      samples: the number of verdicts that are sampled for one comparison. If it is given, verdicts are sampled even if
+        the server has log-probabilities; None for 8, or 1 for a thinking judge.
       think, temperature, top_p: as in `DrawOptions`.
-      concurrency: requests at once; None for the server's own number of slots, or 32 where it does not say.
-      requests_per_minute, tokens_per_minute: at most; None without a limit. Tokens are estimated before a request.
-      deadline: seconds that an answer may take before it is asked again; None for 120, or 600 of a thinking judge.
+      concurrency: the number of requests at the same time; None for the server's number of slots, or 32 if it does not
+        tell.
+      requests_per_minute, tokens_per_minute: limits; None for no limit. Tokens are estimated before a request.
+      deadline: the seconds after which a request without an answer is sent again; None for 120, or 600 for a thinking
+        judge.
       retries: how often a request is sent again after 429, 5xx, a lost connection or an answer that cannot be read.
       effort: "low", "medium" or "high", for servers that take a reasoning effort.
-      price: of a million tokens, "IN/OUT" or "IN/OUT/CACHED", in a currency of yours.
-      scale: of a reward model, log-odds in nats of a difference of 1 between two rewards.
+      price: the price of a million tokens, "IN/OUT" or "IN/OUT/CACHED", in any currency.
+      scale: for a reward model, the log-odds in nats that a difference of 1 between two rewards means.
     """
 
     concurrency: int | None = None

@@ -42,7 +42,7 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be asked, as `flame_rank.load_judge` takes it.
+    """What a judge needs from its server; the values are those of `flame_rank.load_judge`.
 
     Attributes:
       letters: whether more letters than A and B are to be read, which label scores do not tell.
@@ -222,7 +222,7 @@ async def _answers(path: paths.Drawn, refusals: list[str]) -> bool:
 
 
 def _fields(client: Client, limit: int, temperature: float, top_p: float) -> Sequence[dict[str, Any]]:
-    """Returns the fields that limit an answer and make a model think, as different servers take them."""
+    """Returns the fields that limit an answer and make a model think; servers differ in these."""
     options = client.options
     quiet = switches(client.address.url, think=options.think is not None, effort=options.effort)
     warm = {"temperature": temperature, **({"top_p": top_p} if top_p < 1 else {})}

@@ -33,7 +33,7 @@ from strategies.base import FloatArray, IntArray
 
 
 class _Log:
-    """What is known of a problem: its rounds, and the log-probabilities of the letters in those that were answered."""
+    """The rounds of a problem, and the log-probabilities of the letters in those that were answered."""
 
     def __init__(self, shown: Shown):
         self.shown = shown
@@ -45,12 +45,12 @@ class _Log:
 class ServerChoiceJudge:
     """Rates all candidates of a problem by the mean log-probability of their letters over `ROUNDS` random orders.
 
-    A problem is rated once all its rounds are answered. If the server tells no log-probabilities, the letters that it
-    writes are votes.
+    A problem is rated once all its rounds are answered. If the server returns no log-probabilities, the letters that it
+    writes count as votes.
 
     Attributes:
-      path: how it is asked; part of the name.
-      price: of a million tokens, as the user gave it.
+      path: the way in which the server is asked; it is part of the name.
+      price: the price of a million tokens, as the user gave it.
     """
 
     pool_aware = True
@@ -58,10 +58,10 @@ class ServerChoiceJudge:
     one_by_one = False
 
     def __init__(self, client: Client, wanted: capabilities.Wanted):
-        """Asks the server what it can do.
+        """Finds out what the server can do.
 
         Raises:
-          UserError: it cannot be reached, or cannot give verdicts.
+          UserError: the server cannot be reached, or cannot give verdicts.
         """
         known = capabilities.discover(client, wanted, awaited)
         self._client, self.path, self._concurrency = client, known.path, known.concurrency
@@ -182,10 +182,10 @@ def load(
     on_long: OnLong = "cut",
     template: str | None = None,
 ) -> ServerChoiceJudge:
-    """Makes the judge that openai:MODEL@URL#OPTIONS names; arguments as in `flame_rank.load_judge`.
+    """Loads the judge openai:MODEL@URL#OPTIONS; arguments as in `flame_rank.load_judge`.
 
     Raises:
-      UserError: it names none, or the server cannot be reached or cannot give verdicts.
+      UserError: the address is wrong, or the server cannot be reached or cannot give verdicts.
     """
     place, asked = address.parse(spec)
     wanted = capabilities.Wanted(

@@ -219,7 +219,7 @@ class TopLogProbs(LabelLogProbs):
 
 
 def is_letter(letter: str) -> Callable[[TokenLogProb], bool]:
-    """Returns whether a token is a letter, as a function of the token."""
+    """Tells whether a token is a letter, as a function of the token."""
     return lambda token: token.text.strip() == letter
 
 

@@ -31,7 +31,7 @@ async def send_all(
     """Sends requests in their order as soon as they are ready, `concurrency` at the same time.
 
     Requests that share a prefix follow each other, so that each finds as much as possible in the server's cache, even
-    if only one is sent at a time. If several are, a request with a new prefix that is soon due goes ahead of those
+    if requests are sent one by one. If several are, a request with a new prefix that is soon due goes ahead of those
     before it: what waits for it is ready earlier, and no request waits alone at the end.
 
     Args:

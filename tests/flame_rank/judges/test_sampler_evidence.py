@@ -127,7 +127,7 @@ def test_all_positions_count_the_same_number_of_tokens() -> None:
         ({"logprobs": {"token_logprobs": [None], "top_logprobs": None}}, "token 0: None is not"),
         ({"logprobs": {"token_logprobs": [-1.0], "top_logprobs": [{}, {}]}}, "argument|shape"),
         ({"details": {"tokens": 4}}, '"details" has another form'),
-        ({"cumulative_logprob": -3.0}, "of how many tokens"),
+        ({"cumulative_logprob": -3.0}, "the number of tokens"),
     ],
 )
 def test_what_is_missing_or_wrong_is_no_value(fields: dict[str, Any], words: str) -> None:

@@ -196,7 +196,7 @@ def broken(records: list[Any], change: Callable[[Any], object]) -> str:
         ("judgebench", JUDGEBENCH, lambda r: r.pop("label"), "x.jsonl:1: no field 'label'"),
         ("judgebench", JUDGEBENCH, lambda r: r.update(label="A=B"), "label is 'A=B'"),
         ("judgebench", JUDGEBENCH, lambda r: r.update(source="trivia"), "'trivia' is none of Knowledge"),
-        ("judgebench", JUDGEBENCH, lambda r: r.update(pair_id="p1"), "p1 is there twice"),
+        ("judgebench", JUDGEBENCH, lambda r: r.update(pair_id="p1"), "p1 occurs twice"),
         ("rewardbench2", REWARDBENCH2, lambda r: r.update(num_correct=2), "num_correct is 2"),
         ("rewardbench2", REWARDBENCH2, lambda r: r.update(chosen=[]), "not a prompt with right and wrong responses"),
     ],
@@ -208,7 +208,7 @@ def test_other_files_are_told(
     (tmp_path / name / "x.jsonl").write_text(broken(records, change))
     with pytest.raises(UserError, match=f"{message}.*") as caught:
         BENCHMARKS[name].read(tmp_path)
-    assert "twice" in message or "is this the release of" in str(caught.value)
+    assert "twice" in message or "check that this is the release of" in str(caught.value)
 
 
 def test_the_command_resumes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
