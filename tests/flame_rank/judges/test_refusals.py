@@ -25,7 +25,7 @@ from flame_rank import UserError
             "it takes max_length, dtype",
         ),
         ("agreement", {"max_length": 3}, "agreement takes no max_length: it has no model", "leave it out"),
-        ("votes:", {}, "which judge weights the votes?", "votes:JUDGE, or votes without weights"),
+        ("votes:", {}, "--judge votes:: ", "name the judge that weights the votes (votes:JUDGE), or take votes"),
         ("none.toml", {}, "none.toml: No such file or directory", "FILE.toml names several judges"),
         ("none.toml", {"dtype": "float32"}, "takes no dtype", "write the options of each judge into the file"),
         ("hf:name", {}, "--judge hf:name", "it is hf:ORG/NAME"),
