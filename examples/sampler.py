@@ -15,7 +15,7 @@ from flame_rank import Candidate
 class Sampler:
     """A model that answers prompts."""
 
-    def __init__(self, url: str, *, model: str = "default", temperature: float = 0.8, max_tokens: int = 96):
+    def __init__(self, url: str, *, model: str = "default", temperature: float = 0.8, max_tokens: int = 48):
         """Args:
         url: the server's address, such as http://127.0.0.1:8080. The key is read from OPENAI_API_KEY.
         model: its name on the server; llama.cpp's takes any.
