@@ -320,7 +320,7 @@ DAMAGED = {
 def test_a_damaged_file_is_named(flame_rank: Run, tmp_path: Path, command: str, case: str) -> None:
     (tmp_path / "f").write_bytes(DAMAGED[case])
     status, _, err = flame_rank(command, "f", "--judge", "agreement")
-    assert status == 2 and err.startswith("Error: f: damaged: it cannot be unpacked") and err.count("\n") == 1
+    assert status == 2 and err.startswith("Error: f: damaged: it cannot be decompressed") and err.count("\n") == 1
 
 
 HUMANEVAL = [sys.executable, "-m", "flame_rank", "humaneval", "--judge", "agreement", "--samples", "2"]

@@ -21,7 +21,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["show", "mnli", "--data", "EMPTY"], "no such file; get it by `flame-train data fetch mnli"),
         (["mixture", "--data", "EMPTY"], "no task of the mixture is under --data"),
         (["mixture", "--data", "DATA", "--mixture", "flame-rm"], "--ratings FILE: flame-rm"),
-        (["mixture", "--data", "DATA", "--ratings", "x"], "--ratings is for --mixture flame-rm"),
+        (["mixture", "--data", "DATA", "--ratings", "x"], "--ratings and --threshold are for --mixture flame-rm"),
         (["mixture", "--data", "DATA", "--plot", "EMPTY/p.unheard"], "p.unheard"),
         (["export", "--data", "DATA", "--out", "EMPTY"], "already exists; name a new folder"),
         (["data", "fetch", "nothing", "--data", "EMPTY"], "no task 'nothing'"),
