@@ -121,14 +121,12 @@ class Problem:
     Two problems are never equal, even with the same content, so that a problem can be the key of a dict.
 
     Attributes:
-      prompt: the question that the candidates answer: a text, or a list of chat messages, which becomes a text
-        (flame_rank.messages).
+      prompt: a text, or a list of chat messages, which becomes a text (flame_rank.messages).
       candidates: texts or Candidates, at least one. A mapping with a text (one of TEXT_KEYS) or chat messages become
         Candidates.
       name: the name of the problem in messages (its task_id, or FILE:LINE).
       record: the lines that the problem was read from; None if it was made in Python.
-      answers: each candidate's final answer, or None; without `answers` they are read from the texts. Equal answers are
-        one option, and the default judge lets them vote.
+      answers: each candidate's final answer, or None; by default read from the texts. Equal answers are one option.
 
     Raises:
       TypeError: a prompt, candidate or answer is not text.
@@ -242,15 +240,13 @@ class Ranking(Sequence[str | Candidate]):
       invalid: number of judgements that failed and were left out.
       reasons: the distinct reasons why they failed.
       truncated: number of candidates that did not fit the judge's maximum length.
-      verdict_mass: the mean of P(A) + P(B), the probability that a language model gives to the two verdicts; None for a
-        judge that is not a language model.
+      verdict_mass: the mean of P(A) + P(B) by a language model; None for any other judge.
       explanation: why the best candidate is better than the next, in the judge's words; None if not requested.
       option: [n] the number of each candidate's option: equal texts and, if answers vote, equal final answers are one
         option. None if only equal texts are.
       judgements: the questions and answers, if the Reranker keeps them (`keep_judgements`).
       consistency: how often the judge contradicted itself in what was asked about this problem.
-      by_judge: for a panel, each judge's scores of the candidates: [n] float64, the mean of its log-odds for the
-        candidate, in nats.
+      by_judge: for a panel, each judge's mean log-odds for each candidate: [n] float64, in nats.
     """
 
     problem: Problem
