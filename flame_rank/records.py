@@ -13,8 +13,8 @@ from flame_rank import messages
 from flame_rank.cached import cached_property
 
 if TYPE_CHECKING:  # a record needs no numpy
-    from flame_rank.ranking.consistency import Consistency
     from strategies.base import FloatArray, IntArray, Standing
+    from strategies.consistency import Consistency
 
 
 LIST_KEYS = ("candidates", "samples", "completions", "responses")  # the first of these that a record has

@@ -15,9 +15,9 @@ from flame_rank.io import json_file
 from flame_rank.io.writing import write_whole
 from flame_rank.judges.base import Judge, Notes
 from flame_rank.judges.base import notes as judge_notes
-from flame_rank.ranking.consistency import CYCLES, FLIPS
 from flame_rank.records import FlatRecord, GroupedRecord, Problem
 from strategies.base import FloatArray, IntArray
+from strategies.consistency import CYCLES, FLIPS
 
 BINS = 10  # of the confidence, from 0.5 to 1
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from flame_rank.audit.asking import Asked
 from flame_rank.audit.statistics import Figure, ratio
-from flame_rank.ranking.consistency import CYCLES, FLIPS, consistency
 from strategies.base import FloatArray
+from strategies.consistency import CYCLES, FLIPS, consistency
 
 SATURATED = 7.0  # nats: more than 1000 to 1
 VERDICTS = "P(A) + P(B)"

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from flame_rank.cli.options import Skip
     from flame_rank.io.output import Quarantine
     from flame_rank.judges.server.usage import Usage
-    from flame_rank.ranking.consistency import Consistency
     from flame_rank.ranking.reranker import Reranker
     from flame_rank.records import Ranking
+    from strategies.consistency import Consistency
 
 
 class Count(NamedTuple):
@@ -142,7 +142,7 @@ class Summary:
     @property
     def consistency(self) -> "Consistency":
         """How often the judge contradicted itself in all that was asked."""
-        from flame_rank.ranking.consistency import Consistency
+        from strategies.consistency import Consistency
 
         return Consistency(*self._consistency)
 

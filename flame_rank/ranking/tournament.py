@@ -9,10 +9,10 @@ from typing import Self, TypeAlias, cast
 import numpy as np
 
 from flame_rank.candidates.answers import Extract
-from flame_rank.ranking.consistency import Consistency, consistencies, consistency
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Judgements, Problem
 from strategies.base import BELOW, FloatArray, IntArray, Options, Schedule, Standing, Strategy
+from strategies.consistency import Consistency, consistencies, consistency
 from strategies.together import standings
 
 ScheduleFunction: TypeAlias = Callable[[int, np.random.Generator], Schedule]

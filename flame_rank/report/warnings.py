@@ -4,8 +4,8 @@ judgements."""
 import numpy as np
 
 from flame_rank.audit.probes import SATURATED, VERDICTS, warning_of
-from flame_rank.ranking.consistency import Consistency
 from flame_rank.records import Ranking
+from strategies.consistency import Consistency
 
 
 class RunAudit:

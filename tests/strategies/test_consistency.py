@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flame_rank
-from flame_rank.ranking.consistency import Consistency, consistency
 from strategies.base import every_pair
+from strategies.consistency import Consistency, consistency
 
 
 def plain(n: int, log_odds: dict[tuple[int, int], float]) -> Consistency:
