@@ -119,7 +119,7 @@ def test_the_default_judge_is_pointwise(reads: bool, tiny_judge_dir: Path) -> No
 
 
 def test_a_local_judge_has_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "probe", lambda judge, sample: Probe(comparisons=FEW, seconds=0.1, compiling=1.0))
+    monkeypatch.setattr(plans, "probe", lambda *_, **_options: Probe(comparisons=FEW, seconds=0.1, compiling=1.0))
     monkeypatch.setattr(runs, "SAMPLE", 2)
     given = lines(*({**GOOD, "prompt": "p" * k} for k in range(9)))
     out, err = run(

@@ -175,7 +175,7 @@ def test_padding_and_the_rest_of_a_batch_move_nothing(golden: tuple[T5, dict[str
     model, tensors = golden
     tokens, lengths, targets = given(tensors)
     together = forward(model, tokens, lengths, targets)
-    rounding = 2e-5  # of logits up to 10, summed in another order
+    rounding = 1e-4  # of logits up to 10, summed in another order
     rubbish = np.where(np.arange(tokens.shape[1]) < lengths[:, None], tokens, 7)  # in the place of padding
     order = [2, 0, 1]
     other = forward(model, rubbish[order], lengths[order], targets[order])

@@ -18,7 +18,7 @@ def invoke(*arguments: object, code: int) -> Any:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--category", "poetry=target"], "'poetry' is none of chat, chat-hard"),
+        (["--category", "poetry=target"], "'poetry' is not one of flame-rm's categories (chat, chat-hard"),
         (["--category", "chat"], "'chat' is not NAME=TASK"),
         (["--category", "chat=target,"], "is not NAME=TASK"),
         (["--category", "chat=coin", "--category", "chat=target"], "chat is given twice"),

@@ -61,7 +61,7 @@ def test_a_judge_that_compares_gets_pairs_and_nothing_else(data: Path) -> None:
         assert answer.flipped is False and answer.mass is None
     claims = by_name("aggrefact-wice")
     assert not can_answer(judge, claims)
-    with pytest.raises(ValueError, match="compares two responses"):
+    with pytest.raises(ValueError, match="can only compare two responses"):
         list(ask(judge, claims, list(examples(claims, data))))
 
 
