@@ -59,7 +59,9 @@ def test_canonical_names(stored: str, ours: str) -> None:
 def test_canonical_leaves_vision_out_and_refuses_two_of_a_name() -> None:
     vision = ["vision_tower.layers.0.weight", "model.vision_tower.norm.weight", "multi_modal_projector.w"]
     assert canonical([*vision, "model.norm.weight"]) == {"model.norm.weight": "model.norm.weight"}
-    with pytest.raises(ValueError, match=r"model\.norm\.weight and language_model\.model\.norm\.weight have the same name"):
+    with pytest.raises(
+        ValueError, match=r"model\.norm\.weight and language_model\.model\.norm\.weight have the same name"
+    ):
         canonical(["model.norm.weight", "language_model.model.norm.weight"])
 
 
