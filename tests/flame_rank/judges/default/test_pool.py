@@ -470,7 +470,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: path.unlink(), "neither config.json (Hugging Face) nor judge.json is there"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:50]), "truncated"),
     "no JSON": (lambda path: path.write_text("judge"), "malformed"),
-    "not UTF-8": (lambda path: path.write_bytes(path.read_bytes().replace(b"tiny", b"\xff", 1)), "can't decode byte"),
+    "not UTF-8": (lambda path: path.write_bytes(path.read_bytes().replace(b"tiny", b"\xff", 1)), "not whole JSON"),
     "an unknown field": (edited(lambda s: s.update(strange=1)), "unknown field `strange`"),
     "a missing field": (edited(lambda s: s.pop("max_length")), "missing required field `max_length`"),
     "a field of another type": (edited(lambda s: s.update(max_length="many")), "max_length"),
