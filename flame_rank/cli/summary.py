@@ -163,7 +163,7 @@ class Summary:
             (self.invalid, "judgements invalid"),
             (self.truncated, "candidates too long and cut"),
             (self.tied, "problems tied at the top"),
-            (self.unsure, "problems whose best one is hardly likelier than the others (unsure)"),
+            (self.unsure, "unsure (the best candidate is hardly likelier than the others)"),
         ]
         done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
