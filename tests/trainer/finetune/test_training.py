@@ -53,7 +53,7 @@ def test_frozen_layers_stay_and_the_others_go_as_without(tmp_path: Path, rows: T
     again.restore(tmp_path / "saved")
     more = [float(one.step(some(rows, *range(8, 16))).loss) for one in (training, again)]
     assert more[0] == more[1] and again.done == training.done
-    with pytest.raises(UserError, match=r"--freeze 2: .* has 2 layers"):
+    with pytest.raises(UserError, match=r"--freeze 2: .* this model has 2"):
         Training(base, replace(SMALL, freeze=2), MESH)
 
 
