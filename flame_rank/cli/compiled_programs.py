@@ -4,11 +4,9 @@ import hashlib
 import os
 import platform
 import sys
+import warnings
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-
-_LARGEST = 2**30  # bytes of the folder; the oldest programs are deleted
 
 
 def keep_programs() -> None:
@@ -29,8 +27,8 @@ def keep_programs() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-        if find_spec("filelock"):  # without it JAX cannot delete the oldest programs
-            os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_LARGEST))
+        # A damaged file, or a full disk, costs the time of compiling and no more.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
 
 
 def _cache() -> Path:
