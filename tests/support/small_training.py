@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flame_rank.model import sharding
 from trainer.collection.tasks.base import DataSet, Pair, Release, Task
 from trainer.finetune import base_model
 from trainer.finetune.recipe import DROPOUT, Recipe
+from trainer.finetune.step import Batch, Sums, sums
 from trainer.finetune.tokenized_rows import TokenizedRows
 
 MESH = sharding.mesh(devices=jax.devices()[:1])
@@ -82,6 +84,12 @@ def fresh(base: base_model.Base) -> base_model.Base:
     """With parameters of its own: a step takes them over."""
     copied: base_model.Base = replace(base, params=jax.tree.map(jnp.copy, base.params))
     return copied
+
+
+@partial(jax.jit, static_argnums=0)
+def sums_of(graph: Any, params: Any, batch: Batch) -> Sums:
+    """The loss and its fellows, compiled as a whole: step by step it would be hundreds of programs."""
+    return sums(nnx.merge(graph, params), batch)
 
 
 def some(rows: TokenizedRows, *places: int) -> list[Any]:

@@ -35,7 +35,7 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
-    # A batch of the judge's is as large as 64 problems of two candidates: the first ones come out before "slow".
+    # Rankings are written every 20 ms, after about 20 problems: the first ones come out before "slow".
     lines = [{"prompt": str(k), "candidates": ["a", "bb"]} for k in range(200)]
     lines[150]["prompt"] = "slow"
     process = started(write(tmp_path / "f", *lines), "-o", tmp_path / "out")

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -55,19 +57,27 @@ def loaded(folder: Path, **options: Any) -> RewardModelJudge:
     return judge
 
 
-def plain(folder: Path, ids: list[int]) -> float:
-    """The reward of a whole text, computed at once."""
-    architecture = read_architecture(folder, reward=True)
-    decoder = nnx.merge(*architecture.load(WeightFiles.open(folder), mesh(), jnp.float32))
-    assert isinstance(decoder, Decoder)
-    return float(decoder.reward(decoder.hidden(jnp.array([ids]))[0])[0, -1])
+@partial(jax.jit, static_argnums=0)
+def rewards_of_tokens(graph: nnx.GraphDef[Decoder], params: Any, tokens: jax.Array) -> jax.Array:
+    decoder = nnx.merge(graph, params)
+    return decoder.reward(decoder.hidden(tokens)[0])
+
+
+def plain(folder: Path, texts: list[list[int]]) -> np.ndarray:
+    """The rewards of whole texts, each computed at once, with padding after it that it does not see."""
+    tokens = np.zeros((len(texts), max(map(len, texts))), np.int32)
+    for row, ids in zip(tokens, texts, strict=True):
+        row[: len(ids)] = ids
+    graph, params = read_architecture(folder, reward=True).load(WeightFiles.open(folder), mesh(), jnp.float32)
+    rewards = np.asarray(rewards_of_tokens(graph, params, tokens))
+    return rewards[np.arange(len(texts)), [len(ids) - 1 for ids in texts]]
 
 
 @pytest.mark.parametrize("name", ["gemma2", "qwen3"])
 def test_rewards_are_those_of_whole_texts(name: str, tmp_path: Path) -> None:
     judge = loaded(write(tmp_path / "m", name))
     (rewards,) = judge.rewards([(QUESTION, range(len(QUESTION)))])
-    expected = [plain(tmp_path / "m", judge.tokens(QUESTION, i)) for i in range(len(QUESTION))]
+    expected = plain(tmp_path / "m", [judge.tokens(QUESTION, i) for i in range(len(QUESTION))])
     assert np.abs(rewards - expected).max() <= 1e-4 and np.ptp(expected) > 0.1
 
 
@@ -273,4 +283,4 @@ def test_messages_are_read_turn_by_turn(judge: RewardModelJudge, folder: Path) -
     text = load_tokenizer(folder).decode(judge.tokens(problem, 1))
     assert text.split("\n") == ["system", "Be brief.", "user", "What is 2 + 2?", "assistant", "It is 4.", ""]
     (rewards,) = judge.rewards([(problem, [0, 1])])
-    assert np.abs(rewards - [plain(folder, judge.tokens(problem, i)) for i in range(2)]).max() <= 1e-4
+    assert np.abs(rewards - plain(folder, [judge.tokens(problem, i) for i in range(2)])).max() <= 1e-4

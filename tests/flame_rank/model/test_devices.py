@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from places import ROOT, SUPPORT
 
 PROGRAM = """
@@ -51,6 +52,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.full
 def test_eight_devices_say_what_one_says() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), str(ROOT)])}
     done = subprocess.run(

@@ -228,7 +228,7 @@ def token_by_token(model: Decoder, path: Sequence[Ids], label: Ids) -> list[floa
     return [float(plain(model, [head], [token])[0, 0]) for head, token in zip(heads, label, strict=True)]
 
 
-@pytest.mark.parametrize("family", ["llama3", "gemma3"])
+@pytest.mark.parametrize("family", [pytest.param("llama3", marks=pytest.mark.full), "gemma3"])
 def test_likelihoods_token_by_token(family: str) -> None:
     model = decoder(VARIANTS[family])
     rng = np.random.default_rng(11)

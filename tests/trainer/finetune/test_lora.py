@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from safetensors.numpy import load_file
-from small_training import MESH, SMALL, checkpoint, flat, fresh, some
+from small_training import MESH, SMALL, checkpoint, flat, fresh, some, sums_of
 
 import flame_rank
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, lora
-from trainer.finetune.step import collate, sums
+from trainer.finetune.step import collate
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
 
@@ -40,7 +39,7 @@ def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows:
     name = "model.layers.0.mlp.up_proj.weight"
     own, x = training.state.trained[name], jax.random.normal(jax.random.key(0), (3, 32))
     np.testing.assert_allclose(apart(x, frozen[name], own), x @ flat(other.params)[name].T, atol=1e-5)
-    one, two = (float(sums(nnx.merge(base.graph, p), batch).loss) for p in (training.params(), other.params))
+    one, two = (float(sums_of(base.graph, p, batch).loss) for p in (training.params(), other.params))
     assert one == pytest.approx(two, rel=1e-5)
     lora.save_peft(training.state.trained, str(base.path), tmp_path / "adapter")
     said = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
