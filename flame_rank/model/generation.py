@@ -1,7 +1,7 @@
 """Generates texts: a program that continues the rows of a batch token by token, with sampled or likeliest tokens."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -40,16 +40,28 @@ class Written:
     scores: FloatArray
 
 
+class BegunTexts(NamedTuple):
+    """Texts to continue; the tokens before the last one are in the cache, as in `write`.
+
+    Attributes:
+      last: [B] int32, the last token of each text.
+      start, before: [B] int32, where its earlier tokens begin in the cache, and how many they are.
+      keys: [B, 2] uint32, seeds of each row's random choices: a row's tokens do not depend on the others.
+    """
+
+    last: jax.Array
+    start: jax.Array
+    before: jax.Array
+    keys: jax.Array
+
+
 State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, Any]  # of `generate`: see its end
 
 
 def generate(
     decoder: Decoder,
     cache: Cache,
-    last: jax.Array,
-    start: jax.Array,
-    before: jax.Array,
-    keys: jax.Array,
+    texts: BegunTexts,
     stops: jax.Array,
     targets: jax.Array,
     *,
@@ -61,8 +73,7 @@ def generate(
     """Continues texts.
 
     Args:
-      last: [B] int32, the last token of each text; the tokens before it are in the cache, as in `write`.
-      keys: [B, 2] uint32, seeds of each row's random choices: a row's tokens do not depend on the others.
+      texts: B of them.
       stops: [E] int32; the loop ends when each row has written one of them.
       targets: [C] int32, tokens whose log-probabilities are wanted at each place.
       limit: the most tokens to write.
@@ -72,6 +83,7 @@ def generate(
       tokens [B, limit] int32, and the log-probabilities of the targets [B, limit, C] float32, of the model itself; what
       follows a row's first stop means nothing.
     """
+    last, start, before, keys = texts
     room = jnp.zeros((last.shape[0], limit, *cache[0].shape[2:]), cache[0].dtype)
     kept = []
     for of_layer in cache:

@@ -25,7 +25,7 @@ from flame_rank.model import buckets, memory, sharding
 from flame_rank.model.cache import Cache
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
-from flame_rank.model.generation import Sampling, Written
+from flame_rank.model.generation import BegunTexts, Sampling, Written
 from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Prefixes, Usage, behind_its_last, places_of
 from flame_rank.model.programs import Programs
 from flame_rank.model.separate import PairRows
@@ -220,9 +220,9 @@ class Kernel:
             last[: len(taken)] = [leaf.ids[0] for leaf in chosen]
             keys[: len(taken)] = [seeds[i] for i in taken]
             self.usage.shapes.add(("generate", S, limit, rows))
-            arrays = sharding.rows(self.mesh, last, *places_of(known, rows), keys)
+            texts = BegunTexts(*sharding.rows(self.mesh, last, *places_of(known, rows), keys))
             ids, scores = self._programs.generate(
-                self._allocated(), *arrays, stops, targets, S=S, limit=limit, sampling=sampling
+                self._allocated(), texts, stops, targets, S=S, limit=limit, sampling=sampling
             )
             for i, row, of_targets in zip(taken, np.asarray(ids), np.asarray(scores, np.float64), strict=False):
                 ends = np.flatnonzero(np.isin(row, stops))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flame_rank.model import sharding
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder, views
-from flame_rank.model.generation import Sampling, draw, generate
+from flame_rank.model.generation import BegunTexts, Sampling, draw, generate
 from flame_rank.model.kernel import Kernel
 from flame_rank.model.nodes import Ids
 from flame_rank.model.programs import begin, read, verdicts, words, write
@@ -372,7 +372,7 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
         "words": (partial(words, how="xla"), (numbers(P, D), ints(P))),
         "generate": (
             partial(generate, S=S, limit=8, sampling=Sampling(temperature=0.7, top_p=0.9), how="xla"),
-            ([cache] * config.num_hidden_layers, *[ints(B)] * 3, keys, ints(1), ints(2)),
+            ([cache] * config.num_hidden_layers, BegunTexts(ints(B), ints(B), ints(B), keys), ints(1), ints(2)),
         ),
     }
     run, arrays = programs[program]
