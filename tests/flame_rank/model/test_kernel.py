@@ -363,7 +363,7 @@ def test_programs_lower_for_every_platform(program: str, family: str, dtype: str
 
     cache, x = numbers(2, 512, config.num_key_value_heads, config.head_dim), numbers(B, T, D)
     view = jax.eval_shape(lambda before: views(config, before, T, S, jnp.dtype(dtype)), ints(B))[0]
-    keys = jax.ShapeDtypeStruct((B, 2), jnp.uint32)
+    keys: Any = jax.ShapeDtypeStruct((B, 2), jnp.uint32)
     programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "begin": (partial(begin, S=S), (ints(B, T), ints(B))),
         "write": (partial(write, S=S, how="xla"), (cache, x, view, ints(B), ints(B), ints(B))),
