@@ -32,9 +32,12 @@ class Judge(Protocol):
     - one_by_one: True if it calls a function or a server for each problem, so that each answer can be recorded, and
       each ranking returned, at once; False if it computes whole batches. If it has neither value and a ledger records
       its answers, it is asked as few comparisons at once as possible without extra cost.
-    - named: False if its name is not an identity, so that a ledger cannot hold its answers. - recorded: False if a
-      ledger should not hold its answers, because they depend on more than the texts and cost nothing. -
-      options(problem): for a pointwise judge, a name for each candidate, or None if its record lacks the data for a
+    - named: False if its name is not an identity, so that a ledger cannot hold its answers.
+    - recorded: False if a ledger should not hold its answers, because they depend on more than the texts and cost
+      nothing.
+    - at_once(problem): whether it answers about this problem in milliseconds; it is asked about such problems before
+      the others, so that their rankings do not wait.
+    - options(problem): for a pointwise judge, a name for each candidate, or None if its record lacks the data for a
       rating. Candidates with the same name are rated as one. A candidate without a name is ranked last, with a P(best)
       of 0, and counted as invalid; the problem is undecided unless most candidates have a name.
     - notes(problem) -> Notes.

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
@@ -19,6 +19,7 @@ from flame_rank.ledger.store import Ledger
 from flame_rank.ranking.admission import QUICK
 from flame_rank.ranking.pace import Pace
 from flame_rank.ranking.tournament import Tournament
+from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
 COMMIT = 128  # comparisons at most between two commits to a ledger
@@ -51,6 +52,7 @@ class JudgeRunner:
         self._judge, self._ledger = judge, ledger
         self._pace = None if hasattr(judge, "one_by_one") else Pace(COMMIT)
         self._one_by_one = getattr(judge, "one_by_one", False)
+        self._at_once: Callable[[Problem], bool] = getattr(judge, "at_once", _never) if ledger is None else _never
         self._mass, self._weighed = 0.0, 0
         self._lock = threading.Lock()  # neither judge nor ledger is made for several threads at once
         self._process = os.getpid()
@@ -63,7 +65,8 @@ class JudgeRunner:
     def ask(self, tournaments: list[Tournament]) -> None:
         """Gets the rounds of these tournaments answered, and advances the tournaments.
 
-        Without a ledger the judge is called once; with a ledger each call has as many comparisons as one commit. A
+        Without a ledger the judge is called once, about the problems that it answers at once if there are any; the
+        others are left to the next call. With a ledger each call has as many comparisons as one commit. A
         judge that is called for each problem separately is asked about one problem after the other, about each until it
         is done, and after QUICK seconds the rest is left to the next call.
 
@@ -76,7 +79,7 @@ class JudgeRunner:
             return
         with self._turn():
             if not self._one_by_one:
-                self._ask(asking)
+                self._ask([t for t in asking if self._at_once(t.problem)] or asking)
                 return
             deadline = time.monotonic() + QUICK
             with nullcontext() if self._ledger is None else self._ledger.together():
@@ -256,6 +259,10 @@ class JudgeRunner:
         if shapes != wanted:
             raise ValueError(f"judge {self._judge.name} returned shapes {shapes}; {wanted} were asked for")
         return answers
+
+
+def _never(problem: Problem) -> bool:
+    return False
 
 
 def _next_batch(waiting: deque[_Part], most: int, *, whole: bool) -> list[_Part]:

@@ -128,6 +128,7 @@ class PoolJudge:
         digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic")).hexdigest()[:12]
         self.name = f"default:{digest}:{reader.name if reader else 'agreement'}"
         self._seen: ProblemMemory[tuple[FloatArray, int]] = ProblemMemory()
+        self._unread: ProblemMemory[PoolEvidence] = ProblemMemory()  # of problems that wait for the model
 
     @classmethod
     def load(cls, folder: Path, reader: Reader | None = None) -> Self:
@@ -143,8 +144,24 @@ class PoolJudge:
         """Returns the log-odds [M] of each problem's pairs: differences of qualities."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._seen))
         for problem, seen in zip(fresh, self.evidence(fresh), strict=True):
-            self._seen[problem] = seen.quality(self.weights[seen.kind]), seen.truncated
+            self._keep(problem, seen)
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
+
+    def at_once(self, problem: Problem) -> bool:
+        """Returns whether the model has nothing to read for this problem."""
+        if problem in self._unread:
+            return False
+        if problem not in self._seen:
+            seen = evidence_without_model(problem)
+            weights = self.weights[seen.kind]
+            if self.reader and parts_to_read(weights) and candidates_to_read(problem, seen, weights):
+                self._unread[problem] = seen
+                return False
+            self._keep(problem, seen)
+        return True
+
+    def _keep(self, problem: Problem, seen: PoolEvidence) -> None:
+        self._seen[problem] = seen.quality(self.weights[seen.kind]), seen.truncated
 
     def notes(self, problem: Problem) -> Notes:
         """Returns how many candidates did not fit the model's maximum length."""
@@ -157,7 +174,10 @@ class PoolJudge:
         Args:
           parts: which likelihoods the model computes; None computes those that have a weight for this kind of pool.
         """
-        evidence = [evidence_without_model(problem) for problem in problems]
+        evidence = [
+            self._unread.pop(problem) if problem in self._unread else evidence_without_model(problem)
+            for problem in problems
+        ]
         if self.reader is None:
             return evidence
         groups: dict[frozenset[Part], list[int]] = {}

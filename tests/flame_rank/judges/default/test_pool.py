@@ -292,6 +292,21 @@ def test_a_single_candidate_that_can_be_right_is_not_read() -> None:
     assert not any(reader.texts)
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_rankings_that_need_no_reading_do_not_wait(ordered: bool) -> None:
+    judge, reader = pool()
+    unread = {"prompt": "Name a city in France.", "candidates": ["", "Paris."]}
+    read = {"prompt": "Name a city in France.", "candidates": ["Lyon.", "Paris."]}
+    rankings = flame_rank.Reranker(judge, ordered=ordered).rank_many([unread, read, unread, read])
+    for reads in [0, 2, 2, 2] if ordered else [0, 0, 2, 2]:
+        next(rankings)
+        assert len(reader.texts) == reads
+    assert not list(rankings) and len(reader.texts) == 2
+    whole = [flame_rank.Reranker(pool()[0]).rank(problem) for problem in (unread, read)]
+    both = list(flame_rank.Reranker(pool()[0]).rank_many([unread, read]))
+    assert [ranking.scores.tolist() for ranking in both] == [ranking.scores.tolist() for ranking in whole]
+
+
 def test_where_none_can_be_right_all_are_read() -> None:
     judge, reader = pool()
     texts = ["    return y\n", "    return z\n", "    return y\n"]
