@@ -12,7 +12,7 @@ from flame_rank.candidates.code_views import LONGEST, is_continuation, parse
 from flame_rank.candidates.languages import is_foreign, scripts, word_set, words
 from flame_rank.candidates.repetition import is_loop
 
-Fault: TypeAlias = Literal["empty", "filler", "garbage", "loop", "copied", "language"]
+Fault: TypeAlias = Literal["empty", "filler", "garbage", "loop", "copied", "few", "language"]
 
 _PARSED = 20_000  # characters; a longer text is not parsed, its lines show whether it is a program
 
@@ -26,6 +26,7 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
       "garbage": not words: random keys, broken encodings, the remains of a template or a crash.
       "loop": one passage repeated over and over.
       "copied": nothing but the prompt, or its last question.
+      "few": fewer words than the items that the prompt asks for ("Name three colours.").
       "language": another language than the prompt asks for or, if it asks for none, than the prompt is in.
     """
     text = text[:LONGEST].strip()
@@ -45,6 +46,8 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
         reasons.append("loop")
     if _is_copied(prompt, text):
         reasons.append("copied")
+    if _has_too_few_items(prompt, text):
+        reasons.append("few")
     if not reasons and is_foreign(prompt, text):
         reasons.append("language")
     return tuple(reasons)
@@ -171,6 +174,25 @@ def _is_filler(prompt: str, text: str) -> bool:
         return True
     left, places = _PLACE.subn(" ", text)
     return places > 0 and 4 * _letters(left) <= _letters(text)
+
+
+# --- few
+
+_COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_ITEMS_ASKED = re.compile(
+    r"\W*(?:(?:please|can|could|would|you) )*(?:name|list|mention)(?: me)?(?: any| at least| the)?"
+    rf" (?P<count>{'|'.join(_COUNTS)}|[2-9]|10) (?:[a-z]+ )?(?!times|letter|syllable|word)[a-z]{{2,}}s\b"
+    r"[^.?!:;,\n]*[.?!]?\s*"
+)
+
+
+def _has_too_few_items(prompt: str, text: str) -> bool:
+    """Tells whether a prompt asks for nothing but some items, and a text has fewer words than that."""
+    *_, question = [turn for turn in _ROLE.split(prompt) if turn.strip()] or [""]
+    match = _ITEMS_ASKED.fullmatch(question.strip().lower())
+    if match is None or not text.isascii() or text.isupper():  # without spaces between words, or RGB
+        return False
+    return len(re.findall(r"\w+", text)) < (_COUNTS.get(match["count"]) or int(match["count"]))
 
 
 # --- garbage

@@ -73,6 +73,9 @@ WRONG = [
     ("copied", WHY, f"{WHY}\n{WHY}"),
     ("copied", "The park has 40 oaks and 2 elms.\nHow many elms are there?", "How many elms are there?"),
     ("copied", "User: Hi\nAssistant: Hello!\nUser: Suggest a name for a cat.", "Suggest a name for a cat."),
+    ("few", "Name three primary colours.", "red"),
+    ("few", "Could you please list 4 rivers in Asia?", "The Ganges"),
+    ("few", "User: Hi\nAssistant: Hello!\nUser: Name me at least two card games.", "Whist."),
     ("language", WHY, "因为秋天白天变短,叶绿素就分解了。"),
     ("language", WHY, "Потому что осенью дни становятся короче."),
     ("language", WHY, "Weil die Tage im Herbst kürzer werden und das Grün aus den Blättern geht."),
@@ -157,6 +160,15 @@ RIGHT = [
     ("What is the formula?", "a^2 + b^2 = c^2"),
     ("What was the German for fear?", "Angstschweiß"),
     ("Who wrote it?", "Zbigniew Brzezinski and Krzysztof Szczypka"),
+    # As many words as items, or perhaps more items than words.
+    ("Name three primary colours.", "red, yellow, blue"),
+    ("Name three primary colours.", "RGB"),
+    ("Name three Chinese cities.", "北京上海广州"),
+    ("Name two letters that are vowels.", "AE"),
+    ("Name three colours, or write no.", "No."),
+    ("List two-digit primes below 12.", "11"),
+    ("What is a list of three numbers called?", "A triple."),
+    ("Name the three planets nearest to the sun. Answer with how many have moons.", "One."),
     (WHY, "Leaves donâ€™t make chlorophyll any more when it gets cold, and the yellow that was there shows."),
 ]
 
