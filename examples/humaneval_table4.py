@@ -5,7 +5,7 @@
 SAMPLES.jsonl is the file that the paper used, of CodeT:
 HumanEval_codegen16B_temp0.8_topp0.95_num100_max300_code_solution.jsonl.
 
-It also prints plain consensus (trainer/default_judge/consensus.py), and the paired difference to it.
+It also prints plain consensus (trainer/default_judge/consensus.py), and the paired difference from it.
 """
 
 from collections.abc import Sequence

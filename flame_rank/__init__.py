@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 if getattr(strategies, "OWNER", None) != "flame_rank":
     raise ImportError(
-        f"flame_rank needs its own package `strategies`, and {strategies.__file__} hides it: "
-        "rename that one, or start Python where it is not on the path"
+        f"flame_rank needs its own package `strategies`, and {strategies.__file__} hides it: rename it, or start "
+        "Python where it is not on the path"
     )
 
 _MODULES = {  # name handed on -> where it lives, and what it is called there

@@ -1,4 +1,4 @@
-"""Describes the fields of a dataclass of options: the help text, the unit and the limits of a value stand beside it.
+"""Describes the fields of a dataclass of options: each has its help text, its unit and the limits of its value.
 
 The options of a command are made from the same fields (flame_rank/cli/fields.py), so that nothing is described twice.
 """
@@ -88,7 +88,7 @@ def described_fields(kind: type[Any]) -> "list[Field[Any]]":
 
 
 class WrongType(UserError, TypeError):
-    """A value of an option has another type than the option."""
+    """The value of an option does not have the option's type."""
 
 
 def check_types(options: Any) -> None:

@@ -1,6 +1,6 @@
 """Writes chat messages as one text, in the form that judges read, and reads that form.
 
-A single message of a user is written as its content, any other conversation message by message:
+A single message of a user is written as its content, and any other conversation is written message by message:
 
     [system]
     You answer in one word.
@@ -136,10 +136,10 @@ def _normal(given: Mapping[str, Any], i: int) -> dict[str, Any]:
     role = given["from" if share_gpt else "role"]
     role = _SHARE_GPT.get(role, role) if share_gpt else role
     if role not in ROLES:
-        raise ValueError(f"message {i} has the role {role!r}; it is one of {', '.join(ROLES)}")
+        raise ValueError(f"message {i} has the role {role!r}; it must be one of {', '.join(ROLES)}")
     message: dict[str, Any] = {"role": role, "content": content(given, f"message {i}")}
     if not any(name in given for name in _CONTENTS):
-        raise ValueError(f'message {i} has no "content"; give it one, a text')
+        raise ValueError(f'message {i} has no "content"; add one, a text')
     calls = given.get("tool_calls") or ([{"function": given["function_call"]}] if given.get("function_call") else [])
     if calls:
         message["tool_calls"] = [_call(call, i) for call in calls]
@@ -161,7 +161,7 @@ def content(message: Mapping[str, Any], what: str) -> str:
     if isinstance(stated, str):
         return stated
     if not isinstance(stated, Sequence):
-        raise ValueError(f"{what}: its content is a {type(stated).__name__}; it is a text or a list of parts")
+        raise ValueError(f"{what}: its content is a {type(stated).__name__}; it must be a text or a list of parts")
     pieces = []
     for part in stated:
         kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__

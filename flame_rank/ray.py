@@ -41,7 +41,7 @@ def rerank_dataset(
     Args:
       ds: rows with a line of JSONL in the column `text`, as `ray.data.read_text` makes them, or rows that are problems
         themselves (`read_parquet`). Do not use `read_json`: it changes numbers and adds fields. A row is a whole
-        problem; group the samples of a problem before, if they are in several rows.
+        problem; if the samples of a problem are in several rows, group them first.
       judge: what `--judge` takes, or a function f(prompt, pairs) that can be pickled.
       actors: the number of judges that work at the same time.
       num_cpus, num_gpus: the resources of an actor; with a fraction of a GPU several actors share it.
@@ -75,10 +75,10 @@ class Work:
 
     Attributes:
       make: makes the reranker, with the file of a ledger or None.
-      read: makes problems of lines or rows.
+      read: makes problems from lines or rows.
       write: makes the lines of a ranking.
-      count: makes what is counted of a ranking, and of its batch the comparisons that the ledger answered and how many
-        of these are failures of earlier runs; None if nothing is counted.
+      count: encodes the counts of a ranking, given the numbers of comparisons of its batch that the ledger answered and
+        that failed in earlier runs; None if nothing is counted.
     """
 
     make: "Callable[[Path | None], Reranker]"
@@ -88,7 +88,7 @@ class Work:
 
 
 def rank_rows(ds: Any, work: Work, *, actors: int, ledger: str | Path | None, **size: Any) -> Any:
-    """Maps the rows of a Ray data set to lines; `rerank_dataset` has the arguments.
+    """Maps the rows of a Ray data set to lines; arguments as in `rerank_dataset`.
 
     Returns:
       A data set with the column `text` and, if something is counted, the column `count`.
@@ -111,7 +111,8 @@ def rank_rows(ds: Any, work: Work, *, actors: int, ledger: str | Path | None, **
 
 
 def gather(ledger: Path) -> Path:
-    """Adds what the actors of earlier runs have left to a ledger; returns the folder that they leave it in."""
+    """Adds to a ledger the judgements that the actors of earlier runs left in files of their own; returns the folder of
+    these files."""
     from flame_rank.ledger.merge import merge
 
     folder = ledger.with_name(ledger.name + ".parts")
@@ -184,7 +185,7 @@ class _Actor:
             raise UserError(f"{error.message} (the row {row[:200]})") from None
         if len(problems) != len(table):
             raise UserError(
-                f"{len(table)} rows are {len(problems)} problems: a row is a whole problem; gather the samples of each "
-                "before (ds.groupby)"
+                f"{len(table)} rows hold {len(problems)} problems, but each row must be a whole problem; group the "
+                "samples of a problem first (ds.groupby)"
             )
         return problems

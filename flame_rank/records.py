@@ -39,7 +39,7 @@ class Candidate:
         if not isinstance(self.text, str):
             raise TypeError(f"a candidate's text is {_kind(self.text)}, not a str")
         if self.key not in TEXT_KEYS:
-            raise ValueError(f"a candidate's key is {self.key!r}; it is one of {', '.join(TEXT_KEYS)}")
+            raise ValueError(f"a candidate's key is {self.key!r}; it must be one of {', '.join(TEXT_KEYS)}")
 
 
 _CANDIDATE = (str, Candidate)  # a tuple, since making `str | Candidate` anew takes as long as the check
@@ -143,7 +143,7 @@ class Problem:
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
             if not messages.is_messages(self.prompt):
-                raise TypeError(f"prompt is {_kind(self.prompt)}; it is a str or a list of chat messages")
+                raise TypeError(f"prompt is {_kind(self.prompt)}; it must be a str or a list of chat messages")
             object.__setattr__(self, "prompt", messages.to_text(cast(Any, self.prompt)))
         if isinstance(self.candidates, str | bytes | Candidate):
             raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
@@ -153,7 +153,7 @@ class Problem:
         for i, candidate in enumerate(candidates):
             if not isinstance(candidate, _CANDIDATE):
                 raise TypeError(
-                    f'candidate {i} is {_kind(candidate)}; it is a str, a flame_rank.Candidate or {{"text": ...}}'
+                    f'candidate {i} is {_kind(candidate)}; it must be a str, a flame_rank.Candidate or {{"text": ...}}'
                 )
         object.__setattr__(self, "candidates", candidates)
         _check_text("prompt", self.prompt)
@@ -164,10 +164,12 @@ class Problem:
 
     def _check_answers(self, answers: Sequence[str | None]) -> None:
         if isinstance(answers, str) or len(answers) != len(self.candidates):
-            raise ValueError(f"answers is {answers!r:.80}; it is a list with an answer for each candidate, or None")
+            raise ValueError(
+                f"answers is {answers!r:.80}; it must be a list with an answer for each candidate, or None"
+            )
         for i, answer in enumerate(answers):
             if answer is not None and not isinstance(answer, str):
-                raise TypeError(f"answer {i} is {_kind(answer)}; it is a str, or None for a candidate without one")
+                raise TypeError(f"answer {i} is {_kind(answer)}; it must be a str, or None for a candidate without one")
             _check_text(f"answer {i}", answer or "")
 
     @classmethod
@@ -190,7 +192,7 @@ class Problem:
             given = fields_of(given)
         if not isinstance(given, Mapping):
             raise TypeError(
-                f'a problem is {_kind(given)}; it is a flame_rank.Problem or {{"prompt": ..., "candidates": [...]}}'
+                f'a problem is {_kind(given)}; it must be a Problem or {{"prompt": ..., "candidates": [...]}}'
             )
         key = next((key for key in LIST_KEYS if key in given), None)
         if key is None or "prompt" not in given:
@@ -243,7 +245,7 @@ class Ranking(Sequence[str | Candidate]):
       verdict_mass: the mean of P(A) + P(B) by a language model; None for any other judge.
       explanation: why the best candidate is better than the next, in the judge's words; None if not requested.
       option: [n] the number of each candidate's option: equal texts and, if answers vote, equal final answers are one
-        option. None if only equal texts are.
+        option. None if only equal texts count as one.
       judgements: the questions and answers, if the Reranker keeps them (`keep_judgements`).
       consistency: how often the judge contradicted itself in what was asked about this problem.
       by_judge: for a panel, each judge's mean log-odds for each candidate: [n] float64, in nats.

@@ -14,11 +14,11 @@ def fields_of(output: Any) -> dict[str, Any]:
         it.
 
     Raises:
-      ValueError: the request was made of token ids, so its prompt is unknown.
+      ValueError: the request was made from token ids, so its prompt is unknown.
     """
     if not isinstance(output.prompt, str):
         raise ValueError(
-            "a RequestOutput without its prompt's text (it was asked by token ids); give the two together: "
+            "a RequestOutput without its prompt's text (the request had token ids); add the text: "
             "flame_rank.Problem(prompt=..., candidates=[o.text for o in output.outputs])"
         )
     candidates = [

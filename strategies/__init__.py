@@ -48,7 +48,7 @@ _MODULES = {  # name handed on -> where it lives
 
 
 def by_name(name: str, **options: Any) -> "Counted":
-    """Makes the strategy of this name.
+    """Makes the strategy with this name.
 
     Args:
       name: one of NAMES.
@@ -63,7 +63,7 @@ def by_name(name: str, **options: Any) -> "Counted":
 
         nearest = get_close_matches(name, NAMES, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"no strategy has the name {name!r}; there are {', '.join(NAMES)}{hint}")
+        raise ValueError(f"no strategy has the name {name!r}; the names are {', '.join(NAMES)}{hint}")
     strategy: Counted = __getattr__(_CLASSES[name])(**options)
     return strategy
 

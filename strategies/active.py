@@ -29,9 +29,9 @@ class Active(Options):
     the answer, so a whole round can be chosen before any answer arrives.
 
     Attributes:
-      order: under "both" either order of a pair may be asked, and the bias for a position is fitted, because asking
-        every pair twice would afford half as many opponents. Under "random" and "fixed" a pair is asked once; under
-        "fixed" the lower index is always first.
+      order: with "both", either order of a pair may be asked, and the bias for a position is fitted, because asking
+        every pair twice would leave each candidate half as many opponents. With "random" and "fixed", a pair is asked
+        once; with "fixed", the lower index is always first.
       confidence: stop if the leader is the best with this probability (with `top`: if the first K are the best K) in
         AGREE consecutive rounds, after SPENDS comparisons per candidate or more. With fewer comparisons the
         estimate of the judge's noise is poor, and a strategy that checks often would stop by chance. Without a budget,
@@ -54,7 +54,7 @@ class Active(Options):
         return (min(SPENDS * n, most) if self.confidence else most), most
 
     def only_round(self, n: int) -> IntArray | None:
-        """Returns all comparisons if there are so few candidates that all of them are asked, and none by chance."""
+        """Returns all comparisons if there are few enough candidates to ask all of them without a random choice."""
         every = self.comparisons(n)[1] == self._everything(n) and not self.confidence
         return every_comparison(n, self.order) if self.order != "random" and every and 1 < n <= FEW else None
 

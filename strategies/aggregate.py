@@ -10,7 +10,7 @@ Three views of the same judgements, and the scores that are computed from each:
 
 `wins_of`, `verdicts_of` and `comparisons_of` convert the first view to the others, `count_wins` the third to the
 second. Anything that numpy converts to an array (lists, data frames) is accepted; another shape, or an entry that is
-not a number, raises a ValueError that names the argument. In all scores higher is better, and they are finite whatever
+not a number, raises a ValueError that names the argument. Higher scores are better, and all scores are finite, whatever
 is missing, tied or infinite.
 """
 
@@ -34,7 +34,7 @@ ELO_SCALE: Final = 400 / math.log(10)  # Elo points a nat: 400 points are odds o
 
 
 def margins(log_odds: FloatArray) -> FloatArray:
-    """Computes by how much each candidate is better than each other, the two orders of a pair combined.
+    """Computes by how much each candidate is better than every other one, from both orders of a pair.
 
     Args:
       log_odds: [n, n] float64, nats that i is better if i was first, NaN = not asked or invalid.
@@ -61,7 +61,7 @@ def wins_of(log_odds: FloatArray) -> FloatArray:
       log_odds: [n, n] float64, as in `margins`.
 
     Returns:
-      wins: [n, n] float64, [i, j] + [j, i] = 1 for a compared pair and 0 for another.
+      wins: [n, n] float64, [i, j] + [j, i] = 1 for a compared pair and 0 for any other.
     """
     margin = margins(log_odds)
     wins: FloatArray = np.where(np.isnan(margin), 0.0, expit(margin))
@@ -155,13 +155,13 @@ def win_rate(log_odds: FloatArray) -> FloatArray:
 def bradley_terry(wins: FloatArray, *, prior: float = 0.1) -> FloatArray:
     """Fits scores such that i beats j with probability sigmoid(score_i - score_j), given the counted wins.
 
-    Bradley, Terry: Rank analysis of incomplete block designs, Biometrika 39, 1952. The maximum of the posterior, by
-    Newton's method. Without a prior, differences above about 30 nats come out too small, because the wins against
-    them are lost in rounding.
+    Bradley, Terry: Rank analysis of incomplete block designs, Biometrika 39, 1952. The scores are the maximum of the
+    posterior, found by Newton's method. Without a prior, differences above about 30 nats come out too small, because
+    the wins against them are lost in rounding.
 
     Args:
-      wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
-      prior: precision, in 1 / nats^2, of a Gaussian prior around 0 on each score. Under 0.1, a single verdict on two
+      wins: [n, n] float64; for a matrix of log-odds, take `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
+      prior: precision, in 1 / nats^2, of a Gaussian prior around 0 on each score. With 0.1, a single verdict on two
         candidates gives the winner a probability of 0.9. 0 = none: the maximum of the likelihood.
 
     Returns:
@@ -201,8 +201,8 @@ def elo(asked: IntArray, outcomes: FloatArray, n: int, *, k: float = 4.0) -> Flo
     comparison to the next, so a small k is right for them: the order of the comparisons matters less.
 
     Args:
-      asked: [M, 2] int64, the comparisons (first, second), first != second; from a matrix of log-odds both of
-        `comparisons_of(log_odds)`, repeated (np.tile) as often as the ratings need to settle.
+      asked: [M, 2] int64, the comparisons (first, second), first != second; for a matrix of log-odds, take both arrays
+        from `comparisons_of(log_odds)`, and repeat them (np.tile) as often as the ratings need to settle.
       outcomes: [M] float64, as in `count_wins`.
       n: number of candidates.
       k: the points that a winner gets if it was certain to lose.
@@ -230,7 +230,7 @@ def pagerank(wins: FloatArray, *, damping: float = 0.85) -> FloatArray:
     order can be wrong, and two candidates both score 1/2. Use it with verdicts.
 
     Args:
-      wins: [n, n] float64; from a matrix of log-odds `verdicts_of(log_odds)`.
+      wins: [n, n] float64; for a matrix of log-odds, take `verdicts_of(log_odds)`.
       damping: in [0, 1), the probability of going on instead of restarting at a random candidate; from a candidate
         without a loss the walk always restarts.
 
@@ -260,7 +260,7 @@ def rank_centrality(wins: FloatArray, *, prior: float = 0.5) -> FloatArray:
     Bradley-Terry probabilities and without a prior these are the Bradley-Terry scores.
 
     Args:
-      wins: [n, n] float64; from a matrix of log-odds `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
+      wins: [n, n] float64; for a matrix of log-odds, take `wins_of(log_odds)`, or `verdicts_of(log_odds)`.
       prior: wins added to both sides of every compared pair. 0 = none.
 
     Returns:
@@ -313,7 +313,7 @@ def _sequence(asked: IntArray, outcomes: FloatArray, n: int) -> tuple[IntArray, 
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
         raise ValueError(f"asked has shape {list(pairs.shape)} and type {pairs.dtype}; it must be [M, 2] integers")
     if ((pairs < 0) | (pairs >= n)).any() or (pairs[:, 0] == pairs[:, 1]).any():
-        raise ValueError(f"asked has a pair that is not two different candidates of 0 to {n - 1}")
+        raise ValueError(f"asked has a pair that is not two different indices from 0 to {n - 1}")
     if won.shape != (len(pairs),):
         raise ValueError(f"outcomes has shape {list(won.shape)}; it must be [{len(pairs)}], one for each pair in asked")
     if ((won < 0) | (won > 1)).any():

@@ -33,8 +33,8 @@ class Standing:
       decided: whether the valid judgements connect all candidates; if not, scores of different parts cannot be
         compared, and the head of `order` is not a winner.
       p_top: the probability that the first K of `order` are the true best K, if K > 1 was asked for.
-      rated: [n] bool, False for a candidate that the judge could not rate, whose score is BELOW the others'; None: all
-        were rated.
+      rated: [n] bool, False for a candidate that the judge could not rate, whose score is lower by BELOW than the
+        others'; None: all were rated.
     """
 
     order: IntArray
@@ -139,7 +139,7 @@ class Counted(Strategy, Protocol):
 
 
 def check_options(order: str, budget: int | None, top: int) -> None:
-    """Raises ValueError unless these are an order policy, a budget and a number of first places."""
+    """Raises ValueError if the order policy, the budget or the number of first places is not valid."""
     if order not in get_args(Order):
         raise ValueError(f"order is {order!r}; it must be one of {', '.join(get_args(Order))}")
     for name, value in (("budget", budget), ("top", top)):

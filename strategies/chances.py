@@ -25,7 +25,7 @@ def scales(degrees: float) -> tuple[float, ...]:
 
 
 def p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    """Computes the probability of each of some independent normal qualities to be the highest: [n]."""
+    """Computes the probability [n] that each of n independent normal qualities is the highest."""
     low = (mean - _REACH * deviation).max()
     high = (mean + _REACH * deviation).max()
     able = _blocks(np.flatnonzero(mean + _REACH * deviation > low))
@@ -41,8 +41,8 @@ def p_best(mean: FloatArray, deviation: FloatArray) -> FloatArray:
 
 
 def p_best_of_each(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    """Computes `p_best` of B problems with few candidates each, [B, n], from means and deviations [B, n]: the same
-    numbers, since a candidate that has no chance adds 0 to each sum."""
+    """Computes `p_best` [B, n] of B problems with few candidates each from means and deviations [B, n]. The results are
+    the same, because a candidate without a chance adds 0 to each sum."""
     low = (mean - _REACH * deviation).max(axis=1)
     high = (mean + _REACH * deviation).max(axis=1)
     able = mean + _REACH * deviation > low[:, None]  # [B, n]
@@ -58,8 +58,8 @@ def p_best_of_each(mean: FloatArray, deviation: FloatArray) -> FloatArray:
 
 
 def p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: IntArray) -> float:
-    """Computes the probability that the lowest of the qualities inside exceeds the highest of those outside; all are
-    independent and normal."""
+    """Computes the probability that the lowest of the qualities with the indices `inside` exceeds the highest of those
+    with the indices `outside`; all are independent and normal."""
     low = (mean - _REACH * deviation)[inside].min()
     high = (mean + _REACH * deviation)[inside].max()
     x, step = _grid(low, high)

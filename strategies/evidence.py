@@ -49,8 +49,8 @@ class Evidence:
           repeats: how often each pair is asked, for judges whose answers vary.
 
         Returns:
-          [P] float64, the mean log-odds, over a pair's valid judgements, that its first candidate is better; 0 without
-          any.
+          [P] float64, the log-odds that a pair's first candidate is better, averaged over its valid judgements; 0 if it
+          has none.
         """
         new = np.array([not self.knows(i, j) for i, j in pairs.tolist()], bool)
         fresh = pairs[new]

@@ -41,11 +41,11 @@ def cycles(log_odds: FloatArray, *, limit: int = 100) -> list[list[int]]:
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
-      limit: most cycles that are returned, because there may be exponentially many.
+      limit: the most cycles to return, because there may be exponentially many.
 
     Returns:
-      At most `limit` cycles, each starting at its lowest index; cycles of the same length in lexicographic order. Of
-      the last length some may be missing.
+      At most `limit` cycles, each starting at its lowest index; cycles of the same length in lexicographic order. Some
+      cycles of the last length may be missing.
     """
     graph = beats(log_odds)
     shortest: list[list[int]] = []
@@ -87,8 +87,9 @@ def top_cycle(log_odds: FloatArray) -> IntArray:
 def ranked_pairs(log_odds: FloatArray) -> IntArray:
     """Computes Tideman's order: victories are accepted from the clearest to the closest, unless they close a cycle.
 
-    Tideman: Independence of clones as a criterion for voting rules, 1987. Victories with the same margin are
-    ordered by the position of the winner, then of the loser; candidates that no accepted victory orders, by position.
+    Tideman: Independence of clones as a criterion for voting rules, 1987. Victories with the same margin are ordered by
+    the position of the winner, then of the loser; candidates that no accepted victory puts in order are ordered by
+    position.
 
     Args:
       log_odds: [n, n] float64, as in `beats`.
@@ -108,11 +109,12 @@ def ranked_pairs(log_odds: FloatArray) -> IntArray:
 
 
 def kemeny(log_odds: FloatArray) -> IntArray:
-    """Computes the order with the least sum of margins against it; of several such, the lexicographically first.
+    """Computes the order with the least sum of margins against it, and the lexicographically first if there are
+    several.
 
-    Kemeny: Mathematics without numbers, 1959. Exact: by dynamic programming over the sets of candidates (Held, Karp
-    1962), one tier after the other, because a candidate that beats all of a later tier precedes them in every best
-    order.
+    Kemeny: Mathematics without numbers, 1959. Exact, by dynamic programming over sets of candidates (Held, Karp 1962).
+    Each candidate of a tier beats all candidates of later tiers, so it precedes them in every best order, and each tier
+    is ordered by itself.
 
     Args:
       log_odds: [n, n] float64, as in `beats`; pairs not compared cost nothing in either order.

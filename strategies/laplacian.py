@@ -17,7 +17,7 @@ def differences(pairs: IntArray, n: int) -> csr_array:
 
 
 def centred(scores: FloatArray, part: IntArray) -> FloatArray:
-    """Subtracts from the scores [n] the mean of their part; part: [n] labels, 0 or more."""
+    """Subtracts from each score [n] the mean score of its part of the graph; part: [n] labels, 0 or more."""
     mean = np.bincount(part, scores) / np.maximum(np.bincount(part), 1)
     result: FloatArray = scores - mean[part]
     return result

@@ -13,7 +13,7 @@ _REFERENCES = 4  # candidates that the others are compared with, if the first on
 
 @dataclass(frozen=True, kw_only=True)
 class Pointwise(Options):
-    """Every other candidate against the first one: n - 1 comparisons in one round, whatever the order policy.
+    """Compares every other candidate with the first one: n - 1 comparisons in one round, whatever the order policy.
 
     The answers of a pointwise judge are transitive, so all other comparisons follow from these. If every one of them is
     invalid, the judge may have failed at the first candidate alone: the next one takes its place. A candidate that the
@@ -28,7 +28,7 @@ class Pointwise(Options):
         return count, count
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """Asks rounds of (j, r) for the other candidates j, until one of them is valid; rng is not used."""
+        """Asks rounds that compare all candidates with one of them, until a judgement is valid; rng is not used."""
         asked, log_odds = np.empty((0, 2), np.int64), np.empty(0)
         left = self.comparisons(n)[0]
         for reference in range(min(n, _REFERENCES)):

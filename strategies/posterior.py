@@ -57,14 +57,15 @@ class Posterior:
 
     @property
     def transitive(self) -> bool:
-        """Whether the judgements agree although they could contradict each other: the judge has a quality per
-        candidate."""
+        """Whether the judgements agree although there are enough of them to contradict each other, so that the judge
+        seems to have a quality for each candidate."""
         return self.consistent and self.spare > 0
 
     def p_best(self) -> FloatArray:
         """[n] float64, the probability that a candidate's quality is the highest; sums to 1.
 
-        For two candidates, and for a transitive judge, it follows from the definition of log-odds: the softmax.
+        For two candidates, and for a transitive judge, it is the softmax of the means, which follows from the
+        definition of log-odds.
         """
         if self.transitive or len(self.mean) < 3:
             weights = np.exp(self.mean - self.mean.max())
@@ -89,7 +90,7 @@ class Posterior:
 
 
 def posterior(observed: Observations) -> Posterior:
-    """Computes the posterior of the qualities; the module's docstring has the model."""
+    """Computes the posterior of the qualities; the module's docstring describes the model."""
     n, y, single = observed.n, observed.log_odds, observed.single
     if n < 3:
         mean = least_squares(observed)
@@ -140,7 +141,7 @@ def posterior(observed: Observations) -> Posterior:
 
 @cache
 def complete_grid(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Computes `_grid` for n candidates of which all pairs were observed in both orders."""
+    """Computes `_grid` for n candidates if all pairs were observed in both orders."""
     return _grid(np.full(n, float(n)))
 
 

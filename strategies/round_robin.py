@@ -11,7 +11,7 @@ from strategies.posterior import standing
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRobin(Options):
-    """All n (n - 1) / 2 pairs; with a budget, as many as it allows, each candidate equally often.
+    """Asks all n (n - 1) / 2 pairs; with a budget, as many as it allows, each candidate equally often.
 
     `order` "both" asks n (n - 1) comparisons and cancels a judge's bias for a position; the other policies ask half as
     many and keep the bias.

@@ -1,4 +1,4 @@
-"""Computes the standings of many problems at once if all comparisons of each were asked, and the same of each.
+"""Computes the standings of many problems at once if the same comparisons were asked for each, all in one round.
 
 The numbers are those of `posterior.standing` to the last bit: every sum is taken in the same order. What is saved is
 numpy's cost per call, which is most of the time that a problem with few candidates takes.

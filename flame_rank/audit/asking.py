@@ -27,9 +27,10 @@ class Asked:
     Attributes:
       problem: the problem.
       pairs: [M, 2] pairs of candidates with different texts.
-      forward, backward: [M] that the candidate shown first is better: the first of the pair, and then the second.
+      forward, backward: [M] the log-odds that the candidate shown first is better: the pair's first in `forward`, its
+        second in `backward`.
       mass: [2M] P(A) + P(B) of a language model; NaN for any other judge.
-      same: [2] a candidate compared with itself.
+      same: [2] the log-odds of a candidate compared with itself.
       talk, padding: [2] by how much the addition to the weaker candidate of a pair raised its log-odds, for a close
         pair and for a typical one.
     """
@@ -61,7 +62,7 @@ def ask(
     left out.
 
     Args:
-      most_pairs: the most pairs of one problem that are asked, chosen at random.
+      most_pairs: how many pairs of one problem are asked at most; they are chosen at random.
       seed: the seed of that choice.
       done: is called with the number of problems that are done.
     """

@@ -23,7 +23,7 @@ BINS = 10  # of the confidence, from 0.5 to 1
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of `flame-rank audit --calibration`.
+    """The content of a file that `flame-rank audit --calibration` writes.
 
     Attributes:
       judge: the name of the judge that was audited.
@@ -43,7 +43,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[str]:
-        """What the audit found against the judge."""
+        """The faults that the audit found in the judge."""
         shares = (
             (self.flips, FLIPS, "changes its verdict with the order of two candidates"),
             (self.contradictions, CYCLES, "contradicts itself among three candidates"),
@@ -105,7 +105,7 @@ class Labelled:
     """The labelled pairs of all problems.
 
     Attributes:
-      leads: for each problem the log-odds of its pairs that the candidate with the higher label is better.
+      leads: for each problem and each of its pairs, the log-odds that the candidate with the higher label is better.
     """
 
     leads: list[FloatArray]
@@ -173,8 +173,8 @@ class Bin:
 
     Attributes:
       low, high: the range, in 0.5 to 1.
-      n: pairs.
-      confidence: its mean.
+      n: the number of pairs.
+      confidence: the mean confidence in these pairs.
       right: the share of pairs in which the judge is right.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """How an audit calibrated the judge."""
+    """The calibration of a judge by an audit."""
 
     calibration: Path | None = described(
         None,

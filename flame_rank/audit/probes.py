@@ -95,7 +95,7 @@ def _log_ratio(asked: Asked) -> FloatArray:
 
 
 def warning_of(name: str, share: float) -> str | None:
-    """What a share, by its name, is a reason to warn of; None if it is not."""
+    """Returns the warning about the share with this name; None if the share is no reason to warn."""
     if name == VERDICTS and share < 0.5:
         return f"the judge mostly wants to say something else than a verdict ({100 * share:.0f} %)"
     limit, text = _TOO_MUCH.get(name, (float("inf"), ""))
@@ -103,7 +103,7 @@ def warning_of(name: str, share: float) -> str | None:
 
 
 def warnings_of(figures: Sequence[Figure]) -> list[str]:
-    """Returns warnings about this judge's rankings."""
+    """Returns the warnings that follow from a judge's figures."""
     warnings = []
     for figure in figures:
         if figure.value is None:

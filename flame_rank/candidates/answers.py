@@ -40,8 +40,8 @@ _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
 
 def pattern(expression: str) -> Extract:
-    """Returns an extractor that gives the first group of the last match that has one, or the whole match if the
-    regular expression has no group.
+    """Returns an extractor that gives the first group of the last match in which that group takes part, or the whole
+    match if the regular expression has no group.
 
     Raises:
       ValueError: `expression` is not a regular expression.
@@ -155,7 +155,8 @@ def shared(answers: Sequence[str | None]) -> bool:
 
 
 def votes(answers: Sequence[str | None]) -> FloatArray | None:
-    """Returns the share of the pool that has the same answer [n], 0 for None; None if the pool does not vote."""
+    """Returns for each candidate the share of the pool that has the same answer [n], 0 if it has no answer; None if the
+    pool does not vote."""
     if not shared(answers):
         return None
     counts = Counter(answers)

@@ -1,5 +1,5 @@
-"""Calculates arithmetic as people write it: turns signs, LaTeX and English words into tokens, and gives the value of an
-expression in each way in which it can be read. equations.py and arithmetic.py find the expressions of a text."""
+"""Calculates arithmetic as people write it: turns symbols, LaTeX and English words into tokens, and gives the value of
+an expression in each way in which it can be read. equations.py and arithmetic.py find the expressions of a text."""
 
 # ruff: noqa: RUF001 - signs of other scripts are meant
 
@@ -55,7 +55,7 @@ _MARKUP = tuple(
 
 
 def symbols(text: str) -> str:
-    """Replaces words and markup by the signs that they stand for; an equality in words becomes "=:"."""
+    """Replaces words and markup by the symbols that they stand for; an equality in words becomes "=:"."""
     text = text.translate(_SIGNS)
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
@@ -95,10 +95,10 @@ def _spelt(words: str) -> str:
 
 
 class Token(NamedTuple):
-    """A number, a word or a sign.
+    """A number, a word or a symbol.
 
     Attributes:
-      spaced: whether blanks precede it.
+      spaced: whether white space precedes it.
     """
 
     text: str
@@ -130,7 +130,8 @@ def number(digits: str) -> Fraction:
 
 
 def shows(value: Fraction, digits: str) -> bool:
-    """Tells whether digits show a value, rounded or truncated to the number of their decimals; signs are ignored."""
+    """Tells whether digits show a value, rounded or truncated to the number of their decimals; plus and minus signs are
+    ignored."""
     value, shown = abs(value), number(digits)
     step = Fraction(1, 10 ** len(digits[:_READ].partition(".")[2]))
     off = value - shown

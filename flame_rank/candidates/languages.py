@@ -183,7 +183,7 @@ _UNSPACED_NAMES = [name for name in _CALLED if len(words(name)) > 1]
 
 
 def scripts(text: str) -> dict[str, int]:
-    """Counts the letters of each script that occurs at the beginning of a text."""
+    """Counts the letters at the beginning of a text, by script."""
     text = text[:READ]
     if text.isascii():
         count = sum(map(str.isalpha, text))

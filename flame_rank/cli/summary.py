@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class Count(NamedTuple):
-    """What is counted of a problem.
+    """What is counted for a problem.
 
     Attributes:
       name: its name, None if only its place in a file gives it one.
-      p_best: that of the best candidate; None for a problem that is undecided or has one candidate.
+      p_best: the P(best) of the best candidate; None for a problem that is undecided or has one candidate.
       consistency: pairs, flips, triples and cycles, as `Consistency` has them.
-      remembered, failed_before: comparisons that a ledger answered; only of a worker, whose reranker is elsewhere.
+      remembered, failed_before: the comparisons that a ledger answered, and the failures of earlier runs; counted here
+        only for a worker of a cluster, whose reranker is in another process.
     """
 
     name: str | None
@@ -98,7 +99,7 @@ class Summary:
             self._decided += 1
 
     def close(self, reranker: "Reranker | None", bad: "Skip | Quarantine | None") -> None:
-        """Counts what is known only at the end of a run; there is no reranker if workers have ranked."""
+        """Counts what is known only at the end of a run; `reranker` is None if the workers of a cluster have ranked."""
         import numpy as np
 
         from flame_rank.judges.panel import members_of
@@ -148,7 +149,7 @@ class Summary:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons not to trust this judge, of all that was asked."""
+        """Reasons not to trust this judge, from all judgements of the run."""
         return self.consistency.warnings
 
     def line(self) -> str:

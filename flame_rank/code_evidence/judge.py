@@ -19,8 +19,9 @@ WEIGHTS: Mapping[Part, float] = {"parse": 100.0, "tests": 60.0, "examples": 30.0
 
 
 class EvidenceJudge:
-    """Adds the evidence to a judge's log-odds. A judge that compares pairs is asked only about candidates of equal
-    evidence."""
+    """Adds the evidence to a judge's log-odds. A judge that compares pairs is asked only about candidates with equal
+    evidence.
+    """
 
     pool_aware = True
 
@@ -60,7 +61,7 @@ class EvidenceJudge:
         return leads
 
     def notes(self, problem: Problem) -> Notes:
-        """Returns what the judge inside notes about a problem."""
+        """Returns the wrapped judge's notes about a problem."""
         return judge_notes(self.judge_within, problem)
 
     def __getattr__(self, name: str) -> Any:

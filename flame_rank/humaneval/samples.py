@@ -61,7 +61,7 @@ class Pool:
       prompt: the prompt in the file, which a judge is shown; the problem's own prompt if the file has none.
       samples: the samples in the order of the file.
       file: the file's path, or stdin.
-      numbers: the numbers of their lines, from 1.
+      numbers: the line numbers of the samples, from 1.
       recorded: the ranking that the file holds; None if it holds none.
     """
 
@@ -145,7 +145,8 @@ def _joined(first: Pool, second: Pool, group_by: str) -> Pool:
     ValueError for anything else."""
     if first.whole or first.prompt != second.prompt:
         raise ValueError(
-            f"{first.problem.task_id}, like line {first.numbers[0]}; join the lines, or give each its own {group_by}"
+            f"its problem is {first.problem.task_id}, as in line {first.numbers[0]}; join the lines, or give each its "
+            f"own {group_by}"
         )
     lines = sorted(
         zip((*first.numbers, *second.numbers), (*first.samples, *second.samples), strict=True), key=itemgetter(0)

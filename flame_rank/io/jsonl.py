@@ -75,7 +75,7 @@ def read_problems(
     """
     part, parts = shard
     if not 1 <= part <= parts:
-        raise ValueError(f"shard {part}/{parts}: it is I/N with I from 1 to N")
+        raise ValueError(f"shard {part}/{parts}: it must be I/N with I from 1 to N")
     known = formats.all_formats(requests)
     named = None if from_format in (None, "jsonl") else formats.by_name(from_format, known)
     tried = () if from_format is not None else known
@@ -97,7 +97,7 @@ class Reading(Iterator[Problem]):
         return next(self._problems)
 
     def refuse(self, problem: Problem, error: ValueError) -> None:
-        """Treats the lines of a problem that has been yielded as bad lines.
+        """Treats the lines of an already yielded problem as bad lines.
 
         Raises:
           BadLine: there is no on_bad_line.
@@ -127,7 +127,9 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
                 source = source.recognised(fields)
             flat = source.is_flat(fields)
             if flat and seen:
-                raise ValueError("one sample, in a file of whole problems; keep the two in two files")
+                raise ValueError(
+                    "a single sample, in a file of whole problems; put samples and problems into separate files"
+                )
             if flat:
                 source.sample(fields)
             else:
@@ -225,7 +227,8 @@ class _Source:
             parsed = self.format.parse(fields)
             if len(parsed.candidates) != 1:
                 raise ValueError(
-                    f"{len(parsed.candidates)} samples, in a file of one a line; keep the two in two files"
+                    f"{len(parsed.candidates)} samples, in a file with one sample per line; put the two kinds of lines "
+                    "into separate files"
                 )
             return _Sample(parsed.prompt, parsed.prompt, parsed.candidates[0], parsed.messages, parsed)
         group = self.group(fields)
@@ -237,14 +240,14 @@ class _Source:
             group: str | int = _GROUP.decode(fields[self.group_by])
         except msgspec.ValidationError:
             kind = kind_of(fields[self.group_by])
-            raise ValueError(f'"{self.group_by}" is {kind}; it is a string or an integer') from None
+            raise ValueError(f'"{self.group_by}" is {kind}; it must be a string or an integer') from None
         return group
 
     def prompt(self, fields: Mapping[str, Raw], group: str | int | None) -> str:
         """Returns the prompt of a line: its own, or the one that is known for its group."""
         if (turns := read_turns(fields)) is not None:
             if (kind := kind_of(fields[turns])) != "a list":
-                raise ValueError(f'"{turns}" is {kind}; it is a list of chat messages, and a text is called "prompt"')
+                raise ValueError(f'"{turns}" is {kind}; it must be a list of chat messages; put a text into "prompt"')
             return text(fields[turns], f'"{turns}"')
         if "prompt" in fields:
             return read_string(fields, "prompt", " or a list of chat messages")
@@ -252,7 +255,7 @@ class _Source:
         if known is None:
             asked = self.prompts is not None and group is not None
             where = f" and none is known for {self.group_by} {group!r}" if asked else ""
-            raise ValueError(f'no "prompt"{where}; give the line one, a string')
+            raise ValueError(f'no "prompt"{where}; add one, a string')
         return known
 
 
@@ -315,7 +318,9 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
             try:
                 fields = parse(clean(line))
                 if not source.is_flat(fields):
-                    raise ValueError("a whole problem, in a file of samples; keep the two in two files")
+                    raise ValueError(
+                        "a whole problem, in a file of samples; put samples and problems into separate files"
+                    )
                 if source.format is None:
                     group = source.group(fields)
                 prompt = source.sample(fields).prompt
@@ -323,7 +328,7 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                     group = blake2b(prompt.encode(errors="surrogatepass"), digest_size=16).digest()
                 if group in groups and groups[group].prompt != hash(prompt):
                     raise ValueError(
-                        f"another prompt than line {groups[group].places[0][1]} has, for the same "
+                        f"its prompt differs from that of line {groups[group].places[0][1]}, which has the same "
                         f"{source.group_by} {group!r}; make the two equal, or group by another field"
                     )
             except _BAD as error:

@@ -121,6 +121,6 @@ def parse(line: bytes, like: str = PROBLEM) -> dict[str, msgspec.Raw]:
                 "to_json(orient='records', lines=True))"
             ) from None
         raise ValueError(
-            f"not JSON ({error}); mend or remove the line: it is one whole object, "
-            "and neither NaN nor half of a surrogate pair is JSON"
+            f"not JSON ({error}); mend or remove the line: it must be one whole object, without NaN and without half "
+            "of a surrogate pair"
         ) from None

@@ -50,10 +50,12 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
       ValueError: top is less than 1, or a score is not finite.
     """
     if top is not None and top < 1:
-        raise ValueError(f"top is {top}; it is 1 or more")
+        raise ValueError(f"top is {top}; it must be 1 or more")
     scores = list(map(float, ranking.scores.tolist()))
     if not all(map(math.isfinite, scores)):
-        raise ValueError(f"{ranking.problem.name}: a score is not finite; {ranking.strategy} has to leave it out")
+        raise ValueError(
+            f"{ranking.problem.name}: a score is not finite; the strategy {ranking.strategy} must return finite scores"
+        )
     record = ranking.problem.record
     if isinstance(record, FlatRecord) and top is not None:
         lines = []
@@ -154,7 +156,8 @@ def candidate_fields(candidate: Candidate) -> dict[str, Any]:
 
 
 class Output:
-    """Writes whole lines to standard output, or to FILE.part, which is renamed to FILE at a clean end.
+    """Writes whole lines to standard output, or to FILE.part, which is renamed to FILE if writing ends without an
+    error.
 
     After an exception FILE is unchanged, and FILE.part holds what was written. If FILE exists and is not a regular file
     (a pipe, /dev/null), it is written to directly. Only one process at a time writes a file. If FILE ends in .gz, it is
@@ -175,7 +178,9 @@ class Output:
             path = Path(mkdtemp(prefix="flame-rank-"), self._address.rsplit("/", 1)[-1])
         self._path = None if path is None or str(path) == "-" else Path(path)
         if self._path and self._path.suffix in (".xz", ".zst", ".bz2", ".zip"):
-            raise UserError(f"{path}: output is JSONL, .gz or .parquet; name it so, and compress it afterwards")
+            raise UserError(
+                f"{path}: output can be JSONL, .gz or .parquet; choose such a name, and compress the file afterwards"
+            )
         beside = self._path is not None and (self._path.is_file() or not self._path.exists())
         self._part = part_of(self._path) if self._path and beside else None
         self._name = str(self._part or self._path or "stdout")

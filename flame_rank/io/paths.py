@@ -12,7 +12,8 @@ Named: TypeAlias = Mapping[str, str | Path | None]  # role, such as "the output"
 
 
 def refuse_same(reads: Named, writes: Named) -> None:
-    """Refuses a file with two roles. Files are compared by device and inode, also behind links and standard streams.
+    """Refuses a file with two roles. Files are compared by device and inode, even if a link or a standard stream leads
+    to them.
 
     Args:
       reads: the files that are read; None for a role without a file. Two of these may be the same file.

@@ -1,4 +1,4 @@
-"""Reads and writes files at an address, such as s3://bucket/samples.jsonl, by fsspec."""
+"""Reads and writes files at an address, such as s3://bucket/samples.jsonl, with fsspec."""
 
 from pathlib import Path
 from typing import IO, Any, cast
@@ -42,7 +42,7 @@ def put_file(local: Path, path: str | Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: it cannot be written ({type(error).__name__}: {reason}); all of it is in {local}"
+            f"{path}: it cannot be written ({type(error).__name__}: {reason}); the whole output is in {local}"
         ) from error
 
 

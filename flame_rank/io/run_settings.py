@@ -13,7 +13,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, may_differ: Colle
 
     Args:
       path: a JSON file in the folder of the run, which may be missing.
-      settings: those of this start, with values as JSON reads them back.
+      settings: the settings of this start, with values as JSON reads them back.
       may_differ: the names of settings that may change from start to start.
 
     Raises:

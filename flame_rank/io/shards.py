@@ -29,7 +29,8 @@ def interleaved(files: Sequence[str]) -> Iterator[bytes]:
             if over or there != sorted(there, reverse=True):
                 raise UserError(
                     f"{files[there.index(False)]}: it ends after {count} lines, but others have more; shards differ by "
-                    "one line at most, and the longer ones come first: check that each is complete, and their order"
+                    "one line at most, and the longer ones come first: check that each file is complete, and that "
+                    "their order is right"
                 )
             yield from (line[2].rstrip(b"\r\n") + b"\n" for line in lines if line is not None)
             if not all(there):

@@ -76,7 +76,7 @@ class _Zst(io.RawIOBase):
             chunk = self._packed.read(_CHUNK)
             if not chunk:
                 if self._frame is not None:
-                    raise EOFError("it ends in the middle")
+                    raise EOFError("the compressed data end early")
                 return 0
             while chunk:
                 self._frame = self._frame or self._begin()

@@ -45,7 +45,7 @@ def read_candidates(raw: Raw) -> list[str | Candidate]:
             except ValueError as error:
                 raise ValueError(f"candidate {i}: {error}") from None
         else:
-            raise ValueError(f'candidate {i} is {kind}; it is a string, chat messages or an object with "text"')
+            raise ValueError(f'candidate {i} is {kind}; it must be a string, chat messages or an object with "text"')
     return candidates
 
 
@@ -63,12 +63,12 @@ def raw_messages(fields: Mapping[str, Raw]) -> Raw | None:
 
 
 def read_answer(raw: Raw, what: str) -> Candidate:
-    """Makes a candidate of a list of messages."""
+    """Makes a candidate from a list of messages."""
     return Candidate(text=text(raw, what), fields=RawFields({"messages": raw}))
 
 
 def read_candidate(fields: Mapping[str, Raw]) -> Candidate:
-    """Makes a candidate of an object with a text, or of a message."""
+    """Makes a candidate from an object with a text, or from a message."""
     key = next((key for key in TEXT_KEYS if key in fields), None)
     if key is not None and kind_of(fields[key]) == "a list":
         answer = read_answer(fields[key], f'"{key}"')

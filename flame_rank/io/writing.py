@@ -66,7 +66,7 @@ def _locked(file: int) -> bool:
 
 
 def _holder(file: int) -> int:
-    """Returns the number of the process that has locked a file; 0 if the system does not tell."""
+    """Returns the number of the process that has locked a file; 0 if the system does not report it."""
     if not _LINUX:
         return 0
     form = "hhqqi"  # struct flock: type, whence, start, length, process

@@ -53,16 +53,16 @@ def load(
       spec: a judge that ships: "default" (agreement of the pool, rules, and what SmolLM2-135M-Instruct finds likely),
         "agreement" (without a model) or "coder" (like the default, with Qwen2.5-Coder-0.5B-Instruct, which reads
         programs better and takes four times as long). A directory that `flame-train default` wrote. A Hugging Face
-        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5), also of a reward model (a decoder as
+        directory (Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, T5), which may be a reward model (a decoder as
         `*ForSequenceClassification` with one label). Such a directory on the Hugging Face hub: hf:ORG/NAME or ORG/NAME,
-        with @REVISION if wanted. FILE.gguf with the weights of such a family except T5, quantised or not. The folder of
-        a LoRA adapter for such a model, as PEFT writes it; its base is looked for. A model behind an OpenAI-compatible
-        server (vLLM, SGLang, llama.cpp, hosted ones): openai:MODEL@URL#OPTIONS, or reward:MODEL@URL#OPTIONS for a
-        reward model. "votes", the majority of the candidates' final answers, or votes:JUDGE, in which a judge that
-        rates candidates weights the votes. "logprob" or "self-certainty", computed from the log-probabilities that the
-        sampler left in each candidate's record. FILE.toml, several judges as one. MODULE:FUNCTION or FILE.py:FUNCTION,
-        a function f(prompt, pairs) -> log-odds; a module is imported from the current directory or the installed
-        packages.
+        with @REVISION if wanted. FILE.gguf with the weights of one of these families except T5, quantised or not. The
+        folder of a LoRA adapter for such a model, as PEFT writes it, which names its base. A model behind an
+        OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted ones): openai:MODEL@URL#OPTIONS, or
+        reward:MODEL@URL#OPTIONS for a reward model. "votes", the majority of the candidates' final answers, or
+        votes:JUDGE, in which a judge that rates candidates weights the votes. "logprob" or "self-certainty", computed
+        from the log-probabilities that the sampler left in each candidate's record. FILE.toml, several judges as one.
+        MODULE:FUNCTION or FILE.py:FUNCTION, a function f(prompt, pairs) -> log-odds; a module is imported from the
+        current directory or the installed packages.
       {options}
 
     Raises:
@@ -108,7 +108,7 @@ def load(
         return _checkpoint(folder, options, thinking)
     if thinking is not None:
         raise UserError(
-            f"--judge {spec}: only a Hugging Face directory, a GGUF file or a server takes options behind a #"
+            f"--judge {spec}: only a Hugging Face directory, a GGUF file or a server takes options after a #"
         )
     if str(spec) in SHIPPED or folder.is_dir():
         taken = () if str(spec) == "agreement" else _READING
@@ -160,7 +160,8 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
 
     if (how := options.pop("ask", "verdict")) == "likelihood":
         raise UserError(
-            f"--judge {SERVER}... takes no --ask likelihood: servers tell log-probabilities of what they write only; "
+            f"--judge {SERVER}... takes no --ask likelihood: servers tell the log-probabilities only of what they "
+            "write; "
             "take --ask verdict or choice, or the model itself as a directory or a GGUF file"
         )
     _refuse(f"{SERVER}...", options, _ASKED, "the model is computed by its server")
@@ -205,7 +206,9 @@ def _refuse_several(criteria: Any) -> None:
     """Raises a UserError for a file of criteria."""
     if isinstance(criteria, list):
         raise UserError(
-            f"--ask choice takes one text as --criteria, and no file of {len(criteria)}; --ask verdict judges by each"
+            f"--ask choice takes one text as --criteria, not a file with {len(criteria)} criteria; --ask verdict "
+            "judges by each "
+            "of them"
         )
 
 
@@ -236,7 +239,9 @@ def _thinking(spec: str) -> tuple[str, "ThinkOptions | None"]:
 
     thinking = spec_options.read(ThinkOptions, spec, stated, KINDS)
     if thinking.think is None:
-        raise UserError(f"--judge {spec}: without think=TOKENS nothing is drawn; write #think=2000, for example")
+        raise UserError(
+            f"--judge {spec}: its options apply only if the model thinks; add think=TOKENS, such as #think=2000"
+        )
     return place, thinking
 
 

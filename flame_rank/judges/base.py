@@ -31,7 +31,7 @@ class Judge(Protocol):
 
     - one_by_one: True if it calls a function or a server for each problem, so that each answer can be recorded, and
       each ranking returned, at once; False if it computes whole batches. If it has neither value and a ledger records
-      its answers, it is asked as few comparisons at once as possible without extra cost.
+      its answers, it is asked about as few comparisons at once as is possible without extra cost.
     - named: False if its name is not an identity, so that a ledger cannot hold its answers.
     - recorded: False if a ledger should not hold its answers, because they depend on more than the texts and cost
       nothing.
@@ -40,9 +40,9 @@ class Judge(Protocol):
     - options(problem): for a pointwise judge, a name for each candidate, or None if its record lacks the data for a
       rating. Candidates with the same name are rated as one. A candidate without a name is ranked last, with a P(best)
       of 0, and counted as invalid; the problem is undecided unless most candidates have a name.
-    - notes(problem) -> Notes.
+    - notes(problem): what the judge reports about a problem, as `Notes`.
     - verdict_mass(problem, pairs): for a language model, [M] float64, P(A) + P(B) of comparisons that it has judged,
-      NaN if it has none. If it is near 0, the model does not follow the prompt, and its log-odds mean little.
+      NaN for others. If it is near 0, the model does not follow the prompt, and its log-odds mean little.
     """
 
     name: str

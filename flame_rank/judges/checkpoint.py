@@ -1,5 +1,5 @@
-"""Makes a judge of a checkpoint: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes, or
-a low-rank adapter for such a model."""
+"""Makes a judge from a checkpoint: a Hugging Face directory or a GGUF file of a family that flame_rank/model computes,
+or a low-rank adapter for such a model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,10 +65,10 @@ def load_each(
     template: Template | None = None,
     options: ComputeOptions,
 ) -> list[LanguageModelJudge]:
-    """Reads a checkpoint once and makes a judge of it for each of several criteria.
+    """Reads a checkpoint once and makes a judge for each of several criteria.
 
     Raises:
-      UserError: as `load`.
+      UserError: as in `load`.
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
         kernel, form, architecture = _open(checkpoint, template, options)
@@ -99,7 +99,7 @@ def _responses(checkpoint: Path, architecture: Architecture) -> Responses:
         return AdapterConfig.read(checkpoint).flame_rank_responses
     stated = architecture.stated.get(RESPONSES, "joint")
     if stated not in get_args(Responses):
-        raise ValueError(f"config.json: {RESPONSES} = {stated!r}; it is one of {', '.join(get_args(Responses))}")
+        raise ValueError(f"config.json: {RESPONSES} = {stated!r}; it must be one of {', '.join(get_args(Responses))}")
     return cast(Responses, stated)
 
 
@@ -118,10 +118,11 @@ def load_thinking(
     template: Template | None = None,
     options: ComputeOptions,
 ) -> list[ThinkingJudge]:
-    """Reads a checkpoint once, as a judge that thinks, by each of several criteria.
+    """Reads a checkpoint once and makes a judge that thinks for each of several criteria.
 
     Raises:
-      UserError: as `load`, or it is no decoder, or has no positions for what it is to write.
+      UserError: as in `load`; or the model is not a decoder, or has no positions left for the tokens that it should
+        write.
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
         positions = read_architecture(checkpoint).positions
@@ -129,15 +130,15 @@ def load_thinking(
             room = positions - drawn.limit
             if room < (options.max_length or 1):
                 raise ValueError(
-                    f"think={drawn.think} takes {drawn.limit} of its {positions} positions; with them, max_length "
-                    f"{options.max_length or ''} does not fit: take a smaller number of tokens for one of them"
+                    f"think={drawn.think} takes {drawn.limit} of its {positions} positions, and max_length "
+                    f"{options.max_length or ''} does not fit beside them; lower one of the two"
                 )
             options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))
         kernel, form, architecture = _open(checkpoint, template, options, thinking=True)
         _check_joint(checkpoint, architecture, f"think={drawn.think}")
         if not isinstance(kernel, Kernel):
             raise ValueError(
-                f"think={drawn.think} is for a decoder, and this is a model of the family {architecture.family}"
+                f"think={drawn.think} is for a decoder, but this is a model of the family {architecture.family}"
             )
         judges = []
         for criterion in criteria:
@@ -164,7 +165,7 @@ def load_choice(
       options: those of `ComputeOptions`.
 
     Raises:
-      UserError: as `load`.
+      UserError: as in `load`.
     """
     with _named_in_errors(f"the judge in {checkpoint}"):
         kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))
@@ -183,7 +184,7 @@ def load_reader(checkpoint: Path, *, template: Template | None = None, **options
       options: those of `ComputeOptions`.
 
     Raises:
-      UserError: as `load`.
+      UserError: as in `load`.
     """
     with _named_in_errors(f"the model in {checkpoint}"):
         kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))

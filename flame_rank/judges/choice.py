@@ -27,8 +27,8 @@ class _Outcome(NamedTuple):
 class ChoiceJudge:
     """Shows a model all distinct candidates at once and reads the log-probability of each one's letter.
 
-    A quality is the mean of these over `rounds` random orders, in nats: the first choice in Plackett and Luce's model,
-    in which P(best) is the softmax of the qualities.
+    A quality is the mean of these over `rounds` random orders, in nats, as for the first choice in Plackett and Luce's
+    model: P(best) is the softmax of the qualities.
     """
 
     pool_aware = True

@@ -61,7 +61,7 @@ def orders(problem: Problem, rounds: int) -> list[IntArray]:
 
 def qualities(problem: Problem, log_probs: Sequence[FloatArray], shown: Sequence[IntArray]) -> FloatArray:
     """Returns the quality [n] of each candidate in nats: the mean over the rounds of its letter's log-probability among
-    the letters; the first choice in Plackett and Luce's model.
+    the letters, as for the first choice in Plackett and Luce's model.
 
     Args:
       log_probs: the log-probabilities of the letters, round by round.
@@ -108,7 +108,7 @@ class Shown(NamedTuple):
 
 
 class ChoicePrompts:
-    """Problems in pieces of token ids."""
+    """Writes problems as pieces of token ids."""
 
     def __init__(
         self, form: Format, instructions: Instructions, *, max_length: int | None, on_long: OnLong, rounds: int

@@ -1,4 +1,4 @@
-"""Makes a judge of a user's function."""
+"""Makes a judge from a user's function."""
 
 import asyncio
 import inspect

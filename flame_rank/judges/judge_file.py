@@ -1,15 +1,15 @@
 """Loads a panel or a cascade from a TOML file (`--judge FILE.toml`).
 
 kind = "cascade"                 # or "panel"
-sure = 0.95                      # of a cascade; see judges/panel.py
+sure = 0.95                      # for a cascade; see judges/panel.py
 
-[[judges]]                       # of a cascade the cheap one first
+[[judges]]                       # for a cascade, the cheap judge first
 judge = "default"
 
 [[judges]]
 judge = "openai:MODEL@URL"       # whatever --judge takes, with its options by their names in Python
 max_length = 4096
-weight = 2.0                     # of a panel
+weight = 2.0                     # for a panel
 """
 
 import tomllib
@@ -80,7 +80,7 @@ def _load(path: Path) -> Judge:
         if not isinstance(spec, str):
             raise UserError(f'{path}: [[judges]] {number} has no judge = "..."')
         if weight is not None and (stated.kind == "cascade" or type(weight) not in (int, float)):
-            raise UserError(f"{path}: [[judges]] {number}: weight is a number, and for a panel")
+            raise UserError(f"{path}: [[judges]] {number}: weight must be a number, and is for a panel only")
         if unknown := sorted(set(options) - _OPTIONS):
             known = ", ".join(["weight", *sorted(_OPTIONS)])
             raise UserError(f"{path}: [[judges]] {number} ({spec}) has no option {', '.join(unknown)}; it has {known}")
@@ -95,7 +95,7 @@ def _load(path: Path) -> Judge:
         if stated.kind == "panel":
             return PanelJudge(members, weights)
         if len(members) != 2:
-            raise ValueError(f"a cascade has two judges, not {len(members)}")
+            raise ValueError(f"a cascade must have two judges, not {len(members)}")
         return CascadeJudge(*members, **stops)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error

@@ -1,7 +1,6 @@
-"""Judges by how likely candidates are to a language model. Small models that cannot say which of two answers is better
-still distinguish right from wrong answers by their likelihood (noisy channel: Min et al. 2022; mutual information: Li
-et al. 2016).
-"""
+"""Judges by how likely candidates are under a language model. Small models that cannot say which of two answers is
+better still distinguish right from wrong answers by their likelihood (noisy channel: Min et al. 2022; mutual
+information: Li et al. 2016)."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -43,8 +42,8 @@ class Likelihoods:
       gain: [n] `forward` minus the same value after the prompt `NOTHING`.
       total: [n] the same gain, summed over the tokens.
       ending: [n] log-probability that the candidate ends where it ends; 0 if it continues a program.
-      reverse: [n] mean log-probability of the prompt after the candidate as the message; of the docstring, if the
-        candidate continues a program.
+      reverse: [n] mean log-probability of the prompt (of its docstring, if the candidate continues a program) as the
+        answer to the candidate.
       refusal: by how much `REFUSAL` is likelier after the prompt than after `NOTHING`, which shows whether the prompt
         asks for something that should be refused; 0 if no candidate declines.
       cut: [n] bool, whether the middle of the candidate or of its prompt was left out.

@@ -48,8 +48,8 @@ def shipped() -> ModelFile:
 
 
 def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
-    """Returns the model that an option names (FILE.gguf, a checkpoint directory or hf:ORG/NAME), without its identity,
-    and its path; without a name, the default judge's model. No file of the model is read.
+    """Returns the model that an option names (FILE.gguf, a checkpoint directory or hf:ORG/NAME) and its path; without a
+    name, the default judge's model. The model's identity is left out, because no file is read.
 
     Args:
       option: the option's name, for messages.
@@ -62,7 +62,7 @@ def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
     elif spec.startswith("hf:"):
         owner, _, name = spec[3:].partition("/")
         if not owner or not name:
-            raise UserError(f"{option} {spec}: it is hf:ORG/NAME")
+            raise UserError(f"{option} {spec}: write hf:ORG/NAME")
         stated = ModelFile(name=name.split("/")[0], identity="", hub=spec[3:])
     else:
         stated = ModelFile(name=Path(spec).stem, identity="", path=str(Path(spec).absolute()))

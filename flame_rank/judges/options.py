@@ -16,9 +16,9 @@ class JudgeOptions:
 
     ask: Ask | None = described(
         None,
-        "Ask the model which of two candidates is better (verdict), which of all in one prompt, in four random orders "
-        "(choice), or compute how likely it finds each candidate after the prompt (likelihood). For a directory, "
-        "a GGUF file, or, but for likelihood, a server.",
+        "Ask the model which of two candidates is better (verdict), or which of all candidates is the best, in one "
+        "prompt and four random orders (choice), or compute how likely it finds each candidate after the prompt "
+        "(likelihood). For a directory or a GGUF file; a server takes verdict and choice only.",
         automatic="verdict",
     )
     criteria: str | None = described(

@@ -32,7 +32,8 @@ def joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
 
 
 def total_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """Returns the tokens that count against the room, from those of prompts and responses, [M] each."""
+    """Returns how many tokens count against the room [M], from the numbers of tokens of prompts and responses, [M]
+    each."""
     return prompt + a + b
 
 
@@ -41,9 +42,9 @@ class PairForm:
     """How the pieces of a comparison are joined; judges/separate.py has another form.
 
     Attributes:
-      length: computes the tokens that count against the room from those of prompts and responses.
-      truncated_lengths: computes the tokens that each text keeps, from these numbers and the room.
-      join: joins the frame, the prompt, A and B to the pieces.
+      length: computes how many tokens count against the room, from the numbers of tokens of prompts and responses.
+      truncated_lengths: computes how many tokens each text keeps, from these numbers and the room.
+      join: joins the frame, the prompt, A and B into the pieces.
       counted: the name, in messages, of the responses that count.
     """
 
@@ -57,7 +58,7 @@ JOINT = PairForm()
 
 
 def room_beside(frame: Sequence[Ids], max_length: int, least: int = SHARE * 2) -> int:
-    """Returns the tokens that a frame leaves for prompt and responses.
+    """Returns how many tokens a frame leaves for prompt and responses.
 
     Raises:
       ValueError: there are fewer tokens than `least`.
@@ -72,7 +73,7 @@ def room_beside(frame: Sequence[Ids], max_length: int, least: int = SHARE * 2) -
 
 
 class PairPaths:
-    """Comparisons in pieces of token ids."""
+    """Writes comparisons as pieces of token ids."""
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class PairPaths:
         return self._records[problem]
 
     def known(self, problem: Problem) -> Record | None:
-        """Returns the same; None if the problem was not read, or could not be."""
+        """Returns what is known about a problem; None if it was not read, or could not be read."""
         return self._records.get(problem)
 
     def notes(self, problem: Problem) -> Notes:
@@ -121,10 +122,10 @@ class PairPaths:
         """Returns the pieces of a comparison; None if it is too long and skipped.
 
         Args:
-          around, room: instead of the frame and the room of all.
+          around, room: replace the frame and the room that all comparisons share.
 
         Raises:
-          UserError: it is too long and `on_long` is "fail".
+          UserError: the comparison is too long and `on_long` is "fail".
         """
         record = self.record(problem)
         room = self._room if room is None else room
@@ -152,7 +153,7 @@ class PairPaths:
         """The exact ids of a comparison.
 
         Raises:
-          UserError: it is too long, and `on_long` is not "cut".
+          UserError: the comparison is too long, and `on_long` is not "cut".
         """
         path = self.path(problem, first, second)
         if path is None:

@@ -56,7 +56,8 @@ class JudgeGroup(ABC):
 class PanelJudge(JudgeGroup):
     """Asks several judges about every comparison and answers with the weighted mean of their log-odds.
 
-    A comparison has no answer if a member has none for it: the other members alone would be another judge.
+    A comparison has no answer if a member has none for it: the mean of the other members alone would be another judge's
+    answer.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class PanelJudge(JudgeGroup):
         _check_members(members)
         weights = [1.0] * len(members) if weights is None else list(weights)
         if len(members) < 2:
-            raise ValueError("a panel has two judges or more")
+            raise ValueError("a panel must have two judges or more")
         if len(weights) != len(members) or not all(0 < weight < np.inf for weight in weights):
             raise ValueError(f"a panel of {len(members)} judges needs as many positive weights, not {weights}")
         self.weights = np.array(weights) / sum(weights)
@@ -101,8 +102,9 @@ class PanelJudge(JudgeGroup):
         return combined
 
     def scores(self, problem: Problem) -> dict[str, FloatArray]:
-        """Returns each member's score of each candidate: the mean [n] of its log-odds for the candidate over its
-        comparisons, in nats; NaN for a candidate without a comparison."""
+        """Returns each member's score of each candidate [n]: the mean of the member's log-odds for the candidate over
+        the candidate's comparisons, in nats; NaN for a candidate without a comparison.
+        """
         n = len(problem.candidates)
         total, count = np.zeros((len(self.members), n)), np.zeros(n)
         for pairs, log_odds in self._answers.get(problem, []):
@@ -121,7 +123,7 @@ class CascadeJudge(JudgeGroup):
     If the cheap judge rates candidates (a pointwise judge), the expensive one is asked about all pairs of the
     candidates that can be the best by these ratings. Each of those beats any other candidate by the same log-odds, so
     that the expensive judge alone decides among them. If the cheap judge compares pairs, its answer counts if it is
-    sure of it, always with the same log-odds.
+    sure, and always as the same log-odds.
 
     Attributes:
       counts: the number of comparisons so far, of the cheap judge and of the expensive one.
@@ -205,7 +207,8 @@ def _check_members(members: Sequence[Any]) -> None:
             raise UserError(f"{member} is a name, not a judge; load it with flame_rank.load_judge({str(member)!r})")
         if not isinstance(member, Judge):
             raise UserError(
-                f"a member is a {type(member).__name__}, not a judge; make a judge of a function with FunctionJudge(f)"
+                f"a member is a {type(member).__name__}, not a judge; make a judge from a function with "
+                "FunctionJudge(f)"
             )
 
 

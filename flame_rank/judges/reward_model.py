@@ -1,5 +1,6 @@
 """A reward model as a judge: a decoder with a score head (`*ForSequenceClassification` with one label) reads the prompt
-with each candidate, and the score at the last token is the candidate's quality. Linear in the number of candidates.
+with each candidate, and the score at the last token is the candidate's quality. The cost is linear in the number of
+candidates.
 """
 
 from collections.abc import Sequence

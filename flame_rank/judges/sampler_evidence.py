@@ -1,4 +1,4 @@
-"""Judges by the sampler's own evidence: how likely the tokens of a candidate were to the model that wrote it, by the
+"""Judges by the sampler's own evidence: how likely the tokens of a candidate were under the model that wrote it, by the
 log-probabilities that the sampler left in the candidate's record."""
 
 import math
@@ -36,8 +36,8 @@ class SamplerEvidenceJudge:
 
     "logprob": their mean, in nats per token. "self-certainty": how far the model's distributions were from uniform
     (Kang et al. 2025): the mean over the tokens of -(1/V) sum_j log(V p_j), in nats. Only the likeliest V tokens are in
-    a record, so V is the number that all positions of the problem have. Neither is calibrated: P(best) is the softmax
-    of these values.
+    a record, so V is the number of tokens that all positions of the problem have in the record. Neither is calibrated:
+    P(best) is the softmax of these values.
     """
 
     pointwise = True
@@ -123,8 +123,8 @@ def top_log_probs(fields: Mapping[str, Any]) -> list[tuple[float, ...]]:
     short = next((t for t, top in enumerate(tops) if len(top) < 2), None)
     if short is not None:
         raise ValueError(
-            f"token {short} has no two likeliest tokens in its record, which self-certainty takes at each place: "
-            "sample with top_logprobs (OpenAI), logprobs (vLLM) or top_n_tokens (text-generation-inference)"
+            f"token {short} has fewer than two likeliest tokens in its record, and self-certainty needs two at each "
+            "position: sample with top_logprobs (OpenAI), logprobs (vLLM) or top_n_tokens (text-generation-inference)"
         )
     return tops
 

@@ -18,7 +18,8 @@ from strategies.base import FloatArray, IntArray
 
 
 def longer_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """Returns the tokens that count against the room, from those of prompts and responses, [M] each."""
+    """Returns how many tokens count against the room [M], from the numbers of tokens of prompts and responses, [M]
+    each."""
     return np.asarray(prompt + np.maximum(a, b))
 
 
@@ -27,7 +28,7 @@ class SeparateJudge(LanguageModelJudge):
 
     A problem costs the tokens of its prompt, of each candidate once, and of marks and cue for each comparison. A
     checkpoint states that it was trained in this form (`flame_rank_responses` in its configuration); other checkpoints
-    are not asked in it.
+    are not asked in this form.
 
     Attributes:
       around: the ids around prompt and responses.
@@ -47,8 +48,8 @@ class SeparateJudge(LanguageModelJudge):
         self._start(room_beside([head, before, end], kernel.max_length, least=2), pair_form)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """Returns the ids of a judgement as a row of a training has them; arguments and errors as of
-        LanguageModelJudge."""
+        """Returns the ids of a judgement in the same form as a row of training; arguments and errors as in
+        `LanguageModelJudge.tokens`."""
         return [*super().tokens(problem, first, second), *self.around.end]
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]], *, limit: int = 128) -> list[str | None]:

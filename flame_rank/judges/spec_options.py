@@ -25,14 +25,14 @@ class Kind(NamedTuple):
 
 
 def whole(least: int) -> Kind:
-    """Returns a whole number."""
+    """Returns the kind of whole numbers from `least` up."""
     return Kind(
         lambda text: text.isascii() and text.isdigit() and int(text) >= least, int, f"a whole number, {least} or more"
     )
 
 
 def number(takes: Callable[[float], bool], what: str) -> Kind:
-    """Returns a finite number."""
+    """Returns the kind of finite numbers that `takes` accepts."""
 
     def taken(text: str) -> bool:
         try:
@@ -70,11 +70,11 @@ def read(options: Callable[..., T], spec: str, stated: str, kinds: Mapping[str, 
         name, equals, value = (piece.strip() for piece in part.partition("="))
         name = name.replace("-", "_")
         if not equals:
-            raise UserError(f"--judge {spec}: {part!r} behind the # is not NAME=VALUE")
+            raise UserError(f"--judge {spec}: {part!r} after the # is not NAME=VALUE")
         if name not in names:
-            raise UserError(f"--judge ...#{name}: behind the # of this judge may be {', '.join(sorted(names))}")
+            raise UserError(f"--judge ...#{name}: no such option; this judge takes {', '.join(sorted(names))}")
         kind = kinds.get(name, _POSITIVE)
         if not kind.takes(value):
-            raise UserError(f"--judge ...#{name}={value}: it is {kind.what}")
+            raise UserError(f"--judge ...#{name}={value}: it must be {kind.what}")
         given[name] = kind.read(value)
     return options(**given)

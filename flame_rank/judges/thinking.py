@@ -99,16 +99,16 @@ class ThinkingJudge:
         return self._pairs.notes(problem)
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
-        """Returns the exact ids of a comparison, behind which the model writes; candidates by index.
+        """Returns the exact ids of a comparison, after which the model writes; candidates by index.
 
         Raises:
-          UserError: it is too long, and `on_long` is not "cut".
+          UserError: the comparison is too long, and `on_long` is not "cut".
         """
         return self._pairs.tokens(problem, first, second)
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]]) -> list[str | None]:
-        """Returns the reasons that the model gave when it judged a better candidate and another, by index; what it
-        has not judged in this process, it judges now. None if it gave none."""
+        """Returns the reasons that the model gave when it judged a better candidate and another, by index; it judges
+        now what it has not judged in this process. None if it gave no reasons."""
         unknown = [
             (problem, better, other) for problem, better, other in asked if not self._words(problem, better, other)
         ]

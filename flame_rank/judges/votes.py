@@ -1,5 +1,5 @@
 """A judge by majority votes: the final answer that most candidates state is the best one (self-consistency, Wang et
-al. 2022). Votes count equally, or are weighted by another judge's quality of their candidate."""
+al. 2022). Votes count equally, or are weighted by the quality that another judge gives the candidate."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -44,7 +44,7 @@ class VotesJudge(JudgeGroup):
         return problem_answers(problem)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
-        """Returns the log-odds [M] for each problem: differences of qualities; NaN for a candidate without one."""
+        """Returns the log-odds [M] for each problem: differences of qualities; NaN without a quality."""
         fresh = list(dict.fromkeys(problem for problem, _ in asked if problem not in self._qualities))
         weights = [np.zeros(len(problem)) for problem in fresh]
         if self.members:

@@ -37,8 +37,8 @@ class Judgement:
 
     Attributes:
       log_odds: the log-odds in nats that the first response is better; NaN for an invalid judgement.
-      mass: P(A) + P(B); NaN if the server does not tell.
-      bound: whether the log-odds are only the smallest size that the answer allows.
+      mass: P(A) + P(B); NaN if the server does not report it.
+      bound: whether the log-odds are only a bound, the smallest magnitude that the answer allows.
       words: the judge's reasoning.
       reason: why it is invalid.
     """

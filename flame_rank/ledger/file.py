@@ -141,7 +141,7 @@ def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
         raise UserError(f"{path}: a database, but not a ledger; name another file")
     [layout] = execute(connection, "PRAGMA user_version").fetchone()
     if layout > LAYOUT:
-        raise UserError(f"{path}: written by a newer version of flame-rank (layout {layout}); update this one")
+        raise UserError(f"{path}: written by a newer version of flame-rank (layout {layout}); update flame-rank")
 
 
 def _check_content(connection: sqlite3.Connection) -> None:
@@ -160,7 +160,7 @@ def _check_content(connection: sqlite3.Connection) -> None:
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Runs a block as one transaction, which is committed as a whole or not at all.
 
-    IMMEDIATE, because a transaction that begins by reading may be refused when it goes on to write.
+    The transaction is IMMEDIATE, because one that begins by reading may be refused when it goes on to write.
     """
     try:
         execute(connection, "BEGIN IMMEDIATE")

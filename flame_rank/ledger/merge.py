@@ -32,7 +32,8 @@ class Merged:
 
 
 def merge(into: Path, sources: Sequence[Path]) -> Merged:
-    """Adds the judgements of ledgers to one, which is created if it does not exist, and removed again if that fails.
+    """Adds the judgements of `sources` to the ledger `into`, which is created if it does not exist, and removed again
+    if the merge fails.
 
     The first valid judgement of a comparison is kept; it replaces a failure.
 

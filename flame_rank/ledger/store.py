@@ -32,7 +32,7 @@ class Known:
     """What the ledger holds about M comparisons of a problem.
 
     Attributes:
-      known: [M] bool, True where a judgement is recorded, valid or not.
+      known: [M] bool, True if a judgement is recorded, valid or not.
       log_odds: [M] float64, in nats; NaN if recorded as invalid, or not known.
       mass: [M] float64, P(A) + P(B) of a language model; NaN if not recorded.
       reasons: the distinct reasons why recorded judgements are invalid.
@@ -191,7 +191,7 @@ class Ledger:
         """Commits what is recorded inside the block at its end, in one transaction; a block inside it does not commit.
 
         Raises:
-          UserError: as `record`.
+          UserError: as in `record`.
         """
         if self._unwritten is not None:  # a judge that ranks in its turn
             yield

@@ -69,8 +69,8 @@ class AdaptedWeights(Weights):
                     raise ValueError(f"{file}: {tensor} is {adapter[tensor].dtype}; {READABLE}")
                 if adapter[tensor].shape != shape:
                     raise ValueError(
-                        f"{file}: {tensor} has shape {adapter[tensor].shape}, and its rank and the base "
-                        f"{base.folder} ask for {shape}"
+                        f"{file}: {tensor} has shape {adapter[tensor].shape}, but its rank and the base {base.folder} "
+                        f"require {shape}"
                     )
             updates[theirs[name]] = _Update(config.scale(module), a, b)
         for name in sorted(theirs.keys() - ours.keys()):

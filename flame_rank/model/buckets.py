@@ -14,11 +14,11 @@ def pack(
 ) -> Iterator[tuple[list[int], int, int]]:
     """Packs rows into batches, the longest first.
 
-    The number of rows in a batch is a power of two (times `multiple`). The last few are padded if that costs at most an
-    eighth of the batch, and split otherwise.
+    The number of rows in a batch is a power of two (times `multiple`). The last few rows make one padded batch if the
+    padding is at most an eighth of it; otherwise they are split into several batches.
 
     Args:
-      lengths: the tokens of each row.
+      lengths: the number of tokens of each row.
       most_tokens: the most tokens of a batch, padding included; a single row may have more.
       multiple: the number of devices that share a batch, which is the least number of its rows.
       beside: the tokens that each row needs in addition to its own.

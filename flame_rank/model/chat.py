@@ -1,6 +1,5 @@
 """A checkpoint's chat template, for judge and trainer alike. It must render as transformers does, with the same Jinja
-settings, filters and functions.
-"""
+settings, filters and functions."""
 
 import json
 import sys
@@ -41,10 +40,9 @@ class Written(NamedTuple):
     """A conversation as a template writes it.
 
     Attributes:
-      around: the template's own text before, between and after the contents; with tool calls, which have no place of
-        their own.
-      contents: the texts of messages as the template writes them, in the order in which it does.
-      message: which message each of them is of.
+      around: the template's own text before, between and after the contents; it includes tool calls.
+      contents: the texts of messages as the template writes them, in its order.
+      message: the index of the message that each content belongs to.
     """
 
     around: tuple[str, ...]
@@ -80,8 +78,8 @@ class ChatTemplate:
         Args:
           messages: as OpenAI has them; the arguments of a tool call may be a text.
           reply: end where an answer is due.
-          thinking: whether the model is told to think before it answers; Qwen3's text holds an empty block if it is
-            not.
+          thinking: whether the model is told to think before it answers; Qwen3's text holds an empty thinking block if
+            it is not.
 
         Raises:
           ValueError: the template fails, or refuses these messages.
@@ -102,8 +100,8 @@ class ChatTemplate:
         return "".join(pieces)
 
     def write(self, messages: Messages, *, reply: bool = False) -> Written:
-        """Renders a conversation with each content apart, so that it can be read as plain text. A message of tool calls
-        alone has no content.
+        """Renders a conversation and keeps each content separate, so that it can be read as plain text. A message that
+        has only tool calls has no content.
 
         Raises:
           ValueError: the template refuses, loses or repeats a message, or writes other text around this content.
@@ -135,9 +133,7 @@ class ChatTemplate:
                 end = _joined(around[k + 1 :], [marks[j] for j in order[k + 1 :]])
                 own = shown([j for j in places if j != i])
                 if not own.startswith(start) or not own.endswith(end) or len(own) < len(start) + len(end):
-                    raise ValueError(
-                        f"{self.path}: the chat template writes other text around some messages than around others"
-                    )
+                    raise ValueError(f"{self.path}: the chat template does not write the same text around all messages")
                 contents[k] = own[len(start) : len(own) - len(end)]
         return Written(tuple(around), tuple(contents), tuple(order))
 
@@ -164,8 +160,8 @@ class ChatTemplate:
 
     def lead(self) -> str:
         """Returns the white space that the template puts before an answer (Mistral, Llama 2 and Vicuna: a space),
-        which may be part of the answer's first token. It is empty if the template does not render answers, or
-        renders them in another form than the cue for one."""
+        which may be part of the answer's first token. It is empty if the template does not render answers, or if what
+        it puts before an answer is not the cue for one."""
         asked, answered = "QUESTION: 1", "ANSWER: 2"
         messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         try:

@@ -20,8 +20,8 @@ _PIECES, _PIECE = 16, 4096  # of each tensor: how many pieces its identity is ta
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:
-    """Returns the parsed `config.json` of a checkpoint directory, the equivalent of a GGUF file's metadata, or that of
-    an adapter's base.
+    """Returns the parsed `config.json` of a checkpoint directory, or the equivalent from a GGUF file's metadata; for an
+    adapter, that of its base.
 
     Raises:
       OSError: a file is missing or unreadable.

@@ -36,7 +36,7 @@ class DecoderConfig:
     """The settings on which a decoder's computation depends.
 
     Attributes:
-      windows: for each layer the number of positions that a token sees, its own included; None = all before it.
+      windows: for each layer the number of positions that a token sees, including its own; None = all before it.
       ropes: the position embedding of each layer.
       query_scale: the factor of the queries.
       embedding_scale: the factor of the embeddings, rounded to their dtype before use (Gemma).
@@ -212,7 +212,7 @@ def read(config: Config) -> DecoderConfig:
         config = _of_text(config)
     family = config.get("model_type")
     if not isinstance(family, str) or family not in DEFAULTS:
-        raise ValueError(f"config.json: model_type {family!r} is not supported; there are {', '.join(DEFAULTS)} and t5")
+        raise ValueError(f"config.json: model_type {family!r} is not supported, only {', '.join(DEFAULTS)} and t5")
     known = _ALL | DEFAULTS[family]
     for key in config:
         off = config[key] is None or (key in _OFF and config[key] == _OFF[key])
@@ -263,7 +263,8 @@ def _of_text(config: Config) -> Config:
     for key, value in config.items():
         if key not in IGNORED | _OF_IMAGES and inner.get(key) != value:
             raise ValueError(
-                f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config, only as there"
+                f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config, unless it is the "
+                "same there"
             )
     return inner
 
@@ -382,9 +383,9 @@ def _parsed(stated: Config, theta: float) -> Rope:
     if given.pop("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError("config.json: partial_rotary_factor is not supported, only 1")
     if not isinstance(form, str) or form not in _ROPES:
-        raise ValueError(f"config.json: rope_type {form!r} is not supported; there are {', '.join(_ROPES)}")
+        raise ValueError(f"config.json: rope_type {form!r} is not supported, only {', '.join(_ROPES)}")
     if {*given} != {*_ROPES[form]}:
-        raise ValueError(f"config.json: rope_type {form!r} takes {[*_ROPES[form]]}, and is given {[*given]}")
+        raise ValueError(f"config.json: rope_type {form!r} takes {[*_ROPES[form]]}, but is given {[*given]}")
     for key, value in {"rope_theta": theta, **given}.items():
         if not _is_number(value):
             raise ValueError(f"config.json: {key} = {value!r} of the rope, not a positive number")

@@ -59,7 +59,8 @@ class View(NamedTuple):
 
 
 def views(config: DecoderConfig, before: jax.Array, T: int, S: int, dtype: Any) -> tuple[View, ...]:
-    """Returns the view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] out of S tokens."""
+    """Returns the view of each of `config.kinds`, for T tokens that follow prefixes of `before` [B] tokens, padded to
+    S."""
     B = before.shape[0]
     positions = before[:, None] + jnp.arange(T)  # [B, T]
     places = jnp.broadcast_to(jnp.arange(S), (B, S))
@@ -77,7 +78,7 @@ def make_views(
       positions: [B, T], where each token stands.
       at: [B, K], where each key stands.
       seen: [B, T, K] bool, which keys a token sees in a layer without a window.
-      dtype: of the model.
+      dtype: the dtype of the model.
     """
     kinds = []
     for window, rope in config.kinds:
@@ -316,7 +317,7 @@ class Decoder(nnx.Module):
         return weight
 
     def logits(self, hidden: jax.Array, head: jax.Array | None = None) -> jax.Array:
-        """hidden [..., D] -> [..., V] float32; given some rows of the head, of these words only."""
+        """hidden [..., D] -> [..., V] float32; if `head` is given, the logits of the tokens of its rows only."""
         weight = self.head if head is None else head
         logits = jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
         cap = self.config.logit_cap

@@ -1,6 +1,5 @@
 """The supported families of models, and what judge and trainer need to know about each. Only this module distinguishes
-families; an entry in `FAMILIES` adds one.
-"""
+families; an entry in `FAMILIES` adds one."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -96,7 +95,7 @@ class _OneKey:
 
 
 def score_head(stated: Mapping[str, Any]) -> str | None:
-    """Returns the name of the class in a config.json that has a score head; None if the model predicts tokens."""
+    """Returns the class with a score head that a config.json names; None if the model predicts tokens."""
     names = stated.get("architectures")
     return next((str(n) for n in names if str(n).endswith(_SCORE_HEAD)), None) if isinstance(names, list) else None
 
@@ -116,7 +115,7 @@ def read_architecture(checkpoint: Path, *, reward: bool = False) -> Architecture
     if scores is not None:
         _check_reward_model(scores, stated)
     if reward != (scores is not None):
-        wanted = f"a reward model ({scores}), where one that writes text" if scores else "not a reward model, where one"
+        wanted = f"a reward model ({scores}), but one that writes text" if scores else "not a reward model, but one"
         raise ValueError(f"config.json: it is {wanted} is needed")
     reader = FAMILIES.get(family, _decoder) if isinstance(family, str) else _decoder  # which refuses other families
     return reader(stated, open_weights(checkpoint))
@@ -155,7 +154,7 @@ def _check_reward_model(scores: str, stated: Mapping[str, Any]) -> None:
     if FAMILIES.get(str(family)) is not _decoder:
         raise ValueError(
             f"config.json: {scores} of model_type {family!r} is not supported; reward models may be of the families "
-            f"{', '.join(config.DEFAULTS)}; encoders (BERT, RoBERTa, DeBERTa-v3, ModernBERT) come later"
+            f"{', '.join(config.DEFAULTS)}; encoders (BERT, RoBERTa, DeBERTa-v3, ModernBERT) are not supported"
         )
     count = stated.get("num_labels") or (len(labels) if isinstance(labels, Mapping) else 2)  # 2 as in transformers
     if count != 1:
@@ -189,7 +188,9 @@ def _check_sizes(layers: int, vocabulary: int, embeddings: str, files: weights.W
         raise ValueError(f"{files.folder}: {by} states {layers} layers, but the weights have {stored}")
     name = weights.canonical(files).get(embeddings)
     if name is not None and files[name].shape[:1] != (vocabulary,):
-        raise ValueError(f"{files[name].file}: {name} has shape {files[name].shape}, {by} states {vocabulary} words")
+        raise ValueError(
+            f"{files[name].file}: {name} has shape {files[name].shape}, but {by} states {vocabulary} words"
+        )
 
 
 Reader: TypeAlias = Callable[[Mapping[str, Any], weights.Weights], Architecture]

@@ -18,5 +18,5 @@ def compute_here() -> None:
     if os.getpid() != _process:
         raise UserError(
             f"this process was forked from process {_process}, which had loaded a language model, and would wait for "
-            'ever; start processes with "spawn" (multiprocessing.get_context), or load the judge after the fork only'
+            'ever; start processes with "spawn" (multiprocessing.get_context), or load the judge only after the fork'
         )

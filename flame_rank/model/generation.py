@@ -45,7 +45,7 @@ class BegunTexts(NamedTuple):
 
     Attributes:
       last: [B] int32, the last token of each text.
-      start, before: [B] int32, where its earlier tokens begin in the cache, and how many they are.
+      start, before: [B] int32, where each text's earlier tokens begin in the cache, and how many they are.
       keys: [B, 2] uint32, seeds of each row's random choices: a row's tokens do not depend on the others.
     """
 
@@ -73,7 +73,7 @@ def generate(
     """Continues texts.
 
     Args:
-      texts: B of them.
+      texts: the B texts to continue.
       stops: [E] int32; the loop ends when each row has written one of them.
       targets: [C] int32, tokens whose log-probabilities are wanted at each place.
       limit: the most tokens to write.
@@ -122,7 +122,7 @@ def draw(logits: jax.Array, keys: jax.Array, step: jax.Array, sampling: Sampling
     Args:
       logits: [B, V] float32.
       keys: [B, 2] uint32.
-      step: [] int32, of the row's random choices.
+      step: [] int32, the number of this random choice in its row.
       sampling: None = the likeliest token.
     """
     if sampling is None:

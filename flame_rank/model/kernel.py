@@ -93,7 +93,7 @@ class Kernel:
 
         Args:
           paths: R texts in one or more pieces; a prefix of several paths is encoded once.
-          targets: the C ids.
+          targets: the C token ids.
 
         Returns:
           [R, C] float64, the log-probability of each target as the next token, in nats, under the whole vocabulary.
@@ -107,17 +107,17 @@ class Kernel:
     def pair_log_probs(
         self, pairs: Sequence[tuple[Path, Ids, Ids]], marks: tuple[Ids, Ids], cue: Ids, targets: Sequence[int]
     ) -> FloatArray:
-        """How probable some tokens are after comparisons in the separate form (model/separate.py).
+        """Computes how probable some tokens are after comparisons in the separate form (model/separate.py).
 
         Args:
-          pairs: R comparisons: what stands before both responses in pieces, the first response and the second one. Each
-            response is encoded once for all pairs.
-          marks: of the first and of the second response.
+          pairs: R comparisons: the pieces before both responses, the first response and the second one. Each response
+            is encoded once for all pairs.
+          marks: the marks of the first and of the second response.
           cue: what follows the marks.
-          targets: the C ids.
+          targets: the C token ids.
 
         Returns:
-          [R, C] float64, as `log_probs`.
+          [R, C] float64, as in `log_probs`.
 
         Raises:
           ValueError: a comparison reaches beyond max_length, or has an empty piece.
@@ -174,11 +174,11 @@ class Kernel:
         seeds: Sequence[tuple[int, int]],
         targets: Sequence[int],
     ) -> list[Written]:
-        """Continues each path; what paths have in common is encoded once, so that a path may be there several times.
+        """Continues each path. A path may occur several times, because what paths have in common is encoded once.
 
         Args:
-          paths: of two tokens or more.
-          limit: tokens to write at most.
+          paths: the texts to continue, each of two tokens or more.
+          limit: the most tokens to write.
           eos: ids that end a text.
           sampling: None = the likeliest tokens.
           seeds: two uint32 for each path: what is written does not depend on the other paths.

@@ -18,8 +18,8 @@ def token_bytes(hidden: int, mlp: int, *, itemsize: int, scores: int = 0) -> int
 
 
 def batch_tokens(each: int, *, mesh: Mesh, longest: int) -> int:
-    """Computes the most tokens of a batch, padding included, at `each` bytes per token: at least a row of `longest`
-    tokens."""
+    """Computes how many tokens a batch may have, padding included, at `each` bytes per token: at least a row of
+    `longest` tokens."""
     return max(longest, _quarter(mesh, _CPU_BATCH) * mesh.size // each)
 
 

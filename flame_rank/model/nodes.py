@@ -45,7 +45,8 @@ class Leaf:
     Attributes:
       targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
         `ids`.
-      beside: for a comparison in the separate form the second response with all before it; `before` has the first.
+      beside: for a comparison in the separate form, the second response with all that precedes it; `before` holds the
+        first response.
       marks: the tokens of the marks with which the ids of such a comparison begin.
     """
 

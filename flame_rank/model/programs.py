@@ -164,7 +164,7 @@ class Programs:
     """A decoder's programs, compiled when they are first needed.
 
     Attributes:
-      params: of the whole decoder.
+      params: the parameters of the whole decoder.
     """
 
     def __init__(self, decoder: Decoder, *, how: Attend, place: NamedSharding):

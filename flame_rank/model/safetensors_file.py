@@ -87,5 +87,5 @@ def write(file: Path, tensors: Mapping[str, jax.Array | Array]) -> None:
 
 
 def on_host(tensor: jax.Array | Array) -> Array:
-    """Returns a tensor, gathered from its devices; every process must call this."""
+    """Gathers a tensor from its devices to the host; every process must call this."""
     return sharding.to_host(tensor) if isinstance(tensor, jax.Array) else tensor

@@ -66,7 +66,7 @@ def load_scorer(
     on_cpu = jax.default_backend() == "cpu"
     dtype = jnp.dtype(options.dtype or ("float32" if on_cpu else "bfloat16"))
     if options.attention == "cudnn" and (jax.default_backend() != "gpu" or dtype != jnp.bfloat16):
-        raise ValueError("attention 'cudnn' takes bfloat16 on an NVIDIA GPU")
+        raise ValueError("attention 'cudnn' needs bfloat16 on an NVIDIA GPU")
     mesh = sharding.mesh(model=options.model_parallel or _devices_needed(files, dtype.itemsize))
     positions = architecture.positions
     if positions is not None and (options.max_length or 0) > positions:

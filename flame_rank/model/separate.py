@@ -20,7 +20,7 @@ from flame_rank.model.decoder import Decoder, View, make_views
 
 
 class Lengths(NamedTuple):
-    """The tokens of a comparison's pieces, in the order of a row; what follows them is cue and answer. They are 0 for a
+    """The tokens of a comparison's pieces, in the order of a row; the cue and the answer follow them. They are 0 for a
     text in another form."""
 
     prompt: Any  # of all five: int, or [B] int32
@@ -34,9 +34,9 @@ class PairRows(NamedTuple):
     """Where the keys and values of comparisons lie in the kernel's cache, [B] int32 each.
 
     Attributes:
-      start, before: of instructions, prompt and first response.
+      start, before: the start and the length of instructions, prompt and first response together.
       shared: the length of instructions and prompt, which begin both responses' prefixes.
-      beside, own: of the second response alone.
+      beside, own: the start and the length of the second response alone.
     """
 
     start: jax.Array
@@ -47,12 +47,12 @@ class PairRows(NamedTuple):
 
 
 def row_views(config: DecoderConfig, lengths: Lengths, T: int, dtype: Any) -> tuple[View, ...]:
-    """What the tokens of rows see, for training.
+    """Computes what the tokens of rows see, for training.
 
     Args:
       lengths: [B] int32 each.
       T: tokens of a row.
-      dtype: of the model.
+      dtype: the dtype of the model.
     """
     prompt, first, second, first_mark, second_mark = (jnp.asarray(x)[:, None] for x in lengths)
     index = jnp.arange(T)
@@ -70,8 +70,8 @@ def row_views(config: DecoderConfig, lengths: Lengths, T: int, dtype: Any) -> tu
 def begin_pairs(
     decoder: Decoder, tokens: jax.Array, rows: PairRows, *, marks: tuple[int, int], S: int, R: int
 ) -> tuple[jax.Array, tuple[View, ...]]:
-    """Returns the input [B, T, D] of the first layer, and what marks and cue of comparisons see of S keys of the first
-    prefix, R keys of the second response and their own, for judging.
+    """Computes the input [B, T, D] of the first layer for the marks and the cue of comparisons, and which keys these
+    tokens see: S keys of the first prefix, R keys of the second response, and their own. For judging.
 
     Args:
       tokens: [B, T] int32, marks and cue.

@@ -95,8 +95,9 @@ def shardings(params: Params, mesh: Mesh, head_dim: int = 1, *, fully: bool = Fa
 
 
 def data_parallel_size(mesh: Mesh) -> int:
-    """Returns the number of devices over which the rows of a batch are split; the rows of a batch are a multiple of
-    it."""
+    """Returns the number of devices over which the rows of a batch are split; the number of rows of a batch is a
+    multiple of it.
+    """
     return int(mesh.shape["data"])
 
 

@@ -176,7 +176,7 @@ class T5(nnx.Module):
             self.lm_head = Linear(config.vocab_size, config.d_model, rngs, bias=False)
 
     def encode(self, tokens: jax.Array, lengths: jax.Array, *, drop: Drop = keep, recompute: bool = False) -> jax.Array:
-        """Reads inputs.
+        """Encodes inputs.
 
         Args:
           tokens: [B, S] int32; tokens beyond a row's length are not read.
@@ -198,12 +198,12 @@ class T5(nnx.Module):
         drop: Drop = keep,
         recompute: bool = False,
     ) -> jax.Array:
-        """Reads given targets (teacher forcing).
+        """Computes the decoder's output for given targets (teacher forcing).
 
         Args:
           targets: [B, T] int32, `decoder_start_token_id` first; position t sees targets 0 to t.
           encoded: [B, S, D] from `encode`.
-          lengths: [B] int32, of the inputs.
+          lengths: [B] int32, the lengths of the inputs.
 
         Returns:
           [B, T, D], input of `logits`: position t gives the logits of target t+1.
@@ -224,7 +224,7 @@ def score(model: T5, tokens: jax.Array, lengths: jax.Array, targets: jax.Array, 
 
     Args:
       tokens: [B, S] int32, the inputs.
-      lengths: [B] int32, of the inputs.
+      lengths: [B] int32, the lengths of the inputs.
       targets: [B, T] int32, without the start token.
       target_lengths: [B] int32.
 
@@ -255,12 +255,12 @@ def generate(model: T5, tokens: jax.Array, lengths: jax.Array, *, eos: tuple[int
 
     Args:
       tokens: [B, S] int32, the inputs.
-      lengths: [B] int32, of the inputs; a row of length 0 stays empty.
+      lengths: [B] int32, the lengths of the inputs; a row of length 0 stays empty.
       eos: ids that end a text; if there are none, every text is as long as the limit.
       limit: maximum number of tokens.
 
     Returns:
-      [B, limit] int32, without the start token, the ending token included, `pad_token_id` after it.
+      [B, limit] int32, without the start token, with the ending token, and with `pad_token_id` after it.
     """
     config = model.config
     encoded = model.encode(tokens, lengths)

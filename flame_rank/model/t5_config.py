@@ -85,12 +85,12 @@ class T5Config:
             the configuration only whether it is scaled. None = not known: an unscaled head is taken to be untied.
 
         Raises:
-          ValueError: the file needs another computation than that of model/t5.py, or has an unknown key.
+          ValueError: the file needs a computation that model/t5.py does not have, or has an unknown key.
         """
         feed_forward = config.get("feed_forward_proj", cls.feed_forward_proj)
         if not isinstance(feed_forward, str) or feed_forward not in ACTIVATIONS:
             raise ValueError(
-                f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5; there are "
+                f"config.json: feed_forward_proj = {feed_forward!r} is not supported by this T5, only "
                 f"{', '.join(ACTIVATIONS)}"
             )
         known = {k: config[k] for k in cls.__dataclass_fields__ if config.get(k) is not None}

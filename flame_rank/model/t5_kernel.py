@@ -21,8 +21,8 @@ class T5Kernel:
 
     Attributes:
       parameters: the number of its parameters.
-      usage: `tokens` counts texts, and labels with the begun part of their answers; `shapes` are (program, bucket of
-        the texts, tokens of the answers, rows).
+      usage: `tokens` counts the tokens of texts, and of labels with the begun part of their answers; `shapes` are
+        (program, bucket of the texts, tokens of the answers, rows).
     """
 
     def __init__(self, model: t5.T5, *, mesh: Mesh, max_length: int = 2048, max_batch_tokens: int | None = None):

@@ -1,6 +1,5 @@
 """Converts text to a checkpoint's token ids and back, for judge and trainer alike. Must agree with transformers, except
-if transformers disagrees with the library with which the checkpoint was trained.
-"""
+if transformers disagrees with the library with which the checkpoint was trained."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,7 +100,7 @@ def within(tokenizer: TextTokenizer, size: int) -> TextTokenizer:
         return tokenizer
     always = {*tokenizer.eos, *([] if tokenizer.bos is None else [tokenizer.bos])}
     if always and min(always) >= size:
-        raise ValueError(f"its tokenizer has {tokenizer.size} ids and its model {size}")
+        raise ValueError(f"its tokenizer has {tokenizer.size} ids, but its model has {size}")
     return _Within(tokenizer, size)
 
 
@@ -235,7 +234,7 @@ class _SentencePiece:
             self._first = SentencePieceProcessor(model_proto=model)
             self._rest = SentencePieceProcessor(model_proto=model + _NO_PREFIX)
             if not _is_whole(model):
-                raise RuntimeError("it is cut")
+                raise RuntimeError("it is cut off")
         except (RuntimeError, IndexError) as error:
             raise ValueError(f"{path}: not a SentencePiece model ({one_line(error)})") from error
         pieces = self._first.get_piece_size()

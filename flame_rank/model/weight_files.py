@@ -95,7 +95,7 @@ def _of_shards(folder: Path) -> dict[str, Stored]:
     count = int(shards[0].stem.rpartition("-")[2])
     wanted = {f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
     if missing := wanted - {file.name for file in shards}:
-        raise ValueError(f"{folder / min(missing)}: missing, of {count} shards; download it again")
+        raise ValueError(f"{folder / min(missing)}: missing, one of {count} shards; download it again")
     tensors: dict[str, Stored] = {}
     for file in shards:
         for name, stored in header(file).items():

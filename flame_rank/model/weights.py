@@ -117,8 +117,8 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
 
 
 def text_tensors(files: Weights) -> list[str]:
-    """Returns the names of the tensors on disk that a text model may read, sorted, without those for images and
-    tables of integers."""
+    """Returns the names of the tensors on disk that a text model may read, sorted, without tables of integers and
+    without the tensors for images."""
     return sorted(name for name in canonical(files).values() if files[name].dtype in files.readable)
 
 

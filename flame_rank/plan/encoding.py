@@ -40,7 +40,7 @@ class Encoding:
             self._capacity, self._used, self._has_instructions = kernel.capacity, 0, False
 
     def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
-        """Encodes comparisons; calls: the rounds in each call of the judge."""
+        """Counts the encoding of comparisons; calls: the rounds in each call of the judge."""
         if self._end is not None:
             self._responses(asked, calls, self._end)
             return

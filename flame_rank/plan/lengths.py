@@ -25,8 +25,8 @@ class Lengths:
         return self.prompt + int(self.candidates.sum()) if len(self.candidates) > 1 else 0
 
     def long(self, room: int, *, separate: bool = False) -> int:
-        """Counts the comparisons, of all pairs in both orders, that are longer than `room` tokens; in the separate form
-        the longer response counts alone."""
+        """Counts the comparisons, of all pairs in both orders, that are longer than `room` tokens; in the separate
+        form, only the longer response counts."""
         if separate:
             count, short = len(self.candidates), int((self.prompt + self.candidates <= room).sum())
             return count * (count - 1) - short * (short - 1)
@@ -60,7 +60,7 @@ class Comparisons:
       problem, round: [M] ascending numbers; rounds are numbered through all problems.
       rounds: number of rounds.
       first, second: [M] the candidates, numbered through all problems.
-      prompt, a, b: [M] tokens of the three pieces that follow the instructions.
+      prompt, a, b: [M] the numbers of tokens of the three pieces that follow the instructions.
     """
 
     problem: IntArray

@@ -28,7 +28,7 @@ class Probe:
         if the judge gave no answer.
       compiling: the seconds to compile for one shape (level, prefix bucket, own bucket, rows).
       shapes: the number of shapes that were compiled.
-      problem: the reason why there are no seconds.
+      problem: why `seconds` is None.
       tokens: the tokens that are read and written per comparison, as a server counts them; None for a judge that is not
         behind a server.
       cost: the cost per comparison, in the currency of the user's price; None without a price.
@@ -47,8 +47,8 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]], *, by_token:
     """Asks the judge a few comparisons, first to warm it up and then to time it.
 
     Args:
-      sample: problems, each with the indices [d] of the first candidate with each distinct text, two or more.
-      by_token: whether the unit of work is a token: the tokens of a whole run can be predicted.
+      sample: problems, each with the indices [d] of the first candidate with each distinct text; d is 2 or more.
+      by_token: whether the unit of work is a token, because the tokens of a whole run can be predicted.
 
     Raises:
       UserError: a comparison is too long and `on_long` is "fail".

@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
     Attributes:
       around: the template's own ids before, between and after the contents.
       contents: the ids of the messages' texts, in the order of the template.
-      message: which message each of them is of.
+      message: the index of the message that each content belongs to.
       cut: whether one of the texts was too long to be tokenised whole.
     """
 
@@ -72,7 +72,7 @@ def encode(
     """Encodes conversations; each text is encoded once.
 
     Args:
-      most: characters of a message; a longer one loses its middle.
+      most: the most characters of a message; a longer one loses its middle.
       reply: end where an answer is due.
 
     Raises:
@@ -96,8 +96,8 @@ def encode(
 
 
 def answer_turns(answer: str | Candidate) -> list[dict[str, Any]]:
-    """Returns the messages of an answer: those that it was given as, if they begin and end with the assistant's, or
-    one."""
+    """Returns the messages of an answer: the given ones, if they begin and end with the assistant's; otherwise one
+    message."""
     words = answer if isinstance(answer, str) else answer.text
     given: Any = None if isinstance(answer, str) else answer.fields.get("messages")
     try:
@@ -121,9 +121,9 @@ def _loose(message: Mapping[str, Any]) -> list[str]:
 class Conversation:
     """A prompt with its answer: pieces before each turn's text, and after the last.
 
-    A prompt of several messages is read turn by turn if the template takes these turns, and otherwise in the written
-    form of flame_rank.messages as one message; so is an answer. Without a template, prompt and answer are texts that an
-    empty line separates, and the end of text follows.
+    A prompt of several messages is read turn by turn if the template takes these turns, and otherwise as one message in
+    the written form of flame_rank.messages. The same holds for an answer. Without a template, prompt and answer are
+    texts that an empty line separates, and the end of text follows.
 
     Attributes:
       pieces: the texts of the template around a message and its answer; None without a template.
@@ -144,8 +144,8 @@ class Conversation:
     ) -> tuple[list[tuple[Ids, Ids]], list[bool]]:
         """Returns the ids of a prompt with each answer: the piece that all share, and the rest.
 
-        A prompt that is too long is cut to half of the room, an answer to what the prompt leaves: the longest messages
-        of both lose their middle. What is left depends on these two only, not on other answers.
+        A prompt that is too long is cut to half of the room, and an answer to what the prompt leaves: the longest
+        messages of both lose their middle. What is left depends on these two only, not on other answers.
 
         Returns:
           For each answer the two pieces, and whether the answer or the prompt was cut.

@@ -45,9 +45,9 @@ class SeparateFrame:
 
     Attributes:
       head: the instructions, up to the prompt.
-      before_response, behind_response: around a response, whether it is the first or the second.
-      marks: after both responses, of the first and of the second.
-      cue: after the marks, up to where the verdict is due.
+      before_response, behind_response: the ids before and after a response, the same for the first and the second.
+      marks: the marks of the first and of the second response, which follow both responses.
+      cue: the ids after the marks, up to where the verdict is due.
     """
 
     head: Ids
@@ -62,12 +62,12 @@ class SeparateFrame:
 
     @property
     def fixed(self) -> list[Ids]:
-        """What stands in a row before the prompt, between the three texts, and behind the last."""
+        """What stands in a row before the prompt, between the three texts, and after the last."""
         behind = self.behind_response
         return [self.head, self.before_response, behind, behind + self.end]
 
     def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, ...]:
-        """Returns the tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
+        """Returns the numbers of tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
         shared, *responses = map(len, self.pieces(prompt, first, second))
         return len(self.head) + shared, *responses, *map(len, self.marks)
 
@@ -102,7 +102,7 @@ class Format:
     """The unified format as token ids, for a checkpoint's tokenizer and, if it is a chat model, its template.
 
     Attributes:
-      tokenizer: the checkpoint's.
+      tokenizer: the checkpoint's tokenizer.
       chat: the text of the chat template before and after a user's message; None without a template.
       lead: the text of the chat template before the assistant's first word.
       template: the chat template; None without one, and if a server writes the messages.
@@ -139,7 +139,7 @@ class Format:
         return [tuple(ids) for ids in self.tokenizer.encode(texts)]
 
     def message(self, ids: Ids) -> Ids:
-        """Returns a user's message by itself, up to where the answer begins: in the chat template, or without one with
+        """Returns a user's message by itself, up to where the answer begins: in the chat template or, without one, with
         an empty line after it."""
         if self._end:
             return ids + self._end
@@ -193,8 +193,8 @@ class Format:
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
         """Returns the ids of each label as the value of the first output field.
 
-        They are the difference between the encodings of the cue with and without the label: by itself, a label may be
-        another token.
+        They are the difference between the encodings of the cue with and without the label, because a label by itself
+        may have other tokens.
 
         Returns:
           The ids with which all labels begin, to be put after the cue (often none), and the rest of each label.

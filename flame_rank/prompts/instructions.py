@@ -41,7 +41,7 @@ def with_words(instructions: Instructions) -> Instructions:
 
 
 def with_reasons_first(instructions: Instructions, last: str = "`choice: A` or `choice: B`") -> Instructions:
-    """Returns the same instructions, which ask for the reasons before the verdict, and for a last line like `last`."""
+    """Changes the instructions so that they ask for the reasons before the verdict, and for a last line like `last`."""
     return replace(
         instructions,
         description=(

@@ -31,8 +31,9 @@ def truncated_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> 
 
 
 def separate_lengths(prompt: IntArray, a: IntArray, b: IntArray, room: int) -> tuple[IntArray, IntArray, IntArray]:
-    """Returns the same for the separate form, in which the prompt has at most `room` tokens with each response. What
-    a response keeps does not depend on the other one: at least its share, however long the prompt is."""
+    """Computes the same as `truncated_lengths` for the separate form, in which the prompt has at most `room` tokens
+    with each response. What a response keeps does not depend on the other one, and is at least its share, however long
+    the prompt is."""
     prompt = np.minimum(prompt, room - room // SHARE)
     return prompt, np.minimum(a, room - prompt), np.minimum(b, room - prompt)
 

@@ -27,7 +27,7 @@ def distinct(problem: Problem, how: How = "exact") -> IntArray:
         syntax tree: comments, white space, quotes and parentheses do not count; names, constants and docstrings do. A
         continuation of the prompt's function is parsed with the prompt before it. A program in a fence, with nothing
         around the fence, is the program. Any other text (prose, text that does not parse or is longer than
-        code_views.LONGEST) is the same only as an equal text.
+        code_views.LONGEST) is the same only if the texts are equal.
 
     Returns:
       [n] int64, numbered from 0 in the order in which the distinct texts appear.

@@ -59,16 +59,16 @@ class JudgeRunner:
 
     @property
     def inside(self) -> bool:
-        """Whether the caller is inside a call of this judge, as happens if a judge ranks itself."""
+        """Whether the caller is inside a call of this judge, as happens if the judge itself calls `rank`."""
         return self in _inside.get({})
 
     def ask(self, tournaments: list[Tournament]) -> None:
         """Gets the rounds of these tournaments answered, and advances the tournaments.
 
         Without a ledger the judge is called once, about the problems that it answers at once if there are any; the
-        others are left to the next call. With a ledger each call has as many comparisons as one commit. A
-        judge that is called for each problem separately is asked about one problem after the other, about each until it
-        is done, and after QUICK seconds the rest is left to the next call.
+        others are left to the next call. With a ledger each call has as many comparisons as one commit. A judge that is
+        called for each problem separately is asked about one problem at a time until the problem is done; after QUICK
+        seconds, the rest is left to the next call.
 
         Raises:
           UserError: the ledger cannot be written, the judge reports a user's mistake, or it has failed at every call
@@ -102,9 +102,7 @@ class JudgeRunner:
             self._warn()
 
     def check(self) -> None:
-        """Raises:
-        UserError: the judge has failed at every call.
-        """
+        """Raises UserError if the judge has failed at every call."""
         if self.broken is not None:
             raise UserError(f"the judge {self._judge.name} fails at every call: {self.broken}")
 

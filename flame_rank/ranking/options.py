@@ -73,7 +73,7 @@ class RankingOptions:
     )
     keep_judgements: bool = described(False, "Keep all that was asked and answered about a problem in its ranking.")
     explain: bool = described(
-        False, "Add the judge's explanation why the best candidate is better than the second (language models only)."
+        False, "Add the judge's explanation of why the best candidate is better than the second (language models only)."
     )
     extract: str | Callable[[str], str | None] | None = described(
         None,

@@ -235,7 +235,7 @@ class Reranker:
 
     @property
     def failed_before(self) -> int:
-        """How many of them are failures of earlier runs, which `retry_invalid` asks for again."""
+        """The number of these comparisons that failed in earlier runs, which `retry_invalid` asks for again."""
         return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:

@@ -1,4 +1,4 @@
-"""Makes a reward function for reinforcement learning of a judge, in the form that TRL's GRPOTrainer calls."""
+"""Makes a reward function for reinforcement learning from a judge, in the form that TRL's GRPOTrainer calls."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,14 +21,15 @@ def reward(
     strategy: str | Strategy | ScheduleFunction | None = None,
     **options: Any,
 ) -> RewardFunction:
-    """Makes a reward function of a judge: the completions of one prompt are a group and are ranked against each other.
+    """Makes a reward function from a judge: the completions of one prompt are a group and are ranked against each
+    other.
 
     Args:
       judge, strategy, options: as in `Reranker`.
 
     Returns:
       ``f(prompts, completions, **columns) -> rewards``. Prompts and completions are texts or chat messages, one prompt
-      for each completion; other columns are not looked at. A reward is the completion's score in its group, in nats: a
+      for each completion; other columns are ignored. A reward is the completion's score in its group, in nats: a
       difference is the log-odds of being the better one. It is NaN, which TRL leaves out, for a group with too few
       valid judgements and for a completion that the judge could not rate.
     """

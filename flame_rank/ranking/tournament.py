@@ -165,8 +165,8 @@ class Tournament:
         """The standing of all n candidates once the schedule has ended.
 
         Equal texts are ranked together, in the order of the input, and share the probability of their text evenly;
-        p_top is that of the distinct texts. Candidates that the judge cannot rate are last, with a score that is BELOW
-        under the lowest.
+        p_top is that of the distinct texts. Candidates that the judge cannot rate are last, with a score that is lower
+        by BELOW than the lowest other score.
         """
         standing = cast(Standing, self.standing)
         if len(self.cluster) == len(standing.order):
@@ -188,7 +188,8 @@ class Tournament:
 
 
 def settle(tournaments: Sequence[Tournament], strategy: Strategy) -> None:
-    """Computes the standings of the tournaments without a schedule, once they are answered: together, by their size."""
+    """Computes the standings of the tournaments that have no schedule, once they are answered; tournaments of the same
+    size are computed together."""
     alike: dict[int, list[Tournament]] = {}
     for tournament in tournaments:
         if tournament.schedule is None and tournament.standing is None:

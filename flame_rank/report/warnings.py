@@ -9,7 +9,7 @@ from strategies.consistency import Consistency
 
 
 class RunAudit:
-    """Counts over the problems of a run."""
+    """Counts, over the problems of a run, what an audit warns of."""
 
     def __init__(self) -> None:
         self._consistency = Consistency()
@@ -17,7 +17,7 @@ class RunAudit:
         self._mass = 0.0
 
     def add(self, ranking: Ranking) -> None:
-        """Adds a problem; without its judgements, invalid and saturated ones are not counted."""
+        """Adds a problem; if its judgements were not kept, invalid and saturated ones are not counted."""
         if ranking.consistency is not None:
             self._consistency += ranking.consistency
         if ranking.verdict_mass is not None:

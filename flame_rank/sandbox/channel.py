@@ -1,4 +1,4 @@
-"""Sends messages between two processes over file descriptors: JSON, after its length."""
+"""Sends messages between two processes over file descriptors: a message is JSON, preceded by its length."""
 
 import json
 import os

@@ -47,7 +47,8 @@ def build_root(level: Level, launcher: int, readable: Sequence[str]) -> int:
     """Gives the first process of new namespaces a read-only root with nothing but the files that Python needs.
 
     Returns:
-      A descriptor of the proc file system of its process namespace, which is mounted nowhere else.
+      A file descriptor of the proc file system of the new process namespace; the proc file system is mounted nowhere
+      else.
 
     Args:
       launcher: the number of the launching process, from which the number of an unused user is derived.

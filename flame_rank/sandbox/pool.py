@@ -45,15 +45,16 @@ class Order:
     """A program to be run.
 
     Attributes:
-      program: Python source; it runs with empty globals, so that its block under `if __name__ == "__main__"` does not.
+      program: Python source; it runs with empty globals, so that its block under `if __name__ == "__main__"` does not
+        run.
       test: Python source of the tests, which is trusted: it runs in the checker, where `entry_point` calls the
         program's function. None: the program passes if it reports that it ran to its end, which it could forge.
       given: Python source that defines the tests' globals (a prompt's imports and helpers); it is trusted, too.
       entry_point: the function under test.
       calls: the arguments of calls of the function whose results are returned.
       timeout: the seconds of processor time, rounded to whole seconds (at least 1), for each process of the program.
-        Three times as many seconds of real time end it too; the factor keeps slow passes on a busy machine from
-        failing.
+        Three times as many seconds of real time end it, too; with this factor, a program that passes does not fail
+        because the machine is busy.
       memory: the most bytes of address space of each process, and of memory of all processes together.
     """
 

@@ -23,8 +23,8 @@ def remove(path: str) -> None:
 
 
 def size(path: str, enough: int) -> int:
-    """Counts the bytes on disk of a folder that may be changing; more than `enough` if it has more than MOST_ENTRIES
-    entries."""
+    """Counts the bytes on disk of a folder that may be changing; returns more than `enough` if it has more than
+    MOST_ENTRIES entries."""
     total = count = 0
     waiting = [path]
     while waiting:

@@ -114,7 +114,7 @@ class Codec:
         if tag == "opaque":
             return Opaque(str(content[0]), bool(content[1]))
         if tag != "instance":
-            raise ValueError(f"no tag is {tag!r}")
+            raise ValueError(f"unknown tag {tag!r}")
         cls = self._namespace.get(content[0])
         if type(cls) is not type or cls.__module__ != self._namespace.get("__name__", "builtins"):
             return Opaque(str(content[0]), bool(content[2]))

@@ -93,8 +93,8 @@ def test_share_gpt() -> None:
         ({"role": "user", "content": [{"type": "input_audio"}]}, "message 0 has an audio in it"),
         ({"role": "user", "content": [{"type": "file"}]}, "a part of type 'file' in it; only text is judged"),
         ({"role": "user", "content": 3}, "its content is a int"),
-        ({"role": "user"}, 'message 0 has no "content"; give it one'),
-        ({"role": "queen", "content": "Off"}, "has the role 'queen'; it is one of system"),
+        ({"role": "user"}, 'message 0 has no "content"; add one'),
+        ({"role": "queen", "content": "Off"}, "has the role 'queen'; it must be one of system"),
         ({"role": "assistant", "tool_calls": [{"id": "x"}]}, 'a tool call without a function\'s "name"'),
     ],
 )

@@ -29,10 +29,10 @@ def ranking(problem: Problem, order: list[int], scores: list[float], decided: bo
 @pytest.mark.parametrize(
     ("prompt", "candidates", "error", "words"),
     [
-        (["p"], ["a"], TypeError, "prompt is a list; it is a str or a list of chat messages"),
+        (["p"], ["a"], TypeError, "prompt is a list; it must be a str or a list of chat messages"),
         (None, ["a"], TypeError, "prompt is None"),
         ("p", [], ValueError, "no candidates"),
-        ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it is a str, a flame_rank.Candidate or"),
+        ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it must be a str, a flame_rank.Candidate or"),
         ("p", ["a", None], TypeError, "candidate 1 is None"),
         ("p", "abc", TypeError, "candidates is a str; put the candidates in a list"),
         ("p", Candidate(text="a"), TypeError, "candidates is a Candidate"),
@@ -48,9 +48,9 @@ def test_what_is_no_problem(prompt: Any, candidates: Any, error: type[Exception]
 @pytest.mark.parametrize(
     ("answers", "error", "words"),
     [
-        (["4"], ValueError, "it is a list with an answer for each candidate"),
+        (["4"], ValueError, "it must be a list with an answer for each candidate"),
         ("45", ValueError, "answers is '45'"),
-        (["4", 5], TypeError, "answer 1 is an int; it is a str, or None"),
+        (["4", 5], TypeError, "answer 1 is an int; it must be a str, or None"),
         (["4", "\ud800"], ValueError, "answer 1 holds half of a surrogate pair"),
     ],
 )
@@ -142,7 +142,7 @@ def test_mappings_are_problems_and_candidates() -> None:
     assert (made.prompt, made.texts, made.name) == ("p", ("a", "bb", "c"), "7")
     assert made.candidates[1] == Candidate(text="bb", fields={"k": 3}) and Problem.of(made) is made
     for wrong, error, said in (
-        ("p", TypeError, 'a problem is a str; it is a flame_rank.Problem or {"prompt"'),
+        ("p", TypeError, 'a problem is a str; it must be a Problem or {"prompt"'),
         ({"prompt": "p"}, ValueError, 'has "prompt" and "candidates"; this one has \'prompt\''),
         ({"prompt": "p", "candidates": [{"x": 1}]}, ValueError, "a candidate has no \"text\"; it has 'x'"),
         ({"prompt": "p", "candidates": [{"text": 1}]}, TypeError, "text is an int"),

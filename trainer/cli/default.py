@@ -28,7 +28,7 @@ from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
     help="Leave out the likelihood of the prompt after each candidate, which takes longer than all other reading.",
 )
 def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool) -> None:
-    """Learn the weights of the judge that ships: how much agreement, likelihood and form count.
+    """Learn the weights of the judge that ships: how much each kind of evidence counts.
 
     The command prints what each kind of evidence adds on sources from which the weights were not learned. If a run is
     interrupted, the same command resumes it.

@@ -51,7 +51,7 @@ RELEASED = ("rewardbench2", "judgebench", "rm-bench")
     help="Ask only N examples of each task, the same ones in every run.  [default: all]",
 )
 @click.option(
-    "--against", metavar="JUDGE", help="Also measure the paired differences to this judge.  [default: no other judge]"
+    "--against", metavar="JUDGE", help="Also measure the paired differences from this judge.  [default: no other judge]"
 )
 @click.option(
     "--out",
@@ -172,7 +172,7 @@ def _on_released(
     with tqdm(total=len(loaded) * len(items), unit=" prompts", disable=None) as bar:
         answers = [ask(each, name, items, kept, done=bar.update) for each in loaded]
     if not any(answer.valid for answer in answers[0]):
-        raise UserError(f"{loaded[0].name}: not a valid answer; `flame-rank rerank` with this judge says why")
+        raise UserError(f"{loaded[0].name}: no valid answer; `flame-rank rerank` with this judge says why")
     result = ReleasedCard(
         benchmark=name,
         judge=loaded[0].name,

@@ -20,9 +20,9 @@ def health(data: Path, names: tuple[str, ...]) -> None:
     """Print how well length and single words predict the better response in RewardBench's sections (the paper's
     Table 5 and appendix B).
 
-    Lengths are in characters, and a response is longer only if it is strictly longer. A telling word
-    occurs in only one response of a pair. The number after it is the % of all pairs in which that is the better
-    response, minus the % in which it is the worse one.
+    Lengths are in characters, and a response is longer only if it is strictly longer. A telling word occurs in only one
+    response of a pair. The number after it is the % of all pairs in which the response with the word is the better one,
+    minus the % in which it is the worse one.
     """
     from flame_rank.errors import UserError
     from trainer.collection.examples import examples, is_available

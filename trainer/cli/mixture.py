@@ -23,8 +23,8 @@ def mixture(data: Path, name: str, choice: MixtureOptions, max_bad: float, plot:
     The share is how often the task is drawn, by its weight. --plot draws the shares of the examples by kind and by
     capability, as the paper's Figures 2 and 3 do, and below them the shares of the weights; it needs matplotlib.
 
-    The command also names the evaluation tasks that a training cannot check its examples against for overlap, because
-    neither their data is under --data nor their hashes are part of this package.
+    The command also names the evaluation tasks whose overlap with training examples cannot be checked, because neither
+    their data is under --data nor their hashes are part of this package.
     """
     from flame_rank.cli.tables import print_table
     from trainer.collection.decontamination import unchecked, unchecked_line

@@ -29,7 +29,7 @@ MAX_BAD = click.option(
     default=0.001,
     show_default=True,
     metavar="SHARE",
-    help="Stop if more than this share of a task's records does not have the released form.",
+    help="Stop if more than this share of a task's records is not in the form in which the data set was released.",
 )
 MIXTURE = together(  # for commands that weigh a mixture of the paper's
     NEEDED_DATA,

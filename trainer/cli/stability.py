@@ -16,7 +16,7 @@ from trainer.cli.options import FILE, FOLDER
     "--plot", type=FILE, metavar="FILE", help="Also draw the evaluations into this file, SVG or PNG by its ending."
 )
 def stability(run: Path, last: int | None, plot: Path | None) -> None:
-    """Print mean and spread of the accuracies that a training measured (the paper's Figure 4).
+    """Print mean and spread of the accuracies that a training run measured (the paper's Figure 4).
 
     RUN is the --out folder of `flame-train run --eval`.
     """

@@ -25,7 +25,7 @@ from trainer.finetune.tail_patch_options import TailPatchOptions
     required=True,
     type=NEW_FOLDER,
     metavar="DIR",
-    help="The folder to write: a curve of each task, and ratings.csv.",
+    help="The folder to write: a curve for each task, and ratings.csv.",
 )
 @options(TailPatchOptions, "patches")
 @click.option("--report", "only_report", is_flag=True, help="Measure nothing; report the curves that are in --out.")
@@ -48,11 +48,11 @@ def tail_patch(
 ) -> None:
     """Rate how much each task helps each category of a benchmark (section 3.4 of the paper).
 
-    The base is trained on one task at a time, and measured on the way. `flame-train mixture` and `flame-train run` take
-    OUT/ratings.csv as --ratings for flame-rm; --plot draws the curves.
+    The base is trained on one task at a time, and its accuracy is measured during the training. `flame-train mixture`
+    and `flame-train run` take OUT/ratings.csv as --ratings for flame-rm; --plot draws the curves.
 
-    If a run is killed, the same command resumes it. Several machines can share the work by --task or --shard, each with
-    its own --out: copy the files of their curves/ folders into one folder and run --report on it.
+    If a run is killed, the same command resumes it. Several machines can share the work with --task or --shard, each
+    with its own --out: copy the files of their curves/ folders into one folder and run --report on it.
     """
     if not only_report:
         if base is None or data is None:

@@ -17,8 +17,8 @@ from trainer.cli.options import DATA, MAX_BAD, report, say
 def tasks(data: Path | None, max_bad: float, as_json: bool) -> None:
     """List every task: its capability, kind, licence and source, and the number of its examples under --data.
 
-    The column "found" has the number of examples under --data, the column "full" that of the full release. Without
-    --data no file is read, and "found" is left empty.
+    The column "found" has the number of examples under --data, and the column "full" has the number in the full
+    release. Without --data no file is read, and "found" is left empty.
     """
     from flame_rank.cli.tables import print_table
     from trainer.collection.catalogue import list_tasks

@@ -43,12 +43,14 @@ def unpack(archive: Path, name: Path) -> None:
                 members.extractall(name.parent, filter="data")
     except _NOT_WHOLE as error:
         archive.unlink()
-        raise UserError(f"{name}: incomplete or damaged archive ({one_line(error)}); run it again") from error
+        raise UserError(f"{name}: incomplete or damaged archive ({one_line(error)}); run the command again") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # it names a position before the file's beginning
             raise
         archive.unlink()
-        raise UserError(f"{name}: damaged archive (it refers to places outside itself); run it again") from error
+        raise UserError(
+            f"{name}: damaged archive (it refers to places outside itself); run the command again"
+        ) from error
     except (RuntimeError, NotImplementedError) as error:  # zipfile's errors for a password and for an unknown method
         raise UserError(f"{name}: cannot be unpacked here ({error}); unpack {archive} by hand") from error
 

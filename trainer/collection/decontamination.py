@@ -126,7 +126,7 @@ def unchecked(tasks: Sequence[Task], data: Path) -> list[str]:
 
 
 def unchecked_line(names: Sequence[str], count: int, data: Path) -> str:
-    """Says which of `count` evaluation tasks training data is not checked against."""
+    """Writes a line that names those of `count` evaluation tasks against which training data is not checked."""
     return (
         f"overlap with {len(names)} of {count} evaluation tasks is not checked, because their data sets are not under "
         f"{data}, and their hashes not in this package: {', '.join(names)}"

@@ -58,8 +58,8 @@ class Counts:
     """How many of a task's records were used, and why others were not.
 
     Attributes:
-      records: the number of records read, with the bad ones.
-      examples: the number of examples made of them.
+      records: the number of records read, including the bad ones.
+      examples: the number of examples made from them.
       bad: the number of records that do not have the released form.
       unanswered: the number of records in which the annotators did not answer the task's question.
       ties: the number of pairs without a better response, which are left out.
@@ -97,8 +97,8 @@ def available_release(task: Task, data: Path) -> Release:
             return form
     missing = [pattern for pattern in task.data.releases[0].files if not folder.has(pattern)]
     raise UserError(
-        f"{task.name}: {folder.path / missing[0]}: no such file; get it by "
-        f"`flame-train data fetch {task.name} --data {data}` ({task.data.origin})"
+        f"{task.name}: {folder.path / missing[0]}: no such file; get it with `flame-train data fetch {task.name} "
+        f"--data {data}` ({task.data.origin})"
     )
 
 

@@ -1,7 +1,7 @@
 """Downloads the official releases of data sets from Hugging Face and other addresses, and continues interrupted
 downloads.
 
-An archive is unpacked into its own folder, with the folders in it.
+An archive is unpacked into the folder that it is in, with the folders that it contains.
 """
 
 import fnmatch
@@ -66,7 +66,7 @@ def downloads(data: DataSet, folder: Path) -> list[Download]:
 def fetch(download: Download) -> None:
     """Downloads one file, or the rest of it, and checks it; a file that exists is left as it is.
 
-    FILE.part holds what has been received, and FILE.part.from beside it the version of the file at the address.
+    FILE.part holds what has been received; beside it, FILE.part.from holds the version of the file at the address.
 
     Raises:
       UserError: the address does not answer, or the file does not have the digest that upstream states, or another
@@ -84,12 +84,14 @@ def fetch(download: Download) -> None:
         wanted = _receive(download, lock, stated)
         if wanted and (digest := sha256(part)) != wanted:
             part.unlink()
-            raise UserError(f"{download.address}: sha256 is {digest}, but upstream states {wanted}; run it again")
+            raise UserError(
+                f"{download.address}: sha256 is {digest}, but upstream states {wanted}; run the command again"
+            )
         unpack(part, download.to)
         part.rename(download.to)
     except httpx.HTTPError as error:
         raise UserError(
-            f"{download.address}: {error or type(error).__name__}; run it again, and it continues where it stopped"
+            f"{download.address}: {error or type(error).__name__}; run the command again to continue where it stopped"
         ) from error
     finally:
         if not part.exists():
@@ -139,7 +141,7 @@ def _receive(download: Download, part: int, stated: Path) -> str | None:
         digests = [_stated(answer.headers) for answer in (*reply.history, reply)]
     size = os.fstat(part).st_size
     if total is not None and size != total:
-        raise UserError(f"{download.address}: {size} of {total} bytes were received; run it again")
+        raise UserError(f"{download.address}: {size} of {total} bytes were received; run the command again")
     return download.sha256 or next(filter(None, digests), None)
 
 

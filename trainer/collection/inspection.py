@@ -1,4 +1,4 @@
-"""Describes a task's examples before a training: tokens, labels, and how far length alone predicts the label."""
+"""Describes a task's examples before training: tokens, labels, and how far length alone predicts the label."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

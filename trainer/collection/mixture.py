@@ -27,10 +27,10 @@ FIELDS = ("task", "category", "rating", "score")  # columns of a ratings file
 
 @dataclass(frozen=True, kw_only=True)
 class Rating:
-    """The effect of a tail patch on a task for a category of the target benchmark.
+    """The effect that a tail patch on one task has on a category of the target benchmark.
 
     Attributes:
-      rating: 2, 1, 0 or -1.
+      rating: 2 (very helpful), 1, 0 or -1 (harmful).
       score: the category's accuracy after the tail patch, in percent.
     """
 
@@ -65,7 +65,7 @@ def flame_rm(
     Args:
       counts: the number of examples of each task.
       ratings: the rating of each of these tasks in each category.
-      thresholds: of each category, in %; see `bundles`.
+      thresholds: the threshold of each category, in %; see `bundles`.
 
     Raises:
       UserError: a task has no rating.
@@ -74,7 +74,7 @@ def flame_rm(
     for name in (name for name, count in counts.items() if count):
         if name not in ratings:
             raise UserError(
-                f"the ratings lack the task {name}; measure it by `flame-train tail-patch`, or leave it out"
+                f"the ratings lack the task {name}; measure it with `flame-train tail-patch`, or leave it out"
             )
         weights[name] = float(sum(_WEIGHTS[bundle.split(":")[0]] for bundle in bundles(ratings[name], thresholds)))
     helpful = [name for name in weights if "specific:safety" in bundles(ratings[name], thresholds)]
@@ -90,7 +90,8 @@ def bundles(rated: Mapping[str, Rating], thresholds: Mapping[str, float] = THRES
     """Names the bundles of a task: "general", "specific:CATEGORY", or "others" if it is in none of these.
 
     Args:
-      thresholds: of each category, in %: the task is specific to it if it is helpful and its score is above this.
+      thresholds: the threshold of each category, in %: the task is specific to a category if it is helpful to it and
+        its score is above the threshold.
     """
     names = ["general"] if sum(rating.rating for rating in rated.values()) >= GENERALLY else []
     names += [
@@ -107,14 +108,15 @@ def read_ratings(path: Path) -> dict[str, dict[str, Rating]]:
     A category for which no task is rated makes no difference between tasks.
 
     Raises:
-      UserError: the file is missing, a line has another form, or a task is not rated for a category of other tasks.
+      UserError: the file is missing, a line has another form, or a task is not rated for a category for which other
+        tasks are.
     """
     ratings: dict[str, dict[str, Rating]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, strict=True)
             if tuple(rows.fieldnames or ()) != FIELDS:
-                raise UserError(f"{path}:1: the columns are {', '.join(FIELDS)}")
+                raise UserError(f"{path}:1: the columns must be {', '.join(FIELDS)}")
             for row in rows:
                 where = f"{path}:{rows.line_num}"
                 name, category = row["task"], row["category"]
@@ -147,7 +149,7 @@ def read_weights(path: Path) -> dict[str, float]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, strict=True)
             if tuple(rows.fieldnames or ()) != ("task", "weight"):
-                raise UserError(f"{path}:1: the columns are task, weight")
+                raise UserError(f"{path}:1: the columns must be task, weight")
             for row in rows:
                 weight = _number(row["weight"])
                 if not 0 < weight < float("inf"):
@@ -200,7 +202,7 @@ class Mixture:
       tasks: all of its tasks, even if their data is not on this machine.
       weights: the weight of each task by name, if a file states them.
       ratings: the ratings from which the weights follow, for flame-rm only.
-      thresholds: of each category, for flame-rm only.
+      thresholds: the threshold of each category, for flame-rm only.
     """
 
     tasks: Sequence[Task]

@@ -42,7 +42,7 @@ class Thresholds:
         for value in self.threshold:
             category, _, number = value.partition("=")
             if category not in THRESHOLDS:
-                raise ValueError(f"{category!r} is none of {', '.join(THRESHOLDS)}: flame-rm knows these")
+                raise ValueError(f"{category!r} is not a category of flame-rm; these are {', '.join(THRESHOLDS)}")
             try:
                 thresholds[category] = float(number)
             except ValueError:

@@ -116,7 +116,8 @@ class Folder:
           columns: the columns' names, for files without a header.
           quoted: whether quotation marks quote; False for files in which they are ordinary characters.
           more: whether a row may have further columns, which are left out.
-          unended: whether the release has no newline after its last row; otherwise such a file was cut off.
+          unended: whether the release has no newline after its last row; if the release has one, a file without it was
+            cut off.
         """
         for path in self.files(pattern):
             with _naming(path), _open(path) as file:
@@ -151,7 +152,8 @@ class Folder:
         """Reads line-aligned text files, one for each pattern: the lines with the same number become a tuple of texts.
 
         Args:
-          unended: whether the release has no newline after its last line; otherwise such a file was cut off.
+          unended: whether the release has no newline after its last line; if the release has one, a file without it was
+            cut off.
         """
         paths = [self.files(pattern)[0] for pattern in patterns]
         texts = [_lines(path, unended) for path in paths]

@@ -30,8 +30,8 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_judge(cls, judge: str) -> "TrainingData | None":
-        """Reads the record of the judge that `--judge` names, from the folder of its weights or the folder of its run
-        above; None if it has none.
+        """Reads the record of the judge that `--judge` names, from the folder of its weights or, one level up, the
+        folder of its run; None if it has none.
 
         Raises:
           UserError: the file is damaged.
@@ -43,7 +43,8 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
         return None if path is None else read(path)
 
     def after(self, base: "TrainingData | None") -> "TrainingData":
-        """Returns the record of a model that was trained on this after its base was trained on that."""
+        """Returns the record of a model that was trained on these data after its base was trained on the data of
+        `base`."""
         if base is None:
             return self
         tasks = {**base.tasks, **{name: base.tasks.get(name, 0) + count for name, count in self.tasks.items()}}
@@ -64,7 +65,9 @@ def read(path: Path) -> TrainingData:
     Raises:
       UserError: it is damaged.
     """
-    record: TrainingData = json_file.read(path, TrainingData, remedy="delete it, and contact is not known")
+    record: TrainingData = json_file.read(
+        path, TrainingData, remedy="delete it; overlap with the training data is then not known"
+    )
     return record
 
 

@@ -33,7 +33,7 @@ def held_out_qualities(
 ) -> list[FloatArray]:
     """Computes the qualities of each problem's candidates, by weights that were learned without the problem's source.
 
-    If there is only one source, the weights are learned without the fifth of the prompts that the problem is in.
+    If there is only one source, the weights are learned without the fifth of the prompts to which the problem belongs.
 
     Args:
       labelled: problems with known better candidates.

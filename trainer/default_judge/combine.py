@@ -82,7 +82,7 @@ def draw(
 
 
 def group_by_prompt(comparisons: Iterable[Comparison]) -> list[LabelledProblem]:
-    """Makes one problem of all comparisons with the same prompt: some tasks have many answers to a prompt, others
+    """Makes one problem from all comparisons with the same prompt: some tasks have many answers to a prompt, others
     two."""
     by_prompt: dict[str, list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
@@ -107,8 +107,8 @@ def learn(
     """Learns weights by maximum likelihood.
 
     Args:
-      labelled: the problems. The likelihood is the probability that a right candidate is the best one; if right
-        candidates are not known, that the better candidate of each pair is the better one.
+      labelled: the problems. The likelihood is the probability that a right candidate is the best one or, if it is not
+        known which are right, that the better candidate of each pair wins.
       seen: the judge's evidence about each problem.
       sources: the source of each problem; all sources count equally, and so do all problems of a source.
       using: the kinds of evidence that may count.

@@ -16,7 +16,7 @@ _REFUSALS = (
 
 
 def corrupt(text: str, other: str, rng: random.Random, *, refused: bool) -> list[str]:
-    """Makes worse replies of a reply, one by each kind of corruption; a corruption that changes nothing is left out.
+    """Makes worse replies from a reply, one by each kind of corruption; a corruption that changes nothing is left out.
 
     Args:
       text: a reply.

@@ -80,7 +80,7 @@ def build(
     continued if it is started again with the same arguments.
 
     Args:
-      data: the folder of data sets, or a folder whose `train` is that folder.
+      data: the folder of data sets, or the folder that contains it as `train`.
       model: the entry of judge.json that names the model.
       path: where the model is.
       out: the folder for the judge, its figures and the evidence that the model has read.
@@ -310,13 +310,15 @@ def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     for number, line in enumerate(lines, 1):
         try:
-            content: _Line = json_file.decoded(line, f"{path}:{number}", _Line, remedy="read again from here on")
+            content: _Line = json_file.decoded(
+                line, f"{path}:{number}", _Line, remedy="problems are read again from this line on"
+            )
         except json_file.BadFile as error:
             say(str(error))
             return
         columns: list[Sequence[object]] = [*content.values.values(), content.unfinished, content.sound]
         if content.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
-            say(f"{path}:{number}: not the evidence of a problem; read again from here on")
+            say(f"{path}:{number}: not the evidence of a problem; problems are read again from this line on")
             return
         yield content
 

@@ -1,7 +1,6 @@
 """Reads pools of MBPP programs by several models and labels them by running their problems' tests; from them the
 default judge learns which of many samples are right. The files are those of LLMDebugger, AgentCoder and Reflexion,
-whose licences are permissive; the WizardCoder files beside them are left out, because theirs is not.
-"""
+whose licences are permissive; the WizardCoder files beside them are left out, because theirs is not."""
 
 import ast
 import re
@@ -50,7 +49,7 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
     Args:
       data: the folder that holds `mbpp/` and `mbpp_model_solutions/`.
       seed: seed of the random choice of mutations.
-      mutants_each: the largest number of mutants made of each distinct right program.
+      mutants_each: the largest number of mutants made from each distinct right program.
       workers: the number of programs that run at the same time; None for the sandbox's default.
 
     Raises:
@@ -97,7 +96,8 @@ def read_pools(data: Path, *, seed: int = 0, mutants_each: int = 2, workers: int
 
 
 def pools_without_overlap(pools: Sequence[LabelledPool], held_out: NgramIndex) -> list[LabelledPool]:
-    """Leaves out the programs that share an n-gram with a held-out text, and pools of which fewer than two remain."""
+    """Leaves out the programs that share an n-gram with a held-out text, and pools of which fewer than two programs
+    remain."""
     kept = []
     for pool in pools:
         clean = [i for i, text in enumerate(pool.texts) if not held_out.overlaps(pool.prompt + text)]

@@ -38,7 +38,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A group of tasks of the collection from which the judge learns together.
+    """A group of tasks of the collection that the judge learns from as one.
 
     Attributes:
       tasks: their names, all with a permissive licence. If several tasks rate one answer, their mean counts.

@@ -4,7 +4,7 @@
 
     finetune.train("base", data="DATA", out="judge", recipe=finetune.Recipe(steps=200, rate=1e-3))
 
-The options are light to import; `train` imports jax when it is first asked for.
+The options are light to import; `train` imports jax when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,5 @@
-"""The model from which a training starts: a Hugging Face directory or a GGUF file of a family that flame_rank/model
-supports. A training writes Hugging Face directories.
-"""
+"""The model from which training starts: a Hugging Face directory or a GGUF file of a family that flame_rank/model
+supports. Training writes Hugging Face directories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ class Base:
       graph, params: the structure of the model and its parameters, float32, each parameter on its devices.
       form: the unified format in the tokens of this model.
       layers: the number of layers; for a T5, of encoder layers.
-      training_data: what a model that is saved was trained on; None leaves out the file that says so.
+      training_data: what a saved model was trained on; None leaves out the file that says so.
       responses: the form in which comparisons are read.
     """
 
@@ -103,7 +102,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses:
       mesh: the devices.
       template: "chat" writes the unified format in the checkpoint's chat template, "plain" does not; None = "chat" if
         there is a template. The trained judge uses the same.
-      responses: the form in which comparisons are read, which the checkpoints say.
+      responses: the form in which comparisons are read; the checkpoints state it.
 
     Raises:
       UserError: a file is missing or damaged or does not fit the others, or needs a computation that is not supported.
@@ -113,7 +112,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses:
             raise ValueError("it is an adapter; merge it into its base (peft: merge_and_unload) and train that")
         architecture = read_architecture(path)
         if responses == "separate" and architecture.reads_and_writes:
-            raise ValueError("--responses separate is for decoders, and it is a T5")
+            raise ValueError("--responses separate is for decoders, but this model is a T5")
         stated = {key: value for key, value in architecture.stated.items() if key != RESPONSES}
         stated |= {RESPONSES: responses} if responses != "joint" else {}
         form = load_format(path, architecture, template=template)

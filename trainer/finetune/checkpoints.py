@@ -1,4 +1,4 @@
-"""Saves the part of a training's state that the model's own files lack: in one file, or in a folder that several
+"""Saves the part of the training state that the model's own files lack: in one file, or in a folder that several
 processes write.
 
 The numbers of processes and devices may differ between saving and restoring.

@@ -1,4 +1,4 @@
-"""Measures how often the likeliest of a task's labels, by a model in training, is the annotators' label."""
+"""Measures how often a model in training finds the annotators' label the likeliest of a task's labels."""
 
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ def accuracy(training: Training, rows: TokenizedRows) -> float:
 
 
 def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.bool_]:
-    """Tells of each row [R] whether its label has the highest log-probability of the task's labels.
+    """Tells for each row [R] whether its label has the highest log-probability of the task's labels.
 
     Raises:
       ValueError: the task has no labels.

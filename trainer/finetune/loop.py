@@ -1,4 +1,4 @@
-"""Runs the steps of a training: draws examples, measures and saves the model on the way, and resumes a killed run
+"""Runs the steps of training: draws examples, measures and saves the model between steps, and resumes a killed run
 exactly."""
 
 import json
@@ -44,7 +44,7 @@ def train_loop(
     """Trains to the recipe's last step, from the newest checkpoint in `out` if there is one.
 
     Args:
-      training: the training, at step 0.
+      training: the training run, at step 0.
       rows: the examples of each task, and the tasks' weights.
       out: the folder of the run, the same for all processes: checkpoints step-N, metrics.jsonl, tensorboard,
         recipe.json.

@@ -77,7 +77,7 @@ def save_peft(adapters: Adapters, base: str, folder: Path, responses: Responses 
     """Writes a folder that `flame-rank rerank --judge` and PEFT read.
 
     Args:
-      base: the path or the hub's name of the model on which the adapters were trained.
+      base: the path of the model on which the adapters were trained, or its name on the hub.
       responses: the form in which they were trained to read comparisons.
     """
     rank = next(iter(adapters.values()))["A"].shape[0]

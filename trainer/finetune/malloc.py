@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process of a training on a CPU.
+"""Lets a process that trains on a CPU keep the memory that it frees.
 
 A step has gigabytes of temporary arrays, which glibc would request from the system and return each time. Every page
 would then be new in every step, which costs more than the elementwise work on it.
@@ -37,8 +37,8 @@ def keep_freed_memory() -> None:
 
 
 def give_back() -> None:
-    """Returns free memory to the system if this process has more than half of all memory, since the program of each
-    shape would keep its own block."""
+    """Gives free memory back to the system if this process holds more than half of all memory; otherwise, the compiled
+    program for each shape would keep a block of its own."""
     if libc := _libc():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         if resident > memory() / 2:

@@ -1,8 +1,9 @@
-"""Estimates how much of a batch a training can compute at once; a test compares the estimate with XLA's own count.
+"""Estimates how much of a batch can be computed at once in training; a test compares the estimate with XLA's own count.
 
-For the gradient, the input and the output of every matrix are kept, half as much for the operations between matrices,
-and three copies of the attention scores. Besides its value, each trained parameter has the gradient of a part, the sum
-of the parts' gradients and two moments. A quarter of the remaining memory is for a batch.
+For the gradient, these are kept: the input and the output of every matrix, half as much for the operations between
+matrices, and three copies of the attention scores. Besides its value, each trained parameter has four numbers: the
+gradient of one part of the batch, the sum of the gradients of all parts, and two moments. A quarter of the remaining
+memory is for a batch.
 """
 
 import math
@@ -28,7 +29,7 @@ _QUERIES = re.compile(r"(q_proj|Attention\.q)\.weight$")
 
 
 def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int:
-    """Estimates the number of tokens, padding included, that a training computes at once on all devices.
+    """Estimates the number of tokens, padding included, that training can compute at once on all devices.
 
     Args:
       longest: the tokens of the longest row that may occur.
@@ -40,8 +41,9 @@ def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int
     free = memory - fixed
     if longest * each > free:
         raise UserError(
-            f"the parameters and their moments take {fixed / 2**30:.1f} GiB, a row of {longest} tokens "
-            f"{longest * each / 2**30:.1f} GiB more, and there are {memory / 2**30:.1f} GiB; --lora, --freeze or a "
+            f"the parameters and their moments take {fixed / 2**30:.1f} GiB, a row of {longest} tokens takes "
+            f"{longest * each / 2**30:.1f} GiB more, and there are only {memory / 2**30:.1f} GiB; --lora, --freeze or "
+            "a "
             "smaller --max-input needs less"
         )
     return max(longest, int(free / _SHARE / each)) * sharding.data_parallel_size(mesh)
@@ -63,7 +65,7 @@ def token(base: Base, recipe: ResolvedRecipe, longest: int) -> int:
 
 
 def weights(base: Base, recipe: ResolvedRecipe) -> int:
-    """Computes the bytes of the parameters and of the trained ones' gradients and moments, in float32."""
+    """Computes the bytes of all parameters, and of the gradients and moments of the trained ones, in float32."""
     total = trained = 0
     for path, leaf in nnx.to_flat_state(base.params):
         size, name = math.prod(leaf.shape), ".".join(map(str, path))

@@ -45,7 +45,7 @@ class RowReader:
 
         Args:
           evaluation: the evaluation texts; examples that share text with them are left out.
-          limit: the number of examples to read, evenly spread over the task's; None reads all.
+          limit: the number of examples to read, evenly spread over the task's examples; None reads all.
 
         Raises:
           NothingLeftError: no example is left.
@@ -86,7 +86,7 @@ class RowReader:
         what will be trained on.
 
         Raises:
-          UserError: no task is there, or no example is left.
+          UserError: no task's data set is there, or no example is left.
         """
         available = [task for task in mixture.tasks if is_available(task, self.data)]
         if not available:
@@ -108,7 +108,8 @@ class RowReader:
             self.say(f"{task.name}: {len(read)} examples, {read.cut} {what}")
         if not rows:
             raise UserError(
-                f"no example of the mixture fits --max-input {self.recipe.max_input}; --on-long cut takes its parts"
+                f"no example of the mixture fits --max-input {self.recipe.max_input}; --on-long cut shortens examples "
+                "to fit"
             )
         counts = {read.task: self._examples(read) for read in rows}
         trained = TrainingData(tasks=counts, checked=evaluation.checked)

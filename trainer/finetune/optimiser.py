@@ -1,4 +1,4 @@
-"""The optimiser of a training: Adam, with the learning rate of the recipe at each step."""
+"""The optimiser of a training run: Adam, with the learning rate of the recipe at each step."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The processes of a training on many hosts: all of them compute, and the first one writes the files."""
+"""The processes of a training run on many hosts: all of them compute, and the first one writes the files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The numbers of a training; the defaults are the paper's (section 3.5). Imports nothing heavy, because the
+"""The numbers of a training run; the defaults are the paper's (section 3.5). Imports nothing heavy, because the
 commands' help is made from it."""
 
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
 @self_documented
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The numbers of a training; a number that is None is chosen by `resolve`.
+    """The numbers of a training run; a number that is None is chosen by `resolve`.
 
     Attributes:
       {options}
@@ -56,7 +56,7 @@ class Recipe:
     accumulate: int | None = described(
         None,
         "The number of parts in which a batch is computed, one after the other; the result is the same.",
-        automatic="as few as fit in memory, or with --lora on a CPU in its cache",
+        automatic="as few as let each part fit in memory or, with --lora on a CPU, in the CPU's cache",
         unit="PARTS",
         least=1,
     )
@@ -96,9 +96,9 @@ class Recipe:
         check_types(self)
         for name in ("steps", "batch", "max_input", "max_target", "accumulate"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it is 1 or more")
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it is at least 0 and less than 1")
+            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
         if self.accumulate and self.batch % self.accumulate:
             raise ValueError(f"a batch of {self.batch} does not divide into {self.accumulate} equal parts")
 

@@ -1,4 +1,4 @@
-"""Runs a whole training: from a base model and a mixture to checkpoints, with the paper's numbers (section 3.5)."""
+"""Trains a judge in one run, from a base model and a mixture to checkpoints, with the paper's numbers (section 3.5)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -48,7 +48,7 @@ def train(
       out: the folder of the run: checkpoints step-N, each a directory that `flame_rank.load_judge` reads, and the best
         one by `evaluation` as `best`; metrics.jsonl; tensorboard; recipe.json; training_data.json.
       mixture: flame, flame-rm, a CSV file of task,weight, or the options that name one.
-      recipe: the numbers of the training; without it, the paper's.
+      recipe: the numbers of the training run; without it, the paper's.
       examples: how examples become token ids.
       evaluation: what is measured during the training; without it, nothing.
       checkpoints: what is saved during the training.

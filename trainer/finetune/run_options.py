@@ -1,5 +1,5 @@
-"""The options of a training besides its recipe: its examples, measurements, checkpoints and devices. Imports nothing
-heavy, because the commands' help is made from it."""
+"""The options of a training run besides its recipe: its examples, measurements, checkpoints and devices. Imports
+nothing heavy, because the commands' help is made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class ExampleOptions:
 @self_documented
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What is measured during a training.
+    """What is measured during training.
 
     Attributes:
       {options}
@@ -65,7 +65,7 @@ class EvaluationOptions:
 @self_documented
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
-    """What is saved during a training.
+    """What is saved during training.
 
     Attributes:
       {options}
@@ -105,7 +105,7 @@ class CheckpointPolicy:
 @self_documented
 @dataclass(frozen=True, kw_only=True)
 class Devices:
-    """Where a training runs.
+    """Where training runs.
 
     Attributes:
       {options}

@@ -3,7 +3,7 @@ gradients and the optimiser.
 
 Gradients are summed over microbatches and divided once by the number of target tokens, so that they do not depend on
 how a batch is divided. Dropout is drawn row by row from (seed, step, position in the model, row), so that it depends
-neither on that nor on the number of devices.
+neither on this division nor on the number of devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,11 +33,12 @@ class Batch(NamedTuple):
 
     Attributes:
       tokens: [B, T] int32; for a decoder the input followed by the target, for T5 the input.
-      lengths: [B] int32, the tokens of each input.
+      lengths: [B] int32, the number of tokens of each input.
       targets: [B, R] int32, 0 = padding.
       counts: [B] int32, the numbers of target tokens.
       rows: [B] int32, the number of each row in the whole batch.
-      pieces: [B] int32 each, of comparisons in the separate form and 0 for other rows; None if there is none.
+      pieces: [B] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other rows; None if
+        there are no such comparisons.
     """
 
     tokens: jax.Array
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
 
 
 def padded_length(tokens: int) -> int:
-    """Rounds the length of a row up to one of few lengths, in tokens: each of them takes long to compile."""
+    """Rounds the length of a row, in tokens, up to one of few lengths, because each length takes long to compile."""
     step = 32 if tokens <= 128 else 64 if tokens <= 512 else 128 if tokens <= 1024 else 256
     return -(-tokens // step) * step
 

@@ -63,7 +63,7 @@ def measure(
       patches: which tasks, the categories to measure, and how often.
       recipe: the recipe of each patch; if its `steps` is None, the number for flame-rm is used.
       examples: how examples become token ids.
-      devices: where the trainings run.
+      devices: where the models are trained.
       max_bad: the share of a task's records that may be bad.
       say: receives lines of progress.
 
@@ -110,7 +110,7 @@ def measure(
 
 
 def measure_right(training: Training, categories: Mapping[str, Sequence[TokenizedRows]]) -> RightAnswers:
-    """Tells of each example of each category, part after part, whether the model answers it right."""
+    """Tells for each example of each category, part after part, whether the model answers it right."""
     return {c: np.concatenate([right_answers(training, rows) for rows in parts]) for c, parts in categories.items()}
 
 
@@ -139,11 +139,11 @@ def patch(
     """Trains on each task alone, each time from the base, and writes its curve; an existing curve is kept.
 
     Args:
-      training: the training, at step 0.
+      training: the training run, at step 0.
       tasks: the rows of each task to train on.
       categories: the rows of the evaluation tasks of each category.
-      out: the folder to write: curves/TASK.json is a task's curve, runs/TASK its run, without checkpoints once the
-        curve is complete.
+      out: the folder to write: curves/TASK.json is a task's curve, and runs/TASK is its run, without checkpoints once
+        the curve is complete.
       setup: the settings that all curves share.
       every: the number of steps between two evaluations.
       save_every: the number of steps between two checkpoints.
@@ -240,8 +240,8 @@ def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str
         missing = [task.name for task in tasks if task not in targets[category]]
         if not targets[category]:
             raise UserError(
-                f"category {category}: none of its tasks is under {data}; get them by "
-                f"`flame-train data fetch {' '.join(missing)} --data {data}`, or name others by --category"
+                f"category {category}: none of its tasks is under {data}; get them with `flame-train data fetch "
+                f"{' '.join(missing)} --data {data}`, or name others by --category"
             )
         if missing:
             say(f"category {category} goes without {', '.join(missing)}, not under {data}")

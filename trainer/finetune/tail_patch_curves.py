@@ -66,7 +66,7 @@ class Curve:
       setup: the settings that must be equal to compare curves: the base, the recipe, the measured tasks.
       examples: the number of examples of each category.
       steps: the numbers of steps after which the answers were taken, rising; the first is 0, the base.
-      right: of each category, at each of the steps, which examples were answered right: a bit for each example, in
+      right: for each category and each of the steps, which examples were answered right: a bit for each example, in
         hexadecimal digits.
     """
 
@@ -105,7 +105,7 @@ class Curve:
         """Returns which examples were answered right, [steps, examples].
 
         Raises:
-          ValueError: a step has not as many answers.
+          ValueError: a step does not have an answer to each example.
         """
         return np.stack([_unpacked(digits, self.examples[category]) for digits in self.right[category]])
 
@@ -123,8 +123,8 @@ def rate(right: BoolArray) -> Rating:
     """Rates how helpful a task is to a category.
 
     Args:
-      right: [1 + evaluations, examples] whether each example is answered right: by the base, then at least once during
-        the patch.
+      right: [1 + evaluations, examples] whether each example is answered right: in row 0 by the base, in each other row
+        at an evaluation during the patch; there is at least one evaluation.
     """
     accuracies = right.mean(1)
     gains = (accuracies[1:] - accuracies[0]).tolist()
@@ -198,8 +198,8 @@ def read_curves(out: Path) -> list[Curve]:
         curves.append(curve)
         if names := differing(curves[0].setup, curve.setup):
             raise UserError(
-                f"{path} and {curve_file(out, curves[0].task)}: measured with another {', '.join(names)}; they do not "
-                "compare"
+                f"{path} and {curve_file(out, curves[0].task)}: measured with another {', '.join(names)}; they cannot "
+                "be compared"
             )
     return curves
 
@@ -223,7 +223,7 @@ def table(curves: Sequence[Curve], thresholds: Mapping[str, float] = THRESHOLDS)
     Accuracies are in percent. The last two columns are the sum of the ratings and the task's bundles.
 
     Args:
-      thresholds: of each category, in %; see `bundles`.
+      thresholds: the threshold of each category, in %; see `bundles`.
     """
     heads = ["task", *THRESHOLDS, "sum", "bundles"]
     base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in THRESHOLDS]

@@ -38,18 +38,18 @@ _COLUMNS = 4  # of an index: where an example starts, the lengths of input and t
 
 
 class NothingLeftError(UserError):
-    """No example of a task is left: all of them share text with evaluation tasks, or are too long and left out for
-    that."""
+    """No example of a task is left: all of them share text with evaluation tasks, or were left out because they are too
+    long."""
 
 
 class Row(NamedTuple):
     """An example as token ids.
 
     Attributes:
-      source: of the input.
-      target: of the target, its end included.
+      source: the ids of the input.
+      target: the ids of the target, its end included.
       label: its number among the task's labels; -1 without labels.
-      pieces: of a comparison in the separate form.
+      pieces: the lengths of the pieces of a comparison in the separate form.
     """
 
     source: Ints
@@ -86,7 +86,7 @@ class TokenizedRows:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """[N] int64, the tokens of each example, those of its target included."""
+        """[N] int64, the number of tokens of each example, including those of its target."""
         return np.asarray(self.index[:, 1] + self.index[:, 2])
 
     def __getitem__(self, number: int) -> Row:
@@ -148,8 +148,8 @@ class Encoded(NamedTuple):
     """The ids of an example.
 
     Attributes:
-      source: of its input.
-      target: of its target, the end included.
+      source: the ids of its input.
+      target: the ids of its target, the end included.
       pieces: the lengths of the pieces of a comparison in the separate form.
       cut: whether input or target was too long, and was cut.
     """

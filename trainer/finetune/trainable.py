@@ -1,7 +1,7 @@
 """Selects the parameters of a model that are trained: all of them, those above its lowest layers, or low-rank adapters.
 
-The loss is differentiated only by the trained parameters, so that no gradient is computed for the others or the layers
-below them.
+The loss is differentiated with respect to the trained parameters only, so that no gradient is computed for the others
+or the layers below them.
 """
 
 from typing import Any, TypeAlias
@@ -26,7 +26,7 @@ def split(graph: Any, params: Params, recipe: Recipe) -> tuple[Trained, Params]:
 
 
 def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
-    """Joins the two results of `split` to a model."""
+    """Joins the two results of `split` into a model."""
     if isinstance(trained, nnx.State):
         return nnx.merge(graph, trained, frozen)
     model = nnx.merge(graph, frozen)
@@ -35,7 +35,7 @@ def assembled(graph: Any, trained: Trained, frozen: Params) -> Any:
 
 
 def params(graph: Any, trained: Trained, frozen: Params) -> Params:
-    """Joins the two results of `split` to all parameters of the model, with adapters merged into them."""
+    """Joins the two results of `split` into all parameters of the model, with adapters merged into them."""
     if isinstance(trained, nnx.State):
         return nnx.split(nnx.merge(graph, trained, frozen))[1]
     return lora.merged(trained, frozen)

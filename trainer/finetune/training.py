@@ -1,4 +1,5 @@
-"""The state of a training at a step: the model, its trained parameters, the optimiser's state and the compiled step."""
+"""The state of a training run at a step: the model, its trained parameters, the optimiser's state and the compiled
+step."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ _CACHED = 1024
 
 
 class Training:
-    """A training at some step.
+    """A training run at some step.
 
     Attributes:
       done: the number of steps so far.
@@ -131,7 +132,7 @@ class Training:
 def load(
     path: Path, recipe: Recipe, examples: ExampleOptions, devices: Devices, say: Callable[[str], None] = print
 ) -> Training:
-    """Reads a base model onto the devices and makes its training.
+    """Reads a base model onto the devices and prepares its training.
 
     Args:
       path: a checkpoint directory or a GGUF file.

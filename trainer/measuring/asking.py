@@ -1,7 +1,7 @@
-"""Asks a judge the examples of a task.
+"""Has a judge answer the examples of a task.
 
 A language model is asked in the task's own title, description and fields, and answers by the likelihood of the task's
-labels; a judge that only compares gets the pair of a pairwise task as a problem. Both are asked a pair in both orders.
+labels; a judge that only compares gets the pair of a pairwise task as a problem. Both see every pair in both orders.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
       ValueError: the judge cannot be asked this task.
     """
     if not can_answer(judge, task):
-        raise ValueError(f"{judge.name} can only compare two responses, and {task.name} is not such a task")
+        raise ValueError(f"{judge.name} can only compare two responses, but {task.name} is another kind of task")
     for start in range(0, len(examples), BATCH):
         group = examples[start : start + BATCH]
         if not isinstance(judge, LanguageModelJudge):

@@ -34,7 +34,7 @@ Figure: TypeAlias = Pool | Mean
 
 
 def tasks_of(figure: Figure) -> Iterator[str]:
-    """Returns the names of the tasks under a figure."""
+    """Returns the names of the tasks from which a figure is computed."""
     if isinstance(figure, Pool):
         yield from figure.tasks
     else:

@@ -1,9 +1,9 @@
 """Measures six biases of a judge, as the paper's section 5.1 adapts CoBBLEr to the unified format.
 
-They are shares of T comparisons. order: both orders are answered with the same position. compassion: the same, with the
-models' names shown. length: |share of the longer response - 0.5| among answers without order bias. egocentric: the
-judge prefers its own response in both orders. bandwagon and attention: the judge follows a sentence about response_a,
-and also one about response_b.
+Each bias is a share of the comparisons. order: both orders are answered with the same position. compassion: the same,
+with the models' names shown. length: |share of the longer response - 0.5| among answers without order bias. egocentric:
+the judge prefers its own response in both orders. bandwagon and attention: the judge follows a sentence about
+response_a, and also one about response_b.
 """
 
 import random

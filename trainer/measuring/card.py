@@ -29,10 +29,10 @@ class Line:
       n: the number of examples, or of single judgements, that were counted.
       invalid: the number of examples without a valid answer, which are not counted.
       share: the figure with its 95 % bootstrap interval over prompts.
-      difference: the paired difference to the other judge, with its interval.
+      difference: the paired difference from the other judge, with its interval.
       baselines: the results of baselines by name; a baseline that does not apply to these tasks is missing.
-      contact: whether the tasks touch what the judge was trained on (trainer/collection/training_data.py), with the
-        number of tasks if they differ.
+      contact: whether the tasks overlap with what the judge was trained on (trainer/collection/training_data.py), with
+        the number of tasks if they differ.
       paper: the paper's results for the whole benchmark.
       flipped: the share of pairs in which the judge prefers the same position in both orders.
       mass: the mean probability that the model gives to all labels together.
@@ -95,7 +95,7 @@ def card(
     """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name.
 
     Args:
-      contact: of each task, whether it touches what the judge was trained on; None if that is not known.
+      contact: for each task, whether it overlaps with what the judge was trained on; None if that is not known.
     """
     figures: dict[str, Figure] = dict(BENCHMARKS)
     for name, benchmark in BENCHMARKS.items():

@@ -20,8 +20,8 @@ class Health:
       n: the number of pairs.
       longer: the number of pairs whose better response has more characters.
       shorter: the number of pairs whose better response has fewer characters.
-      telling: words by how much more often they stand in the better response only than in the worse one only, in % of
-        pairs; the most telling ones of either side, best first, without those that round to 0.
+      telling: for each of the most telling words, the % of pairs in which only the better response has it, minus the %
+        in which only the worse one has it; the highest first, without words that round to 0.
     """
 
     n: int

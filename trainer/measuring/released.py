@@ -27,7 +27,7 @@ class Item:
       part: the part of the benchmark.
       name: a name that is unique in the benchmark.
       problem: the responses, the right ones first.
-      right: the number of right ones.
+      right: the number of right responses.
     """
 
     part: str
@@ -37,8 +37,8 @@ class Item:
 
     @property
     def pairs(self) -> IntArray:
-        """[M, 2] the comparisons that are asked: each right response with each wrong one, in the order of rows of a
-        matrix; of RewardBench 2's ties then the right ones with one another."""
+        """[M, 2] the comparisons that are asked: each right response with each wrong one, row by row; for RewardBench
+        2's ties, then also the right ones with one another."""
         n = len(self.problem)
         pairs = [(i, j) for i in range(self.right) for j in range(self.right, n)]
         if self.part == TIES:
@@ -55,7 +55,7 @@ class Benchmark:
       files: groups of patterns of its files; the first group whose files exist is read.
       origin: where it is published.
       parts: the names of its parts, in the order of the card.
-      item: makes an item of a record.
+      item: makes an item from a record.
     """
 
     folder: str
@@ -100,8 +100,8 @@ class Benchmark:
 
 
 def first_of_each(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """Takes items of each part, up to `limit` of them, by the order of hashes of their names: the same ones in every
-    run. Both prompts of a number of RewardBench 2's ties are taken, or neither."""
+    """Takes items of each part, up to `limit` of them, in the order of the hashes of their names: the same ones in
+    every run. Of the two prompts that RewardBench 2's ties have for each number, both are taken, or neither."""
     if limit is None:
         return [*items]
     taken: list[Item] = []
@@ -131,7 +131,7 @@ def _rewardbench2(record: Any) -> Item:
     problem, right = _problem(record["prompt"], list(record["chosen"]), list(record["rejected"]))
     part = record["subset"]
     if right != record["num_correct"] or (part != TIES and right != 1):
-        raise ValueError(f"{right} responses are chosen, and num_correct is {record['num_correct']}")
+        raise ValueError(f"{right} responses are chosen, but num_correct is {record['num_correct']}")
     # Numbers begin anew in each subset.
     return Item(part=part, name=f"{part}/{record['id']}", problem=problem, right=right)
 

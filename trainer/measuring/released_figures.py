@@ -1,7 +1,7 @@
 """Computes the figures of the released benchmarks from a judge's answers.
 
-All are computed from the log-odds of pairs of responses, both orders put together. For a judge that rates each response
-these are differences of its ratings, and the figures are those that the benchmarks' authors define.
+All are computed from the log-odds of pairs of responses, with both orders combined. For a judge that rates each
+response these are differences of its ratings, and the figures are those that the benchmarks' authors define.
 """
 
 from collections import defaultdict
@@ -27,7 +27,8 @@ class Answers:
     """A judge's answers to an item: log-odds in nats, NaN for a failed judgement.
 
     Attributes:
-      forward, backward: [M] that the response shown first is better: the first of each pair, and then the second.
+      forward, backward: [M] the log-odds that the response shown first is better: the pair's first in `forward`, its
+        second in `backward`.
     """
 
     item: Item
@@ -54,7 +55,7 @@ class Row:
       share: the figure, and its 95 % bootstrap interval over prompts.
       chance: the result of random answers; None if it is not a simple number.
       longer: the result of a judge that prefers the longer response.
-      difference: the paired difference to another judge, with its interval.
+      difference: the paired difference from another judge, with its interval.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A weighted sum of the means of columns of parts.
+    """A weighted sum of means; each is the mean of one column over the prompts of one part.
 
     Attributes:
       weights: the weight of each (part, column).
@@ -123,8 +124,8 @@ def rows(benchmark: str, answers: Sequence[Answers], other: Sequence[Answers] | 
     """Computes the figures of a benchmark; items with an invalid judgement, of either judge, are left out.
 
     Args:
-      answers: of the judge, one for each item.
-      other: of another judge, to the same items in the same order.
+      answers: the judge's answers, one for each item.
+      other: another judge's answers to the same items in the same order.
     """
     kept = [k for k, a in enumerate(answers) if a.valid and (other is None or other[k].valid)]
     ours = _scores(benchmark, [answers[k] for k in kept])

@@ -48,7 +48,7 @@ def ask(
     *,
     done: Callable[[int], object] = lambda count: None,
 ) -> list[Answers]:
-    """Asks a judge the items, except those whose answers are in `kept`.
+    """Has a judge answer the items, except those whose answers are in `kept`.
 
     Args:
       done: is called with the number of items that were answered since the last call.

@@ -53,7 +53,7 @@ def read_courses(run: Path, last: int | None = None) -> dict[str, Course]:
         raise UserError(f"{path}: no such file; {run} is not the folder of a run")
     lines = [line for line in metrics.lines(path) if "eval" in line][-last if last else None :]
     if not lines:
-        raise UserError(f"{path}: no evaluation in it; `flame-train run --eval TASK` measures on the way")
+        raise UserError(f"{path}: no evaluation in it; `flame-train run --eval TASK` measures during training")
     courses: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for line in lines:
         for name, accuracy in _by_category(line["eval"]).items():

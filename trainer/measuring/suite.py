@@ -77,7 +77,7 @@ def run(
     *,
     done: Callable[[int], object] = lambda count: None,
 ) -> Asked:
-    """Asks a judge the examples of a task, except those whose answers are in `kept`.
+    """Has a judge answer the examples of a task, except those whose answers are in `kept`.
 
     Args:
       done: is called with the number of examples that were answered since the last call.

@@ -21,8 +21,9 @@ class Tally:
     """The counts of one task.
 
     Attributes:
-      counts: [G, K] float64. For accuracy, exact match and single judgements: the right ones, and all (K = 2). For
-        balanced accuracy: the right ones with each label, then all with each label (K = 2C).
+      counts: [G, K] float64. For accuracy, exact match and single judgements: the right answers, and all answers (K =
+        2). For balanced accuracy: the right answers to the examples with each label, then all answers to these (K =
+        2C).
       n: the number of examples or single judgements.
     """
 
@@ -40,7 +41,7 @@ def tally(task: Task, examples: Sequence[Example], p: Sequence[Sequence[float]],
       metric: the metric whose counts are made.
 
     Returns:
-      The counts; The counts; None if no example has a valid answer.
+      The counts; None if no example has a valid answer.
     """
     rows: dict[str, FloatArray] = {}
     n = 0
@@ -97,7 +98,7 @@ def interval(
 
     Args:
       tallies: the tallies of tasks by name.
-      against: the tallies of another judge on the same examples; the result is then the paired difference to it.
+      against: the tallies of another judge on the same examples; the result is then the paired difference from it.
 
     Raises:
       ValueError: the two judges were not counted over the same prompts.

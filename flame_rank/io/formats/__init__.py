@@ -34,4 +34,4 @@ def by_name(name: str, formats: "tuple[Format, ...]") -> "Format":
     for known in formats:
         if known.name == wanted:
             return known
-    raise ValueError(f"no format is called {name!r}; it is one of {', '.join(NAMES)}")
+    raise ValueError(f"no format is called {name!r}; it must be one of {', '.join(NAMES)}")

@@ -102,7 +102,7 @@ def text(raw: Raw, what: str) -> str:
         return _STRING.decode(raw)
     if kind(raw) == "a list":
         return conversation(_messages(raw, what), what)
-    raise ValueError(f"{what} is {kind(raw)}; it is a string or a list of messages")
+    raise ValueError(f"{what} is {kind(raw)}; it must be a string or a list of messages")
 
 
 def conversation(given: list[dict[str, Any]], what: str) -> str:

@@ -17,7 +17,7 @@ _TOOL = "lm-evaluation-harness"
 
 @dataclass(frozen=True)
 class LmEval:
-    """The format."""
+    """The format of lm-evaluation-harness's samples."""
 
     name: str = "lm-eval"
 

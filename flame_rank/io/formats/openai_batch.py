@@ -21,7 +21,7 @@ _REQUEST = '{"custom_id": ..., "body": {"messages": [...]}}'
 
 @dataclass(frozen=True)
 class OpenAIBatch:
-    """The format.
+    """The format of a batch's output.
 
     Attributes:
       requests: the file of the batch's requests; None if it is not known.
@@ -56,12 +56,14 @@ class OpenAIBatch:
         error = fields.get("error")
         response = needed(fields, "response", _TOOL)
         if kind(response) != "an object":
-            raise ValueError(f"the request failed ({_reason(error)}); ask it again, or remove the line")
+            raise ValueError(f"the request failed ({_reason(error)}); send the request again, or remove the line")
         answer = OBJECT.decode(response)
         status = decoded(answer["status_code"]) if "status_code" in answer else 200
         body = answer.get("body")
         if status != 200 or body is None or kind(body) != "an object":
-            raise ValueError(f"the request failed (status {status}: {_reason(body)}); ask it again, or remove the line")
+            raise ValueError(
+                f"the request failed (status {status}: {_reason(body)}); send the request again, or remove the line"
+            )
         return OBJECT.decode(body)
 
     def _request(self, custom_id: str) -> Raw:
@@ -95,7 +97,7 @@ def _answers(body: dict[str, Raw]) -> list[tuple[str, Raw]]:
         answers = [(_choice(decoded(choice), i), choice) for i, choice in enumerate(RAWS.decode(body["choices"]))]
         if answers:
             return answers
-        raise ValueError("it has no choices; ask it again, or remove the line")
+        raise ValueError("the response has no choices; send the request again, or remove the line")
     if "output" in body and kind(body["output"]) == "a list":
         parts: list[Any] = [item for item in decoded(body["output"]) if item.get("type") == "message"]
         return [("".join(content(part, "the output") for part in parts), body["output"])]

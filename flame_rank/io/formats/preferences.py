@@ -1,7 +1,8 @@
 """Preferences: TRL's pairs, and the benchmarks RewardBench (pairs) and RewardBench 2 (best of four or more).
 
-`{"prompt", "chosen", "rejected"}`, each a text or a list of messages; without a prompt, it is the start that both lists
-have in common (TRL's dataset formats). RewardBench 2 has lists of texts: the chosen ones are the first candidates.
+`{"prompt", "chosen", "rejected"}`, each a text or a list of messages; if there is no prompt, it is the start that both
+lists have in common (TRL's dataset formats). RewardBench 2 has lists of texts: the chosen ones are the first
+candidates.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Trl:
             if kind(chosen) == kind(rejected) == "a list":
                 prompt, *candidates = start_in_common(chosen, rejected, '"chosen" and "rejected"')
                 return Parsed(prompt=prompt, candidates=candidates, originals=originals, implicit=True)
-            raise ValueError('no "prompt"; give the line one, a text or messages')
+            raise ValueError('no "prompt"; add one, a text or messages')
         prompt_raw = needed(fields, "prompt", "TRL")
         return Parsed(
             prompt=text(prompt_raw, '"prompt"'),

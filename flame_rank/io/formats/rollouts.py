@@ -38,19 +38,20 @@ class Verl:
 class Distilabel:
     """distilabel's generations: `{"instruction", "generations": [...], ...}`, or `messages` of a ChatGeneration.
 
-    A list is called `generation` if the task groups (group_generations) and `grouped_generation` by GroupColumns
-    (`merged_generation` before 1.4); without grouping a line is a sample. A `system_prompt` was part of the request.
+    The list is called `generation` if the task grouped it (group_generations), and `grouped_generation` if GroupColumns
+    did (`merged_generation` before 1.4); without grouping, a line is a sample. A `system_prompt` was part of the
+    request.
     """
 
     name: str = "distilabel"
 
     def fits(self, fields: Fields) -> bool:
-        """Returns a line has an instruction, or messages and a mark of distilabel, and what was generated."""
+        """Tells whether a line has what was generated, and an instruction or messages with a mark of distilabel."""
         asked = "instruction" in fields or ("messages" in fields and any(mark in fields for mark in _MARKS))
         return asked and any(key in fields for key in _GENERATED)
 
     def flat(self, fields: Fields) -> bool:
-        """Returns a line has one generation, a text."""
+        """Tells whether a line has one generation, a text."""
         return kind(fields[_generated(fields)]) != "a list"
 
     def parse(self, fields: Fields) -> Parsed:

@@ -1,6 +1,5 @@
 """Measures how far a candidate agrees with the rest of its pool. For many samples of one model this is the strongest
-evidence that costs nothing: right answers are alike, while wrong ones differ.
-"""
+evidence that costs nothing: right answers are alike, while wrong ones differ."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,15 +18,16 @@ def overlap(pool: Sequence[CandidateViews]) -> FloatArray:
     """Computes the mean share of tokens that each candidate has in common with the pool's candidates, itself included.
 
     The unweighted mean of nine measures is used, because the best of them differs from sampler to sampler. Each is a
-    Jaccard overlap, of the set of tokens, of the bag of tokens and of the bag of neighbouring tokens, in each of the
-    three views of a candidate. If more than COMPARED candidates look different, a sample of them, the same for all,
-    stands in for the others in the mean: time and memory are linear in the candidates.
+    Jaccard overlap: of the sets of tokens, of the bags of tokens or of the bags of neighbouring tokens, in one of the
+    three views of a candidate. If more than COMPARED candidates look different, the mean is taken over a sample of
+    them, the same for every candidate, so that time and memory are linear in the number of candidates.
 
     Args:
       pool: [n] candidates of one problem.
 
     Returns:
-      [n] float64 in [0, 1]; equal for two candidates, because neither can outvote the other.
+      [n] float64 in [0, 1]; if there are only two candidates, they have the same value, because neither can outvote the
+      other.
     """
     total = np.zeros(len(pool))
     shares: list[FloatArray] = []

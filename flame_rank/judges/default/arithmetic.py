@@ -26,8 +26,8 @@ def asked(prompt: str) -> Fraction | None:
 
 
 def contradicts(prompt: str, text: str) -> bool:
-    """Tells whether a text states a number as the result that a prompt asks for (see `asked`) and contains the right
-    number nowhere. False if the text states no number, or a vague one."""
+    """Tells whether a text states a number as the result that a prompt asks for (see `asked`) and does not contain the
+    right number. False if the text states no number, or a vague one."""
     value = asked(prompt)
     text = ANNOTATION.sub("", text[:LONGEST])
     if value is None or _VAGUE.search(text) or any(map(_is_foreign_number, text)):

@@ -104,8 +104,9 @@ def _verse(text: str) -> bool:
 
 
 def unfinished(texts: Sequence[str]) -> FloatArray:
-    """Returns how certain it is that each text of a pool breaks off [n], 0 to 1: judged by itself, or because its
-    sentence has no end while other texts of the pool have one."""
+    """Returns how certain it is that each text of a pool breaks off [n], 0 to 1: judged by itself, or because its last
+    sentence has no end while other texts of the pool have one.
+    """
     alone = np.array([broken_off(text) for text in texts])
     open_ = np.array([_is_sentence(text) and not _is_closed(text) for text in texts])
     closed = any(_is_sentence(text) and _is_closed(text) for text in texts)

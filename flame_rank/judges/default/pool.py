@@ -1,6 +1,5 @@
-"""The judge that ships. A candidate's quality, in log-odds, comes from its agreement with the pool, its likelihood to a
-small language model, and rules for texts that cannot be right. default/README.md is its model card.
-"""
+"""The judge that ships. A candidate's quality, in log-odds, comes from its agreement with the pool, its likelihood
+under a small language model, and rules for texts that cannot be right. default/README.md is its model card."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -78,7 +77,7 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
       model: the language model; None if the judge has no model.
-      max_length: tokens of prompt and candidate together that the model reads.
+      max_length: the most tokens of prompt and candidate together that the model reads.
       reading: the weights of the evidence for each kind of pool, with the model.
       alone: the same without the model.
     """

@@ -23,8 +23,8 @@ class ServerOptions(DrawOptions):
       samples: the number of verdicts that are sampled for one comparison. If it is given, verdicts are sampled even if
         the server has log-probabilities; None for 8, or 1 for a thinking judge.
       think, temperature, top_p: as in `DrawOptions`.
-      concurrency: the number of requests at the same time; None for the server's number of slots, or 32 if it does not
-        tell.
+      concurrency: the number of requests at the same time; None for the server's number of slots, or 32 if it
+        does not report it.
       requests_per_minute, tokens_per_minute: limits; None for no limit. Tokens are estimated before a request.
       deadline: the seconds after which a request without an answer is sent again; None for 120, or 600 for a thinking
         judge.
@@ -100,7 +100,7 @@ def parse(spec: str) -> tuple[Address, ServerOptions]:
     if parts.path in ("", "/"):
         url += "/v1"
     if not model and url == HOSTED:
-        raise UserError(f"--judge {spec}: it is {prefix}MODEL@URL, such as {prefix}Qwen/Qwen3-8B@http://localhost:8000")
+        raise UserError(f"--judge {spec}: write {prefix}MODEL@URL, such as {prefix}Qwen/Qwen3-8B@http://localhost:8000")
     address = Address(model=model, url=url, prefix=prefix, key=os.environ.get("OPENAI_API_KEY", ""))
     return address, spec_options.read(ServerOptions, spec, stated, _KINDS)
 
@@ -122,8 +122,8 @@ _KINDS = {
 
 
 def read_price(text: str) -> tuple[float, float, float]:
-    """Returns the prices of a million tokens that are read, written, and read from the server's cache (by default as
-    read).
+    """Returns the prices of a million tokens that are read, written, and read from the server's cache (by default the
+    price of reading).
 
     Raises:
       ValueError: the text is not a price.

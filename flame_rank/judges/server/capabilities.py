@@ -45,7 +45,7 @@ class Wanted:
     """What a judge needs from its server; the values are those of `flame_rank.load_judge`.
 
     Attributes:
-      letters: whether more letters than A and B are to be read, which label scores do not tell.
+      letters: whether letters other than A and B are read, too; label scores do not include these.
     """
 
     instructions: Instructions

@@ -99,7 +99,7 @@ class ServerChoiceJudge:
 
         Raises:
           UserError: a problem has more than 26 distinct candidates, or is too long and `on_long` is "fail"; or the
-            server lets nobody in.
+            server denies access.
         """
         problems = list(dict.fromkeys(problem for problem, _ in asked))
         for problem in problems:
@@ -122,7 +122,7 @@ class ServerChoiceJudge:
         return Notes(truncated=log.shown.cut, failures=tuple(log.failures), broken=log.broken)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """Returns the probability [M] of all letters together; NaN if the server does not tell."""
+        """Returns the probability [M] of all letters together; NaN if the server does not report it."""
         log = self._logs.get(problem)
         if log is None or not log.log_probs or isinstance(self.path, Drawn):
             return np.full(len(pairs), np.nan)

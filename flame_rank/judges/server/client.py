@@ -1,5 +1,6 @@
-"""Sends requests to a server: keeps its deadline and limits, sends failed requests again, and tells which failures
-the user can correct."""
+"""Sends requests to a server: keeps to its deadline and its limits, sends failed requests again, and tells which
+failures the user can correct.
+"""
 
 import asyncio
 import json
@@ -44,9 +45,7 @@ class Client:
         try:
             import openai
         except ImportError as error:
-            raise UserError(
-                "--judge openai:... takes the package openai; pip install 'flame-rank[server]' brings it"
-            ) from error
+            raise UserError("--judge openai:... needs the package openai; pip install 'flame-rank[server]'") from error
         self._openai: Any = openai
         self.address, self.options, self.usage = address, options, Usage()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
@@ -116,8 +115,7 @@ class Client:
             status, words = error.status_code, self._words(error)
             if status in (401, 403) and not own:  # gateways answer so on paths that they do not have
                 raise UserError(
-                    f"{self.address.name} lets nobody in without a key that it knows ({status}: {words}); set "
-                    "OPENAI_API_KEY"
+                    f"{self.address.name} denies access without a valid key ({status}: {words}); set OPENAI_API_KEY"
                 ) from None
             if status in (400, 401, 403, 404, 405, 410, 413, 415, 422, 501):
                 raise Refused(f"{status}: {words}") from None

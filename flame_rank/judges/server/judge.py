@@ -137,13 +137,13 @@ class ServerJudge:
         return Notes(truncated=len(log.cut), failures=tuple(log.failures), broken=log.broken)
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
-        """Returns P(A) + P(B) [M] of judged comparisons [M, 2]; NaN if the server did not tell."""
+        """Returns P(A) + P(B) [M] of judged comparisons [M, 2]; NaN if the server did not report it."""
         log = self._logs.get(problem) or _Log()
         return np.array([log.mass.get((i, j), np.nan) for i, j in pairs.tolist()], np.float64)
 
     def explain(self, asked: Sequence[tuple[Problem, int, int]]) -> list[str | None]:
-        """Explains why a candidate is better than another. A thinking judge repeats the reasoning of its judgement,
-        another judge is asked for new words; None if the server did not answer.
+        """Explains why a candidate is better than another. A thinking judge repeats the reasoning of its judgement, and
+        any other judge is asked to explain; None if the server did not answer.
 
         Args:
           asked: problems, each with the better candidate and the other one, by index.

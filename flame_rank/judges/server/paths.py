@@ -107,7 +107,7 @@ class SglangScores(_LabelScores):
 
 
 class VllmScores(_LabelScores):
-    """vLLM's POST /generative_scoring: P(A) of A and B."""
+    """vLLM's POST /generative_scoring: the share of P(A) in P(A) + P(B)."""
 
     name = "label scores of vLLM"
 
@@ -153,10 +153,10 @@ class LabelLogProbs(_TokenPath):
         )
 
     async def top(self, ids: Sequence[int], labels: Sequence[int]) -> list[TokenLogProb]:
-        """Returns tokens that may come next, the labels among them if the server tells of them.
+        """Returns tokens that may come next, the labels among them if the server returns those.
 
         Raises:
-          Refused, Unanswered, UserError: as Client.post.
+          Refused, Unanswered, UserError: as in `Client.post`.
         """
         return await self._top(Cut(tuple(ids), ()), len(labels), logprob_token_ids=list(labels))
 
@@ -219,7 +219,7 @@ class TopLogProbs(LabelLogProbs):
 
 
 def is_letter(letter: str) -> Callable[[TokenLogProb], bool]:
-    """Tells whether a token is a letter, as a function of the token."""
+    """Returns a function that tells whether a token is this letter."""
     return lambda token: token.text.strip() == letter
 
 
@@ -248,7 +248,7 @@ class ChatLogProbs:
         """Returns the likeliest first tokens of an answer.
 
         Raises:
-          Refused, Unanswered, UserError: as Client.post.
+          Refused, Unanswered, UserError: as in `Client.post`.
         """
         body = {"model": self._client.address.model, "messages": messages, "logprobs": True, **self._fields}
         return await self._client.post(
@@ -298,7 +298,7 @@ class Drawn:
         """Draws answers.
 
         Raises:
-          Refused, Unanswered, UserError: as Client.post.
+          Refused, Unanswered, UserError: as in `Client.post`.
         """
         drawn: list[Sample] = []
         while len(drawn) < self._samples:  # servers may give fewer choices than they are asked for
@@ -340,5 +340,5 @@ def _nothing() -> Any:
 
 
 def estimate(messages: Sequence[dict[str, str]]) -> int:
-    """Estimates the tokens of a chat; the server's tokenizer is not available."""
+    """Estimates the number of tokens of a chat; the server's tokenizer is not available."""
     return sum(len(message["content"]) for message in messages) // 4 + 16

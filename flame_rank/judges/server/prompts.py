@@ -1,6 +1,5 @@
 """Writes comparisons for a server in the unified format, as token ids or as a chat message. Prompt, A and B are in this
-order, so that the text that comparisons share comes first.
-"""
+order, so that the text that comparisons share comes first."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class Cut:
       shared: the ids before the second response.
       rest: the ids from there to the verdict.
       cut: the candidates whose middle was cut out.
-      too_long: the reason if it is not asked.
+      too_long: the reason why it is not asked, if it is too long.
     """
 
     shared: Ids
@@ -53,7 +52,7 @@ class TokenPrompts:
     Attributes:
       verdict_ids: the ids of A and B.
       labels: the texts of these ids.
-      max_length: the most tokens of a comparison; None if the server does not tell.
+      max_length: the most tokens of a comparison; None if the server does not report it.
     """
 
     def __init__(self, form: Format, instructions: Instructions, *, max_length: int | None, on_long: OnLong):

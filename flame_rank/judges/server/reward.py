@@ -23,7 +23,7 @@ _Score = Callable[[str, str], Awaitable[float]]
 
 
 class ServerRewardJudge:
-    """Asks a server for a reward of each candidate; a comparison is the difference of two.
+    """Asks a server for a reward of each candidate; the log-odds are the difference of two rewards.
 
     Attributes:
       path: the way in which the server is asked; it is part of the name.

@@ -31,8 +31,8 @@ async def send_all(
     """Sends requests in their order as soon as they are ready, `concurrency` at the same time.
 
     Requests that share a prefix follow each other, so that each finds as much as possible in the server's cache, even
-    if requests are sent one by one. If several are, a request with a new prefix that is soon due goes ahead of those
-    before it: what waits for it is ready earlier, and no request waits alone at the end.
+    if requests are sent one by one. If several are sent at a time, a request with a new prefix that is soon due is sent
+    before its turn: the requests that wait for it are then ready earlier, and none of them is left alone at the end.
 
     Args:
       warm: the prefixes in the server's cache; new ones are added.

@@ -1,4 +1,4 @@
-"""The tokenizer and the chat template that a server offers: vLLM, SGLang and llama.cpp do."""
+"""The tokenizer and the chat template that a server offers; vLLM, SGLang and llama.cpp offer both."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +16,7 @@ class ServerTokenizer:
     like their chat endpoints; llama.cpp does not.
 
     Attributes:
-      max_length: the most tokens that the model reads; None if the server does not tell.
+      max_length: the most tokens that the model reads; None if the server does not report it.
     """
 
     eos: frozenset[int] = frozenset()

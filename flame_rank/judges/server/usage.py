@@ -13,7 +13,7 @@ class Usage:
     Attributes:
       requests: the number of answered requests.
       prompt_tokens: the tokens that the model read, those from its cache included.
-      cached_tokens: those of them that came from the server's cache; 0 if the server does not tell.
+      cached_tokens: those of them that came from the server's cache; 0 if the server does not report it.
       completion_tokens: the tokens that the model wrote.
       bounds: the number of judgements for which the server returned only one label, so that the log-odds are a bound.
     """

@@ -57,7 +57,7 @@ def _token(text: str, log_prob: Any, number: Any = None) -> TokenLogProb:
 def from_tokens(
     tokens: Sequence[TokenLogProb], is_a: Callable[[TokenLogProb], bool], is_b: Callable[[TokenLogProb], bool]
 ) -> Judgement:
-    """Makes a judgement of the likeliest tokens: exact if both labels are among them, a bound for one label,
+    """Makes a judgement from the likeliest tokens: exact if both labels are among them, a bound if only one is,
     otherwise invalid."""
     a, b = (_sum([token.log_prob for token in tokens if matches(token)]) for matches in (is_a, is_b))
     if a is not None and b is not None:
@@ -75,8 +75,8 @@ def from_tokens(
 def of_letters(
     tokens: Sequence[TokenLogProb], matches: Sequence[Callable[[TokenLogProb], bool]]
 ) -> tuple[list[float], bool]:
-    """Returns the log-probability of each letter, and whether one of them is a bound: the most that a letter can have
-    that is not among the tokens.
+    """Returns the log-probability of each letter, and whether one of them is a bound: the highest value possible for a
+    letter that is not among the tokens.
 
     Raises:
       Unreadable: none of the letters is there.
@@ -105,7 +105,7 @@ def _sum(log_probs: list[float]) -> float | None:
 
 
 def from_probabilities(a: Any, b: Any) -> Judgement:
-    """Makes a judgement of a server's P(A) and P(B)."""
+    """Makes a judgement from a server's P(A) and P(B)."""
     if not (_is_probability(a) and _is_probability(b)):
         raise Unreadable(f"scores {a!r} and {b!r} are not probabilities")
     if a == 0 and b == 0:
@@ -116,7 +116,7 @@ def from_probabilities(a: Any, b: Any) -> Judgement:
 
 
 def from_share(a: Any) -> Judgement:
-    """Makes a judgement of P(A) / (P(A) + P(B))."""
+    """Makes a judgement from P(A) / (P(A) + P(B))."""
     if not _is_probability(a):
         raise Unreadable(f"a score is {a!r}, not a probability")
     if a in (0, 1):

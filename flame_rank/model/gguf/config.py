@@ -1,6 +1,5 @@
 """Converts the metadata of a GGUF file to the config.json of a Hugging Face checkpoint. Must agree with llama.cpp
-(convert_hf_to_gguf.py, src/llama-model.cpp).
-"""
+(convert_hf_to_gguf.py, src/llama-model.cpp)."""
 
 import math
 from pathlib import Path
@@ -43,7 +42,7 @@ def family(header: Header) -> str:
     architecture = header.get("general.architecture", str)
     if architecture not in FAMILIES:
         raise ValueError(
-            f"{header.path}: general.architecture {architecture!r} is not supported; there are {', '.join(FAMILIES)}"
+            f"{header.path}: general.architecture {architecture!r} is not supported, only {', '.join(FAMILIES)}"
         )
     return str(architecture)
 
@@ -182,7 +181,7 @@ def _rope(header: Header, arch: str, stated: dict[str, Any]) -> dict[str, Any]:
     kind = header.get(f"{arch}.rope.scaling.type", str, "")
     factor = number(header, f"{arch}.rope.scaling.factor", number(header, f"{arch}.rope.scale_linear", 1.0))
     if kind not in ("", "none", "linear"):
-        raise ValueError(f"{header.path}: {arch}.rope.scaling.type {kind!r} is not supported; there is linear")
+        raise ValueError(f"{header.path}: {arch}.rope.scaling.type {kind!r} is not supported, only linear")
     linear = kind != "none" and factor not in (0, 1)
     if ROPE_FACTORS not in header.tensors:
         return {"rope_scaling": {"rope_type": "linear", "factor": factor}} if linear else {}
@@ -227,7 +226,9 @@ def _checked(header: Header, arch: str, shape: config.DecoderConfig) -> None:
     """Raises ValueError for a value of the metadata that contradicts the rest."""
     for key in ("rope.dimension_count", "rope.dimension_count_swa", "attention.value_length"):
         if (value := number(header, f"{arch}.{key}", shape.head_dim)) != shape.head_dim:
-            raise ValueError(f"{header.path}: {arch}.{key} = {value}, and heads of {shape.head_dim} are not supported")
+            raise ValueError(
+                f"{header.path}: {arch}.{key} = {value} is not supported with heads of {shape.head_dim} dimensions"
+            )
     if arch not in ("gemma2", "gemma3"):
         window = number(header, f"{arch}.attention.sliding_window", 0)
         if 0 < window < shape.max_position_embeddings:

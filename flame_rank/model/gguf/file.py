@@ -2,7 +2,7 @@
 ggml (docs/gguf.md), versions 2 and 3.
 
 `gguf.GGUFReader` is not used, because it makes several arrays for every token of a vocabulary: that takes four seconds
-for 50,000 tokens, eleven for 150,000.
+for 50,000 tokens and eleven for 150,000.
 """
 
 import mmap
@@ -141,7 +141,7 @@ class _Reader:
     def count(self) -> int:
         count = self.number(_U64)
         if count > _MOST:
-            raise OverflowError(f"a list of {count}")
+            raise OverflowError(f"a list of {count} values")
         return count
 
     def string(self) -> str:

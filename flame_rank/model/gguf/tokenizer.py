@@ -1,7 +1,6 @@
 """Makes a tokenizer from the metadata of a GGUF file, in a form that model/text.py reads: a tokenizer.json or a
 SentencePiece model. Must agree with llama.cpp (src/llama-vocab.cpp) or, if llama.cpp ignores a setting of the
-checkpoint, with the checkpoint.
-"""
+checkpoint, with the checkpoint."""
 
 import json
 import struct
@@ -81,7 +80,7 @@ def is_sentencepiece(header: Header) -> bool:
     kind = header.get("tokenizer.ggml.model", str)
     if kind not in (_BPE, _SENTENCEPIECE):
         kinds = f"{_BPE} (byte-level BPE) and {_SENTENCEPIECE} (SentencePiece)"
-        raise ValueError(f"{header.path}: tokenizer.ggml.model {kind!r} is not supported; there are {kinds}")
+        raise ValueError(f"{header.path}: tokenizer.ggml.model {kind!r} is not supported, only {kinds}")
     return bool(kind == _SENTENCEPIECE)
 
 
@@ -139,11 +138,11 @@ def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
     """Makes a parsed tokenizer.json.
 
     Raises:
-      ValueError: its way to split text is not supported, or the tokenizer is broken.
+      ValueError: its way of splitting text is not supported, or the tokenizer is broken.
     """
     path, pre = header.path, header.get("tokenizer.ggml.pre", str)
     if pre not in _CUTS:
-        raise ValueError(f"{path}: tokenizer.ggml.pre {pre!r} is not supported; there are {', '.join(_CUTS)}")
+        raise ValueError(f"{path}: tokenizer.ggml.pre {pre!r} is not supported, only {', '.join(_CUTS)}")
     if header.get("tokenizer.ggml.add_space_prefix", bool, False):
         raise ValueError(f"{path}: tokenizer.ggml.add_space_prefix is not supported for {_BPE}")
     tokens, types = _tokens(header), _types(header)
@@ -152,7 +151,7 @@ def tokenizer_json(header: Header, settings: Settings) -> dict[str, Any]:
         raise ValueError(f"{path}: tokenizer.ggml.tokens has a token twice")
     merges = [merge.split(" ") for merge in header.get("tokenizer.ggml.merges", list, [])]
     if not merges or any(len(merge) != 2 for merge in merges):
-        raise ValueError(f"{path}: tokenizer.ggml.merges is missing, or has other than pairs")
+        raise ValueError(f"{path}: tokenizer.ggml.merges is missing, or is not a list of pairs")
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     added = {i for token, i in vocabulary.items() if types[i] in (_CONTROL, _USER_DEFINED) or token in settings.special}
     return {

@@ -77,7 +77,7 @@ class GgufWeights(Weights):
                 continue
             ours = _name(name, of_layer)
             if ours is None:
-                raise ValueError(f"{path}: {name} is unknown to a model of the architecture {family(header)}")
+                raise ValueError(f"{path}: {name} is not a known tensor of the architecture {family(header)}")
             try:
                 kind = GGMLQuantizationType(tensor.kind)
             except ValueError:
@@ -86,7 +86,9 @@ class GgufWeights(Weights):
                 raise ValueError(f"{path}: {name} is {kind.name}; only {', '.join(sorted(READABLE))} are read")
             block, block_bytes = GGML_QUANT_SIZES[kind]
             if not tensor.shape or tensor.shape[-1] % block:
-                raise ValueError(f"{path}: {name}, {kind.name} {tensor.shape}, does not fill blocks of {block}")
+                raise ValueError(
+                    f"{path}: {name}, {kind.name} {tensor.shape}, is not a whole number of blocks of {block}"
+                )
             end = tensor.begin + math.prod(tensor.shape) // block * block_bytes
             if end > size:
                 raise ValueError(f"{path}: {size} bytes, but {name} ends at {end}; download it again")
@@ -114,7 +116,9 @@ class GgufWeights(Weights):
         heads = number(self._header, f"{arch}.attention.head_count")
         count = heads if ".q_proj." in name else number(self._header, f"{arch}.attention.head_count_kv", heads)
         if not isinstance(count, int) or count < 1 or self[name].shape[0] % (2 * count):
-            raise ValueError(f"{self.folder}: {self._names[name]} {self[name].shape} is not of {count} heads")
+            raise ValueError(
+                f"{self.folder}: {self._names[name]} {self[name].shape} cannot be divided into {count} heads"
+            )
         return count
 
     def described(self) -> Iterator[tuple[str, bytes]]:

@@ -117,7 +117,7 @@ def test_rerank_with_evidence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'tests' holds no tests"):
         line = [str(path), "--judge", "agreement", "--evidence", "tests"]
         CliRunner().invoke(rerank, line, catch_exceptions=False, standalone_mode=False)
-    with pytest.raises(UserError, match="--evidence luck: it is a list of parse, examples, agreement, tests"):
+    with pytest.raises(UserError, match="--evidence luck: it must be a list of parse, examples, agreement, tests"):
         CliRunner().invoke(rerank, [str(path), "--evidence", "luck"], catch_exceptions=False, standalone_mode=False)
 
 

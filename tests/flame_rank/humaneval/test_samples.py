@@ -102,20 +102,26 @@ def test_names_of_problems(tmp_path: Path) -> None:
 
 MANY: dict[str, Any] = {"task_id": "Made/one", "samples": [RIGHT]}
 WRONG_LINES: dict[str, tuple[list[Any], str]] = {
-    "a second line of a problem": ([MANY, MANY], ":2: Made/one, like line 1; join the lines"),
-    "the same by its prompt": ([MANY, {"prompt": ONE.prompt, "samples": [RIGHT]}], ":2: Made/one, like line 1"),
-    "a sample after a problem": ([MANY, SAMPLE], ":2: one sample, in a file of whole problems"),
+    "a second line of a problem": ([MANY, MANY], ":2: its problem is Made/one, as in line 1; join the lines"),
+    "the same by its prompt": (
+        [MANY, {"prompt": ONE.prompt, "samples": [RIGHT]}],
+        ":2: its problem is Made/one, as in line 1",
+    ),
+    "a sample after a problem": ([MANY, SAMPLE], ":2: a single sample, in a file of whole problems"),
     "a problem after a sample": ([SAMPLE, MANY], ":2: a whole problem, in a file of samples"),
     "no known function": ([{"prompt": "def three(x):", "samples": ["x"]}], ":1: no problem's function is three"),
     "no known task_id": ([{"task_id": "T", "samples": ["x"]}], ":1: no problem has the task_id 'T'; pass --problems"),
     "no known task_id of a sample": ([SAMPLE, SAMPLE | {"task_id": 7}], ":2: no problem has the task_id '7'"),
     "no known task_id of a sample with a prompt": ([SAMPLE | {"task_id": "T", "prompt": "p"}], ":1: no problem has"),
-    "no name": ([{"samples": ["x"]}], ':1: no "prompt"; give the line one, a string'),
-    "a task_id of another kind": ([SAMPLE | {"task_id": 1.5}], ':1: "task_id" is a number; it is a string or an int'),
+    "no name": ([{"samples": ["x"]}], ':1: no "prompt"; add one, a string'),
+    "a task_id of another kind": (
+        [SAMPLE | {"task_id": 1.5}],
+        ':1: "task_id" is a number; it must be a string or an int',
+    ),
     "no text": ([SAMPLE | {"completion": None}], ':1: "completion" is null, not a string; make it one'),
     "no text in a list": (
         [MANY | {"samples": ["x", None]}],
-        ":1: candidate 1 is null; it is a string, chat messages or",
+        ":1: candidate 1 is null; it must be a string, chat messages or",
     ),
     "no list": ([MANY | {"samples": {"x": "y"}}], ':1: "samples" is an object, not a list'),
     "an empty list": ([MANY | {"samples": []}], ":1: no candidates: a problem has at least one"),
@@ -278,7 +284,9 @@ def test_a_problem_again(flame_rank: Run, tmp_path: Path) -> None:
     assert "1 problems with the task_id of an earlier one, each ranked by itself" in err
     status, _, err = flame_rank("humaneval", path, "--judge", "agreement", "--samples", 2)
     assert (
-        status == 2 and err == f"Error: {path}:2: Made/one, like line 1; join the lines, or give each its own task_id\n"
+        status == 2
+        and err
+        == f"Error: {path}:2: its problem is Made/one, as in line 1; join the lines, or give each its own task_id\n"
     )
 
 

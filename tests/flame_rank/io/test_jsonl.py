@@ -61,7 +61,7 @@ BAD = {
     "candidates as text": (b'{"prompt": "p", "candidates": "a"}', '"candidates" is a string, not a list'),
     "candidate of no text": (
         b'{"prompt": "p", "candidates": ["a", 3]}',
-        "candidate 1 is a number; it is a str",
+        "candidate 1 is a number; it must be a str",
     ),
     "candidate null": (b'{"prompt": "p", "candidates": [null]}', "candidate 0 is null"),
     "object without text": (
@@ -72,7 +72,7 @@ BAD = {
         b'{"prompt": "p", "candidates": [{"text": 1}]}',
         '0: "text" is a number, not a',
     ),
-    "no prompt": (b'{"candidates": ["a"]}', 'no "prompt"; give the line one'),
+    "no prompt": (b'{"candidates": ["a"]}', 'no "prompt"; add one'),
     "prompt of an image": (
         b'{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}], "candidates": ["a"]}',
         '"prompt": message 0 has an image in it; only text is judged',
@@ -93,14 +93,14 @@ BAD_SAMPLES = {
     ),
     "group of no string": (
         b'{"task_id": 1.5, "prompt": "p", "completion": "a"}',
-        '"task_id" is a number; it is',
+        '"task_id" is a number; it must be',
     ),
     "group true": (b'{"task_id": true, "prompt": "p", "completion": "a"}', '"task_id" is true'),
     "group null": (b'{"task_id": null, "prompt": "p", "completion": "a"}', '"task_id" is null'),
-    "no prompt": (b'{"task_id": "t", "completion": "a"}', 'no "prompt"; give the line one'),
+    "no prompt": (b'{"task_id": "t", "completion": "a"}', 'no "prompt"; add one'),
     "another prompt": (
         b'{"task_id": "t", "prompt": "q", "completion": "a"}',
-        "another prompt than line 1 has",
+        "its prompt differs from that of line 1, which has",
     ),
     "a problem": (GOOD, "a whole problem, in a file of samples"),
 }
@@ -137,7 +137,7 @@ def test_bad_line_among_samples(tmp_path: Path, case: str) -> None:
 
 def test_a_sample_among_problems_is_bad(tmp_path: Path) -> None:
     file = write(tmp_path / "f", GOOD, SAMPLE)
-    assert "one sample, in a file of whole problems" in until_bad(read_problems(file))[1]
+    assert "a single sample, in a file of whole problems" in until_bad(read_problems(file))[1]
 
 
 def test_the_first_good_line_decides(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_prompts_are_looked_up_by_group(tmp_path: Path) -> None:
         ("7", "of 7", ("c",)),
     ]
     _, said = until_bad(read_problems(file, prompts={"t": "of t"}.get))
-    assert said == f'{file}:3: no "prompt" and none is known for task_id 7; give the line one, a string'
+    assert said == f'{file}:3: no "prompt" and none is known for task_id 7; add one, a string'
 
 
 def interleaved() -> bytes:

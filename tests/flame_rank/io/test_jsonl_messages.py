@@ -54,7 +54,7 @@ def test_tool_calls_are_judged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "kind"), [("Hi", "a string"), ({"role": "user"}, "an object"), (None, "null")])
 def test_a_text_is_no_list_of_messages(tmp_path: Path, key: str, value: Any, kind: str) -> None:
     with pytest.raises(
-        BadLine, match=f'"{key}" is {kind}; it is a list of chat messages, and a text is called "prompt"'
+        BadLine, match=f'"{key}" is {kind}; it must be a list of chat messages; put a text into "prompt"'
     ):
         read(tmp_path, {key: value, "candidates": ["a", "b"]})
 

@@ -213,5 +213,5 @@ def test_a_text_is_read_again_as_the_text() -> None:
     made = Problem(prompt="p", candidates=[Candidate(text="a", fields={"completion": "b", "solution": "c"})])
     [candidate] = json.loads(to_lines(ranking(made, [0], [0.0])))["candidates"]
     assert candidate == {"text": "a", "solution": "c"}
-    with pytest.raises(ValueError, match="key is 'body'; it is one of completion"):
+    with pytest.raises(ValueError, match="key is 'body'; it must be one of completion"):
         Candidate(text="a", key="body")

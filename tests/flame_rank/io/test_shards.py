@@ -70,7 +70,7 @@ def test_an_unfinished_shard_is_named(sizes: tuple[int, ...], tmp_path: Path) ->
     files = [write(tmp_path / str(k), size) if size else tmp_path / str(k) for k, size in enumerate(sizes)]
     for file in files:
         file.touch()
-    with pytest.raises(UserError, match="check that each is complete"):
+    with pytest.raises(UserError, match="check that each file is complete"):
         list(interleaved([str(file) for file in files]))
 
 

@@ -83,7 +83,7 @@ def test_a_packed_output(tmp_path: Path) -> None:
             assert file.read1(10) == b"1\n"
         out.write(b"2\n")
     assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"1\n2\n"
-    with pytest.raises(UserError, match=r"x\.zst: output is JSONL, \.gz or \.parquet"):
+    with pytest.raises(UserError, match=r"x\.zst: output can be JSONL, \.gz or \.parquet"):
         Output(tmp_path / "x.zst")
 
 

@@ -99,7 +99,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "no adapter": (instead("model.safetensors", "adapter_config.json"), "adapter_config.json: not whole JSON"),
     "a shard less": (
         lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
-        "model-00002-of-00002.safetensors: missing, of 2 shards",
+        "model-00002-of-00002.safetensors: missing, one of 2 shards",
     ),
     "a tokenizer in parts": (
         without("tokenizer.json", text("vocab.json", "{}"), text("merges.txt", "")),

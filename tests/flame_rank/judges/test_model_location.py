@@ -136,8 +136,8 @@ def test_a_named_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (None, r"--model SmolLM2-135M-Instruct: .* cannot be fetched \("),
         ("hf:some/model", r"--model hf:some/model: some/model cannot be fetched \("),
-        ("hf:model", "--model hf:model: it is hf:ORG/NAME"),
-        ("hf:/model", "--model hf:/model: it is hf:ORG/NAME"),
+        ("hf:model", "--model hf:model: write hf:ORG/NAME"),
+        ("hf:/model", "--model hf:/model: write hf:ORG/NAME"),
         ("none", "--model none: .*/none is not there"),
         (".", r"--model /.*: .*model\.safetensors"),
     ],

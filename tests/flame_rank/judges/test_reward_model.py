@@ -228,9 +228,9 @@ def test_what_the_template_refuses_is_no_score(tmp_path: Path) -> None:
             {"model_type": "bert", "architectures": ["BertForSequenceClassification"]},
             "BertForSequenceClassification of model_type 'bert' is not supported; reward models may be of the families "
             "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text; encoders (BERT, RoBERTa, DeBERTa-v3, "
-            "ModernBERT) come later",
+            "ModernBERT) are not supported",
         ),
-        ({"model_type": "deberta-v2", "architectures": ["DebertaV2ForSequenceClassification"]}, "come later"),
+        ({"model_type": "deberta-v2", "architectures": ["DebertaV2ForSequenceClassification"]}, "are not supported"),
         ({"rope_local": 3}, "rope_local = 3 is not supported for llama"),
     ],
 )
@@ -251,7 +251,7 @@ def test_options_that_a_reward_model_does_not_take(options: dict[str, Any], fold
 def test_other_models_are_told_apart(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="takes no reward_temperature: it is not a reward model"):
         flame_rank.load_judge(tiny_model, reward_temperature=2.0)
-    with pytest.raises(UserError, match=r"it is a reward model .* where one that writes text is needed"):
+    with pytest.raises(UserError, match=r"it is a reward model .* but one that writes text is needed"):
         load_reader(folder)
     write(tmp_path / "m", "llama2")
     write_checkpoint(tmp_path / "m", json.loads((tmp_path / "m" / "config.json").read_text()))

@@ -134,20 +134,20 @@ def test_several_criteria(tiny_model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stated", "options", "message"),
     [
-        ("samples=3", {}, "without think=TOKENS nothing is drawn; write #think=2000"),
-        ("think=0", {}, "#think=0: it is a whole number, 1 or more"),
-        ("think=8,top_p=0", {}, "#top_p=0: it is a number above 0, and 1 at most"),
-        ("think=8,temperature=-1", {}, "#temperature=-1: it is a number, 0 or more"),
+        ("samples=3", {}, "its options apply only if the model thinks; add think=TOKENS, such as #think=2000"),
+        ("think=0", {}, "#think=0: it must be a whole number, 1 or more"),
+        ("think=8,top_p=0", {}, "#top_p=0: it must be a number above 0, and 1 at most"),
+        ("think=8,temperature=-1", {}, "#temperature=-1: it must be a number, 0 or more"),
         (
             "think=8,effort=low",
             {},
-            "#effort: behind the # of this judge may be samples, seed, temperature, think, top_p",
+            "#effort: no such option; this judge takes samples, seed, temperature, think, top_p",
         ),
-        ("think", {}, "'think' behind the # is not NAME=VALUE"),
+        ("think", {}, "'think' after the # is not NAME=VALUE"),
         ("think=8", {"ask": "likelihood"}, "--ask likelihood gives no reasons; only --ask verdict does"),
         ("think=8", {"ask": "choice"}, "--ask choice gives no reasons"),
         ("think=4090", {}, "think=4090 takes 4122 of its 4096 positions"),
-        ("think=4000", {"max_length": 500}, "take a smaller number of tokens for one of them"),
+        ("think=4000", {"max_length": 500}, "max_length 500 does not fit beside them; lower one of the two"),
         ("think=8", {"max_length": 40}, "max_length 40 leaves no room beside the instructions; raise it"),
     ],
 )
@@ -170,7 +170,7 @@ def test_other_judges_do_not_think(tmp_path: Path) -> None:
             "vocab_size": write_sentencepiece(tmp_path, "t5"),
         },
     )
-    with pytest.raises(UserError, match="think=8 is for a decoder, and this is a model of the family t5"):
+    with pytest.raises(UserError, match="think=8 is for a decoder, but this is a model of the family t5"):
         flame_rank.load_judge(f"{tmp_path}#think=8")
     for spec in ("agreement#think=8", "json:loads#think=8"):
         with pytest.raises(UserError, match="only a Hugging Face directory, a GGUF file or a server takes options"):

@@ -513,7 +513,7 @@ def test_vacuum(command: Any, full: Path) -> None:
     assert one(full, ["a", "d"]) is None and one(full, ["a", "b"]) == 0.25
     assert "3 judgements dropped, 2 kept" in command("vacuum", full, "--judge", "j").err
     assert [one["name"] for one in json.loads(command("info", full, "--json").out)["judges"]] == ["k"]
-    command("vacuum", full, "--judge", "j").mistake(str(full), "no judgement of a judge 'j'; it has k")
+    command("vacuum", full, "--judge", "j").mistake(str(full), "no judgement by 'j'; its judges are k")
     put(full, 3.0)
     assert one(full, ["a", "b"]) == 3.0
 

@@ -272,7 +272,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         stated(base_model_name_or_path="."),
         "is an adapter itself; merge it into its own base first",
     ),
-    "another rank": (stated(r=8), "lora_A.weight has shape (4, 48), and its rank and the base"),
+    "another rank": (stated(r=8), "lora_A.weight has shape (4, 48), but its rank and the base"),
     "no weights": (lambda f: (f / FILE).unlink(), f"{FILE}: missing; save the adapter"),
     "PyTorch": (lambda f: (f / FILE).rename(f / "adapter_model.bin"), "adapter_model.bin is a PyTorch file"),
     "no B": (held(lambda t: t.pop(f"{Q}B.weight")), f"{FILE}: no tensor {Q}B.weight"),

@@ -269,7 +269,10 @@ def test_a_template_orders_the_messages(tmp_path: Path) -> None:
         (HERMES.replace("m.content", "(m.content if m.role != 'tool' else '')"), "leaves out the content of message 3"),
         (HERMES.replace("call.function | tojson", "call.function.name"), "leaves out a tool call"),
         (HERMES + "{{ messages[1].content }}", "repeats the content of message 1"),
-        (HERMES.replace("{{ m.role }}", "{{ m.role }}{{ m.content | length }}"), "writes other text around some"),
+        (
+            HERMES.replace("{{ m.role }}", "{{ m.role }}{{ m.content | length }}"),
+            "does not write the same text around all messages",
+        ),
     ],
 )
 def test_turns_that_a_template_does_not_take(template: str, reason: str, tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def test_the_weights_decide_about_the_head(tmp_path: Path, caplog: pytest.LogCap
         ({"model_type": "gpt2"}, "model_type 'gpt2' is not supported"),
         ({"model_type": ["llama"]}, "is not supported"),
         ({"num_hidden_layers": 9}, "states 9 layers, but the weights have 2"),
-        ({"vocab_size": 96}, r"model.embed_tokens.weight has shape \(97, 32\), config.json states 96 words"),
-        ({"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "a"}}, "where one that writes text"),
+        ({"vocab_size": 96}, r"model.embed_tokens.weight has shape \(97, 32\), but config.json states 96 words"),
+        ({"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "a"}}, "but one that writes text"),
     ],
 )
 def test_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -72,5 +72,5 @@ def test_reward_models(tmp_path: Path) -> None:
     write_reward_model(tmp_path / "m", VARIANTS["llama2"])
     architecture = read_architecture(tmp_path / "m", reward=True)
     assert score_head(architecture.stated) == "LlamaForSequenceClassification"
-    with pytest.raises(ValueError, match="not a reward model, where one is needed"):
+    with pytest.raises(ValueError, match="not a reward model, but one is needed"):
         read_architecture(write(tmp_path / "other", VARIANTS["llama2"]), reward=True)

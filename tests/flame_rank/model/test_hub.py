@@ -72,7 +72,7 @@ def test_a_judge_from_the_hub(server: HubServer, tmp_path: Path) -> None:
         ("hf:some/model@v9", False, "some/model@v9 cannot be fetched (some/model has no such revision)"),
         ("some/torch", False, "some/torch has no whole weights in safetensors"),
         ("some/model", True, "some/model cannot be fetched (HF_HUB_OFFLINE is set: unset it, or fetch"),
-        ("hf:model", False, "--judge hf:model: it is hf:ORG/NAME"),
+        ("hf:model", False, "--judge hf:model: write hf:ORG/NAME"),
     ],
 )
 def test_what_cannot_be_fetched(judge: str, offline: bool, message: str, server: HubServer, tmp_path: Path) -> None:

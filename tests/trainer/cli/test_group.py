@@ -18,7 +18,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["show", "hh-harmles"], "no task 'hh-harmles'; did you mean hh-harmless"),
         (["show", "mnli"], "--data: give the folder"),
         (["show", "mnli", "--data", "DATA", "--tokenizer", "EMPTY"], "--tokenizer EMPTY: "),
-        (["show", "mnli", "--data", "EMPTY"], "no such file; get it by `flame-train data fetch mnli"),
+        (["show", "mnli", "--data", "EMPTY"], "no such file; get it with `flame-train data fetch mnli"),
         (["mixture", "--data", "EMPTY"], "no task of the mixture is under --data"),
         (["mixture", "--data", "DATA", "--mixture", "flame-rm"], "--ratings FILE: flame-rm"),
         (["mixture", "--data", "DATA", "--ratings", "x"], "--ratings and --threshold are for --mixture flame-rm"),

@@ -52,7 +52,7 @@ def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Pa
 def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("mnli,1\n")
     done = run(*small, "--mixture", tmp_path / "m.csv", "--base", tmp_path / "nowhere")
-    assert isinstance(done.exception, UserError) and "m.csv:1: the columns are task, weight" in str(done.exception)
+    assert isinstance(done.exception, UserError) and "m.csv:1: the columns must be task, weight" in str(done.exception)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: P
         (["--model-parallel", 7], "cannot be split into groups of 7"),
         (["--template", "chat"], "it has no chat template"),
         (["--base", "none.gguf"], "--base none.gguf: "),
-        (["--base", "hf:none"], "--base hf:none: it is hf:ORG/NAME"),
+        (["--base", "hf:none"], "--base hf:none: write hf:ORG/NAME"),
         (["--freeze", 9], "--freeze 9: it is for decoders with more layers; this model has 1"),
     ],
 )

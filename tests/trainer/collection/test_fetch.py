@@ -139,7 +139,7 @@ def test_it_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut = CONTENT, 3000
     download = Download(address=f"{server.address}/f", to=tmp_path / "f")
     for _ in range(3):
-        with pytest.raises(UserError, match="run it again"):
+        with pytest.raises(UserError, match="run the command again"):
             fetch(download)
         assert not download.to.exists()
     assert (tmp_path / "f.part").stat().st_size == 9000
@@ -160,7 +160,7 @@ def test_a_server_that_does_not_say_how_much_comes(server: Server, tmp_path: Pat
 def test_a_file_that_was_changed_comes_anew(state: dict[str, str], server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, state
     download = Download(address=f"{server.address}/f", to=tmp_path / "f")
-    with pytest.raises(UserError, match="run it again"):
+    with pytest.raises(UserError, match="run the command again"):
         fetch(download)
     server.cut, server.files["/f"] = None, CONTENT[::-1]
     server.states["/f"] = {name: value.replace("one", "two").replace("28", "29") for name, value in state.items()}
@@ -173,7 +173,7 @@ def test_a_weak_tag_is_no_condition(server: Server, tmp_path: Path) -> None:
     server.files["/f"], server.cut, server.states["/f"] = CONTENT, 3000, {"ETag": 'W/"one"'}
     download = Download(address=f"{server.address}/f", to=tmp_path / "f")
     for _ in range(2):
-        with pytest.raises(UserError, match="run it again"):
+        with pytest.raises(UserError, match="run the command again"):
             fetch(download)
     assert server.conditions == [None, None]
 
@@ -244,7 +244,7 @@ def test_what_is_not_to_be_had(path: str, message: str, server: Server, tmp_path
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"http://127.0.0.1:9/f: .*run it again"):
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/f: .*run the command again"):
         fetch(Download(address="http://127.0.0.1:9/f", to=tmp_path / "f"))
 
 

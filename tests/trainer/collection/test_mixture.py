@@ -105,7 +105,7 @@ def test_ratings_that_are_not_there_or_no_csv(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not CSV"):
         read_ratings(tmp_path / "r")
     (tmp_path / "r").write_text("task,rating\n")
-    with pytest.raises(UserError, match=r"r:1: the columns are task, category, rating, score"):
+    with pytest.raises(UserError, match=r"r:1: the columns must be task, category, rating, score"):
         read_ratings(tmp_path / "r")
 
 

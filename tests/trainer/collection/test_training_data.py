@@ -24,7 +24,9 @@ def test_contact_of_a_checkpoint_of_a_run(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"tasks": 3}')
-    with pytest.raises(UserError, match=rf"{FILE}: holds something else .*contact is not known"):
+    with pytest.raises(
+        UserError, match=rf"{FILE}: holds something else .*overlap with the training data is then not known"
+    ):
         contacts(str(tmp_path), ["copoem"])
 
 

@@ -100,7 +100,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 MISSING = {
     "gsm8k/example_model_solutions.jsonl": (
-        "gsm8k-solutions: {}: no such file; get it by `flame-train data fetch gsm8k-solutions"
+        "gsm8k-solutions: {}: no such file; get it with `flame-train data fetch gsm8k-solutions"
     ),
     "wikibio_hallucination": "wikibio-hallucination: {}/",
     "mbpp/mbpp.jsonl": "{}: no such file",

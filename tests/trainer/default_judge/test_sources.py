@@ -268,7 +268,7 @@ def test_a_prompt_has_so_many_comparisons_at_most(tmp_path: Path) -> None:
 
 @each
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"{tmp_path}.*: no such file; get it by `flame-train data fetch") as caught:
+    with pytest.raises(UserError, match=rf"{tmp_path}.*: no such file; get it with `flame-train data fetch") as caught:
         read_comparisons(SOURCES[name], tmp_path)
     assert str(caught.value).startswith(SOURCES[name].tasks[0]) and "\n" not in str(caught.value)
 

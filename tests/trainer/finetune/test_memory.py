@@ -36,7 +36,7 @@ def test_too_little_memory_is_told_and_little_is_enough(
 ) -> None:
     least = memory.weights(base, SMALL) + 320 * memory.token(base, SMALL, 320)
     monkeypatch.setattr(malloc, "memory", lambda: (least - 1) * jax.local_device_count())
-    with pytest.raises(UserError, match=r"GiB more, and there are 0.0 GiB; --lora"):
+    with pytest.raises(UserError, match=r"GiB more, and there are only 0.0 GiB; --lora"):
         Training(base, SMALL, MESH)
     monkeypatch.setattr(malloc, "memory", lambda: least * jax.local_device_count())
     little = Training(fresh(base), SMALL, MESH)

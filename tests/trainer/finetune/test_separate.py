@@ -64,7 +64,7 @@ def test_a_checkpoint_and_its_adapter_are_asked_in_their_form(trained: Path) -> 
     config.write_text(json.dumps(stated))
     assert type(flame_rank.load_judge(config.parent)) is LanguageModelJudge
     config.write_text(json.dumps(stated | {"flame_rank_responses": "alone"}))
-    with pytest.raises(UserError, match="flame_rank_responses = 'alone'; it is one of joint, separate"):
+    with pytest.raises(UserError, match="flame_rank_responses = 'alone'; it must be one of joint, separate"):
         flame_rank.load_judge(config.parent)
 
 

@@ -117,7 +117,7 @@ def test_curves_that_do_not_compare_are_refused(tmp_path: Path) -> None:
     for name, steps in (("a", 3), ("b", 4)):
         curve = {"task": name, "setup": {"steps": steps}, "examples": {}, "steps": [0, 3], "right": {}}
         write_whole(curve_file(tmp_path, name), json.dumps(curve))
-    with pytest.raises(UserError, match="another steps; they do not compare"):
+    with pytest.raises(UserError, match="another steps; they cannot be compared"):
         read_curves(tmp_path)
     write_whole(curve_file(tmp_path, "a"), "{}")
     with pytest.raises(UserError, match=r"holds something else than it should .*delete it and measure again"):

@@ -63,7 +63,7 @@ def _webgpt_sides(record: Any) -> tuple[Any, Any, bool]:
     """Returns the better side, the worse one, and whether both are equally good, by the score's sign as upstream."""
     first, second = record
     if first["question"] != second["question"] or abs(first["score"] + second["score"]) > 1e-6:
-        raise ValueError("the two sides do not belong together")
+        raise ValueError("the two answers are to different questions, or their scores are not opposite")
     better, worse = (first, second) if first["score"] >= 0 else (second, first)
     return better, worse, first["score"] == 0
 

@@ -82,7 +82,7 @@ class DataSet:
       permissive: whether commercial use and redistribution are allowed, perhaps under share-alike or attribution.
       releases: the releases that can be read, the official one first; the first that is available is read.
       downloads: address -> file under the folder, for the official release. An address is
-        "hf://datasets/owner/name/path" or "https://..."; if it has a *, the file is a folder and ends in "/".
+        "hf://datasets/owner/name/path" or "https://..."; if it has a *, the value is a folder and ends in "/".
       sha256: the digests of files that the publisher states.
     """
 

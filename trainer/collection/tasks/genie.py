@@ -64,7 +64,7 @@ ARC_DA = DataSet(
 def _step(value: Any) -> float:
     step = float(value)
     if step not in _STEPS:
-        raise ValueError(f"{value!r} is not a step of the form")
+        raise ValueError(f"{value!r} is not a step of the annotators' scale")
     return step
 
 

@@ -102,7 +102,7 @@ def _spans(record: Any) -> Iterator[tuple[str, str, str]]:
     for errors in annotators:
         for kind, words, _, start, end, _ in errors:  # the others are severity and antecedent
             if start < 0:
-                raise ValueError(f"a span from {start} on")
+                raise ValueError(f"a span begins at {start}")
             before, span, behind = (
                 part.decode("utf-16-le") for part in (text[: 2 * start], text[2 * start : 2 * end], text[2 * end :])
             )

@@ -176,7 +176,7 @@ def _pandalm(record: Any) -> Iterator[Pair]:
     """Yields the pair by at least two of the three annotators; 0 is a tie."""
     votes = [record[f"annotator{number}"] for number in (1, 2, 3)]
     if not {0, 1, 2}.issuperset(votes):
-        raise ValueError(f"annotators say {votes}")
+        raise ValueError(f"the annotators' votes are {votes}")
     chosen = majority(votes)
     if chosen is None:
         return

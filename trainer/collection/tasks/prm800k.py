@@ -25,7 +25,7 @@ class Point(NamedTuple):
       before: the steps up to here.
       proposals: the model's next steps with their ratings; those that the labeller flagged are left out.
       written: the labeller's own next step, if any.
-      chosen: the one of these steps with which the solution continues; None at the point where labelling ended.
+      chosen: which of these steps the solution continues with; None at the point where labelling ended.
     """
 
     before: list[str]

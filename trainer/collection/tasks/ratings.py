@@ -26,7 +26,7 @@ def helpsteer_data(part: str) -> DataSet:
 
 
 def helpsteer_rating(aspect: str) -> Callable[[Any], Iterator[Answer]]:
-    """Yields the rating of one aspect, 0 to 4; the release has one rating for each response."""
+    """Returns a function that yields the rating of one aspect, 0 to 4; the release has one rating for each response."""
 
     def convert(record: Any) -> Iterator[Answer]:
         yield Answer(context=(record["prompt"], record["response"]), values=(str(record[aspect]),))

@@ -97,7 +97,7 @@ def _instrusum_missing(record: Any) -> Iterator[Answer]:
 def _summary_feedback(record: Any) -> Iterator[Pair]:
     info, summaries, choice = record["info"], record["summaries"], record["choice"]
     if record["split"] not in _TLDR_SPLITS or choice not in (0, 1) or len(summaries) != 2:
-        raise ValueError(f"split is {record['split']!r} and choice {choice!r} of {len(summaries)}")
+        raise ValueError(f"split is {record['split']!r} and choice is {choice!r}, of {len(summaries)} summaries")
     if record["split"] != "train":
         return
     text = info["post"] if "post" in info else info["article"]  # of Reddit, or of a newspaper

@@ -135,7 +135,7 @@ def _xsum_faithful(record: Any) -> Iterator[Answer]:
         span, start = _unescaped(mark["hallucinated_span"]).strip(), int(mark["hallucinated_span_start"])
         start = summary.find(span, max(start - 1, 0))  # counted from 1, and sometimes from the space before it
         if start < 0 or not span:
-            raise ValueError("a span is not of its summary")
+            raise ValueError("a span is not part of its summary")
         characters.update(range(start, start + len(span)))
     verdict = majority(bool(characters) for characters in marked.values())
     quotes = _quotes(summary, list(marked.values())) if verdict else ["none"]

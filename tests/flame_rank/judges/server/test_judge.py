@@ -243,11 +243,11 @@ def test_the_record_says_how_the_server_was_asked() -> None:
     [
         ("openai:m@http://u:p@127.0.0.1:1", "a key or password does not go into the URL"),
         ("openai:m@127.0.0.1:1", "a URL begins with http"),
-        ("openai:m@http://127.0.0.1:1#samples=none", "#samples=none: it is a whole number, 1 or more"),
-        ("openai:m@http://127.0.0.1:1#sample=3", "#sample: behind the # of this judge may be concurrency"),
-        ("openai:m@http://127.0.0.1:1#price=3", "#price=3: it is IN/OUT"),
-        ("openai:m@http://127.0.0.1:1#fast", "'fast' behind the # is not NAME=VALUE"),
-        ("openai:", "it is openai:MODEL@URL"),
+        ("openai:m@http://127.0.0.1:1#samples=none", "#samples=none: it must be a whole number, 1 or more"),
+        ("openai:m@http://127.0.0.1:1#sample=3", "#sample: no such option; this judge takes concurrency"),
+        ("openai:m@http://127.0.0.1:1#price=3", "#price=3: it must be IN/OUT"),
+        ("openai:m@http://127.0.0.1:1#fast", "'fast' after the # is not NAME=VALUE"),
+        ("openai:", "write openai:MODEL@URL"),
         ("openai:m@http://127.0.0.1:1#retries=0", "APIConnectionError"),
     ],
 )

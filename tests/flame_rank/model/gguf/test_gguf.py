@@ -422,7 +422,10 @@ def refused(path: Path, message: str, load: Callable[[Path], object] = flame_ran
         ({"llama.attention.causal": False}, "llama.attention.causal is not supported (False)"),
         ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window = 16 is not supported"),
         ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type 'yarn' is not supported"),
-        ({"llama.rope.dimension_count": 4}, "llama.rope.dimension_count = 4, and heads of 8 are not supported"),
+        (
+            {"llama.rope.dimension_count": 4},
+            "llama.rope.dimension_count = 4 is not supported with heads of 8 dimensions",
+        ),
         ({"llama.attention.value_length": 4}, "llama.attention.value_length = 4"),
         ({"tokenizer.ggml.model": "bert"}, "tokenizer.ggml.model 'bert' is not supported"),
         ({"tokenizer.ggml.model": None}, "tokenizer.ggml.model None is not supported"),
@@ -431,7 +434,7 @@ def refused(path: Path, message: str, load: Callable[[Path], object] = flame_ran
         ({"tokenizer.ggml.add_space_prefix": True}, "add_space_prefix is not supported for gpt2"),
         ({"tokenizer.ggml.tokens": None}, "lacks tokenizer.ggml.tokens"),
         ({"tokenizer.ggml.merges": None}, "tokenizer.ggml.merges is missing"),
-        ({"tokenizer.ggml.merges": ["a b c"]}, "has other than pairs"),
+        ({"tokenizer.ggml.merges": ["a b c"]}, "is not a list of pairs"),
         ({"tokenizer.ggml.merges": ["no such"]}, "not a tokenizer"),
         ({"tokenizer.ggml.token_type": [NORMAL]}, "token_type has 1 entries for"),
         ({"tokenizer.ggml.eos_token_id": 1000}, "tokenizer.ggml.eos_token_id = 1000, but there are only"),
@@ -466,9 +469,13 @@ def test_metadata_that_is_harmless(bpe: Path, tmp_path: Path) -> None:
         (
             "llama2",
             {"blk.0.ffn_gate_exps.weight": np.zeros((2, 2), np.float32)},
-            "blk.0.ffn_gate_exps.weight is unknown",
+            "blk.0.ffn_gate_exps.weight is not a known tensor",
         ),
-        ("llama2", {"blk.0.attn_q_norm.weight": np.ones(8, np.float32)}, "self_attn.q_norm.weight is unknown"),
+        (
+            "llama2",
+            {"blk.0.attn_q_norm.weight": np.ones(8, np.float32)},
+            "self_attn.q_norm.weight is not a known tensor",
+        ),
         (
             "llama2",
             {"blk.9.attn_norm.weight": np.ones(32, np.float32)},
@@ -500,7 +507,7 @@ def test_metadata_that_is_harmless(bpe: Path, tmp_path: Path) -> None:
             {"rope_freqs.weight": np.arange(1, 5, dtype=np.float32)},
             "rope_freqs.weight is not supported for qwen2",
         ),
-        ("gemma2", {"blk.0.post_norm.weight": np.ones(32, np.float32)}, "blk.0.post_norm.weight is unknown"),
+        ("gemma2", {"blk.0.post_norm.weight": np.ones(32, np.float32)}, "blk.0.post_norm.weight is not a known tensor"),
     ],
 )
 def test_tensors_that_are_refused(name: str, changed: dict[str, Any], message: str, tmp_path: Path) -> None:
