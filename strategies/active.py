@@ -54,7 +54,7 @@ class Active(Options):
         return (min(SPENDS * n, most) if self.confidence else most), most
 
     def only_round(self, n: int) -> IntArray | None:
-        """Returns all comparisons if there are few enough candidates to ask all of them without a random choice."""
+        """Returns all comparisons if they are few enough to be asked at once, without a random choice."""
         every = self.comparisons(n)[1] == self._everything(n) and not self.confidence
         return every_comparison(n, self.order) if self.order != "random" and every and 1 < n <= FEW else None
 

@@ -116,7 +116,8 @@ def copeland(log_odds: FloatArray) -> FloatArray:
       log_odds: [n, n] float64, as in `margins`.
 
     Returns:
-      [n] float64. A tied pair, and a pair not compared, changes neither score: half a win and half a loss.
+      [n] float64. A tied pair counts as half a win and half a loss, so it changes neither score; nor does a pair that
+      was not compared.
     """
     score: FloatArray = np.nansum(np.sign(margins(log_odds)), axis=1)
     return score

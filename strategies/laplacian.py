@@ -9,8 +9,9 @@ from strategies.base import FloatArray, IntArray
 
 
 def differences(pairs: IntArray, n: int) -> csr_array:
-    """Builds the matrix [E, n] that maps scores to the first's score minus the second's, for each of the pairs [E,
-    2]."""
+    """Builds the matrix [E, n] that maps scores [n] to differences: for each of the pairs [E, 2], the score of the
+    first minus the score of the second.
+    """
     entries = np.tile([1.0, -1.0], len(pairs))
     columns = pairs.flatten()  # a copy, because scipy sorts them in place
     return csr_array((entries, columns, np.arange(len(pairs) + 1) * 2), shape=(len(pairs), n))

@@ -35,7 +35,7 @@ class AuditOptions:
     )
     calibration: Path | None = described(
         None,
-        "Write the temperature that fits the labels best to this file, for `rerank --calibration`.",
+        "Write to this file the temperature that fits the labels best, for `rerank --calibration`.",
         automatic="none",
         unit="FILE",
     )

@@ -125,7 +125,7 @@ def match(prompt: str | None, task_id: str | int | None, problems: Mapping[str, 
     fitting = [problem for problem in problems.values() if problem.prompt == prompt]
     if not fitting:
         if task_id is not None:
-            raise ValueError(f"no problem has the task_id {task_id!r}; pass --problems FILE with it")
+            raise ValueError(f"no problem has the task_id {task_id!r}; pass --problems FILE, a file that has it")
         fitting = _named(prompt or "", problems)
     if len(fitting) > 1:
         raise ValueError(f"it may be any of {', '.join(problem.task_id for problem in fitting)}; {REMEDY}")

@@ -1,7 +1,9 @@
 """Reads several criteria from a TOML file (`--criteria FILE.toml`). The same model judges by each of them separately.
 
-[[criteria]] name = "correct"                 # the name of its entry in the record text = "Prefer the response that
-states no falsehood." weight = 2.0                     # the factor of its log-odds; 1 if left out
+[[criteria]]
+name = "correct"                 # the name of its entry in the record
+text = "Prefer the response that states no falsehood."
+weight = 2.0                     # the factor of its log-odds; 1 if left out
 
 [[criteria]]
 name = "short"

@@ -73,7 +73,7 @@ def locate(spec: str | None, option: str = "--model") -> tuple[ModelFile, Path]:
 
 
 def identify(spec: str | None) -> tuple[ModelFile, Path]:
-    """Returns the model that `--model` names, with its identity, and its path, as `locate` does.
+    """Returns the model that `--model` names, including its identity, and its path (see `locate`).
 
     Raises:
       UserError: the model does not exist or cannot be read.

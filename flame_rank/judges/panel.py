@@ -140,7 +140,9 @@ class CascadeJudge(JudgeGroup):
         """
         _check_members((cheap, dear))
         if not 0.5 < sure < 1 or not 0 < hopeless < 0.5:
-            raise ValueError(f"sure is {sure}, hopeless {hopeless}; take 0.5 to 1 for sure, 0 to 0.5 for hopeless")
+            raise ValueError(
+                f"sure is {sure} and hopeless is {hopeless}; sure must be from 0.5 to 1, hopeless from 0 to 0.5"
+            )
         super().__init__((cheap, dear), f"cascade({cheap.name}, {dear.name}, sure {sure:.6g}, hopeless {hopeless:.6g})")
         self.sure, self.hopeless = sure, hopeless
         self.pointwise = False  # the answers to a candidate's pairs come from two judges and need not be transitive

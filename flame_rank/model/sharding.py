@@ -136,7 +136,8 @@ def to_host(array: jax.Array) -> npt.NDArray[Any]:
 
 
 def cache(mesh: Mesh, kv_heads: int) -> tuple[NamedSharding, int]:
-    """Returns the sharding of a layer's cache [2, C, K, H], which is split between heads if they divide evenly, and
-    the number of copies."""
+    """Returns the sharding of a layer's cache [2, C, K, H], which is split between heads if they divide evenly, and the
+    number of copies of the cache.
+    """
     even = kv_heads % mesh.shape["model"] == 0
     return NamedSharding(mesh, BY_HEAD if even else WHOLE), mesh.size // (mesh.shape["model"] if even else 1)

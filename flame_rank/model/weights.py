@@ -73,7 +73,9 @@ class Weights(Mapping[str, Stored]):
 
     @abstractmethod
     def described(self) -> Iterator[tuple[str, bytes]]:
-        """Returns the other files on which the model's answers depend, for its identity: names and contents."""
+        """Yields the name and the content of each other file on which the model's answers depend; they are part of its
+        identity.
+        """
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Returns the bytes of a tensor as a read-only view of the file; only the parts that are used are read from the

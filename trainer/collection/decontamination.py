@@ -93,14 +93,14 @@ def humaneval_texts() -> Iterator[str]:
 
 
 def index_evaluation(tasks: Sequence[Task], data: Path, say: Callable[[str], None]) -> NgramIndex:
-    """Indexes the values of the evaluation tasks whose hashes are shipped or whose data sets are under `data`, and
-    HumanEval.
+    """Indexes HumanEval and the values of the evaluation tasks whose hashes are shipped or whose data sets are under
+    `data`.
 
     Args:
       tasks: the collection's tasks; those of other splits are skipped.
       data: the folder of data sets.
-      say: receives a line that names the evaluation tasks with neither, because training data that overlaps with those
-        cannot be recognised.
+      say: receives a line that names the evaluation tasks without hashes and data, because training data that overlaps
+        with them cannot be recognised.
 
     Raises:
       UserError: a file of an evaluation task cannot be read.

@@ -56,7 +56,7 @@ class Recipe:
     accumulate: int | None = described(
         None,
         "The number of parts in which a batch is computed, one after the other; the result is the same.",
-        automatic="as few as let each part fit in memory or, with --lora on a CPU, in the CPU's cache",
+        automatic="the fewest whose parts fit in memory or, with --lora on a CPU, in the CPU's cache",
         unit="PARTS",
         least=1,
     )

@@ -69,7 +69,7 @@ class CheckpointPolicy:
 
     Attributes:
       {options}
-      best: whether to keep also the checkpoint with the highest mean accuracy.
+      best: whether to also keep the checkpoint with the highest mean accuracy.
     """
 
     every: int | None = described(

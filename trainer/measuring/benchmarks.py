@@ -127,8 +127,8 @@ TABLE_5: Mapping[str, float] = {"Chat": 79.1, "Chat Hard": 29.6, "Math": 6.5, "C
 
 
 def wins(values: Mapping[str, float]) -> int:
-    """Counts the benchmarks on which a judge is at least as good as all language models in the paper (its headline is
-    six of twelve).
+    """Counts the benchmarks on which a judge is at least as good as all language models in the paper (the paper's own
+    judges: on six of twelve).
 
     Args:
       values: the judge's result on each benchmark, in %, by the names in BENCHMARKS.

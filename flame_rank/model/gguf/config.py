@@ -197,7 +197,7 @@ def _rope_factors(header: Header) -> npt.NDArray[np.float32]:
     tensor = header.tensors[ROPE_FACTORS]
     size = math.prod(tensor.shape)
     if tensor.kind != 0 or tensor.begin + 4 * size > header.path.stat().st_size or not 0 < size <= 2**12:
-        raise ValueError(f"{header.path}: {ROPE_FACTORS} is not a whole list of float32")
+        raise ValueError(f"{header.path}: {ROPE_FACTORS} is not a complete list of float32 values")
     return np.fromfile(header.path, "<f4", size, offset=tensor.begin)
 
 

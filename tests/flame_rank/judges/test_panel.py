@@ -214,7 +214,7 @@ def test_a_file_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (PANEL.replace("panel", "cascade"), "for a panel"),
         (
             PANEL.replace('"panel"', '"cascade"\nsure = 0.3').replace("weight = 3", ""),
-            "sure is 0.3, hopeless 0.02; take 0.5 to 1 for sure",
+            "sure is 0.3 and hopeless is 0.02; sure must be from 0.5 to 1",
         ),
         ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply|Invalid|kind"),
     ],

@@ -45,7 +45,7 @@ from flame_rank import UserError
         ("MODEL", {"ask": "likelihood", "on_long": "cut"}, "takes no on_long", "it takes max_length"),
         ("MODEL", {"max_length": 9}, "max_length 9 leaves no room beside the instructions", "raise it to "),
         ("MODEL", {"max_length": 5000}, "max_length 5000 is more than the 4096 positions", "4096"),
-        ("MODEL#think=no", {}, "#think=no", "it is a whole number, 1 or more"),
+        ("MODEL#think=no", {}, "#think=no", "it must be a whole number, 1 or more"),
     ],
 )
 def test_a_refusal_says_what_is_accepted(
