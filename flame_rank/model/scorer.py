@@ -36,7 +36,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
-    """How a model is computed; `flame_rank.load_judge` explains each option, and its defaults replace None."""
+    """How a model is computed; `flame_rank.load_judge` explains each option and the default that replaces None."""
 
     max_length: int | None = None
     dtype: Dtype | None = None

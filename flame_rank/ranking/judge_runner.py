@@ -242,7 +242,7 @@ class JudgeRunner:
             raise
         except SystemExit as error:
             raise UserError(
-                f"the judge {self._judge.name} ends the program ({error!r}); let it raise instead"
+                f"the judge {self._judge.name} ends the program ({error!r}); let it raise an error instead"
             ) from error
         except Exception as error:
             if len(asking) == 1:

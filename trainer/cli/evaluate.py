@@ -127,7 +127,7 @@ def _on_tasks(
     tasks = [by_name(name) for name in dict.fromkeys(names)]
     here = [task for task in tasks if is_available(task, data)]
     if not here:
-        raise UserError(f"none of {len(tasks)} tasks is under {data}; `flame-train data fetch` gets them")
+        raise UserError(f"none of the {len(tasks)} tasks is under {data}; `flame-train data fetch` gets them")
     loaded = load()
     able = [task for task in here if all(can_answer(each, task) for each in loaded)]
     if not able:

@@ -1,4 +1,4 @@
-"""Learns how much each kind of evidence counts in the default judge, for a language model: `flame-train default`."""
+"""Learns, for a language model, how much each kind of evidence counts in the default judge: `flame-train default`."""
 
 import json
 import random
