@@ -1,6 +1,7 @@
 """`flame-rank rerank --ray`: the same lines from several judges at once, each in a worker of a Ray cluster."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ def _cluster(actors: int) -> Iterator[Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the last line of a worker's error, or all of a user's mistake."""
-    cause = getattr(error, "cause", None) or error.__cause__
-    if isinstance(cause, UserError):
-        return str(cause)
-    return str(error).strip().splitlines()[-1]
+    """Returns a user's mistake, or the first error of a worker. Ray hands on an error's text, followed by its own
+    errors and advice, and by the error itself in some versions only."""
+    lines = str(error).strip().splitlines()
+    errors = [line for line in lines if re.match(r"[\w.]+(?:Error|Exception): ", line)]
+    mistakes = [line.partition(": ")[2] for line in errors if line.startswith(f"{UserError.__module__}.")]
+    return [*mistakes, *errors, *lines[-1:]][0]
