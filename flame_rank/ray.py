@@ -159,11 +159,18 @@ class _Actor:
             own = ledger.with_name(ledger.name + ".parts") / f"{uuid4().hex}.db"
             if ledger.exists():
                 shutil.copyfile(ledger, own)
-        self._work, self._reranker = work, work.make(own)
+        self._work = work
+        self._reranker: Reranker | UserError
+        try:
+            self._reranker = work.make(own)
+        except UserError as error:  # raised with the first batch: Ray makes an actor that cannot begin again and again
+            self._reranker = error
 
     def __call__(self, table: Any) -> Any:
         import pyarrow
 
+        if isinstance(self._reranker, UserError):
+            raise self._reranker
         problems = self._read(table)
         before = self._reranker.remembered, self._reranker.failed_before
         rankings = list(self._reranker.rank_many(problems))

@@ -100,7 +100,7 @@ def _cluster(actors: int) -> Iterator[Any]:
         except ConnectionError:  # there is none yet
             ray.init(num_cpus=actors + _SPARE, include_dashboard=False, **quiet)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is told once, below
     try:
         yield ray.data
     except RayError as error:
