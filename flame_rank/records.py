@@ -164,9 +164,7 @@ class Problem:
 
     def _check_answers(self, answers: Sequence[str | None]) -> None:
         if isinstance(answers, str) or len(answers) != len(self.candidates):
-            raise ValueError(
-                f"answers is {answers!r:.80}; it must be a list with an answer for each candidate, or None"
-            )
+            raise ValueError(f"answers is {answers!r:.80}; it must list an answer, or None, for each candidate")
         for i, answer in enumerate(answers):
             if answer is not None and not isinstance(answer, str):
                 raise TypeError(f"answer {i} is {_kind(answer)}; it must be a str, or None for a candidate without one")

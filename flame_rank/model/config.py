@@ -263,8 +263,7 @@ def _of_text(config: Config) -> Config:
     for key, value in config.items():
         if key not in IGNORED | _OF_IMAGES and inner.get(key) != value:
             raise ValueError(
-                f"config.json: {key} = {value!r} is not supported for gemma3 outside of text_config, unless it is the "
-                "same there"
+                f"config.json: {key} = {value!r} of gemma3 is not supported, unless text_config says the same"
             )
     return inner
 

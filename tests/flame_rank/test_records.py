@@ -48,7 +48,7 @@ def test_what_is_no_problem(prompt: Any, candidates: Any, error: type[Exception]
 @pytest.mark.parametrize(
     ("answers", "error", "words"),
     [
-        (["4"], ValueError, "it must be a list with an answer for each candidate"),
+        (["4"], ValueError, "it must list an answer, or None, for each candidate"),
         ("45", ValueError, "answers is '45'"),
         (["4", 5], TypeError, "answer 1 is an int; it must be a str, or None"),
         (["4", "\ud800"], ValueError, "answer 1 holds half of a surrogate pair"),
