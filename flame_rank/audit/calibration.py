@@ -72,7 +72,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
                 "run flame-rank audit with this judge"
             )
         if not calibration.temperature > 0:
-            raise UserError(f"--calibration {path}: the temperature is {calibration.temperature}, and must be above 0")
+            raise UserError(f"--calibration {path}: the temperature is {calibration.temperature}; it must be above 0")
         return calibration
 
 

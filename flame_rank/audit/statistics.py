@@ -1,5 +1,6 @@
 """Computes figures over problems: ratios of sums, their bootstrap intervals over problems, and the smallest effect that
-they would detect."""
+such an audit would detect.
+"""
 
 import math
 from collections.abc import Sequence

@@ -21,8 +21,8 @@ class CandidateViews:
     """The views of one candidate.
 
     Attributes:
-      views: its tokens as written; its tokens after parsing and unparsing; and the latter with every name that it binds
-        replaced by a number, in order of appearance. All three are the same if the text is not Python.
+      views: its tokens as written; its tokens after parsing and unparsing; and the same tokens with every name that the
+        program binds replaced by a number, in order of appearance. All three are the same if the text is not Python.
       code: whether the text is Python or looks like it.
       valid: False for Python that cannot be right: it has a syntax error or a name that nothing binds, or it
         continues a function and uses none of the arguments or returns nothing although a value is asked for.

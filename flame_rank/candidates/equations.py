@@ -49,7 +49,8 @@ _SCALES = (*map(Fraction, _CONVERTED), *(Fraction(1, factor) for factor in _CONV
 
 
 def false_equations(text: str) -> int:
-    """Counts the distinct false equations of a text: an expression in digits and the value that the text gives it.
+    """Counts the distinct false equations of a text; an equation is an expression in digits with the value that the
+    text gives it.
 
     Rounded and truncated results count as true, and so does a running calculation ("5 * 2 = 10 * 3 = 30"). Programs,
     variables, units that differ, approximations, other arithmetic, and texts that themselves call something wrong are

@@ -51,10 +51,10 @@ def export(file: Path, output: str | None) -> None:
     """Write all judgements of FILE as JSONL, one per line, in the order of their keys.
 
     "key" is the sha256 that identifies a judgement. "prompt", "first" and "second" are the first 16 bytes of the sha256
-    of these texts in UTF-8; "pool" is the same for all candidates together, or null if the judge does not look at them.
-    "log_odds" are the log-odds, in nats, that the first text is better: a number, "Infinity", "-Infinity", or null if
-    the judgement is invalid; "reason" then says why. "verdict_mass" is P(A) + P(B), or null if the judge is not a
-    language model.
+    of these texts in UTF-8; "pool" is such a hash of all candidates together, or null if the judge does not look at
+    them. "log_odds" are the log-odds, in nats, that the first text is better: a number, "Infinity", "-Infinity", or
+    null if the judgement is invalid; "reason" then says why. "verdict_mass" is P(A) + P(B), or null if the judge is not
+    a language model.
     """
     from flame_rank.errors import UserError
     from flame_rank.io.output import Output

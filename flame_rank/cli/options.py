@@ -1,4 +1,4 @@
-"""The options that several commands share: the judge, how the input is read, bad lines."""
+"""The options that several commands share: the judge, how the input is read, and what is done with bad lines."""
 
 import os
 import re
@@ -89,7 +89,7 @@ class InputOptions:
     )
     group_by: str = described(
         "task_id",
-        "The field of flat input that is equal in all lines of one problem; it also identifies a problem in messages.",
+        "The field of flat input that has the same value in all lines of a problem; messages name the problem by it.",
         unit="FIELD",
     )
     problems: Path | None = described(

@@ -46,7 +46,7 @@ def read_question(problem: Problem, tests_field: str = "tests") -> CodeQuestion 
 
 
 def read_humaneval_question(problem: Problem, problems: Mapping[str, CodeProblem]) -> CodeQuestion | None:
-    """Reads the samples of a HumanEval problem, which is found by its name, as the programs that the tests are run on.
+    """Reads the samples of a HumanEval problem as programs to be tested; the problem is found by its name.
 
     The examples come from HumanEval's own prompt, because many published files of samples omit them.
     """

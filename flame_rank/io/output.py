@@ -192,7 +192,7 @@ class Output:
     def __enter__(self) -> Self:
         if self._path is None:
             if sys.stdout is None:
-                raise OSError(errno.EBADF, "it is closed", self._name)
+                raise OSError(errno.EBADF, "the stream is closed", self._name)
             self._stream = sys.stdout.buffer
         elif self._part is None:
             self._stream = self._path.open("wb")

@@ -211,7 +211,7 @@ def opened(path: str | Path, name: str) -> Iterator[Stream]:
     """
     given = str(path) == "-"
     if given and sys.stdin is None:
-        raise OSError(errno.EBADF, "it is closed", name)
+        raise OSError(errno.EBADF, "the stream is closed", name)
     remote = is_url(path)
     with nullcontext(sys.stdin.buffer) if given else remote_file(path) if remote else Path(path).open("rb") as file:
         raw = None if file.seekable() else _Live(file.fileno())

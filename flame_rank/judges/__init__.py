@@ -160,9 +160,8 @@ def _server(spec: str, options: dict[str, Any]) -> "Judge":
 
     if (how := options.pop("ask", "verdict")) == "likelihood":
         raise UserError(
-            f"--judge {SERVER}... takes no --ask likelihood: servers tell the log-probabilities only of what they "
-            "write; "
-            "take --ask verdict or choice, or the model itself as a directory or a GGUF file"
+            f"--judge {SERVER}... takes no --ask likelihood: servers return log-probabilities only of what they "
+            "write; take --ask verdict or choice, or the model itself as a directory or a GGUF file"
         )
     _refuse(f"{SERVER}...", options, _ASKED, "the model is computed by its server")
     several = options.get("criteria")
@@ -339,7 +338,7 @@ def _with_model(folder: Path, options: dict[str, Any], *, needed: bool) -> "Judg
     path, why = model_location.find(settings.model)
     if path is None and needed:
         raise UserError(
-            f"the judge in {folder} reads with {settings.model.name}, and {why}; set "
+            f"the judge in {folder} reads candidates with {settings.model.name}, but {why}; set "
             f"{model_location.VARIABLE} to its file or folder"
         )
     if path is None:

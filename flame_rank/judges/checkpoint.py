@@ -130,7 +130,7 @@ def load_thinking(
             room = positions - drawn.limit
             if room < (options.max_length or 1):
                 raise ValueError(
-                    f"think={drawn.think} takes {drawn.limit} of its {positions} positions, and max_length "
+                    f"think={drawn.think} takes {drawn.limit} of the model's {positions} positions, and max_length "
                     f"{options.max_length or ''} does not fit beside them; lower one of the two"
                 )
             options = replace(options, max_length=options.max_length or min(MAX_LENGTH, room))

@@ -32,8 +32,8 @@ def joined(around: list[Ids], values: Sequence[Ids]) -> list[Ids]:
 
 
 def total_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """Returns how many tokens count against the room [M], from the numbers of tokens of prompts and responses, [M]
-    each."""
+    """Returns how many tokens of M comparisons count against the room, [M] each, from the numbers of tokens of prompts
+    and responses."""
     return prompt + a + b
 
 

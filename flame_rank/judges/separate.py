@@ -18,8 +18,8 @@ from strategies.base import FloatArray, IntArray
 
 
 def longer_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
-    """Returns how many tokens count against the room [M], from the numbers of tokens of prompts and responses, [M]
-    each."""
+    """Returns how many tokens of M comparisons count against the room, [M] each, from the numbers of tokens of prompts
+    and responses."""
     return np.asarray(prompt + np.maximum(a, b))
 
 

@@ -89,8 +89,8 @@ def read_sample(
 
 
 def outcome(drawn: Sequence[Sample]) -> Judgement:
-    """Combines samples with the verdicts A and B: the mean log-odds of those with log-probabilities, otherwise their
-    votes. Answers without a verdict do not count; without any verdict the judgement is invalid."""
+    """Combines samples of the verdict A or B: by their mean log-odds if all have log-probabilities, otherwise by
+    their votes. Answers without a verdict do not count; without any verdict the judgement is invalid."""
     valid = [sample for sample in drawn if sample.verdict]
     words = next((sample.words for sample in valid if sample.words), None)
     if not valid:

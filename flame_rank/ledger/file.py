@@ -41,7 +41,7 @@ _STRANGE = """
 
 @contextmanager
 def opened(path: str | Path, access: Access = "read") -> Iterator[sqlite3.Connection]:
-    """Opens an existing ledger in a block; SQLite's errors inside it become UserErrors.
+    """Opens an existing ledger for the length of a block; SQLite's errors inside the block become UserErrors.
 
     Raises:
       UserError: the file does not exist, is not a ledger, is damaged, or cannot be read.
@@ -51,7 +51,7 @@ def opened(path: str | Path, access: Access = "read") -> Iterator[sqlite3.Connec
 
 
 def connect(path: Path, access: Access) -> sqlite3.Connection:
-    """Opens a ledger and checks all of it, so that damage is reported by every command alike.
+    """Opens a ledger and checks all of it, so that every command reports damage in the same way.
 
     Args:
       path: the file.

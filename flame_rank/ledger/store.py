@@ -188,7 +188,8 @@ class Ledger:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Commits what is recorded inside the block at its end, in one transaction; a block inside it does not commit.
+        """Commits at the end of the block, in one transaction, what was recorded inside it; a nested block does not
+        commit.
 
         Raises:
           UserError: as in `record`.

@@ -72,7 +72,7 @@ def base_of(adapter: Path) -> Path:
         if folder:
             return folder
     raise ValueError(
-        f"{file}: base_model_name_or_path is {name!r}, and {why}; set it to the path of the base, "
+        f"{file}: base_model_name_or_path is {name!r}, but {why}; set it to the path of the base, "
         "a checkpoint directory or a GGUF file"
     )
 

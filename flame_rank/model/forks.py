@@ -17,6 +17,6 @@ def compute_here() -> None:
     _process = _process or os.getpid()
     if os.getpid() != _process:
         raise UserError(
-            f"this process was forked from process {_process}, which had loaded a language model, and would wait for "
+            f"this process was forked from process {_process}, which had loaded a language model, so it would wait for "
             'ever; start processes with "spawn" (multiprocessing.get_context), or load the judge only after the fork'
         )

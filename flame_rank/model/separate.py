@@ -51,7 +51,7 @@ def row_views(config: DecoderConfig, lengths: Lengths, T: int, dtype: Any) -> tu
 
     Args:
       lengths: [B] int32 each.
-      T: tokens of a row.
+      T: the number of tokens of a row.
       dtype: the dtype of the model.
     """
     prompt, first, second, first_mark, second_mark = (jnp.asarray(x)[:, None] for x in lengths)

@@ -1,4 +1,4 @@
-"""T5 and FLAN-T5 for scoring. Modules are named as Hugging Face names the tensors of `T5ForConditionalGeneration`,
+"""T5 and FLAN-T5 for scoring. Modules are named as Hugging Face names the tensors of `T5ForConditionalGeneration`, and
 weights stay in its (out, in) layout, so a path joined by "." is the key in model.safetensors.
 
     tokens [B, S] -> encoder [B, S, D];  targets [B, T] + encoded [B, S, D] -> decoder [B, T, D] -> logits [B, T, V]

@@ -77,7 +77,7 @@ class T5Kernel:
         texts, begun = self._read(paths)
         length = len(begun[0]) if begun else 0
         if any(len(answer) != length for answer in begun):
-            raise ValueError("answers that are begun have different lengths")
+            raise ValueError("begun answers have different lengths")
         scores = np.empty((len(paths), len(targets)))
         for taken, tokens, lengths in self._batches(texts, "next", length):
             answers = np.zeros((len(tokens), length), np.int32)
@@ -170,7 +170,7 @@ class T5Kernel:
         written: list[list[int]] = [[] for _ in paths]
         texts, begun = self._read(paths)
         if any(begun):
-            raise ValueError("an answer that is begun cannot be continued")
+            raise ValueError("a begun answer cannot be continued")
         for taken, tokens, lengths in self._batches(texts, "generate", limit):
             out = np.asarray(
                 self._generate(self._params, *sharding.rows(self.mesh, tokens, lengths), eos=stops, limit=limit)

@@ -73,8 +73,8 @@ class Weights(Mapping[str, Stored]):
 
     @abstractmethod
     def described(self) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and the content of each other file on which the model's answers depend; they are part of its
-        identity.
+        """Yields the name and the content of every further file on which the model's answers depend; they are part of
+        its identity.
         """
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:

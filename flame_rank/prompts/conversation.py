@@ -51,8 +51,8 @@ def joined(around: Sequence[Ids], contents: Sequence[Ids]) -> Ids:
 
 
 def takes(tokenizer: TextTokenizer, template: ChatTemplate, messages: Messages, *, reply: bool = False) -> bool:
-    """Tells whether a template writes these messages whole, and no tool call holds what would be read as a special
-    token."""
+    """Tells whether a template writes these messages whole, and whether their tool calls are free of texts that would
+    be read as special tokens."""
     try:
         template.write(messages, reply=reply)
     except ValueError:

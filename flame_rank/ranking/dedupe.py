@@ -67,8 +67,8 @@ def representatives(cluster: IntArray) -> IntArray:
 
 
 def options(problem: Problem, cluster: IntArray) -> IntArray:
-    """Numbers the options, and returns the number of each candidate's option: equal texts, or equal final answers in a
-    pool whose candidates vote, are one option.
+    """Numbers the options, and returns the number of each candidate's option. Equal texts are one option, and so are
+    equal final answers in a pool whose candidates vote.
 
     Args:
       problem: the problem, with its answers if they are not read from the texts.

@@ -65,10 +65,10 @@ class JudgeRunner:
     def ask(self, tournaments: list[Tournament]) -> None:
         """Gets the rounds of these tournaments answered, and advances the tournaments.
 
-        Without a ledger the judge is called once, about the problems that it answers at once if there are any; the
-        others are left to the next call. With a ledger each call has as many comparisons as one commit. A judge that is
-        called for each problem separately is asked about one problem at a time until the problem is done; after QUICK
-        seconds, the rest is left to the next call.
+        Without a ledger the judge is called once: about the problems for which it has `at_once`, while the others are
+        left to the next call; about all problems if there are none of these. With a ledger each call has as many
+        comparisons as one commit. A judge that is called for each problem separately is asked about one problem at a
+        time until the problem is done; after QUICK seconds, the rest is left to the next call.
 
         Raises:
           UserError: the ledger cannot be written, the judge reports a user's mistake, or it has failed at every call
@@ -123,7 +123,7 @@ class JudgeRunner:
         """
         if os.getpid() != self._process and (self._ledger is not None or self._lock.locked()):
             raise UserError(
-                f"this Reranker belongs to process {self._process}, of which this is a fork; make one after the fork"
+                f"process {self._process} made this Reranker, and this process is a fork of it; make one after the fork"
             )
         outer = _inside.get({})
         with outer.get(self, self._lock):

@@ -94,7 +94,7 @@ class Reranker:
         self._extract = pattern(extract) if isinstance(extract, str) else extract
         if retry_invalid and ledger is None:
             raise UserError(
-                "retry_invalid (--retry-invalid) asks again for the failures in a ledger; name the ledger, too"
+                "retry_invalid (--retry-invalid) repeats failed comparisons of a ledger; name the ledger, too"
             )
         opened = self._open(Path(ledger), retry_invalid) if ledger is not None else None
         self._runner = JudgeRunner(self.judge, opened)
@@ -235,7 +235,9 @@ class Reranker:
 
     @property
     def failed_before(self) -> int:
-        """The number of these comparisons that failed in earlier runs, which `retry_invalid` asks for again."""
+        """The number of comparisons that the ledger answered with a failure of an earlier run; `retry_invalid` asks for
+        these again.
+        """
         return self._runner.failed_before
 
     def _rankings(self, done: list[Tournament]) -> list[Ranking]:

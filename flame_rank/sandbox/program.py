@@ -28,7 +28,7 @@ def serve(read: int, write: int) -> None:
     namespace: dict[str, Any] = {}
 
     def ask(message: dict[str, Any]) -> Any:
-        """Sends a message, and answers the calls that arrive before its answer, if it gets one."""
+        """Sends a message, and answers the calls that arrive before the answer to it, if there is one."""
         if os.getpid() != leader:  # a child that the program forked came back
             os._exit(0)
         channel.send(write, message)

@@ -294,7 +294,7 @@ class WeighedTasks:
 def weigh_available(
     options: MixtureOptions, data: Path, *, max_bad: float, say: Callable[[str], None] = print
 ) -> WeighedTasks:
-    """Counts the examples under `data` of a mixture's tasks, and weighs the tasks.
+    """Counts the examples of a mixture's tasks that are under `data`, and weighs the tasks.
 
     Args:
       options: flame or flame-rm, and how it is weighted.

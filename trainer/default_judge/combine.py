@@ -172,8 +172,8 @@ def learn(
 def calibration_factor(
     labelled: Sequence[LabelledProblem], qualities: Sequence[FloatArray], sources: Sequence[str]
 ) -> float:
-    """Computes the factor for qualities [n] with which the mean P(best) of the picks, by the softmax, equals the
-    share of right picks, over problems whose right candidates are known; all sources count equally."""
+    """Computes a factor for all qualities [n] that makes the mean P(best) of the picks, by the softmax, as high as the
+    share of right picks. Uses the problems whose right candidates are known; all sources count equally."""
     known = [k for k, item in enumerate(labelled) if item.right is not None]
     counts = {source: sum(sources[k] == source for k in known) for source in {sources[k] for k in known}}
     share = np.array([1 / counts[sources[k]] / len(counts) for k in known])

@@ -185,7 +185,7 @@ def _body(program: str, task: _Task) -> str | None:
 def _places(statements: Sequence[ast.stmt], renamed: dict[str, str]) -> list[tuple[int, int, str, str]] | None:
     """Lists where names have to be replaced: line, byte in the line, the old name and the new one.
 
-    None if a new name is in use already, or if the syntax tree does not tell where a name is."""
+    None if a new name is in use already, or if the syntax tree does not say where a name is."""
     places = []
     for node in (node for statement in statements for node in ast.walk(statement)):
         match node:
@@ -197,7 +197,7 @@ def _places(statements: Sequence[ast.stmt], renamed: dict[str, str]) -> list[tup
             case ast.Global(names=names) | ast.Nonlocal(names=names):
                 if renamed.keys() & set(names):
                     return None
-            case ast.JoinedStr():  # this version of Python does not tell where names in f-strings stand
+            case ast.JoinedStr():  # this version of Python does not say where names in f-strings stand
                 if any(isinstance(inner, ast.Name) and inner.id in renamed for inner in ast.walk(node)):
                     return None
     return places

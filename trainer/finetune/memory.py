@@ -32,7 +32,7 @@ def room(base: Base, recipe: ResolvedRecipe, mesh: Mesh, *, longest: int) -> int
     """Estimates the number of tokens, padding included, that training can compute at once on all devices.
 
     Args:
-      longest: the tokens of the longest row that may occur.
+      longest: the number of tokens of the longest row that may occur.
 
     Raises:
       UserError: a single row of that length does not fit.

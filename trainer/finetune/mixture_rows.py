@@ -82,8 +82,8 @@ class RowReader:
             raise UserError(f"{self.base.path}: {error}") from error
 
     def read_mixture(self, mixture: Mixture) -> tuple[MixtureRows, TrainingData]:
-        """Reads the rows of those of a mixture's tasks that are under `data`, computes the tasks' weights, and states
-        what will be trained on.
+        """Reads the rows of the tasks of a mixture whose data sets are under `data`, computes the tasks' weights, and
+        states what will be trained on.
 
         Raises:
           UserError: no task's data set is there, or no example is left.

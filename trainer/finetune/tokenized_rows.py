@@ -185,7 +185,7 @@ def encode(
     frame = form.frame(task.instructions, task.context) if around is None else around.fixed
     room = max_input - sum(map(len, frame))
     if room < 16:
-        raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens")
+        raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens, too many")
     values = form.values([value for example in examples for value in example.values])
     answers = form.answers(task.instructions, [example.target[1:] for example in examples])
     width = len(task.context)

@@ -36,8 +36,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
       example: the example's identity within its task.
       p: [C] the probability of each of the task's labels; for a pair those of A and B, from both orders; empty if the
         judge gave no valid answer.
-      mass: the probability that the model gives to all labels together, for a pair the lower one of both orders; None
-        if it is not known.
+      mass: the probability that the model gives to all labels together, for a pair the lower of the two orders' values;
+        None if it is not known.
       flipped: for a pair, whether the judge prefers the same position in both orders.
     """
 

@@ -92,7 +92,7 @@ def card(
     contact: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Card:
-    """Makes a card from the answers of a judge, and of another judge if there is one, to tasks by name.
+    """Makes a card from a judge's answers to tasks (by task name), and from those of another judge if there is one.
 
     Args:
       contact: for each task, whether it overlaps with what the judge was trained on; None if that is not known.

@@ -1,4 +1,4 @@
-"""Reads pairs that people judged, from evaluation tasks that are never trained on, as problems."""
+"""Turns pairs that people judged into problems. The pairs are from evaluation tasks, which are never trained on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -74,8 +74,8 @@ def _row(task: Task, example: Example, p: Sequence[float], metric: Metric) -> Fl
 
 
 def value(figure: Figure, sums: Mapping[str, FloatArray]) -> FloatArray:
-    """Computes a figure [...], in 0 to 1, from the summed counts [..., K] of its tasks; leaves out parts without a task
-    in `sums`, and labels without examples.
+    """Computes a figure [...], between 0 and 1, from the summed counts [..., K] of its tasks; leaves out parts without
+    a task in `sums`, and labels without examples.
 
     Raises:
       KeyError: none of its tasks is in `sums`.
@@ -94,7 +94,7 @@ def value(figure: Figure, sums: Mapping[str, FloatArray]) -> FloatArray:
 def interval(
     figure: Figure, tallies: Mapping[str, Tally], against: Mapping[str, Tally] | None = None, *, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Computes a figure with its percentile bootstrap interval over prompts, in 0 to 1.
+    """Computes a figure with its percentile bootstrap interval over prompts, as shares (not in %).
 
     Args:
       tallies: the tallies of tasks by name.

@@ -51,7 +51,7 @@ class Distilabel:
         return asked and any(key in fields for key in _GENERATED)
 
     def flat(self, fields: Fields) -> bool:
-        """Tells whether a line has one generation, a text."""
+        """Tells whether a line has a single generation: a text instead of a list of texts."""
         return kind(fields[_generated(fields)]) != "a list"
 
     def parse(self, fields: Fields) -> Parsed:

@@ -115,7 +115,7 @@ class PoolEvidence:
 
 
 class PoolJudge:
-    """Answers by the difference of two qualities, and looks at the whole pool."""
+    """Compares two candidates by the difference of their qualities, which depend on the whole pool."""
 
     pool_aware = True
     pointwise = True
@@ -147,7 +147,7 @@ class PoolJudge:
         return [self._seen[problem][0][pairs] @ np.array([1.0, -1.0]) for problem, pairs in asked]
 
     def at_once(self, problem: Problem) -> bool:
-        """Returns whether the model has nothing to read for this problem."""
+        """Tells whether the model has nothing to read for this problem."""
         if problem in self._unread:
             return False
         if problem not in self._seen:
@@ -268,7 +268,7 @@ def candidates_to_read(problem: Problem, seen: PoolEvidence, weights: Weights) -
 
 def with_reading(problem: Problem, seen: PoolEvidence, chosen: Sequence[int], likely: Likelihoods) -> PoolEvidence:
     """Adds the likelihoods of the chosen candidates to the evidence. The other candidates get the lowest value of the
-    chosen ones, so that they rank behind them in the order that they have without the model."""
+    chosen ones: so they rank behind the chosen ones, in the same order as without the model."""
     if not chosen:
         return seen
     place = {problem.texts[i]: k for k, i in enumerate(chosen)}

@@ -24,7 +24,7 @@ class Unanswered(Exception):
 
 
 class Refused(Exception):
-    """A request that the server rejects because it lacks the path or the parameter."""
+    """A request that the server rejects because the server lacks the path or the parameter."""
 
 
 class Unreadable(ValueError):

@@ -124,7 +124,7 @@ def _check(path: Path, start: bytes) -> None:
     if version & 0xFFFF == 0:
         raise ValueError(f"{path}: a big-endian GGUF file; only little-endian ones are read")
     if version not in (2, 3):
-        raise ValueError(f"{path}: version {version} of GGUF; only versions 2 and 3 are read, convert it again")
+        raise ValueError(f"{path}: version {version} of GGUF, but only versions 2 and 3 are read; convert it again")
 
 
 class _Reader:

@@ -342,7 +342,7 @@ def test_standard_input(tmp_path: Path) -> None:
     assert b"flame-rank: stdin:1: 53 is taken for HumanEval/53" in done.stderr
 
 
-@pytest.mark.parametrize(("how", "words"), [("<&-", "it is closed"), ("0>/dev/null", "Bad file descriptor")])
+@pytest.mark.parametrize(("how", "words"), [("<&-", "the stream is closed"), ("0>/dev/null", "Bad file descriptor")])
 @pytest.mark.parametrize("command", ["rerank", "humaneval", "plan"])
 def test_no_standard_input(command: str, how: str, words: str) -> None:
     line = f'exec "$0" -m flame_rank {command} - --judge agreement {how}'

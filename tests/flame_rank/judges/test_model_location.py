@@ -163,7 +163,8 @@ def test_the_coder_needs_its_model(tiny_model: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(
-        UserError, match=r"reads with Qwen2\.5-Coder-0\.5B-Instruct, and Qwen/Qwen2\.5-Coder.*FLAME_RANK_MODEL"
+        UserError,
+        match=r"reads candidates with Qwen2\.5-Coder-0\.5B-Instruct, but Qwen/Qwen2\.5-Coder.*FLAME_RANK_MODEL",
     ):
         judges.load("coder")
     monkeypatch.setenv(VARIABLE, str(tiny_model))

@@ -146,7 +146,7 @@ def test_several_criteria(tiny_model: Path, tmp_path: Path) -> None:
         ("think", {}, "'think' after the # is not NAME=VALUE"),
         ("think=8", {"ask": "likelihood"}, "--ask likelihood gives no reasons; only --ask verdict does"),
         ("think=8", {"ask": "choice"}, "--ask choice gives no reasons"),
-        ("think=4090", {}, "think=4090 takes 4122 of its 4096 positions"),
+        ("think=4090", {}, "think=4090 takes 4122 of the model's 4096 positions"),
         ("think=4000", {"max_length": 500}, "max_length 500 does not fit beside them; lower one of the two"),
         ("think=8", {"max_length": 40}, "max_length 40 leaves no room beside the instructions; raise it"),
     ],

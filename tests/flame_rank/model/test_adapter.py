@@ -266,7 +266,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "deep": (lambda f: (f / CONFIG).write_text('{"x": ' + "[" * 100_000), f"{CONFIG}: JSON nested too deeply"),
     "no such base": (
         stated(base_model_name_or_path="/nowhere/base"),
-        "and there is no such file or folder; set it",
+        "but there is no such file or folder; set it",
     ),
     "an adapter as base": (
         stated(base_model_name_or_path="."),

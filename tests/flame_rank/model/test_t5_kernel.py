@@ -83,7 +83,7 @@ def test_behind_the_end_of_text_the_answer_begins(model: t5.T5, shared: T5Kernel
     assert np.abs(found - shared.log_probs(paths, [7, 8])).max() > 1e-2
     with pytest.raises(ValueError, match="different lengths"):
         shared.log_probs([begun[0], paths[1]], [7, 8])
-    with pytest.raises(ValueError, match="an answer that is begun"):
+    with pytest.raises(ValueError, match="a begun answer"):
         shared.generate(begun, limit=3, eos=[])
 
 
@@ -120,7 +120,7 @@ def test_likelihoods_token_by_token(model: t5.T5, most: int | None) -> None:
         (second, (5, EOS)),
         (first, (EOS,)),
         (third,),  # without an end of text
-        (second, (5, EOS), (9, 12)),  # with an answer that is begun
+        (second, (5, EOS), (9, 12)),  # with a begun answer
         ((*first, EOS),),
     ]
     labels = [text(random, n) for n in (33, 5, 1, 40, 31, 7)]

@@ -452,7 +452,9 @@ def test_a_judge_of_the_users_needs_its_model(tiny_judge_dir: Path, tmp_path: Pa
     settings = json.loads((tiny_judge_dir / "judge.json").read_bytes())
     settings["model"]["path"] = str(tmp_path / "gone")
     (tmp_path / "judge.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"reads with tiny, and .*gone is not there; .* FLAME_RANK_MODEL") as caught:
+    with pytest.raises(
+        UserError, match=r"reads candidates with tiny, but .*gone is not there; .* FLAME_RANK_MODEL"
+    ) as caught:
         judges.load(tmp_path)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     settings["model"] = None  # learned without one

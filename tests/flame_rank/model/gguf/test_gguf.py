@@ -549,7 +549,7 @@ def test_files_that_are_no_gguf(whole: Path, tmp_path: Path) -> None:
         (b"", "not a GGUF file"),
         (b"GGML" + data[4:], "not a GGUF file"),
         (b"GGUF", "cut off in its header (4 bytes)"),
-        (data[:4] + b"\1\0\0\0" + data[8:], "version 1 of GGUF; only versions 2 and 3 are read"),
+        (data[:4] + b"\1\0\0\0" + data[8:], "version 1 of GGUF, but only versions 2 and 3 are read"),
         (data[:4] + b"\0\0\0\3" + data[8:], "a big-endian GGUF file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (data[:-1], "download it again"),
