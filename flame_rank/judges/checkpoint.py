@@ -118,7 +118,7 @@ def load_thinking(
     template: Template | None = None,
     options: ComputeOptions,
 ) -> list[ThinkingJudge]:
-    """Reads a checkpoint once and makes a judge that thinks for each of several criteria.
+    """Reads a checkpoint once, and makes one thinking judge for each of several criteria.
 
     Raises:
       UserError: as in `load`; or the model is not a decoder, or has no positions left for the tokens that it should
