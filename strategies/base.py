@@ -111,7 +111,9 @@ class Options(ABC):
         """Converts numbers of pairs to comparisons, under the order policy and the budget."""
         each = 2 if self.order == "both" else 1
         room = None if self.budget is None else self.budget // each
-        return tuple(each * (pairs if room is None else min(pairs, room)) for pairs in (least, most))  # type: ignore[return-value]
+        if room is not None:
+            least, most = min(least, room), min(most, room)
+        return each * least, each * most
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from flame_rank.errors import UserError
 
@@ -64,7 +64,7 @@ def read(options: Callable[..., T], spec: str, stated: str, kinds: Mapping[str, 
     Raises:
       UserError: an option does not exist, or does not take its value.
     """
-    names = {option.name for option in fields(options)}  # type: ignore[arg-type]
+    names = {option.name for option in fields(cast(Any, options))}
     given = {}
     for part in filter(None, stated.split(",")):
         name, equals, value = (piece.strip() for piece in part.partition("="))

@@ -216,6 +216,6 @@ def _exception(error: list[Any]) -> BaseException:
                 made = cls(error[1])
             except TypeError:  # one that takes more than a message
                 continue
-            made.sandbox_name = error[2]  # type: ignore[attr-defined]
+            vars(made)["sandbox_name"] = error[2]
             return made
     return RuntimeError(error[1])

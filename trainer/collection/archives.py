@@ -7,6 +7,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from flame_rank.errors import UserError
 from flame_rank.io.json_file import one_line
@@ -57,11 +58,11 @@ def unpack(archive: Path, name: Path) -> None:
 
 def _read_to_its_end(archive: Path, name: Path) -> None:
     """Reads a compressed tar file to its end, because unpacking stops at the last entry, before the checksum."""
-    packed = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}
+    packed: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}
     with archive.open("rb") as file:
         head = file.read(2)
     size = 0
-    with packed.get(head, Path.open)(archive, "rb") as content:  # type: ignore[operator]
+    with packed.get(head, Path.open)(archive, "rb") as content:
         while chunk := content.read(_CHUNK):
             size += len(chunk)
             _allow(size, archive, name)

@@ -123,9 +123,9 @@ class Folder:
             with _naming(path), _open(path) as file:
                 # Bytes that are not UTF-8 become surrogates, so that one bad row does not end the file.
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+                quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
                 lines = _Lines(text)
-                rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoted)  # type: ignore[arg-type]
+                rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoted)
                 table = _table(str(path), rows, columns, more, lines if quoted else None)
                 yield from _ended(table, lines, unended)
 

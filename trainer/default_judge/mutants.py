@@ -3,7 +3,10 @@
 import ast
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+_Mutation: TypeAlias = Callable[[random.Random], None]
 
 _COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -35,37 +38,44 @@ _CALLS = {
 }
 
 
-def _mutations(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
+def _mutations(tree: ast.AST) -> Iterator[_Mutation]:
     """Yields every single mutation of a tree, as a function that applies it."""
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     own = stored | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}  # names that may be confused
 
-    def replace(field: list[ast.stmt], at: int, new: list[ast.stmt]) -> Callable[[random.Random], None]:
-        return lambda rng: field.__setitem__(slice(at, at + 1), new)
+    def replace(block: list[ast.stmt], at: int, new: list[ast.stmt]) -> _Mutation:
+        return lambda rng: block.__setitem__(slice(at, at + 1), new)
+
+    def put(node: ast.AST, field: str, value: object) -> _Mutation:
+        return lambda rng: setattr(node, field, value)
+
+    def draw(node: ast.AST, field: str, values: Sequence[object]) -> _Mutation:
+        return lambda rng: setattr(node, field, rng.choice(values))
+
+    def end_at_start(node: ast.Slice) -> _Mutation:
+        return lambda rng: node.__dict__.update(lower=None, upper=node.lower)
 
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARE:
-            yield lambda rng, n=node: n.ops.__setitem__(0, _COMPARE[type(n.ops[0])]())  # type: ignore[misc]
+            yield put(node, "ops", [_COMPARE[type(node.ops[0])](), *node.ops[1:]])
         elif isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in _ARITHMETIC:
-            yield lambda rng, n=node: setattr(n, "op", _ARITHMETIC[type(n.op)]())  # type: ignore[misc]
+            yield put(node, "op", _ARITHMETIC[type(node.op)]())
         elif isinstance(node, ast.BoolOp):
-            yield lambda rng, n=node: setattr(  # type: ignore[misc]
-                n, "op", ast.And() if isinstance(n.op, ast.Or) else ast.Or()
-            )
+            yield put(node, "op", ast.And() if isinstance(node.op, ast.Or) else ast.Or())
         elif isinstance(node, ast.Constant) and type(node.value) is int:
-            yield lambda rng, n=node: setattr(n, "value", n.value + rng.choice((-1, 1)))  # type: ignore[misc]
+            yield draw(node, "value", (node.value - 1, node.value + 1))
         elif isinstance(node, ast.Constant) and type(node.value) is bool:
-            yield lambda rng, n=node: setattr(n, "value", not n.value)  # type: ignore[misc]
+            yield put(node, "value", not node.value)
         elif isinstance(node, ast.Name) and node.id in _CALLS:
-            yield lambda rng, n=node: setattr(n, "id", _CALLS[n.id])  # type: ignore[misc]
+            yield put(node, "id", _CALLS[node.id])
         elif isinstance(node, ast.UnaryOp):
-            yield lambda rng, n=node: setattr(n, "op", ast.Not())  # type: ignore[misc]
+            yield put(node, "op", ast.Not())
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and len(own - {node.id}) and node.id in own:
-            yield lambda rng, n=node: setattr(n, "id", rng.choice(sorted(own - {n.id})))  # type: ignore[misc]
+            yield draw(node, "id", sorted(own - {node.id}))
         elif isinstance(node, ast.Call) and len(node.args) > 1:
-            yield lambda rng, n=node: n.args.insert(0, n.args.pop(1))  # type: ignore[misc]
+            yield put(node, "args", [node.args[1], node.args[0], *node.args[2:]])
         elif isinstance(node, ast.Slice) and node.lower is not None and node.upper is None:
-            yield lambda rng, n=node: n.__dict__.update(lower=None, upper=n.lower)  # type: ignore[misc]
+            yield end_at_start(node)
         for field in ("body", "orelse"):
             block = getattr(node, field, None)
             if not isinstance(block, list) or isinstance(node, ast.Module):
@@ -76,7 +86,7 @@ def _mutations(tree: ast.AST) -> Iterator[Callable[[random.Random], None]]:
                 if isinstance(statement, ast.If):
                     yield replace(block, at, statement.body)
                 if isinstance(statement, ast.For) and len(block) > at + 1:  # the return goes into the loop
-                    yield lambda rng, s=statement, b=block, i=at: s.body.append(b[i + 1])  # type: ignore[misc]
+                    yield replace(statement.body, len(statement.body), [block[at + 1]])
 
 
 def mutants(program: str, *, seed: int, count: int) -> Iterator[str]:

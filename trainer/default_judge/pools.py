@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from flame_rank.sandbox.pool import Order, Sandbox
 from trainer.collection.decontamination import NgramIndex
@@ -107,9 +108,9 @@ def pools_without_overlap(pools: Sequence[LabelledPool], held_out: NgramIndex) -
     return kept
 
 
-def _task(record: dict[str, object]) -> _Task | None:
+def _task(record: dict[str, Any]) -> _Task | None:
     """Reads a problem of mbpp.jsonl; None if its own program does not define the function that its tests call."""
-    tests = tuple(str(test) for test in record["test_list"])  # type: ignore[attr-defined]
+    tests = tuple(str(test) for test in record["test_list"])
     code = str(record["code"]).replace("\r\n", "\n")
     called = set(re.findall(r"(\w+)\s*\(", " ".join(tests)))
     defined = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef) and node.name in called]

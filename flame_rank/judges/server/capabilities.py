@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from flame_rank.errors import UserError
 from flame_rank.judges.options import OnLong
@@ -149,7 +149,7 @@ def _token_path(
     for kind in (*scores, paths.LabelLogProbs, paths.TopLogProbs):
         path: Any = kind(client, tokens)
         if wait(_works(path, refusals)):
-            return path  # type: ignore[no-any-return]
+            return cast(paths.Path, path)
     return None
 
 

@@ -179,11 +179,10 @@ class TopLogProbs(LabelLogProbs):
 
     def __init__(self, client: Client, tokens: TokenPrompts):
         super().__init__(client, tokens)
-        self.width = _FIRST_WIDTH
+        self._widen(_FIRST_WIDTH)
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return f"log-probabilities of the likeliest {self.width} tokens"
+    def _widen(self, width: int) -> None:
+        self.width, self.name = width, f"log-probabilities of the likeliest {width} tokens"
 
     async def open(self) -> None:
         """Finds out how many tokens the server returns at most.
@@ -194,7 +193,7 @@ class TopLogProbs(LabelLogProbs):
         few = Cut(self.tokens.frame[0], ())
         for width in WIDTHS:
             try:
-                self.width = len(await self._top(few, width))
+                self._widen(len(await self._top(few, width)))
                 return
             except Refused:
                 if width == WIDTHS[-1]:
