@@ -195,7 +195,7 @@ def test_where_the_base_is(place: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert found("base.gguf") == Path("base.gguf")  # from the current directory, as PEFT has it
     assert found("owner/base.v1") == cache / "snapshots" / ("0" * 40)
     assert found("owner/base.v1", revision="v2") == cache / "snapshots" / ("1" * 40)
-    with pytest.raises(ValueError, match=r"'owner/none', and owner/none@v2 cannot be fetched .*set it to the path"):
+    with pytest.raises(ValueError, match=r"'owner/none', but owner/none@v2 cannot be fetched .*set it to the path"):
         found("owner/none")
 
 

@@ -24,7 +24,7 @@ def invoke(*arguments: object, code: int) -> Any:
         (["--category", "chat=coin", "--category", "chat=target"], "chat is given twice"),
         (["--shard", "3/2"], "'3/2' is not K/N"),
         (["--shard", "0/2"], "'0/2' is not K/N"),
-        (["--threshold", "poetry=50"], "'poetry' is none of chat, chat-hard"),
+        (["--threshold", "poetry=50"], "'poetry' is not a category of flame-rm; these are chat, chat-hard"),
         (["--threshold", "chat=high"], "'chat=high' is not CATEGORY=PERCENT"),
         (["--threshold", "chat=101"], "a percentage is between 0 and 100"),
         ([], "--base DIR and --data DIR are missing"),
