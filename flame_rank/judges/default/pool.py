@@ -32,6 +32,7 @@ READ_MOST = 16  # candidates of a problem that the model reads: the best ones by
 # Nats that a candidate loses by rule if it cannot be right, and if it breaks off. They are not learned, because the
 # texts of many data sets are cut off themselves, the better texts as often as the worse.
 IMPOSSIBLE, UNFINISHED = 100.0, 5.0
+DOUBT = 0.02  # the share of a difference that counts between candidates of which none can be right
 
 # The kind of most of a pool's candidates: programs, programs of which few can be right, texts with an answer, texts.
 Kind: TypeAlias = Literal["programs", "few programs", "answers", "texts"]
@@ -107,11 +108,12 @@ class PoolEvidence:
     truncated: int
 
     def quality(self, weights: Weights) -> FloatArray:
-        """Computes the candidates' qualities [n] in log-odds."""
+        """Computes the candidates' qualities [n] in log-odds; they hardly differ if none of them can be right, so that
+        P(best) does not call the best of the wrong ones sure."""
         total = -IMPOSSIBLE * (1.0 - self.sound) - UNFINISHED * self.unfinished
         for name, weight in weights.items():
             total = total + weight * self.values[name]
-        return np.asarray(total, np.float64)
+        return np.asarray(total if self.sound.any() else DOUBT * total, np.float64)
 
 
 class PoolJudge:

@@ -314,6 +314,13 @@ def test_where_none_can_be_right_all_are_read() -> None:
     assert reader.texts == [texts[:2]]
 
 
+def test_where_none_can_be_right_the_best_is_unsure() -> None:
+    prompt, wrong = "What is 17 + 26?", ["The answer is 31.", "17 + 26 = 34", "17 + 26 = 33, I think."]
+    for texts, unsure in ((wrong, True), ([*wrong, "17 + 26 = 43"], False)):
+        ranking = flame_rank.Reranker(pool()[0]).rank(prompt, texts)
+        assert ranking.unsure is unsure and len({*ranking.p_best.tolist()}) == len(texts)
+
+
 @each_kind
 def test_the_model_reads_what_the_weights_of_the_kind_ask_for(kind: str) -> None:
     for weights, parts in (
