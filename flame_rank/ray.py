@@ -163,7 +163,7 @@ class _Actor:
         self._reranker: Reranker | UserError
         try:
             self._reranker = work.make(own)
-        except UserError as error:  # raised with the first batch: Ray makes an actor that cannot begin again and again
+        except UserError as error:  # raised with the first batch, because Ray restarts an actor whose start fails
             self._reranker = error
 
     def __call__(self, table: Any) -> Any:

@@ -100,7 +100,7 @@ def _cluster(actors: int) -> Iterator[Any]:
         except ConnectionError:  # there is none yet
             ray.init(num_cpus=actors + _SPARE, include_dashboard=False, **quiet)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is told once, below
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are reported once, below
     try:
         yield ray.data
     except RayError as error:
@@ -111,8 +111,8 @@ def _cluster(actors: int) -> Iterator[Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns a user's mistake, or the first error of a worker. Ray hands on an error's text, followed by its own
-    errors and advice, and by the error itself in some versions only."""
+    """Returns a user's mistake, or the first error of a worker, from the text of the error: only some versions of Ray
+    attach the worker's own error. Ray's errors and advice stand at the end of the text."""
     lines = str(error).strip().splitlines()
     errors = [line for line in lines if re.match(r"[\w.]+(?:Error|Exception): ", line)]
     mistakes = [line.partition(": ")[2] for line in errors if line.startswith(f"{UserError.__module__}.")]

@@ -88,7 +88,7 @@ def fresh(base: base_model.Base) -> base_model.Base:
 
 @partial(jax.jit, static_argnums=0)
 def sums_of(graph: Any, params: Any, batch: Batch) -> Sums:
-    """The loss and its fellows, compiled as a whole: step by step it would be hundreds of programs."""
+    """Computes the sums of a batch, compiled as a whole: operation by operation it would be hundreds of programs."""
     return sums(nnx.merge(graph, params), batch)
 
 
