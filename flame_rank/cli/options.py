@@ -55,7 +55,13 @@ class _InputFile(click.Path):
     """An existing file, "-", or an address, which is not checked before it is opened."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if is_url(value) else super().convert(value, param, ctx)
+        if is_url(value):
+            return value
+        for name, split in ("state.json", ""), ("dataset_dict.json", '["train"]'):
+            if (Path(value) / name).is_file():
+                remedy = f"datasets.load_from_disk({str(value)!r}){split}.to_json({'samples.jsonl'!r})"
+                self.fail(f"{value} is a folder of datasets.save_to_disk; write a file with {remedy}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 INPUT_FILE = _InputFile(exists=True, dir_okay=False, allow_dash=True)

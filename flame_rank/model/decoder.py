@@ -115,10 +115,8 @@ def _weights(q: jax.Array, k: jax.Array, visible: jax.Array, scale: float, cap: 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _attend_heads(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, scale: float, cap: float) -> jax.Array:
-    """Attention of P = G T queries of M = B K key heads: q [M, P, H], k and v [M, S, H], visible [B, T, S] -> [M, P, H].
-
-    Its gradients compute the weights again: jax's own keep them, and take half as long again on a CPU.
-    """
+    """Attention of the P = G T queries of each of M = B K key heads: q [M, P, H], k and v [M, S, H], visible [B, T, S]
+    -> [M, P, H]. Its gradients compute the weights again: jax's own keep them, and take half as long again on a CPU."""
     return _dot(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 2, 1).astype(q.dtype)
 
 

@@ -4,12 +4,14 @@ under a small language model, and rules for texts that cannot be right. default/
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 import msgspec
 import numpy as np
 
+from flame_rank import candidates
 from flame_rank.candidates import answers
 from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.equations import OTHERWISE, false_equations
@@ -32,6 +34,7 @@ READ_MOST = 16  # candidates of a problem that the model reads: the best ones by
 # Nats that a candidate loses by rule if it cannot be right, and if it breaks off. They are not learned, because the
 # texts of many data sets are cut off themselves, the better texts as often as the worse.
 IMPOSSIBLE, UNFINISHED = 100.0, 5.0
+RULES = (Path(__file__).parent, Path(candidates.__file__).parent)  # where the code is that finds the evidence
 DOUBT = 0.02  # the share of a difference that counts between candidates of which none can be right
 
 # The kind of most of a pool's candidates: programs, programs of which few can be right, texts with an answer, texts.
@@ -116,6 +119,14 @@ class PoolEvidence:
         return np.asarray(total if self.sound.any() else DOUBT * total, np.float64)
 
 
+@cache
+def rules_digest(folders: tuple[Path, ...]) -> bytes:
+    """Hashes the modules in these folders, so that a ledger never answers with the rules of another version. After a
+    change of a comment alone the judge asks again too, which costs only time."""
+    modules = (module for folder in folders for module in sorted(folder.glob("*.py")))
+    return hashlib.sha256(b"".join(hashlib.sha256(module.read_bytes()).digest() for module in modules)).digest()
+
+
 class PoolJudge:
     """Compares two candidates by the difference of their qualities, which depend on the whole pool."""
 
@@ -126,8 +137,8 @@ class PoolJudge:
     def __init__(self, settings: JudgeSettings, reader: Reader | None):
         self.settings, self.reader = settings, reader
         self.weights: Mapping[Kind, Weights] = settings.reading if reader else settings.alone
-        digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic")).hexdigest()[:12]
-        self.name = f"default:{digest}:{reader.name if reader else 'agreement'}"
+        digest = hashlib.sha256(msgspec.json.encode(self.weights, order="deterministic") + rules_digest(RULES))
+        self.name = f"default:{digest.hexdigest()[:12]}:{reader.name if reader else 'agreement'}"
         self._seen: ProblemMemory[tuple[FloatArray, int]] = ProblemMemory()
         self._unread: ProblemMemory[PoolEvidence] = ProblemMemory()  # of problems that wait for the model
 

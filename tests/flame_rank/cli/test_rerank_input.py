@@ -144,3 +144,9 @@ def test_a_damaged_gzip_file(rerank: Run, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(rerank: Run, tmp_path: Path) -> None:
     rerank("none.jsonl").mistake("none.jsonl")
     rerank(tmp_path).mistake(str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "split"), [("state.json", ""), ("dataset_dict.json", '["train"]')])
+def test_a_folder_that_datasets_saved(rerank: Run, tmp_path: Path, name: str, split: str) -> None:
+    write(tmp_path / name, "{}")
+    rerank(tmp_path).mistake(f"write a file with datasets.load_from_disk({str(tmp_path)!r}){split}.to_json(")

@@ -1,6 +1,7 @@
 """The default judge: what its qualities are made of, what the model reads of a pool, and what is said without one."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -19,6 +20,7 @@ from flame_rank.candidates.repetition import repeated
 from flame_rank.errors import UserError
 from flame_rank.judges import model_location
 from flame_rank.judges.base import Judge
+from flame_rank.judges.default import pool as pool_module
 from flame_rank.judges.default.agreement import overlap
 from flame_rank.judges.default.endings import unfinished
 from flame_rank.judges.default.pool import (
@@ -385,6 +387,20 @@ def test_the_names_say_what_shapes_the_answers(tiny_judge_dir: Path) -> None:
     assert PoolJudge(other, reader).name != with_reader.name
     assert PoolJudge(other, None).name == alone.name  # its weights are the same
     assert PoolJudge.load(tiny_judge_dir).name == alone.name
+
+
+def test_a_changed_rule_changes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = PoolJudge(stated(), None).name
+    copies = tuple(Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in pool_module.RULES)
+    monkeypatch.setattr(pool_module, "RULES", copies)
+    assert PoolJudge(stated(), None).name == before  # the place does not count
+    pool_module.rules_digest.cache_clear()
+    for folder in copies:
+        named = PoolJudge(stated(), None).name
+        rule = next(folder.glob("*s.py"))
+        rule.write_text(rule.read_text() + "MOST = 1\n")
+        pool_module.rules_digest.cache_clear()
+        assert PoolJudge(stated(), None).name != named
 
 
 def test_the_models_identity_is_in_the_name(
