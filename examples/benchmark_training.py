@@ -28,10 +28,13 @@ ROWS = {
     "peak": "matrix product, numpy",
     "flame-train": "flame-train run",
     "flame-train-dropout": "flame-train run, dropout 0.05",
+    "flame-train-lora": "flame-train run, LoRA",
+    "flame-train-lora-bf16": "flame-train run, LoRA, bfloat16",
     "pytorch": "PyTorch",
     "pytorch-targets": "PyTorch, targets only",
 }
-USUAL = [name for name in ROWS if name != "flame-train"]  # all at once do not fit 24 GiB
+USUAL = ["peak", "flame-train-dropout", "pytorch", "pytorch-targets"]  # all at once do not fit 24 GiB
+LORA = {"lora": 16, "freeze": 4}  # of twelve layers in the usual size
 Spec = dict[str, Any]
 # What a row's process yields: something once it is ready, then one value for each timed step.
 Row = Iterator[float]
@@ -46,7 +49,7 @@ def texts(spec: Spec) -> list[np.ndarray]:
     return [rng.integers(3, spec["vocabulary"], length).astype(np.int32) for length in lengths(spec)]
 
 
-def flame_train(spec: Spec, dropout: float) -> Row:
+def flame_train(spec: Spec, **settings: Any) -> Row:
     from trainer.finetune.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
@@ -58,7 +61,7 @@ def flame_train(spec: Spec, dropout: float) -> Row:
 
     mesh = sharding.mesh(1)
     model = base_model.load(Path(spec["folder"]), mesh, template="plain")
-    training = Training(model, Recipe(batch=spec["batch"], rate=RATE, dropout=dropout), mesh)
+    training = Training(model, Recipe(batch=spec["batch"], rate=RATE, **settings), mesh)
     rows = [Example(text[:-TARGET], text[-TARGET:]) for text in texts(spec)]
     while True:
         yield float(training.step(rows).loss)
@@ -108,7 +111,9 @@ def row(name: str, spec: Spec) -> Row:
         return peak(spec)
     if name.startswith("pytorch"):
         return pytorch(spec, targets_only=name.endswith("targets"))
-    return flame_train(spec, 0.05 if name.endswith("dropout") else 0.0)
+    if "lora" in name:
+        return flame_train(spec, **LORA, dtype="bfloat16" if name.endswith("bf16") else "float32")
+    return flame_train(spec, dropout=0.05 if name.endswith("dropout") else 0.0)
 
 
 def serve(name: str, spec: Spec) -> None:

@@ -97,27 +97,28 @@ def rotate(x: jax.Array, view: View) -> jax.Array:
 
 
 def _dot(a: jax.Array, b: jax.Array, along_a: int, along_b: int) -> jax.Array:
-    """The products of each pair of matrices in a and b [M, ., .], in float32."""
-    return jax.lax.dot_general(a, b, (((along_a,), (along_b,)), ((0,), (0,))), preferred_element_type=jnp.float32)
+    """The products of each pair of matrices in a and b [B, K, ., .], in float32."""
+    axes = (((along_a,), (along_b,)), ((0, 1), (0, 1)))
+    return jax.lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
 
 
 def _weights(q: jax.Array, k: jax.Array, visible: jax.Array, scale: float, cap: float) -> tuple[jax.Array, jax.Array]:
-    """Returns the attention weights [M, P, S] float32, and the slope of the cap at each score; arguments as below."""
-    (M, P, _), (B, T, S) = q.shape, visible.shape
-    scores, slope = _dot(q * scale, k, 2, 2), jnp.ones(())
+    """Returns the attention weights [B, K, P, S] float32, and the cap's slope at each score; arguments as below."""
+    (B, K, P, _), (_, T, S) = q.shape, visible.shape
+    scores, slope = _dot(q * scale, k, 3, 3), jnp.ones(())
     if cap:
         inner = jnp.tanh(scores / cap)
         scores, slope = cap * inner, 1 - inner * inner
-    scores = jnp.where(visible[:, None, None], scores.reshape(B, M // B, P // T, T, S), _HIDDEN)
+    scores = jnp.where(visible[:, None, None], scores.reshape(B, K, P // T, T, S), _HIDDEN)
     weights = jnp.exp(scores - scores.max(-1, keepdims=True))
-    return (weights / weights.sum(-1, keepdims=True)).reshape(M, P, S), slope
+    return (weights / weights.sum(-1, keepdims=True)).reshape(B, K, P, S), slope
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _attend_heads(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, scale: float, cap: float) -> jax.Array:
-    """Attention of the P = G T queries of each of M = B K key heads: q [M, P, H], k and v [M, S, H], visible [B, T, S]
-    -> [M, P, H]. Its gradients compute the weights again: jax's own keep them, and take half as long again on a CPU."""
-    return _dot(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 2, 1).astype(q.dtype)
+    """Attention of the P = G T queries of each key head: q [B, K, P, H], k and v [B, K, S, H], visible [B, T, S] ->
+    [B, K, P, H]. Its gradients compute the weights again: jax's own keep them, and take half as long again on a CPU."""
+    return _dot(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 3, 2).astype(q.dtype)
 
 
 def _attend_heads_kept(
@@ -133,8 +134,8 @@ def _attend_heads_gradients(
     q, k, v, visible, y = kept
     weights, slope = _weights(q, k, visible, scale, cap)
     mean = (dy.astype(jnp.float32) * y.astype(jnp.float32)).sum(-1, keepdims=True)  # of the slopes, by the weights
-    dscores = (weights * (_dot(dy, v, 2, 2) - mean) * slope).astype(q.dtype)
-    dq, dk, dv = _dot(dscores, k, 2, 1) * scale, _dot(dscores, q * scale, 1, 1), _dot(weights.astype(q.dtype), dy, 1, 1)
+    dscores = (weights * (_dot(dy, v, 3, 3) - mean) * slope).astype(q.dtype)
+    dq, dk, dv = _dot(dscores, k, 3, 2) * scale, _dot(dscores, q * scale, 2, 2), _dot(weights.astype(q.dtype), dy, 2, 2)
     return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), None
 
 
@@ -156,15 +157,15 @@ def attend(
         y = jax.nn.dot_product_attention(q, k, v, mask=visible[:, None], scale=scale, implementation=how)
         return y
     (B, T, N, H), K = q.shape, k.shape[2]
-    q = q.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B * K, -1, H)  # [B K, G T, H]
-    k, v = (x.transpose(0, 2, 1, 3).reshape(B * K, -1, H) for x in (k, v))  # [B K, S, H]
+    q = q.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B, K, -1, H)  # [B, K, G T, H]
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # [B, K, S, H]
     if how == "rows":
 
         def row(each: tuple[jax.Array, ...]) -> jax.Array:
             number, *head = each
-            return _attend_heads(*(x[None] for x in head), visible[number // K][None], scale, cap)[0]
+            return _attend_heads(*(x[None, None] for x in head), visible[number // K][None], scale, cap)[0, 0]
 
-        y = jax.lax.map(row, (jnp.arange(B * K), q, k, v))
+        y = jax.lax.map(row, (jnp.arange(B * K), *(x.reshape(B * K, *x.shape[2:]) for x in (q, k, v))))
     else:
         y = _attend_heads(q, k, v, visible, scale, cap)
     return y.reshape(B, N, T, H).transpose(0, 2, 1, 3)
