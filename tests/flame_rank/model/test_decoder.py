@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from checkpoints import VARIANTS, by_name, decoder, write_checkpoint
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from flame_rank.model import arrays_file, weight_files, weights
 from flame_rank.model.choices import Attend
 from flame_rank.model.config import DecoderConfig, read
-from flame_rank.model.decoder import Decoder, KeyValue
+from flame_rank.model.decoder import Decoder, KeyValue, attend
 
 DECODER = GOLDEN / "decoder.safetensors"  # written by make_decoder_golden.py
 FAMILIES = ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3", "gemma", "gemma2", "gemma3"]
@@ -66,6 +67,29 @@ def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
         assert json.loads(file.metadata()[name]) == VARIANTS[name], "run make_decoder_golden.py again"
     assert golden[name].std() > 1
     assert worst(made(name), name, golden) <= 1e-4
+
+
+@pytest.mark.parametrize("cap", [0.0, 3.0])
+@pytest.mark.parametrize("how", ["rows", "blocks"])
+def test_attentions_gradients_are_those_of_its_formula(how: Attend, cap: float) -> None:
+    B, T, S, N, K, H = 2, 5, 7, 4, 2, 8
+    draw = np.random.default_rng(0).normal
+    given = [jnp.asarray(draw(size=shape), "float32") for shape in ((B, T, N, H), (B, S, K, H), (B, S, K, H))]
+    visible = jnp.asarray(draw(size=(B, T, S)) > 0).at[..., 0].set(True)
+
+    def formula(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        k, v = (jnp.repeat(x, N // K, 2) for x in (k, v))
+        scores = 0.3 * jnp.einsum("btnh,bsnh->bnts", q, k)
+        scores = cap * jnp.tanh(scores / cap) if cap else scores
+        return jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(scores, where=visible[:, None]), v)
+
+    def slopes(f: Any) -> Any:
+        return jax.jit(jax.grad(lambda given: jnp.sin(f(*given)).sum()))(given)
+
+    for got, want in zip(
+        slopes(partial(attend, visible=visible, scale=0.3, cap=cap, how=how)), slopes(formula), strict=True
+    ):
+        np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.full
