@@ -117,7 +117,7 @@ def _weights(q: jax.Array, k: jax.Array, visible: jax.Array, scale: float, cap: 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _attend_heads(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, scale: float, cap: float) -> jax.Array:
     """Attention of the P = G T queries of each key head: q [B, K, P, H], k and v [B, K, S, H], visible [B, T, S] ->
-    [B, K, P, H]. Its gradients compute the weights again: jax's own keep them, and take half as long again on a CPU."""
+    [B, K, P, H]. Its gradients compute the weights again: jax's own keep them, and take longer on a CPU."""
     return _dot(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 3, 2).astype(q.dtype)
 
 
