@@ -46,24 +46,30 @@ class PairRows(NamedTuple):
     own: jax.Array
 
 
-def row_views(config: DecoderConfig, lengths: Lengths, T: int, dtype: Any) -> tuple[View, ...]:
-    """Computes what the tokens of rows see, for training.
+def row_views(
+    config: DecoderConfig, place: jax.Array, lengths: Lengths | None, owner: jax.Array | None, dtype: Any
+) -> tuple[View, ...]:
+    """Computes what the tokens of rows see, for training. A row has one example, or many that do not see one another.
 
     Args:
-      lengths: [B] int32 each.
-      T: the number of tokens of a row.
+      place: [B, T] int32, the number of each token in its example.
+      lengths: [B, T] int32 each, those of the example of each token; None = no row is a comparison in this form.
+      owner: [B, T] int32, the number of the example of each token; 0 for tokens that are in all of a row's examples.
+        None = each row has one example.
       dtype: the dtype of the model.
     """
-    prompt, first, second, first_mark, second_mark = (jnp.asarray(x)[:, None] for x in lengths)
-    index = jnp.arange(T)
-    responses = prompt + first + second
-    in_first = (index >= prompt) & (index < prompt + first)
-    in_second = (index >= prompt + first) & (index < responses)
-    marks = _mark_parts(index - responses, first_mark, second_mark)
-    parts = jnp.where(index < prompt, 0, jnp.where(in_first, 1, jnp.where(in_second, 2, marks)))  # [B, T]
-    back = jnp.where(in_second, first, jnp.where(index >= responses, jnp.minimum(first, second), 0))
-    positions = index - back  # [B, T]
-    seen = _sees(parts[:, :, None], parts[:, None, :]) & (index <= index[:, None])
+    positions, seen = place, place[:, None, :] <= place[:, :, None]
+    if lengths is not None:
+        prompt, first, second, first_mark, second_mark = lengths
+        responses = prompt + first + second
+        in_first = (place >= prompt) & (place < prompt + first)
+        in_second = (place >= prompt + first) & (place < responses)
+        marks = _mark_parts(place - responses, first_mark, second_mark)
+        parts = jnp.where(place < prompt, 0, jnp.where(in_first, 1, jnp.where(in_second, 2, marks)))  # [B, T]
+        seen &= _sees(parts[:, :, None], parts[:, None, :])
+        positions -= jnp.where(in_second, first, jnp.where(place >= responses, jnp.minimum(first, second), 0))
+    if owner is not None:
+        seen &= (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
     return make_views(config, positions, positions, seen, dtype)
 
 

@@ -64,7 +64,7 @@ def train_loop(
     with metrics.writing(out, training.done) as write:
         while training.done < recipe.steps:
             drawn = rows.draw(training.done, recipe)
-            progress.add(training.step(drawn.rows), drawn.kinds, drawn.tokens)
+            progress.add(training.step(drawn.rows), drawn.kinds)
             done, last = training.done, training.done == recipe.steps
             if done % policy.log == 0 or last:
                 line = progress.line()
@@ -89,21 +89,19 @@ class _Progress:
     """The results of the steps since the last line of metrics, and the speed of the run since its start."""
 
     def __init__(self, training: Training):
-        self._training, self._first, self._began, self._tokens = training, training.done, time.monotonic(), 0
+        self._training, self._first, self._began = training, training.done, time.monotonic()
         self._losses: list[float] = []
         self._right: dict[str, list[bool]] = defaultdict(list)
 
-    def add(self, sums: Sums, kinds: Sequence[str], tokens: int) -> None:
+    def add(self, sums: Sums, kinds: Sequence[str]) -> None:
         """Adds a step.
 
         Args:
           kinds: the kind of each example's task.
-          tokens: the number of the examples' own tokens, without padding.
         """
         self._losses.append(float(sums.loss))
         for kind, right in zip(kinds, np.asarray(sums.right).tolist(), strict=True):
             self._right[kind].append(right)
-        self._tokens += tokens
 
     def line(self) -> dict[str, Any]:
         """Returns the line of metrics of the steps since the last line, and resets the counts."""
@@ -111,9 +109,9 @@ class _Progress:
         line: dict[str, Any] = {"step": self._training.done, "loss": float(np.mean(self._losses))}
         line |= {f"right/{kind}": float(np.mean(right)) for kind, right in sorted(self._right.items())}
         line |= {
-            "tokens_per_second": self._tokens / seconds,
+            "tokens_per_second": self._training.read / seconds,
             "seconds": seconds,
-            "padding": 1 - self._tokens / self._training.read,
+            "padding": 1 - self._training.read / self._training.padded,
         }
         self._losses, self._right = [], defaultdict(list)
         return line

@@ -82,6 +82,14 @@ class Recipe:
         "The number format of the computation; parameters and the optimiser's state are float32.",
         automatic="float32 on a CPU, bfloat16 elsewhere",
     )
+    share: int = described(
+        1,
+        "Read this many examples of a task as one row of a decoder: they do not see one another, and their common "
+        "beginning, such as the task's instructions, is read once. The gradients are the same; a batch has fewer "
+        "tasks.",
+        unit="EXAMPLES",
+        least=1,
+    )
     by_length: bool = described(
         False, "Fill batches with examples of similar length: less padding, but tasks are mixed less within a batch."
     )
@@ -94,13 +102,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("steps", "batch", "max_input", "max_target", "accumulate"):
+        for name in ("steps", "batch", "max_input", "max_target", "accumulate", "share"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
-        if self.accumulate and self.batch % self.accumulate:
-            raise ValueError(f"a batch of {self.batch} does not divide into {self.accumulate} equal parts")
+        if self.batch % self.share:
+            raise ValueError(f"a batch of {self.batch} does not divide into rows of {self.share} examples")
+        if self.accumulate and self.batch // self.share % self.accumulate:
+            raise ValueError(
+                f"a batch of {self.batch // self.share} does not divide into {self.accumulate} equal parts"
+            )
 
     def resolve(self, *, decoder: bool, platform: str) -> "ResolvedRecipe":
         """Chooses the numbers that are None.

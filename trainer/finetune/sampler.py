@@ -9,7 +9,13 @@ WINDOW = 16  # steps whose examples are drawn together if batches are made by le
 
 
 def dealt(
-    weights: npt.NDArray[np.float64], lengths: Sequence[npt.NDArray[np.int64]], *, seed: int, step: int, batch: int
+    weights: npt.NDArray[np.float64],
+    lengths: Sequence[npt.NDArray[np.int64]],
+    *,
+    seed: int,
+    step: int,
+    batch: int,
+    share: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draws the examples of a step such that they have similar lengths, which saves padding.
 
@@ -19,33 +25,37 @@ def dealt(
     Args:
       weights: [T] the tasks' weights, positive; they need not sum to 1.
       lengths: for each task the lengths of its examples, in tokens.
+      share: as in `drawn`.
 
     Returns:
       tasks: [B] int64, and examples: [B] int64, the index of each in its task.
     """
     first = step - step % WINDOW
     sizes = np.array([len(task) for task in lengths], np.int64)
-    draws = [drawn(weights, sizes, seed=seed, step=first + k, batch=batch) for k in range(WINDOW)]
+    draws = [drawn(weights, sizes, seed=seed, step=first + k, batch=batch, share=share) for k in range(WINDOW)]
     tasks, indices = (np.concatenate(part) for part in zip(*draws, strict=True))
-    tokens = np.array([lengths[t][k] for t, k in zip(tasks.tolist(), indices.tolist(), strict=True)])
+    tasks, indices = tasks.reshape(-1, share), indices.reshape(-1, share)
+    tokens = np.array([lengths[t[0]][k].sum() for t, k in zip(tasks, indices, strict=True)])
     turn = np.random.default_rng([seed, first, WINDOW]).permutation(WINDOW)[step - first]
-    chosen = np.argsort(tokens, kind="stable")[turn * batch : (turn + 1) * batch]
-    return tasks[chosen], indices[chosen]
+    rows = batch // share
+    chosen = np.argsort(tokens, kind="stable")[turn * rows : (turn + 1) * rows]
+    return tasks[chosen].reshape(-1), indices[chosen].reshape(-1)
 
 
 def drawn(
-    weights: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], *, seed: int, step: int, batch: int
+    weights: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], *, seed: int, step: int, batch: int, share: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draws the examples of a step, with replacement.
 
     Args:
       weights: [T] the tasks' weights, positive; they need not sum to 1.
       sizes: [T] the numbers of the tasks' examples, positive.
+      share: a divisor of `batch`; so many examples after one another are of one task.
 
     Returns:
       tasks: [B] int64, and examples: [B] int64, the index of each in its task.
     """
     rng = np.random.default_rng([seed, step])
     edges = np.cumsum(weights)
-    tasks = np.searchsorted(edges, rng.random(batch) * edges[-1], side="right")
+    tasks = np.searchsorted(edges, rng.random(batch // share) * edges[-1], side="right").repeat(share)
     return tasks, rng.integers(sizes[tasks])

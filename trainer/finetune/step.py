@@ -21,7 +21,7 @@ from flame_rank.model.decoder import Decoder
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.separate import Lengths, row_views
 from flame_rank.model.t5 import T5
-from trainer.finetune.tokenized_rows import Row
+from trainer.finetune.packed import Packed
 
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
 CHUNK = 32  # positions whose logits exist at the same time: [B, CHUNK, V]
@@ -29,16 +29,18 @@ _WHOLE = Lengths(0, 0, 0, 0, 0)
 
 
 class Batch(NamedTuple):
-    """Examples as arrays. A row without target tokens is padding of the batch.
+    """Rows of examples as arrays: E examples in each row, most often one. A row without target tokens is padding of the
+    batch.
 
     Attributes:
-      tokens: [B, T] int32; for a decoder the input followed by the target, for T5 the input.
-      lengths: [B] int32, the number of tokens of each input.
-      targets: [B, R] int32, 0 = padding.
-      counts: [B] int32, the numbers of target tokens.
+      tokens: [B, T] int32; for a decoder the inputs followed by their targets, for T5 the input.
+      lengths: [B, E] int32, where in its row each input ends.
+      targets: [B, E, R] int32, 0 = padding.
+      counts: [B, E] int32, the numbers of target tokens.
       rows: [B] int32, the number of each row in the whole batch.
-      pieces: [B] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other rows; None if
-        there are no such comparisons.
+      pieces: [B, E] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other examples;
+        None if there are no such comparisons.
+      owner, place: [B, T] int32, the example of each token and its number in it, as in `Packed`; None if E = 1.
     """
 
     tokens: jax.Array
@@ -47,6 +49,8 @@ class Batch(NamedTuple):
     counts: jax.Array
     rows: jax.Array
     pieces: Lengths | None = None
+    owner: jax.Array | None = None
+    place: jax.Array | None = None
 
 
 def padded_length(tokens: int) -> int:
@@ -55,44 +59,53 @@ def padded_length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
-def padded_width(examples: Sequence[Row], *, joined: bool) -> int:
-    """Returns the padded length of the longest of these examples, in tokens; arguments as in `collate`."""
-    return padded_length(max(len(row.source) + (len(row.target) if joined else 0) for row in examples))
+def padded_width(rows: Sequence[Packed]) -> int:
+    """Returns the padded length of the longest of these rows, in tokens."""
+    return padded_length(max(len(row.tokens) for row in rows))
 
 
-def fitting_parts(examples: Sequence[Row], room: int, *, joined: bool) -> int:
+def fitting_parts(rows: Sequence[Packed], room: int) -> int:
     """Returns the least number of equal parts in which a batch fits in memory.
 
     Args:
       room: the number of tokens that fit, padding included.
     """
-    tokens, B = padded_width(examples, joined=joined), len(examples)
+    tokens, B = padded_width(rows), len(rows)
     return next((n for n in range(1, B) if B % n == 0 and B // n * tokens <= room), B)
 
 
-def collate(examples: Sequence[Row], parts: int, *, joined: bool) -> Batch:
-    """Makes a batch of `parts` microbatches of examples: arrays with the axes [parts, rows, ...], on the host.
+def collate(rows: Sequence[Packed], parts: int) -> Batch:
+    """Makes a batch of `parts` microbatches of rows: arrays with the axes [parts, rows, ...], on the host.
 
     Args:
-      parts: a divisor of the number of examples.
-      joined: whether input and target are read in one row, as a decoder does; T5's encoder reads the input only.
+      rows: rows of the same number of examples.
+      parts: a divisor of the number of rows.
     """
-    B = len(examples)
-    longest = max(len(row.target) for row in examples)
+    examples = [example for row in rows for example in row.examples]
+    B, E, T = len(rows), len(rows[0].examples), padded_width(rows)
+    longest = max(len(example.target) for example in examples)
     R = next(R for R in (4**k for k in count(2)) if longest <= R)  # few programs; an unused position costs little
-    tokens, targets = np.zeros((B, padded_width(examples, joined=joined)), np.int32), np.zeros((B, R), np.int32)
-    for k, (source, target, *_) in enumerate(examples):
-        tokens[k, : len(source)] = source
-        targets[k, : len(target)] = target
-        if joined:
-            tokens[k, len(source) : len(source) + len(target)] = target
-    lengths = np.array([len(row.source) for row in examples], np.int32)
-    counts = np.array([len(row.target) for row in examples], np.int32)
+    tokens, targets = np.zeros((B, T), np.int32), np.zeros((B * E, R), np.int32)
+    owner, place = np.full((B, T), E + 1, np.int32), np.tile(np.arange(T, dtype=np.int32), (B, 1))  # those of padding
+    for k, row in enumerate(rows):
+        tokens[k, : len(row.tokens)] = row.tokens
+        owner[k, : len(row.tokens)] = row.owner
+        place[k, : len(row.tokens)] = row.place
+    for k, example in enumerate(examples):
+        targets[k, : len(example.target)] = example.target
     pieces = None
-    if any(row.pieces for row in examples):
-        pieces = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
-    fields: Any = tokens, lengths, targets, counts, np.arange(B, dtype=np.int32), pieces
-    divided: Batch = jax.tree.map(lambda x: x.reshape(parts, B // parts, *x.shape[1:]), Batch(*fields))
+    if any(example.pieces for example in examples):
+        pieces = Lengths(*np.array([example.pieces or _WHOLE for example in examples], np.int32).T.reshape(-1, B, E))
+    fields: Any = {
+        "tokens": tokens,
+        "lengths": np.array([row.lengths for row in rows], np.int32),
+        "targets": targets.reshape(B, E, R),
+        "counts": np.array([len(example.target) for example in examples], np.int32).reshape(B, E),
+        "rows": np.arange(B, dtype=np.int32),
+        "pieces": pieces,
+    }
+    packed: Any = {"owner": owner, "place": place} if E > 1 else {}
+    divided: Batch = jax.tree.map(lambda x: x.reshape(parts, B // parts, *x.shape[1:]), Batch(**fields, **packed))
     return divided
 
 
@@ -102,7 +115,7 @@ class Sums(NamedTuple):
     Attributes:
       loss: the sum over target tokens, in nats; the step of `make_train_step` returns the mean.
       tokens: the number of target tokens.
-      right: [B] whether every token of a row's target is the model's likeliest token.
+      right: [N] whether every token of an example's target is the model's likeliest token.
     """
 
     loss: jax.Array
@@ -143,7 +156,7 @@ def dropout(key: jax.Array, rows: jax.Array, rate: float) -> Drop:
 def losses(
     model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes the loss of each target token, [B, R] in nats, and whether it is the likeliest token.
+    """Computes the loss of each target token, [B, E, R] in nats, and whether it is the likeliest token.
 
     The values past the end of a target have no meaning.
 
@@ -151,21 +164,24 @@ def losses(
       drop: applies dropout.
       recompute: compute layers again for their gradients instead of keeping their inner values.
     """
-    R = batch.targets.shape[1]
+    (B, T), (_, E, R) = batch.tokens.shape, batch.targets.shape
     if isinstance(model, T5):
-        start = jnp.full_like(batch.targets[:, :1], model.config.decoder_start_token_id)
-        encoded = model.encode(batch.tokens, batch.lengths, drop=drop, recompute=recompute)
-        before = jnp.concatenate([start, batch.targets[:, :-1]], 1)
-        hidden = model.decode(before, encoded, batch.lengths, drop=drop, recompute=recompute)  # [B, R, D]
+        lengths, targets = batch.lengths[:, 0], batch.targets[:, 0]
+        start = jnp.full_like(targets[:, :1], model.config.decoder_start_token_id)
+        encoded = model.encode(batch.tokens, lengths, drop=drop, recompute=recompute)
+        before = jnp.concatenate([start, targets[:, :-1]], 1)
+        hidden = model.decode(before, encoded, lengths, drop=drop, recompute=recompute)  # [B, R, D]
     else:
-        read = jnp.minimum(batch.lengths[:, None] - 1 + jnp.arange(R), batch.tokens.shape[1] - 1)
+        read = jnp.clip(batch.lengths[:, :, None] - 1 + jnp.arange(R), 0, T - 1).reshape(B, E * R)
         how: Attend = "blocks" if jax.default_backend() == "cpu" else "xla"
         seen = None
-        if batch.pieces is not None:
-            dtype = model.model.embed_tokens.weight[...].dtype
-            seen = row_views(model.config, batch.pieces, batch.tokens.shape[1], dtype)
-        read = jnp.maximum(read, 0)
+        if batch.pieces is not None or batch.owner is not None:
+            place = jnp.broadcast_to(jnp.arange(T), (B, T)) if batch.place is None else batch.place
+            own = jnp.zeros((B, T), int) if batch.owner is None else jnp.clip(batch.owner - 1, 0, E - 1)
+            pieces = batch.pieces and Lengths(*(jnp.take_along_axis(x, own, 1) for x in batch.pieces))
+            seen = row_views(model.config, place, pieces, batch.owner, model.model.embed_tokens.weight[...].dtype)
         hidden, _ = model.hidden(batch.tokens, seen=seen, read=read, how=how, drop=drop, recompute=recompute)
+    wanted = batch.targets.reshape(B, E * R)
 
     @jax.checkpoint  # logits are large, so they are computed again instead of kept
     def part(hidden: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -173,19 +189,19 @@ def losses(
         chosen = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
         return jax.nn.logsumexp(logits, -1) - chosen, chosen >= logits.max(-1)
 
-    parts = [part(hidden[:, i : i + CHUNK], batch.targets[:, i : i + CHUNK]) for i in range(0, R, CHUNK)]
-    costs, likeliest = (jnp.concatenate(chunks, 1) for chunks in zip(*parts, strict=True))
+    parts = [part(hidden[:, i : i + CHUNK], wanted[:, i : i + CHUNK]) for i in range(0, E * R, CHUNK)]
+    costs, likeliest = (jnp.concatenate(chunks, 1).reshape(B, E, R) for chunks in zip(*parts, strict=True))
     return costs, likeliest
 
 
 def sums(model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: bool = False) -> Sums:
     """Computes the loss of a model on a batch; arguments as in `losses`."""
-    costs, likeliest = losses(model, batch, drop, recompute=recompute)  # [B, R]
-    counted = jnp.arange(costs.shape[1]) < batch.counts[:, None]
+    costs, likeliest = losses(model, batch, drop, recompute=recompute)  # [B, E, R]
+    counted = jnp.arange(costs.shape[-1]) < batch.counts[:, :, None]
     return Sums(
         loss=jnp.where(counted, costs, 0.0).sum(),
         tokens=batch.counts.sum(),
-        right=(likeliest | ~counted).all(1) & (batch.counts > 0),
+        right=((likeliest | ~counted).all(-1) & (batch.counts > 0)).reshape(-1),
     )
 
 

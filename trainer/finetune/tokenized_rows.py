@@ -109,11 +109,6 @@ class Drawn:
     rows: list[Row]
     kinds: list[str]
 
-    @property
-    def tokens(self) -> int:
-        """The number of the examples' own tokens, without padding."""
-        return sum(len(row.source) + len(row.target) for row in self.rows)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixtureRows:
@@ -131,7 +126,7 @@ class MixtureRows:
         """Draws the examples of a step, which depend only on the recipe and the step."""
         shares = np.array([self.weights[rows.task] for rows in self.tasks], np.float64)
         sizes = np.array([len(rows) for rows in self.tasks], np.int64)
-        state = {"seed": recipe.seed, "step": step, "batch": recipe.batch}
+        state = {"seed": recipe.seed, "step": step, "batch": recipe.batch, "share": recipe.share}
         numbers = dealt(shares, self._lengths, **state) if recipe.by_length else drawn(shares, sizes, **state)
         tasks, places = (part.tolist() for part in numbers)
         return Drawn(

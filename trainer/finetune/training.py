@@ -17,6 +17,7 @@ from flame_rank.model import sharding
 from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
 from trainer.finetune.base_model import Base
 from trainer.finetune.optimiser import make_optimiser
+from trainer.finetune.packed import rows_of
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
 from trainer.finetune.step import State, Sums, collate, fitting_parts, make_train_step, padded_length
@@ -33,7 +34,8 @@ class Training:
 
     Attributes:
       done: the number of steps so far.
-      read: the number of tokens that this process has read in these steps, padding included.
+      read: the number of tokens that this process has read in these steps, targets of a decoder included.
+      padded: the same with padding.
     """
 
     def __init__(self, base: Base, recipe: Recipe, mesh: Mesh):
@@ -46,15 +48,16 @@ class Training:
         Raises:
           UserError: the recipe does not fit the model, or the model does not fit in memory.
         """
+        if recipe.share > 1 and not base.joined:
+            raise UserError(f"--share {recipe.share}: it is for decoders; this model reads one input at a time")
         if recipe.freeze and (not base.joined or recipe.freeze >= base.layers):
             raise UserError(
                 f"--freeze {recipe.freeze}: it is for decoders with more layers; this model has {base.layers}"
             )
         self.recipe = recipe = recipe.resolve(decoder=base.joined, platform=jax.default_backend())
         self.base, self.mesh = base, mesh
-        longest = padded_length(recipe.max_input + recipe.max_target * base.joined)
+        longest = padded_length(recipe.share * (recipe.max_input + recipe.max_target * base.joined))
         self.room = memory.room(base, recipe, mesh, longest=longest)
-        self.read = 0
         self._optimiser = make_optimiser(recipe)
         self._begin(base.params)
         self.program = make_train_step(
@@ -67,7 +70,7 @@ class Training:
         )
 
     def _begin(self, params: Any) -> None:
-        self.done = 0
+        self.done = self.read = self.padded = 0
         trained, self.frozen = trainable.split(self.base.graph, params, self.recipe)
         # Moments lie where their parameters do; adapters and counts, which have no place yet, go to every device.
         trained, moments = jax.tree.map(
@@ -89,9 +92,10 @@ class Training:
         malloc.give_back()
         cached = self.recipe.lora and jax.default_backend() == "cpu"
         room = min(self.room, _CACHED // jnp.dtype(self.recipe.dtype).itemsize) if cached else self.room
-        parts = self.recipe.accumulate or fitting_parts(examples, room, joined=self.base.joined)
-        batch = collate(examples, parts, joined=self.base.joined)
-        self.read += batch.tokens.size
+        rows = rows_of(examples, self.recipe.share, joined=self.base.joined)
+        batch = collate(rows, self.recipe.accumulate or fitting_parts(rows, room))
+        self.read += sum(len(row.tokens) for row in rows)
+        self.padded += batch.tokens.size
         batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, sums = self.program(self.state, self.frozen, batch, key)

@@ -8,7 +8,16 @@ from trainer.finetune.recipe import Recipe
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"batch": 7, "accumulate": 2}, {"dropout": 1.0}, {"max_input": 0}], ids=str
+    "options",
+    [
+        {"steps": 0},
+        {"batch": 7, "accumulate": 2},
+        {"batch": 6, "share": 4},
+        {"batch": 8, "share": 4, "accumulate": 4},
+        {"dropout": 1.0},
+        {"max_input": 0},
+    ],
+    ids=str,
 )
 def test_a_recipe_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"is|divide"):
