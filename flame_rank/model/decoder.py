@@ -147,10 +147,12 @@ def attend(
 ) -> jax.Array:
     """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H]."""
     y: jax.Array
-    if how == "blocks" and q.shape[1] == k.shape[1] > _BLOCK:
-        ends = [(i, i + _BLOCK) for i in range(0, q.shape[1], _BLOCK)]
+    if how == "blocks" and q.shape[1] > _BLOCK:
+        before = k.shape[1] - q.shape[1]  # the keys of a prefix
+        ends = [(i, i + _BLOCK, before + i + _BLOCK) for i in range(0, q.shape[1], _BLOCK)]
         parts = [
-            attend(q[:, i:j], k[:, :j], v[:, :j], visible[:, i:j, :j], scale=scale, cap=cap, how=how) for i, j in ends
+            attend(q[:, i:j], k[:, :e], v[:, :e], visible[:, i:j, :e], scale=scale, cap=cap, how=how)
+            for i, j, e in ends
         ]
         return jnp.concatenate(parts, 1)
     if how in ("xla", "cudnn") and not cap:  # which dot_product_attention does not have

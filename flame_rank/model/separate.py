@@ -47,30 +47,29 @@ class PairRows(NamedTuple):
 
 
 def row_views(
-    config: DecoderConfig, place: jax.Array, lengths: Lengths | None, owner: jax.Array | None, dtype: Any
+    config: DecoderConfig, lengths: Lengths, before: jax.Array, *, T: int, S: int, dtype: Any
 ) -> tuple[View, ...]:
-    """Computes what the tokens of rows see, for training. A row has one example, or many that do not see one another.
+    """Computes what the last T tokens of rows see, for training.
 
     Args:
-      place: [B, T] int32, the number of each token in its example.
-      lengths: [B, T] int32 each, those of the example of each token; None = no row is a comparison in this form.
-      owner: [B, T] int32, the number of the example of each token; 0 for tokens that are in all of a row's examples.
-        None = each row has one example.
+      lengths: [B] int32 each.
+      before: [B] int32, the number of tokens before these, part 0 of the row; their keys are padded to S.
       dtype: the dtype of the model.
     """
-    positions, seen = place, place[:, None, :] <= place[:, :, None]
-    if lengths is not None:
-        prompt, first, second, first_mark, second_mark = lengths
-        responses = prompt + first + second
-        in_first = (place >= prompt) & (place < prompt + first)
-        in_second = (place >= prompt + first) & (place < responses)
-        marks = _mark_parts(place - responses, first_mark, second_mark)
-        parts = jnp.where(place < prompt, 0, jnp.where(in_first, 1, jnp.where(in_second, 2, marks)))  # [B, T]
-        seen &= _sees(parts[:, :, None], parts[:, None, :])
-        positions -= jnp.where(in_second, first, jnp.where(place >= responses, jnp.minimum(first, second), 0))
-    if owner is not None:
-        seen &= (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
-    return make_views(config, positions, positions, seen, dtype)
+    prompt, first, second, first_mark, second_mark = (jnp.asarray(x)[:, None] for x in lengths)
+    places = jnp.broadcast_to(jnp.arange(S), (before.shape[0], S))
+    index = jnp.concatenate([places, before[:, None] + jnp.arange(T)], 1)  # [B, S + T]
+    known = jnp.concatenate([places < before[:, None], jnp.ones((before.shape[0], T), bool)], 1)
+    responses = prompt + first + second
+    in_first = (index >= prompt) & (index < prompt + first)
+    in_second = (index >= prompt + first) & (index < responses)
+    marks = _mark_parts(index - responses, first_mark, second_mark)
+    parts = jnp.where(index < prompt, 0, jnp.where(in_first, 1, jnp.where(in_second, 2, marks)))
+    back = jnp.where(in_second, first, jnp.where(index >= responses, jnp.minimum(first, second), 0))
+    positions = index - back
+    causal = index[:, None, :] <= index[:, S:, None]
+    seen = known[:, None, :] & causal & _sees(parts[:, S:, None], parts[:, None, :])
+    return make_views(config, positions[:, S:], positions, seen, dtype)
 
 
 def begin_pairs(

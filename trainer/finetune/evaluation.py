@@ -10,7 +10,6 @@ import numpy.typing as npt
 from flax import nnx
 
 from flame_rank.model import sharding
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import Batch, collate, losses
 from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
@@ -44,7 +43,7 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
         chunk = pairs[start : start + ROWS]
         examples = [rows[k]._replace(target=labels[c]) for k, c in chunk]
         padding = [Row(examples[0].source[:1], examples[0].target)] * (ROWS - len(chunk))
-        batch = collate(rows_of(examples + padding, 1, joined=training.base.joined), 1)
+        batch = collate(examples + padding, 1, joined=training.base.joined)
         batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
         likelihoods = sharding.to_host(_likelihood(training.base.graph, params, batch))
         for (k, c), likelihood in zip(chunk, likelihoods, strict=False):
@@ -56,5 +55,5 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
 def _likelihood(graph: Any, params: Any, batch: Batch) -> jax.Array:
     """Computes the log-probability of each row's target, [B], in nats."""
     micro = jax.tree.map(lambda x: x[0], batch)
-    costs, _ = losses(nnx.merge(graph, params), micro)  # [B, 1, R]
-    return -jnp.where(jnp.arange(costs.shape[-1]) < micro.counts[:, :, None], costs, 0.0).sum((1, 2))
+    costs, _ = losses(nnx.merge(graph, params), micro)
+    return -jnp.where(jnp.arange(costs.shape[1]) < micro.counts[:, None], costs, 0.0).sum(1)

@@ -84,9 +84,8 @@ class Recipe:
     )
     share: int = described(
         1,
-        "Read this many examples of a task as one row of a decoder: they do not see one another, and their common "
-        "beginning, such as the task's instructions, is read once. The gradients are the same; a batch has fewer "
-        "tasks.",
+        "Read the common beginning of this many examples of a task, such as the task's instructions, once. The "
+        "gradients are the same; a batch has examples of fewer tasks. For decoders.",
         unit="EXAMPLES",
         least=1,
     )
@@ -108,7 +107,7 @@ class Recipe:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
         if self.batch % self.share:
-            raise ValueError(f"a batch of {self.batch} does not divide into rows of {self.share} examples")
+            raise ValueError(f"a batch of {self.batch} does not divide into groups of {self.share} examples")
         if self.accumulate and self.batch // self.share % self.accumulate:
             raise ValueError(
                 f"a batch of {self.batch // self.share} does not divide into {self.accumulate} equal parts"

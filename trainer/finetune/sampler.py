@@ -19,8 +19,8 @@ def dealt(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draws the examples of a step such that they have similar lengths, which saves padding.
 
-    The examples of WINDOW steps are drawn together, sorted by length and cut into batches; the order in which the steps
-    take the batches is random.
+    The examples of WINDOW steps are drawn together and put into groups and batches by length; the order
+    in which the steps take the batches is random.
 
     Args:
       weights: [T] the tasks' weights, positive; they need not sum to 1.
@@ -34,12 +34,14 @@ def dealt(
     sizes = np.array([len(task) for task in lengths], np.int64)
     draws = [drawn(weights, sizes, seed=seed, step=first + k, batch=batch, share=share) for k in range(WINDOW)]
     tasks, indices = (np.concatenate(part) for part in zip(*draws, strict=True))
-    tasks, indices = tasks.reshape(-1, share), indices.reshape(-1, share)
-    tokens = np.array([lengths[t[0]][k].sum() for t, k in zip(tasks, indices, strict=True)])
+    tokens = np.array([lengths[t][k] for t, k in zip(tasks.tolist(), indices.tolist(), strict=True)])
+    if share > 1:
+        by_task = np.lexsort([tokens, tasks])
+        tasks, indices, tokens = tasks[by_task], indices[by_task], tokens[by_task]
     turn = np.random.default_rng([seed, first, WINDOW]).permutation(WINDOW)[step - first]
-    rows = batch // share
-    chosen = np.argsort(tokens, kind="stable")[turn * rows : (turn + 1) * rows]
-    return tasks[chosen].reshape(-1), indices[chosen].reshape(-1)
+    by_length = np.argsort(tokens.reshape(-1, share).max(1), kind="stable")  # of groups
+    chosen = by_length.reshape(WINDOW, -1)[turn]
+    return tasks.reshape(-1, share)[chosen].reshape(-1), indices.reshape(-1, share)[chosen].reshape(-1)
 
 
 def drawn(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import optax
 
 from flame_rank.model.choices import Attend
@@ -21,7 +22,7 @@ from flame_rank.model.decoder import Decoder
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.separate import Lengths, row_views
 from flame_rank.model.t5 import T5
-from trainer.finetune.packed import Packed
+from trainer.finetune.tokenized_rows import Row
 
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
 CHUNK = 32  # positions whose logits exist at the same time: [B, CHUNK, V]
@@ -29,18 +30,19 @@ _WHOLE = Lengths(0, 0, 0, 0, 0)
 
 
 class Batch(NamedTuple):
-    """Rows of examples as arrays: E examples in each row, most often one. A row without target tokens is padding of the
-    batch.
+    """Examples as arrays. A row without target tokens is padding of the batch.
 
     Attributes:
-      tokens: [B, T] int32; for a decoder the inputs followed by their targets, for T5 the input.
-      lengths: [B, E] int32, where in its row each input ends.
-      targets: [B, E, R] int32, 0 = padding.
-      counts: [B, E] int32, the numbers of target tokens.
+      tokens: [B, T] int32; for a decoder the input followed by the target, for T5 the input. They follow the tokens
+        that an example has in common with others.
+      lengths: [B] int32, the number of tokens of each input.
+      targets: [B, R] int32, 0 = padding.
+      counts: [B] int32, the numbers of target tokens.
       rows: [B] int32, the number of each row in the whole batch.
-      pieces: [B, E] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other examples;
-        None if there are no such comparisons.
-      owner, place: [B, T] int32, the example of each token and its number in it, as in `Packed`; None if E = 1.
+      pieces: [B] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other rows; None if
+        there are no such comparisons.
+      common: [G, S] int32, what the B / G examples of each group begin with; None if nothing is shared.
+      commons: [G] int32, the numbers of these tokens.
     """
 
     tokens: jax.Array
@@ -49,8 +51,8 @@ class Batch(NamedTuple):
     counts: jax.Array
     rows: jax.Array
     pieces: Lengths | None = None
-    owner: jax.Array | None = None
-    place: jax.Array | None = None
+    common: jax.Array | None = None
+    commons: jax.Array | None = None
 
 
 def padded_length(tokens: int) -> int:
@@ -59,54 +61,76 @@ def padded_length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
-def padded_width(rows: Sequence[Packed]) -> int:
-    """Returns the padded length of the longest of these rows, in tokens."""
-    return padded_length(max(len(row.tokens) for row in rows))
+def padded_width(examples: Sequence[Row], *, joined: bool) -> int:
+    """Returns the padded length of the longest of these examples, in tokens; arguments as in `collate`."""
+    return padded_length(max(len(row.source) + (len(row.target) if joined else 0) for row in examples))
 
 
-def fitting_parts(rows: Sequence[Packed], room: int) -> int:
+def fitting_parts(examples: Sequence[Row], room: int, *, joined: bool, share: int = 1) -> int:
     """Returns the least number of equal parts in which a batch fits in memory.
 
     Args:
       room: the number of tokens that fit, padding included.
+      joined, share: as in `collate`.
     """
-    tokens, B = padded_width(rows), len(rows)
-    return next((n for n in range(1, B) if B % n == 0 and B // n * tokens <= room), B)
+    tokens, G = padded_width(examples, joined=joined) * share, len(examples) // share
+    return next((n for n in range(1, G) if G % n == 0 and G // n * tokens <= room), G)
 
 
-def collate(rows: Sequence[Packed], parts: int) -> Batch:
-    """Makes a batch of `parts` microbatches of rows: arrays with the axes [parts, rows, ...], on the host.
+def common_beginning(examples: Sequence[Row]) -> int:
+    """Returns how many tokens all examples begin with. The last token of an input is not among them, since the target
+    is read from it; nor is, in the separate form, what follows instructions and prompt."""
+    most = min(min(len(row.source) - 1, row.pieces.prompt if row.pieces else len(row.source)) for row in examples)
+    ids = np.stack([row.source[:most] for row in examples])
+    differs = (ids != ids[0]).any(0)
+    return int(differs.argmax()) if differs.any() else most
+
+
+def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1) -> Batch:
+    """Makes a batch of `parts` microbatches of examples: arrays with the axes [parts, rows, ...], on the host.
 
     Args:
-      rows: rows of the same number of examples.
-      parts: a divisor of the number of rows.
+      parts: a divisor of the number of groups.
+      joined: whether input and target are read in one row, as a decoder does; T5's encoder reads the input only.
+      share: the number of examples of a group, whose common beginning is read once; 1 = nothing is shared.
     """
-    examples = [example for row in rows for example in row.examples]
-    B, E, T = len(rows), len(rows[0].examples), padded_width(rows)
-    longest = max(len(example.target) for example in examples)
+    B = len(examples)
+    groups = [examples[k : k + share] for k in range(0, B, share)]
+    known = [common_beginning(group) if share > 1 else 0 for group in groups]
+    own = [row._replace(source=row.source[known[k // share] :]) for k, row in enumerate(examples)]
+    tokens = _padded([np.concatenate([row.source, row.target]) if joined else row.source for row in own])
+    longest = max(len(row.target) for row in examples)
     R = next(R for R in (4**k for k in count(2)) if longest <= R)  # few programs; an unused position costs little
-    tokens, targets = np.zeros((B, T), np.int32), np.zeros((B * E, R), np.int32)
-    owner, place = np.full((B, T), E + 1, np.int32), np.tile(np.arange(T, dtype=np.int32), (B, 1))  # those of padding
-    for k, row in enumerate(rows):
-        tokens[k, : len(row.tokens)] = row.tokens
-        owner[k, : len(row.tokens)] = row.owner
-        place[k, : len(row.tokens)] = row.place
-    for k, example in enumerate(examples):
-        targets[k, : len(example.target)] = example.target
-    pieces = None
-    if any(example.pieces for example in examples):
-        pieces = Lengths(*np.array([example.pieces or _WHOLE for example in examples], np.int32).T.reshape(-1, B, E))
+    targets = np.zeros((B, R), np.int32)
+    for k, row in enumerate(examples):
+        targets[k, : len(row.target)] = row.target
     fields: Any = {
         "tokens": tokens,
-        "lengths": np.array([row.lengths for row in rows], np.int32),
-        "targets": targets.reshape(B, E, R),
-        "counts": np.array([len(example.target) for example in examples], np.int32).reshape(B, E),
+        "lengths": np.array([len(row.source) for row in own], np.int32),
+        "targets": targets,
+        "counts": np.array([len(row.target) for row in examples], np.int32),
         "rows": np.arange(B, dtype=np.int32),
-        "pieces": pieces,
     }
-    packed: Any = {"owner": owner, "place": place} if E > 1 else {}
-    divided: Batch = jax.tree.map(lambda x: x.reshape(parts, B // parts, *x.shape[1:]), Batch(**fields, **packed))
+    if any(row.pieces for row in examples):
+        fields["pieces"] = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
+    if any(known):
+        fields["common"] = _padded([group[0].source[:n] for group, n in zip(groups, known, strict=True)])
+        fields["commons"] = np.array(known, np.int32)
+    divided: Batch = jax.tree.map(lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), Batch(**fields))
     return divided
+
+
+def real_tokens(batch: Batch, *, joined: bool) -> int:
+    """Returns the number of tokens of a batch without padding; arguments as in `collate`."""
+    counted = [batch.lengths, *[batch.counts] * joined, *[batch.commons] * (batch.commons is not None)]
+    return sum(int(np.sum(x)) for x in counted)
+
+
+def _padded(rows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    padded = np.zeros((len(rows), padded_length(max(map(len, rows)))), np.int32)
+    for k, row in enumerate(rows):
+        padded[k, : len(row)] = row
+    return padded
 
 
 class Sums(NamedTuple):
@@ -115,7 +139,7 @@ class Sums(NamedTuple):
     Attributes:
       loss: the sum over target tokens, in nats; the step of `make_train_step` returns the mean.
       tokens: the number of target tokens.
-      right: [N] whether every token of an example's target is the model's likeliest token.
+      right: [B] whether every token of a row's target is the model's likeliest token.
     """
 
     loss: jax.Array
@@ -131,7 +155,8 @@ class State(NamedTuple):
 
 
 def dropout(key: jax.Array, rows: jax.Array, rate: float) -> Drop:
-    """Returns a function that zeroes elements of x [B, T, D] with probability `rate` and scales up the others.
+    """Returns a function that zeroes elements of x [B, T, D] with probability `rate` and scales up the others. For an x
+    [G, T, D] of what B / G rows share, the first of them is drawn for.
 
     Args:
       key: the random key of the step.
@@ -148,7 +173,8 @@ def dropout(key: jax.Array, rows: jax.Array, rate: float) -> Drop:
         def mask(row: jax.Array) -> jax.Array:
             return jax.random.bernoulli(jax.random.fold_in(here, row), 1 - rate, x.shape[1:])
 
-        return jnp.where(jax.vmap(mask)(rows), x / (1 - rate), 0).astype(x.dtype)
+        drawn_for = rows[:: len(rows) // len(x)]
+        return jnp.where(jax.vmap(mask)(drawn_for), x / (1 - rate), 0).astype(x.dtype)
 
     return drop
 
@@ -156,7 +182,7 @@ def dropout(key: jax.Array, rows: jax.Array, rate: float) -> Drop:
 def losses(
     model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes the loss of each target token, [B, E, R] in nats, and whether it is the likeliest token.
+    """Computes the loss of each target token, [B, R] in nats, and whether it is the likeliest token.
 
     The values past the end of a target have no meaning.
 
@@ -164,24 +190,26 @@ def losses(
       drop: applies dropout.
       recompute: compute layers again for their gradients instead of keeping their inner values.
     """
-    (B, T), (_, E, R) = batch.tokens.shape, batch.targets.shape
+    R = batch.targets.shape[1]
     if isinstance(model, T5):
-        lengths, targets = batch.lengths[:, 0], batch.targets[:, 0]
-        start = jnp.full_like(targets[:, :1], model.config.decoder_start_token_id)
-        encoded = model.encode(batch.tokens, lengths, drop=drop, recompute=recompute)
-        before = jnp.concatenate([start, targets[:, :-1]], 1)
-        hidden = model.decode(before, encoded, lengths, drop=drop, recompute=recompute)  # [B, R, D]
+        start = jnp.full_like(batch.targets[:, :1], model.config.decoder_start_token_id)
+        encoded = model.encode(batch.tokens, batch.lengths, drop=drop, recompute=recompute)
+        before = jnp.concatenate([start, batch.targets[:, :-1]], 1)
+        hidden = model.decode(before, encoded, batch.lengths, drop=drop, recompute=recompute)  # [B, R, D]
     else:
-        read = jnp.clip(batch.lengths[:, :, None] - 1 + jnp.arange(R), 0, T - 1).reshape(B, E * R)
+        B, T = batch.tokens.shape
+        read = jnp.clip(batch.lengths[:, None] - 1 + jnp.arange(R), 0, T - 1)
         how: Attend = "blocks" if jax.default_backend() == "cpu" else "xla"
-        seen = None
-        if batch.pieces is not None or batch.owner is not None:
-            place = jnp.broadcast_to(jnp.arange(T), (B, T)) if batch.place is None else batch.place
-            own = jnp.zeros((B, T), int) if batch.owner is None else jnp.clip(batch.owner - 1, 0, E - 1)
-            pieces = batch.pieces and Lengths(*(jnp.take_along_axis(x, own, 1) for x in batch.pieces))
-            seen = row_views(model.config, place, pieces, batch.owner, model.model.embed_tokens.weight[...].dtype)
-        hidden, _ = model.hidden(batch.tokens, seen=seen, read=read, how=how, drop=drop, recompute=recompute)
-    wanted = batch.targets.reshape(B, E * R)
+        run = partial(model.hidden, how=how, drop=drop, recompute=recompute)
+        before, prefix, seen, S = jnp.zeros(B, jnp.int32), None, None, 0
+        if batch.common is not None and batch.commons is not None:
+            G, S = batch.common.shape
+            _, shared = run(batch.common)
+            before, prefix = batch.commons.repeat(B // G), lambda i: tuple(x.repeat(B // G, 0) for x in shared[i])
+        if batch.pieces is not None:
+            dtype = model.model.embed_tokens.weight[...].dtype
+            seen = row_views(model.config, batch.pieces, before, T=T, S=S, dtype=dtype)
+        hidden, _ = run(batch.tokens, before=before, prefix=prefix, seen=seen, read=read)
 
     @jax.checkpoint  # logits are large, so they are computed again instead of kept
     def part(hidden: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -189,19 +217,19 @@ def losses(
         chosen = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
         return jax.nn.logsumexp(logits, -1) - chosen, chosen >= logits.max(-1)
 
-    parts = [part(hidden[:, i : i + CHUNK], wanted[:, i : i + CHUNK]) for i in range(0, E * R, CHUNK)]
-    costs, likeliest = (jnp.concatenate(chunks, 1).reshape(B, E, R) for chunks in zip(*parts, strict=True))
+    parts = [part(hidden[:, i : i + CHUNK], batch.targets[:, i : i + CHUNK]) for i in range(0, R, CHUNK)]
+    costs, likeliest = (jnp.concatenate(chunks, 1) for chunks in zip(*parts, strict=True))
     return costs, likeliest
 
 
 def sums(model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: bool = False) -> Sums:
     """Computes the loss of a model on a batch; arguments as in `losses`."""
-    costs, likeliest = losses(model, batch, drop, recompute=recompute)  # [B, E, R]
-    counted = jnp.arange(costs.shape[-1]) < batch.counts[:, :, None]
+    costs, likeliest = losses(model, batch, drop, recompute=recompute)  # [B, R]
+    counted = jnp.arange(costs.shape[1]) < batch.counts[:, None]
     return Sums(
         loss=jnp.where(counted, costs, 0.0).sum(),
         tokens=batch.counts.sum(),
-        right=((likeliest | ~counted).all(-1) & (batch.counts > 0)).reshape(-1),
+        right=(likeliest | ~counted).all(1) & (batch.counts > 0),
     )
 
 

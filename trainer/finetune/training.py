@@ -17,10 +17,9 @@ from flame_rank.model import sharding
 from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
 from trainer.finetune.base_model import Base
 from trainer.finetune.optimiser import make_optimiser
-from trainer.finetune.packed import rows_of
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
-from trainer.finetune.step import State, Sums, collate, fitting_parts, make_train_step, padded_length
+from trainer.finetune.step import State, Sums, collate, fitting_parts, make_train_step, padded_length, real_tokens
 from trainer.finetune.tokenized_rows import Row
 
 # A layer's values of so many tokens stay in a CPU's cache: 1,024 in float32. Measured with SmolLM2-135M, --lora 32
@@ -56,7 +55,7 @@ class Training:
             )
         self.recipe = recipe = recipe.resolve(decoder=base.joined, platform=jax.default_backend())
         self.base, self.mesh = base, mesh
-        longest = padded_length(recipe.share * (recipe.max_input + recipe.max_target * base.joined))
+        longest = padded_length(recipe.max_input + recipe.max_target * base.joined)
         self.room = memory.room(base, recipe, mesh, longest=longest)
         self._optimiser = make_optimiser(recipe)
         self._begin(base.params)
@@ -92,11 +91,11 @@ class Training:
         malloc.give_back()
         cached = self.recipe.lora and jax.default_backend() == "cpu"
         room = min(self.room, _CACHED // jnp.dtype(self.recipe.dtype).itemsize) if cached else self.room
-        rows = rows_of(examples, self.recipe.share, joined=self.base.joined)
-        batch = collate(rows, self.recipe.accumulate or fitting_parts(rows, room))
-        self.read += sum(len(row.tokens) for row in rows)
-        self.padded += batch.tokens.size
-        batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1]))
+        form: Any = {"joined": self.base.joined, "share": self.recipe.share}
+        batch = collate(examples, self.recipe.accumulate or fitting_parts(examples, room, **form), **form)
+        self.read += real_tokens(batch, joined=self.base.joined)
+        self.padded += batch.tokens.size + (0 if batch.common is None else batch.common.size)
+        batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1] // self.recipe.share))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
         self.state, sums = self.program(self.state, self.frozen, batch, key)
         self.done += 1

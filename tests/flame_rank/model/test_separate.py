@@ -79,8 +79,8 @@ def test_kernel_and_rows_say_what_the_written_mask_says(family: str) -> None:
         for b, comparison in enumerate(comparisons):
             ids = parts(*comparison)[0]
             rows[b, : len(ids)] = ids
-        place = jnp.broadcast_to(jnp.arange(T), rows.shape)
-        seen = row_views(model.config, place, Lengths(*(x[:, None] for x in lengths)), None, jnp.float32)
+        none = jnp.zeros(len(rows), int)
+        seen = row_views(model.config, lengths, none, T=T, S=0, dtype=jnp.float32)
         hidden, _ = model.hidden(jnp.asarray(rows), seen=seen, how="blocks")
         last = sum(np.asarray(x) for x in lengths) + len(CUE) - 1
         trained = jax.nn.log_softmax(model.logits(hidden[np.arange(len(rows)), last]))

@@ -10,14 +10,13 @@ from small_training import MESH, SMALL, fresh
 
 from trainer.finetune import base_model
 from trainer.finetune.evaluation import accuracy
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import Batch, collate, losses
 from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 
 def alone(row: Row) -> Batch:
-    batch: Batch = jax.tree.map(lambda x: x[0], collate(rows_of([row], 1, joined=True), 1))
+    batch: Batch = jax.tree.map(lambda x: x[0], collate([row], 1, joined=True))
     return batch
 
 
@@ -27,7 +26,7 @@ def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: Tokenized
     for k in range(len(rows)):
         row = rows[k]
         costs = [
-            float(losses(model, alone(row._replace(target=np.array(ids, np.int32))))[0][0, 0, : len(ids)].sum())
+            float(losses(model, alone(row._replace(target=np.array(ids, np.int32))))[0][0, : len(ids)].sum())
             for ids in rows.label_ids
         ]
         right += int(np.argmin(costs)) == row.label

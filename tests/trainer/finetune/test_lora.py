@@ -15,7 +15,6 @@ from small_training import MESH, SMALL, checkpoint, flat, fresh, some, sums_of
 import flame_rank
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, lora
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import collate
 from trainer.finetune.tokenized_rows import TokenizedRows
 from trainer.finetune.training import Training
@@ -32,7 +31,7 @@ def test_adapters_change_nothing_at_first_and_merge(base: base_model.Base, rows:
     training.base.save(training.params(), tmp_path / "merged")
     judge, other = flame_rank.load_judge(tmp_path / "merged"), base_model.load(tmp_path / "merged", MESH)
     assert judge.name.startswith("llama:")
-    batch = jax.tree.map(lambda x: x[0], collate(rows_of(some(rows, 0, 1, 2), 1, joined=True), 1))
+    batch = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2), 1, joined=True))
 
     def apart(x: jax.Array, weight: Any, own: dict[str, jax.Array]) -> jax.Array:
         return x @ jnp.asarray(weight).T + lora.ALPHA * (x @ own["A"].T) @ own["B"].T

@@ -11,7 +11,6 @@ from small_training import MESH, SMALL, checkpoint, fresh, some
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model, malloc, memory
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import collate, fitting_parts
 from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
@@ -24,7 +23,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     training = Training(base, replace(SMALL, **options), MESH)
     counted = []
     for length in (128, 256):
-        batch = collate(rows_of([Row(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True), 1)
+        batch = collate([Row(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
         lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
         compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
         counted.append(compiled.memory_analysis().temp_size_in_bytes)
@@ -45,6 +44,5 @@ def test_too_little_memory_is_told_and_little_is_enough(
     monkeypatch.undo()
     much = Training(fresh(base), SMALL, MESH)
     examples = some(rows, *range(8))
-    rows_alone = rows_of(examples, 1, joined=True)
-    assert fitting_parts(rows_alone, little.room) > 1 == fitting_parts(rows_alone, much.room)
+    assert fitting_parts(examples, little.room, joined=True) > 1 == fitting_parts(examples, much.room, joined=True)
     assert float(little.step(examples).loss) == pytest.approx(float(much.step(examples).loss), rel=1e-5)

@@ -20,7 +20,6 @@ from flame_rank.prompts.instructions import PAIRWISE
 from trainer.collection import tasks
 from trainer.collection.examples import Example, examples
 from trainer.finetune import base_model
-from trainer.finetune.packed import rows_of
 from trainer.finetune.recipe import Recipe
 from trainer.finetune.run import train
 from trainer.finetune.run_options import ExampleOptions
@@ -99,8 +98,8 @@ def test_the_judge_says_what_the_training_says(trained: Path, base: base_model.B
     costs = []
     for verdict in judge.verdict_ids:
         rows = [base_rows._replace(target=np.array([verdict], np.int32)) for base_rows in _rows(base, words)]
-        batch = jax.tree.map(lambda x: x[0], collate(rows_of(rows, 1, joined=True), 1))
-        costs.append(np.asarray(losses(model, batch)[0])[:, 0, 0])
+        batch = jax.tree.map(lambda x: x[0], collate(rows, 1, joined=True))
+        costs.append(np.asarray(losses(model, batch)[0])[:, 0])
     np.testing.assert_allclose(judged, costs[1] - costs[0], atol=1e-4)
     # The evaluation of a task asks in the same form, here in both orders.
     answers = list(ask(judge, ASKED, words))

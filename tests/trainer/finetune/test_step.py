@@ -16,7 +16,6 @@ from small_training import MESH, checkpoint, flat, fresh, some, sums_of
 
 from flame_rank.model import t5
 from trainer.finetune import base_model, trainable
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import State, collate, dropout, make_train_step, padded_length, padded_width
 from trainer.finetune.tokenized_rows import Row, TokenizedRows
 
@@ -26,9 +25,8 @@ IDS = st.lists(st.integers(1, 99), min_size=1, max_size=70)
 @given(st.lists(st.tuples(IDS, IDS), min_size=4, max_size=4), st.sampled_from([1, 2, 4]), st.booleans())
 def test_every_token_is_in_its_place(ids: list[tuple[list[int], list[int]]], parts: int, joined: bool) -> None:
     examples = [Row(np.array(source, np.int32), np.array(target, np.int32)) for source, target in ids]
-    rows = rows_of(examples, 1, joined=joined)
-    batch = collate(rows, parts)
-    assert batch.tokens.shape == (parts, 4 // parts, padded_width(rows)) and batch.pieces is None
+    batch = collate(examples, parts, joined=joined)
+    assert batch.tokens.shape == (parts, 4 // parts, padded_width(examples, joined=joined)) and batch.pieces is None
     flat = [np.asarray(x).reshape(4, *x.shape[2:]) for x in jax.tree.leaves(batch)]
     for k, (source, target) in enumerate(ids):
         tokens, length, targets, count, row = (x[k] for x in flat)
@@ -42,7 +40,7 @@ def test_lengths_are_few(tokens: int, length: int) -> None:
 
 
 def test_the_loss_is_the_plain_one(base: base_model.Base, rows: TokenizedRows) -> None:
-    batch = jax.tree.map(lambda x: x[0], collate(rows_of(some(rows, 0, 1, 2), 1, joined=True), 1))
+    batch = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2), 1, joined=True))
     found = sums_of(base.graph, base.params, batch)
     plain = jax.jit(lambda params, ids: jax.nn.log_softmax(nnx.merge(base.graph, params)(ids[None])[0]))
     wanted, right = 0.0, []
@@ -63,7 +61,7 @@ def test_the_loss_of_t5(tmp_path: Path) -> None:
         Row(np.array([5, 6, 7], np.int32), np.array([8, 1], np.int32)),
         Row(np.array([9], np.int32), np.array([4, 3, 1], np.int32)),
     ]
-    batch = jax.tree.map(lambda x: x[0], collate(rows_of(examples, 1, joined=False), 1))
+    batch = jax.tree.map(lambda x: x[0], collate(examples, 1, joined=False))
     model = nnx.merge(base.graph, base.params)
     counts = jnp.array([2, 3])
     wanted = -t5.score(model, batch.tokens, batch.lengths, batch.targets, counts).sum()
@@ -88,9 +86,9 @@ def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Ba
     own = fresh(base)
     whole = partial(trainable.assembled, base.graph)
     program = make_train_step(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
-    batch = collate(rows_of(some(rows, 0, 1, 2, 3), 1, joined=True), 2)
+    batch = collate(some(rows, 0, 1, 2, 3), 2, joined=True)
     state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
-    together = jax.tree.map(lambda x: x[0], collate(rows_of(some(rows, 0, 1, 2, 3), 1, joined=True), 1))
+    together = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2, 3), 1, joined=True))
 
     def mean(params: Any) -> jax.Array:
         whole = sums_of(base.graph, params, together)

@@ -16,7 +16,6 @@ from small_training import MESH, SMALL, checkpoint, flat, fresh, some, write_wor
 
 from flame_rank.errors import UserError
 from trainer.finetune import base_model
-from trainer.finetune.packed import rows_of
 from trainer.finetune.step import collate
 from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
@@ -65,7 +64,7 @@ def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: T
     found = {}
     for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):
         training = Training(fresh(base), replace(SMALL, lora=lora_rank, freeze=freeze), MESH)
-        batch = collate(rows_of(some(rows, *range(8)), 1, joined=True), 1)
+        batch = collate(some(rows, *range(8)), 1, joined=True)
         lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
         found[name] = lowered.cost_analysis()["flops"]
     assert found["upper"] < 0.75 * found["all"] and found["adapters"] < 0.85 * found["all"]
@@ -108,7 +107,7 @@ def test_every_program_lowers_for_every_platform(base: base_model.Base, rows: To
         (base_model.load(checkpoint(tmp_path / "t5", "t5"), MESH), SMALL),
     ):
         training = Training(fresh(made), recipe, MESH)
-        batch = collate(rows_of(some(rows, *range(8)), 1, joined=made.joined), recipe.accumulate or 1)
+        batch = collate(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
         arguments = training.state, training.frozen, batch, jax.random.key(0)
         exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
         assert exported.platforms == ("tpu", "cuda", "cpu")
