@@ -27,6 +27,7 @@ from trainer.finetune.tokenized_rows import Row
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
 CHUNK = 32  # positions whose logits exist at the same time: [B, CHUNK, V]
 _WHOLE = Lengths(0, 0, 0, 0, 0)
+_STEP = 32  # tokens: the least difference of two padded lengths
 
 
 class Batch(NamedTuple):
@@ -57,7 +58,7 @@ class Batch(NamedTuple):
 
 def padded_length(tokens: int) -> int:
     """Rounds the length of a row, in tokens, up to one of few lengths, because each length takes long to compile."""
-    step = 32 if tokens <= 128 else 64 if tokens <= 512 else 128 if tokens <= 1024 else 256
+    step = _STEP if tokens <= 128 else 64 if tokens <= 512 else 128 if tokens <= 1024 else 256
     return -(-tokens // step) * step
 
 
@@ -96,9 +97,11 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
     """
     B = len(examples)
     groups = [examples[k : k + share] for k in range(0, B, share)]
-    known = [common_beginning(group) if share > 1 else 0 for group in groups]
+    known = np.array([common_beginning(group) if share > 1 else 0 for group in groups], np.int32)
+    known = np.minimum(known, known.max() // _STEP * _STEP)  # no padding of the longest, few programs
     own = [row._replace(source=row.source[known[k // share] :]) for k, row in enumerate(examples)]
-    tokens = _padded([np.concatenate([row.source, row.target]) if joined else row.source for row in own])
+    texts = [np.concatenate([row.source, row.target]) if joined else row.source for row in own]
+    tokens = _padded(texts, padded_length(max(map(len, texts))))
     longest = max(len(row.target) for row in examples)
     R = next(R for R in (4**k for k in count(2)) if longest <= R)  # few programs; an unused position costs little
     targets = np.zeros((B, R), np.int32)
@@ -113,9 +116,11 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
     }
     if any(row.pieces for row in examples):
         fields["pieces"] = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
-    if any(known):
-        fields["common"] = _padded([group[0].source[:n] for group, n in zip(groups, known, strict=True)])
-        fields["commons"] = np.array(known, np.int32)
+    if known.any():
+        fields["common"] = _padded(
+            [group[0].source[:n] for group, n in zip(groups, known, strict=True)], int(known.max())
+        )
+        fields["commons"] = known
     divided: Batch = jax.tree.map(lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), Batch(**fields))
     return divided
 
@@ -126,8 +131,8 @@ def real_tokens(batch: Batch, *, joined: bool) -> int:
     return sum(int(np.sum(x)) for x in counted)
 
 
-def _padded(rows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
-    padded = np.zeros((len(rows), padded_length(max(map(len, rows)))), np.int32)
+def _padded(rows: Sequence[npt.NDArray[np.int32]], width: int) -> npt.NDArray[np.int32]:
+    padded = np.zeros((len(rows), width), np.int32)
     for k, row in enumerate(rows):
         padded[k, : len(row)] = row
     return padded
