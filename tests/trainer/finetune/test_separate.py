@@ -142,7 +142,7 @@ def test_the_command_trains_a_judge_of_this_form(tmp_path: Path, monkeypatch: py
         checkpoint(tmp_path / "b"),
         data=write_words(tmp_path / "data", 40),
         out=tmp_path / "run",
-        recipe=Recipe(steps=3, batch=4, max_input=256, max_target=8),
+        recipe=Recipe(steps=3, batch=4, share=2, by_length=True, max_input=256, max_target=8),
         examples=ExampleOptions(responses="separate", both_orders=True),
     )
     assert type(flame_rank.load_judge(folder)) is SeparateJudge

@@ -21,11 +21,12 @@ from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(4, marks=pytest.mark.full)])
-def test_parts_of_a_batch_give_the_whole(rank: int, base: base_model.Base, rows: TokenizedRows) -> None:
+@pytest.mark.parametrize(("rank", "share"), [(0, 1), (0, 2), pytest.param(4, 1, marks=pytest.mark.full)])
+def test_parts_of_a_batch_give_the_whole(rank: int, share: int, base: base_model.Base, rows: TokenizedRows) -> None:
     found = []
     for parts in (1, 4):
-        training = Training(fresh(base), replace(SMALL, accumulate=parts, lora=rank, dropout=0.1), MESH)
+        recipe = replace(SMALL, accumulate=parts, lora=rank, share=share, dropout=0.1)
+        training = Training(fresh(base), recipe, MESH)
         values = [float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(3)]
         found.append((values, flat(training.params())))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
@@ -118,6 +119,7 @@ import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from small_training import SMALL, TASK, some
 
@@ -129,11 +131,11 @@ from trainer.finetune.training import Training
 
 folder, data = map(Path, sys.argv[1:])
 found = []
-for devices, model in ((1, 1), (8, 1), (8, 2)):
+for share, (devices, model) in product((1, 2), ((1, 1), (8, 1), (8, 2))):
     mesh = sharding.mesh(model, jax.devices()[:devices])
     base = base_model.load(folder, mesh)
     rows = build(base.form, "i", TASK, lambda: examples(TASK, data), data / "rows", max_input=256, max_target=8)
-    training = Training(base, replace(SMALL, dropout=0.1, rate=1e-3), mesh)
+    training = Training(base, replace(SMALL, dropout=0.1, rate=1e-3, share=share), mesh)
     found.append([float(training.step(some(rows, *range(k, k + 8))).loss) for k in range(20)])
 print(json.dumps(found))
 """
@@ -151,6 +153,7 @@ def test_eight_devices_train_as_one_does(folder: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, *others = json.loads(done.stdout)
-    for other in others:
-        np.testing.assert_allclose(other, one, rtol=1e-5)
+    found = json.loads(done.stdout)
+    for one, *others in (found[:3], found[3:]):
+        for other in others:
+            np.testing.assert_allclose(other, one, rtol=1e-5)
