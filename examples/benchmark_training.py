@@ -2,7 +2,8 @@
 
     python examples/benchmark_training.py [--size 100m] [--batch 4] [--tokens 512] [--repeats 3] [--json FILE]
 
-The model is a random Llama as make_checkpoint.py has it, without its tokenizer; rows are random ids of random lengths.
+The model is a random Llama as make_checkpoint.py has it, without its tokenizer; rows are random ids of random lengths,
+which begin with the same ids, half as many as a row has on average, as examples of a task begin with its instructions.
 Every row of the table runs in a process of its own; the repeats are interleaved, so that other work on the machine
 falls on all rows alike. "PyTorch" computes logits at every place, as a loop over `model(**batch, labels=labels)` does;
 "PyTorch, targets only" computes them where this trainer does.
@@ -28,6 +29,7 @@ ROWS = {
     "peak": "matrix product, numpy",
     "flame-train": "flame-train run",
     "flame-train-dropout": "flame-train run, dropout 0.05",
+    "flame-train-share": "flame-train run --share 4",
     "flame-train-lora": "flame-train run, LoRA",
     "flame-train-lora-bf16": "flame-train run, LoRA, bfloat16",
     "pytorch": "PyTorch",
@@ -46,7 +48,9 @@ def lengths(spec: Spec) -> list[int]:
 
 def texts(spec: Spec) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
-    return [rng.integers(3, spec["vocabulary"], length).astype(np.int32) for length in lengths(spec)]
+    instructions = rng.integers(3, spec["vocabulary"], 3 * spec["tokens"] // 8)
+    own = (rng.integers(3, spec["vocabulary"], length - len(instructions)) for length in lengths(spec))
+    return [np.concatenate([instructions, ids]).astype(np.int32) for ids in own]
 
 
 def flame_train(spec: Spec, **settings: Any) -> Row:
@@ -113,6 +117,8 @@ def row(name: str, spec: Spec) -> Row:
         return pytorch(spec, targets_only=name.endswith("targets"))
     if "lora" in name:
         return flame_train(spec, **LORA, dtype="bfloat16" if name.endswith("bf16") else "float32")
+    if name.endswith("share"):
+        return flame_train(spec, share=4)
     return flame_train(spec, dropout=0.05 if name.endswith("dropout") else 0.0)
 
 
