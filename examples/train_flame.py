@@ -11,8 +11,8 @@ The stages are commands of flame-train, which are printed. Each resumes where it
     OUT/flame-rm   the training from the base on the re-weighted mixture
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
-The recipe is that of a model of 135 M parameters on two CPU cores: adapters in the upper layers, a higher rate than the
-paper's, and inputs of at most 512 tokens, so that many examples fit into few hours.
+The recipe is that of a model of 135 M parameters on two CPU cores: the upper layers are trained, at a higher rate than the
+paper's, on inputs of at most 320 tokens, so that many examples fit into few hours.
 """
 
 import shlex
@@ -25,15 +25,15 @@ import click
 
 MIXTURE = Path(__file__).with_name("flame_mixture.csv")
 RECIPE = {
-    "--lora": "16",
-    "--freeze": "10",
-    "--batch": "8",
-    "--rate": "4e-4",
+    "--freeze": "15",
+    "--batch": "32",
+    "--share": "4",
+    "--rate": "3e-4",
     "--schedule": "linear",
-    "--warmup": "30",
+    "--warmup": "20",
     "--clip": "1",
-    "--max-input": "512",
-    "--max-target": "64",
+    "--max-input": "320",
+    "--max-target": "16",
 }
 # Of RewardBench's categories LLMBar and the programs alone are in a file that may be redistributed: HHH and Expert LFQA
 # stand in for chat and safety, and nothing for mathematics.

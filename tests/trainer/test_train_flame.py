@@ -32,7 +32,7 @@ def test_a_setting_without_a_value_is_named(tmp_path: Path) -> None:
 def test_from_a_base_to_three_cards(tmp_path: Path) -> None:
     data, out = releases.make(tmp_path / "data"), tmp_path / "out"
     small = ["--steps", 3, "--patch-steps", 1, "--limit", 2]
-    for setting in ("freeze=0", "lora=2", "max-input=1024"):  # the tiny tokenizer has few words
+    for setting in ("freeze=0", "lora=2", "max-input=1024", "max-target=64"):  # the tiny tokenizer has few words
         small += ["--set", setting]
     arguments = ("--base", checkpoint(tmp_path / "base"), "--data", data, "--out", out, *small)
     done = run(*arguments)
