@@ -11,8 +11,8 @@ The stages are commands of flame-train, which are printed. Each resumes where it
     OUT/flame-rm   the training from the base on the re-weighted mixture
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
-The recipe is that of a model of 135 M parameters on two CPU cores: the upper layers are trained, at a higher rate than the
-paper's, on inputs of at most 320 tokens, so that many examples fit into few hours.
+The recipe is that of a model of 135 M parameters on two CPU cores: the upper layers are trained, at a higher rate than
+the paper's, on inputs of at most 320 tokens, so that many examples fit into few hours.
 """
 
 import shlex
