@@ -18,7 +18,7 @@ import numpy.typing as npt
 import optax
 
 from flame_rank.model.choices import Attend
-from flame_rank.model.decoder import Decoder
+from flame_rank.model.decoder import Decoder, KeyValue
 from flame_rank.model.layers import Drop, keep
 from flame_rank.model.separate import Lengths, row_views
 from flame_rank.model.t5 import T5
@@ -127,8 +127,8 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
 
 def real_tokens(batch: Batch, *, joined: bool) -> int:
     """Returns the number of tokens of a batch without padding; arguments as in `collate`."""
-    counted = [batch.lengths, *[batch.counts] * joined, *[batch.commons] * (batch.commons is not None)]
-    return sum(int(np.sum(x)) for x in counted)
+    total = int(batch.lengths.sum()) + (int(batch.counts.sum()) if joined else 0)
+    return total if batch.commons is None else total + int(batch.commons.sum())
 
 
 def _padded(rows: Sequence[npt.NDArray[np.int32]], width: int) -> npt.NDArray[np.int32]:
@@ -210,7 +210,7 @@ def losses(
         if batch.common is not None and batch.commons is not None:
             G, S = batch.common.shape
             _, shared = run(batch.common)
-            before, prefix = batch.commons.repeat(B // G), lambda i: tuple(x.repeat(B // G, 0) for x in shared[i])
+            before, prefix = batch.commons.repeat(B // G), partial(_repeated, shared, B // G)
         if batch.pieces is not None:
             dtype = model.model.embed_tokens.weight[...].dtype
             seen = row_views(model.config, batch.pieces, before, T=T, S=S, dtype=dtype)
@@ -225,6 +225,12 @@ def losses(
     parts = [part(hidden[:, i : i + CHUNK], batch.targets[:, i : i + CHUNK]) for i in range(0, R, CHUNK)]
     costs, likeliest = (jnp.concatenate(chunks, 1) for chunks in zip(*parts, strict=True))
     return costs, likeliest
+
+
+def _repeated(shared: Sequence[KeyValue], times: int, layer: int) -> KeyValue:
+    """Returns a layer's keys and values [G, S, K, H], each `times` times after one another."""
+    k, v = shared[layer]
+    return k.repeat(times, 0), v.repeat(times, 0)
 
 
 def sums(model: Decoder | T5, batch: Batch, drop: Drop = keep, *, recompute: bool = False) -> Sums:
