@@ -43,7 +43,7 @@ class Batch(NamedTuple):
       pieces: [B] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other rows; None if
         there are no such comparisons.
       common: [G, S] int32, what the B / G examples of each group begin with; None if nothing is shared.
-      commons: [G] int32, the numbers of these tokens.
+      common_lengths: [G] int32, the numbers of these tokens.
     """
 
     tokens: jax.Array
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     rows: jax.Array
     pieces: Lengths | None = None
     common: jax.Array | None = None
-    commons: jax.Array | None = None
+    common_lengths: jax.Array | None = None
 
 
 def padded_length(tokens: int) -> int:
@@ -97,9 +97,9 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
     """
     B = len(examples)
     groups = [examples[k : k + share] for k in range(0, B, share)]
-    known = np.array([common_beginning(group) if share > 1 else 0 for group in groups], np.int32)
-    known = np.minimum(known, known.max() // _STEP * _STEP)  # no padding of the longest, few programs
-    own = [row._replace(source=row.source[known[k // share] :]) for k, row in enumerate(examples)]
+    common = np.array([common_beginning(group) if share > 1 else 0 for group in groups], np.int32)
+    common = np.minimum(common, common.max() // _STEP * _STEP)  # no padding of the longest, few programs
+    own = [row._replace(source=row.source[common[k // share] :]) for k, row in enumerate(examples)]
     texts = [np.concatenate([row.source, row.target]) if joined else row.source for row in own]
     tokens = _padded(texts, padded_length(max(map(len, texts))))
     longest = max(len(row.target) for row in examples)
@@ -116,11 +116,11 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
     }
     if any(row.pieces for row in examples):
         fields["pieces"] = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
-    if known.any():
+    if common.any():
         fields["common"] = _padded(
-            [group[0].source[:n] for group, n in zip(groups, known, strict=True)], int(known.max())
+            [group[0].source[:n] for group, n in zip(groups, common, strict=True)], int(common.max())
         )
-        fields["commons"] = known
+        fields["common_lengths"] = common
     divided: Batch = jax.tree.map(lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), Batch(**fields))
     return divided
 
@@ -128,7 +128,7 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
 def real_tokens(batch: Batch, *, joined: bool) -> int:
     """Returns the number of tokens of a batch without padding; arguments as in `collate`."""
     total = int(batch.lengths.sum()) + (int(batch.counts.sum()) if joined else 0)
-    return total if batch.commons is None else total + int(batch.commons.sum())
+    return total if batch.common_lengths is None else total + int(batch.common_lengths.sum())
 
 
 def _padded(rows: Sequence[npt.NDArray[np.int32]], width: int) -> npt.NDArray[np.int32]:
@@ -207,10 +207,10 @@ def losses(
         how: Attend = "blocks" if jax.default_backend() == "cpu" else "xla"
         run = partial(model.hidden, how=how, drop=drop, recompute=recompute)
         before, prefix, seen, S = jnp.zeros(B, jnp.int32), None, None, 0
-        if batch.common is not None and batch.commons is not None:
+        if batch.common is not None and batch.common_lengths is not None:
             G, S = batch.common.shape
             _, shared = run(batch.common)
-            before, prefix = batch.commons.repeat(B // G), partial(_repeated, shared, B // G)
+            before, prefix = batch.common_lengths.repeat(B // G), partial(_repeated, shared, B // G)
         if batch.pieces is not None:
             dtype = model.model.embed_tokens.weight[...].dtype
             seen = row_views(model.config, batch.pieces, before, T=T, S=S, dtype=dtype)

@@ -41,7 +41,7 @@ def test_a_batch_is_dealt_by_length() -> None:
 
 
 @given(st.integers(0, 99), st.integers(0, 40), st.sampled_from([2, 4]))
-def test_rows_are_of_one_task(seed: int, step: int, share: int) -> None:
+def test_a_group_is_of_one_task(seed: int, step: int, share: int) -> None:
     weights, lengths = np.array([1.0, 3.0, 2.0]), [np.arange(20, 20 + 7 * n) for n in (1, 5, 9)]
     sizes = np.array([len(each) for each in lengths])
     plain = drawn(weights, sizes, seed=seed, step=step, batch=8, share=share)
