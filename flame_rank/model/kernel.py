@@ -86,7 +86,7 @@ class Kernel:
     @property
     def programs(self) -> int:
         """The number of programs compiled so far."""
-        return self._programs.count
+        return self._programs.compiled.count
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
         """Computes how probable some tokens are after each path.
@@ -379,6 +379,8 @@ class Kernel:
         return tokens
 
     def _count(self, level: str, S: int, T: int, rows: int, *, tokens: int) -> None:
+        """Counts a batch that is about to be computed."""
+        self._programs.compiled.make_room()
         self.usage.tokens += tokens
         self.usage.padded += rows * T
         self.usage.shapes.add((level, S, T, rows))

@@ -6,7 +6,7 @@ K, H] a row's prefix starts at `start` and is `before` tokens long; `S` is the b
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding
 
 from flame_rank.model.cache import Cache, window
 from flame_rank.model.choices import Attend
+from flame_rank.model.compiled import Compiled
 from flame_rank.model.decoder import Decoder, KeyValue, Layer, View, joined, views
 from flame_rank.model.generation import Sampling, generate
 from flame_rank.model.separate import PairRows, begin_pairs
@@ -165,6 +166,7 @@ class Programs:
 
     Attributes:
       params: the parameters of the whole decoder.
+      compiled: the programs that were compiled so far.
     """
 
     def __init__(self, decoder: Decoder, *, how: Attend, place: NamedSharding):
@@ -215,11 +217,7 @@ class Programs:
             ),
             static_argnames=("S", "limit", "sampling"),
         )
-
-    @property
-    def count(self) -> int:
-        """The number of programs compiled so far."""
-        every = (
+        self.compiled = Compiled(
             self._begin,
             self._write,
             self._close,
@@ -231,7 +229,6 @@ class Programs:
             self._words,
             self._generate,
         )
-        return sum(cast(Any, f)._cache_size() for f in every)
 
     def extend(
         self, cache: Cache, tokens: jax.Array, start: jax.Array, before: jax.Array, target: jax.Array, *, S: int

@@ -2,7 +2,6 @@
 each path is encoded as a whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flame_rank.model import buckets, memory, sharding, t5
+from flame_rank.model.compiled import Compiled
 from flame_rank.model.nodes import Ids, Int32Array, Path, Usage
 from flame_rank.model.programs import at_places, in_chunks
 from strategies.base import FloatArray
@@ -61,13 +61,13 @@ class T5Kernel:
             ),
             static_argnames=("eos", "limit"),
         )
+        self._compiled = Compiled(self._next, self._encode, self._decode, self._at, self._words, self._generate)
         self.usage = Usage(tokens=0, padded=0, shapes=set())
 
     @property
     def programs(self) -> int:
         """The number of programs compiled so far."""
-        every = (self._next, self._encode, self._decode, self._at, self._words, self._generate)
-        return sum(cast(Any, f)._cache_size() for f in every)
+        return self._compiled.count
 
     def log_probs(self, paths: Sequence[Path], targets: Sequence[int]) -> FloatArray:
         """Returns the log-probability [R, C] float64, in nats, of each of C ids as the next token of R answers.
@@ -212,6 +212,8 @@ class T5Kernel:
         return sharding.data_parallel_size(self.mesh)
 
     def _count(self, program: str, S: int, T: int, rows: int, *, tokens: int) -> None:
+        """Counts a batch that is about to be computed."""
+        self._compiled.make_room()
         self.usage.tokens += tokens
         self.usage.padded += rows * (T if program == "label" else S)
         self.usage.shapes.add((program, S, T, rows))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flame_rank.model import sharding
+from flame_rank.model import compiled, sharding
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder, views
 from flame_rank.model.generation import BegunTexts, Sampling, draw, generate
@@ -180,6 +181,38 @@ def test_programs_are_as_many_as_shapes_in_use(small: Decoder) -> None:
     for prompt, candidates in ((39, [19, 22, 49]), (69, [34, 41]), (42, [11, 63, 69, 72])):  # the same buckets
         judge.log_probs(pairs(rng, prompt, candidates), [7, 8])
     assert judge.programs == before
+
+
+def test_programs_are_dropped_before_the_maps_of_the_process_run_out(
+    small: Decoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    used, allowed = tmp_path / "maps", tmp_path / "max_map_count"
+    used.write_text("a map\n" * 10)
+    allowed.write_text("20\n")
+    monkeypatch.setattr(compiled, "_USED", used)
+    monkeypatch.setattr(compiled, "_ALLOWED", allowed)
+    rng, judge, other = np.random.default_rng(6), kernel(small), kernel(small)
+    paths = [pairs(rng, length, [20, 33]) for length in (20, 40, 70)]
+    expected = [judge.log_probs(some, [7, 8]) for some in paths]
+    other.log_probs(paths[0], [7, 8])
+    kept = judge.programs
+    assert kept > 6, "half of the maps are free"
+    used.write_text("a map\n" * 11)
+    for some, scores in zip(paths, expected, strict=True):
+        judge.forget()
+        assert np.array_equal(judge.log_probs(some, [7, 8]), scores)
+        assert 0 < judge.programs < kept / 2
+    assert other.programs == 0, "the limit is of the process"
+    used.unlink()
+    judge.log_probs(pairs(rng, 100, [50]), [7, 8])  # where there is no such file there is no limit
+
+
+@pytest.mark.skipif(not compiled._USED.exists(), reason="the maps of a process are known on Linux only")
+def test_maps_of_this_process_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not compiled.maps_are_scarce()
+    (tmp_path / "allowed").write_text("100")
+    monkeypatch.setattr(compiled, "_ALLOWED", tmp_path / "allowed")
+    assert compiled.maps_are_scarce(), "with jax loaded there are hundreds"
 
 
 def test_after_an_interruption_the_cache_is_made_anew(small: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
