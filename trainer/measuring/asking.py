@@ -6,7 +6,7 @@ labels; a judge that only compares gets the pair of a pairwise task as a problem
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise, takewhile
+from itertools import accumulate, groupby, pairwise, takewhile
 from typing import cast
 
 import msgspec
@@ -73,7 +73,7 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
             for example, log_odds in zip(group, both_orders(judge, task, group), strict=True):
                 yield _pair_answer(task, example, log_odds)
         elif task.kind == "pairwise":
-            scores = _likelihoods(judge, task, list(in_both_orders(group, task)), width=2)
+            scores = _likelihoods(judge, task, list(in_both_orders(group, task)))
             for example, orders in zip(group, scores.reshape(len(group), 2, -1), strict=True):
                 mass = float(np.exp(orders).sum(-1).min())
                 yield _pair_answer(task, example, orders[:, 0] - orders[:, 1], mass)
@@ -88,7 +88,7 @@ def both_orders(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatA
     """Returns the log-odds [R, 2] of the response in the first position: for the examples unchanged, and with their
     responses exchanged; NaN without a valid answer."""
     if isinstance(judge, LanguageModelJudge):
-        scores = _likelihoods(judge, task, list(in_both_orders(examples, task)), width=2)
+        scores = _likelihoods(judge, task, list(in_both_orders(examples, task)))
         return (scores[:, 0] - scores[:, 1]).reshape(-1, 2)
     return np.array(judge.judge([(_problem(example), _ORDERS) for example in examples])).reshape(-1, 2)
 
@@ -105,11 +105,10 @@ def _problem(example: Example) -> Problem:
     return Problem(prompt="\n\n".join(filter(None, example.values[:-2])), candidates=list(example.values[-2:]))
 
 
-def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Example], *, width: int = 1) -> FloatArray:
+def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Example]) -> FloatArray:
     """Returns the log-likelihood [R, C] of each label after each example; long examples are cut as in training.
 
-    Args:
-      width: the number of successive examples with a common prefix, which is encoded once.
+    What successive examples have in common is encoded once: a pair in both orders, the claims about one document.
     """
     shared, targets = judge.form.labels(task.instructions, task.labels)
     head = len(judge.form.frame(task.instructions, task.context)[0])
@@ -118,9 +117,9 @@ def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Examp
     rows = list(encode(judge.form, task, examples, max_input=room, max_target=1, responses=responses))
     if isinstance(judge, SeparateJudge) and rows and rows[0].pieces is not None:
         return _separate(judge, rows, shared, targets)
-    inputs = [row.source for row in rows]
-    starts = range(0, len(inputs), width)
-    paths = [path for start in starts for path in _in_pieces(inputs[start : start + width], head, shared)]
+    alike = -2 if task.kind == "pairwise" else -1  # the fields before the responses, or before what is judged
+    groups = groupby(zip(examples, rows, strict=True), key=lambda both: both[0].values[:alike])
+    paths = [path for _, group in groups for path in _in_pieces([row.source for _, row in group], head, shared)]
     return judge.kernel.log_likelihoods(paths, targets)
 
 
@@ -140,8 +139,10 @@ def _bounds(row: Encoded) -> list[int]:
 
 def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:
     """Splits the ids of inputs after their common prefix, so that it is encoded once."""
-    alike = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*group, strict=False)))
-    alike = max(min(alike, *(len(ids) - 1 for ids in group)), head)
+    alike = head
+    if len(group) > 1:
+        alike = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*group, strict=False)))
+        alike = max(min(alike, *(len(ids) - 1 for ids in group)), head)
     for ids in group:
         yield [piece for piece in (ids[:head], ids[head:alike], ids[alike:] + shared) if piece]
 

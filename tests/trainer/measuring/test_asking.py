@@ -1,5 +1,6 @@
 """What a judge is asked of a task, and how its answers are read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,29 @@ def test_a_language_model_is_asked_in_the_tasks_own_words(data: Path, tiny_model
             assert answer.mass is not None and 0 < answer.mass < 1
 
 
+def test_a_document_is_read_once_for_all_its_claims(data: Path, tiny_model: Path) -> None:
+    task = by_name("aggrefact-wice")
+    first = next(iter(examples(task, data)))
+    document = "The town hall was built in 1890 and burned down twice. " * 8
+    claims = [f"It burned down {word}." for word in ("once", "twice", "in 1890", "last year", "never")]
+    given = [replace(first, values=(document, claim)) for claim in claims]
+    given.insert(2, replace(first, values=("Another document.", claims[0])))
+    used, answers = [], []
+    for group in ([given[0]], given):
+        judge: Any = flame_rank.load_judge(tiny_model, max_length=2048, template="plain")
+        answers.append(list(ask(judge, task, group)))
+        used.append(judge.kernel.usage.tokens)
+    assert used[1] < 1.5 * used[0], "each document is read once"
+    alone = [next(iter(ask(judge, task, [example]))) for example in given]
+    for answer, single in zip(answers[1], alone, strict=True):
+        assert answer.example == single.example and answer.p == pytest.approx(single.p, abs=1e-5)
+
+
 def test_what_is_too_long_is_cut(data: Path, tiny_model: Path) -> None:
     task = by_name("aggrefact-wice")
     judge: Any = flame_rank.load_judge(tiny_model, max_length=512, template="plain")
     given = [next(iter(examples(task, data)))]
-    long = [type(given[0])(**{f: getattr(given[0], f) for f in given[0].__slots__})]  # a copy
-    object.__setattr__(long[0], "values", ("words " * 5000, given[0].values[1]))
+    long = [replace(given[0], values=("words " * 5000, given[0].values[1]))]
     (answer,) = ask(judge, task, long)
     assert sum(answer.p) == pytest.approx(1)
 
