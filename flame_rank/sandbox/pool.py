@@ -37,6 +37,7 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # a program ends the same way twice
 }
 _LONGEST = 1 << 30  # bytes of a result, which a trusted process sends
+_IN_MEMORY = 1024  # programs: while one runs into its time limit, the other workers go on with those after it
 _said: set[str] = set()  # what has been said of the sandbox in this process
 
 
@@ -148,8 +149,7 @@ class Sandbox:
             self._free.put(worker)
 
     def run_many(self, orders: Iterable[Order]) -> Generator[Outcome]:
-        """Runs programs in parallel and yields their outcomes in the order of the input; at most 4 per worker are in
-        memory.
+        """Runs programs in parallel and yields their outcomes in the order of the input; at most 1,024 are in memory.
 
         If it is closed early, running programs are ended, and waiting ones are not started.
         """
@@ -161,7 +161,7 @@ class Sandbox:
             return [pool.submit(self.run, order) for order in islice(orders, count)]
 
         try:
-            running.extend(start(4 * len(self._workers)))
+            running.extend(start(_IN_MEMORY))
             while running:
                 yield running.popleft().result()
                 running.extend(start(1))
