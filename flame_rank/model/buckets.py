@@ -4,9 +4,15 @@ from collections.abc import Iterator, Sequence
 
 
 def length(tokens: int) -> int:
-    """Returns the padded length of a row: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
+    """Returns the padded length of a row's own tokens: multiples of 32 up to 256, of 64 up to 1024, of 128 beyond."""
     step = 32 if tokens <= 256 else 64 if tokens <= 1024 else 128
     return -(-tokens // step) * step
+
+
+def window(tokens: int) -> int:
+    """Returns the padded length of the prefixes that rows attend to: multiples of 128. They are only looked at, which
+    costs little, so that fewer programs are worth more than less padding."""
+    return -(-tokens // 128) * 128
 
 
 def pack(

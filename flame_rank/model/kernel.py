@@ -69,7 +69,7 @@ class Kernel:
         each = memory.token_bytes(
             config.hidden_size, config.intermediate_size, itemsize=self._dtype.itemsize, scores=scores
         )
-        self.max_batch_tokens = max_batch_tokens or memory.batch_tokens(each, mesh=mesh, longest=longest)
+        self.max_batch_tokens = max_batch_tokens or memory.batch_tokens(each, mesh=mesh)
         cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._dtype.itemsize
         self._place, copies = sharding.cache(mesh, config.num_key_value_heads)
         self.capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
@@ -215,7 +215,7 @@ class Kernel:
             chosen = [leaves[i] for i in taken]
             self._grow(leaf.before for leaf in chosen)
             known = [self._nodes[leaf.before] for leaf in chosen]
-            S = buckets.length(max(node.length for node in known))
+            S = buckets.window(max(node.length for node in known))
             last, keys = np.zeros(rows, np.int32), np.zeros((rows, 2), np.uint32)
             last[: len(taken)] = [leaf.ids[0] for leaf in chosen]
             keys[: len(taken)] = [seeds[i] for i in taken]
@@ -296,7 +296,7 @@ class Kernel:
             ):
                 chosen = [new[i] for i in taken]
                 parents = [self._nodes.get(path[:-1], Node(start=0, length=0)) for path in chosen]
-                S = buckets.length(max(node.length for node in parents))
+                S = buckets.window(max(node.length for node in parents))
                 made, end = [], self._used
                 for path, parent in zip(chosen, parents, strict=True):
                     made.append(Node(start=end, length=parent.length + len(path[-1])))
@@ -321,7 +321,7 @@ class Kernel:
         ):
             chosen = [leaves[members[i]] for i in taken]
             parents = [self._nodes.get(leaf.before, none) for leaf in chosen]
-            S = buckets.length(max(node.length for node in parents))
+            S = buckets.window(max(node.length for node in parents))
             lengths = np.array([len(leaf.ids) for leaf in chosen], np.int32)
             tokens = self._tokens([leaf.ids for leaf in chosen], rows, T)
             read, start, before = sharding.rows(self.mesh, tokens, *places_of(parents, rows))
@@ -357,7 +357,7 @@ class Kernel:
         lengths = np.zeros(rows, np.int32)
         lengths[: len(leaves)] = shared
         places = PairRows(*sharding.rows(self.mesh, *places_of(parents, rows), lengths, *places_of(seconds, rows)))
-        S, R = (buckets.length(max(node.length for node in nodes)) for nodes in (parents, seconds))
+        S, R = (buckets.window(max(node.length for node in nodes)) for nodes in (parents, seconds))
         read, at = arrays
         return self._programs.score_pairs(self._allocated(), read, places, at, targets, marks=leaves[0].marks, S=S, R=R)
 

@@ -1,13 +1,14 @@
 """Decides how much is computed at once, by a rule instead of trial and error.
 
 Of the memory that the weights leave on a device, a quarter is for the cache and a quarter for a batch; the rest is for
-the compiler. On a CPU 256 MiB are for the cache and 64 MiB for a batch: larger batches are not faster there, since they
-do not fit into the processor's cache.
+the compiler. On a CPU 256 MiB are for the cache and 32 MiB for a batch: larger batches are slower there, since they do
+not fit into the processor's cache and hold more padding, because rows of more different lengths are in them.
 """
 
 from jax.sharding import Mesh
 
-_CPU_CACHE, _CPU_BATCH = 2**28, 2**26  # bytes
+_CPU_CACHE, _CPU_BATCH = 2**28, 2**25  # bytes
+_LEAST_BATCH = 256  # tokens: with fewer, a CPU reads the weights longer than it computes
 _MOST_CACHED = 2**16  # tokens: more would only serve problems that are already done
 
 
@@ -17,10 +18,10 @@ def token_bytes(hidden: int, mlp: int, *, itemsize: int, scores: int = 0) -> int
     return (6 * hidden + 3 * mlp) * itemsize + 4 * scores
 
 
-def batch_tokens(each: int, *, mesh: Mesh, longest: int) -> int:
-    """Computes how many tokens a batch may have, padding included, at `each` bytes per token: at least a row of
-    `longest` tokens."""
-    return max(longest, _quarter(mesh, _CPU_BATCH) * mesh.size // each)
+def batch_tokens(each: int, *, mesh: Mesh) -> int:
+    """Computes how many tokens a batch may have, padding included, at `each` bytes per token. A row that has more is a
+    batch by itself."""
+    return max(_LEAST_BATCH, _quarter(mesh, _CPU_BATCH) * mesh.size // each)
 
 
 def cache_tokens(each: int, *, mesh: Mesh, copies: int, longest: int) -> int:

@@ -46,7 +46,6 @@ class T5Kernel:
                 scores=3 * model.config.num_heads * buckets.length(max_length),  # with the bias of each pair of places
             ),
             mesh=mesh,
-            longest=buckets.length(max_length),
         )
         graph, self._params = nnx.split(model)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))

@@ -126,7 +126,7 @@ class Encoding:
         """Packs the pieces of a level: the tokens [M] of each piece, and of its prefix."""
         self.tokens += int(lengths.sum())
         for taken, rows, T in buckets.pack(lengths.tolist(), self._most, multiple=self._multiple):
-            self.shapes[level, buckets.length(int(prefixes[taken].max())), T, rows] += 1
+            self.shapes[level, buckets.window(int(prefixes[taken].max())), T, rows] += 1
 
 
 def _members(start: IntArray, groups: Sequence[int]) -> IntArray:
