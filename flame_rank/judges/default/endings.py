@@ -13,6 +13,8 @@ from strategies.base import FloatArray
 
 _READ = 4_000  # characters at the end of a text
 _LEAST = 5  # words; a shorter text is an answer, not a sentence
+_TITLE = 5  # letters: in a title all words that are longer than most joining words have a capital
+_NAME = 3  # words; as many may stand under "Best regards,"
 
 # An English sentence does not end in one of these.
 _NEVER = word_set(
@@ -38,6 +40,7 @@ _CLOSERS = "\"'”’»)]}*_`~ \t\r\n"
 _FINAL = re.compile(r"[.!?…。！？．；;:：।॥۔؟་។။]$")
 _STOPS = re.compile(r"[.!?。！？।؟۔](?=[\s\"'”’»)*_]|$|[^\W\d_a-zA-Z])")
 _ITEM = re.compile(r"^\s*(?:[-*•+–—#>|]|\(?\d{1,3}[.):]|\(?[A-Za-z][.)]\s)")
+_ADDRESS = re.compile(r"[/@#\\_.]\S*$|\S['’]$")
 _CUT = re.compile(r"[,،、，(\[{“„«‘¿¡]$|\s[&+=]$|(?<=\w)[-–—]$|\s[-–—]$")
 _BRACKETS = ("()", "[]", "“”", "«»", "「」", "『』", "（）", "《》")
 
@@ -52,7 +55,7 @@ def broken_off(text: str) -> float:
     tokens = words(text)
     if len(tokens) < _LEAST or is_code("", text):
         return 0.0
-    if re.search(r"[/@#\\_.]\S*$|\S['’]$", text.rsplit(None, 1)[-1].rstrip(".,")):
+    if _ADDRESS.search(text.rsplit(None, 1)[-1].rstrip(".,")):
         return 0.0  # an address, a path, a formula
     last = text.splitlines()[-1]
     here = words(last)
@@ -105,16 +108,33 @@ def _verse(text: str) -> bool:
 
 def unfinished(texts: Sequence[str]) -> FloatArray:
     """Returns how certain it is that each text of a pool breaks off [n], 0 to 1: judged by itself, or because its last
-    sentence has no end while other texts of the pool have one.
+    sentence has no end while other texts of the pool have one. A text that ends in something else than a sentence, a
+    list for example, is only judged by itself.
     """
     alone = np.array([broken_off(text) for text in texts])
-    open_ = np.array([_is_sentence(text) and not _is_closed(text) for text in texts])
+    open_ = np.array([_is_sentence(text) and not _is_closed(text) and not _needs_no_end(text) for text in texts])
     closed = any(_is_sentence(text) and _is_closed(text) for text in texts)
     return np.asarray(np.maximum(alone, open_ * float(closed)), np.float64)
 
 
 def _is_sentence(text: str) -> bool:
     return len(words(text[-_READ:])) > _LEAST and not is_code("", text)
+
+
+def _needs_no_end(text: str) -> bool:
+    """Tells whether what a text ends in needs no final punctuation: an address, a title, a name on its own line, or an
+    item of a list or a line of verse among others without it."""
+    text = text[-_READ:].rstrip()
+    *before, last = [line for line in text.splitlines() if line.strip()]
+    if _ADDRESS.search(text.rsplit(None, 1)[-1]) or (before and len(words(last)) <= _NAME):
+        return True
+    long = [word for word in re.findall(r"[^\W\d_]+", last) if len(word) >= _TITLE]
+    if len(long) > 2 and all(word[0].isupper() for word in long):
+        return True
+    if not _ITEM.search(last):
+        return _verse(text)
+    items = [line.rstrip(_CLOSERS) for line in before if _ITEM.search(line)]
+    return 2 * sum(_FINAL.search(item) is None for item in items) >= len(items)
 
 
 def _is_closed(text: str) -> bool:

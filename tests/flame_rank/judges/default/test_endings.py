@@ -52,3 +52,20 @@ def test_a_pool_shows_what_is_unfinished() -> None:
     assert unfinished([OPEN, "Yes."]).tolist() == [0.0, 0.0]  # no sentence, but a word
     cut = "Paris is a city in France, and it lies on the"
     assert unfinished([cut]).tolist() == unfinished([cut, OPEN]).tolist()[:1] == [broken_off(cut)] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("certainty", "text"),
+    [
+        (0.0, "Dear Ann, it was nice. We will come again.\n\nBest wishes,\nTom"),
+        (0.0, "It is easy. You need:\n- red paint\n- a brush\n- something to put it on"),
+        (0.0, "1. Lisbon\n2. Porto, for the river and the old town"),
+        (0.0, "The leaves turn red in autumn.\nSource: https://example.org/leaves"),
+        (0.0, "Red leaves on the ground\nyellow leaves on every tree\nautumn comes to me"),
+        (1.0, "1. Wash the onions in water.\n2. Peel them well.\n3. Cut the onions into thin"),
+        (1.0, "The leaves turn red in autumn.\n\nThe second cause is a lack of water"),
+        (1.0, "The leaves turn red in autumn, when it gets cold"),
+    ],
+)
+def test_what_needs_no_final_punctuation_beside_sentences_that_have_it(certainty: float, text: str) -> None:
+    assert unfinished([WHOLE, text]).tolist() == [0.0, certainty]
