@@ -40,7 +40,7 @@ class Likelihoods:
       forward: [n] mean log-probability of a candidate's tokens after the prompt, its end included; the end is left out
         if the candidate continues a program.
       gain: [n] `forward` minus the same value after the prompt `NOTHING`.
-      total: [n] the same gain, summed over the tokens.
+      tokens: [n] the number of tokens over which both are means.
       ending: [n] log-probability that the candidate ends where it ends; 0 if it continues a program.
       reverse: [n] mean log-probability of the prompt (of its docstring, if the candidate continues a program) as the
         answer to the candidate.
@@ -51,7 +51,7 @@ class Likelihoods:
 
     forward: FloatArray
     gain: FloatArray
-    total: FloatArray
+    tokens: FloatArray
     ending: FloatArray
     reverse: FloatArray
     refusal: float
@@ -190,7 +190,7 @@ class _Work:
         return Likelihoods(
             forward=np.array([row.mean() for row in forward]),
             gain=np.array([row.mean() for row in difference]),
-            total=np.array([row.sum() for row in difference]),
+            tokens=np.array([float(len(row)) for row in forward]),
             ending=np.array([0.0 if code else row[-1] for row, code in zip(forward, self.code, strict=True)]),
             reverse=np.array([row.mean() for row in reverse]),
             refusal=float(asked.sum() - nothing.sum()),

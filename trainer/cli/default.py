@@ -1,9 +1,11 @@
 """`flame-train default`: learns the judge that ships."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from flame_rank.model.choices import Dtype
 from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
 
 
@@ -27,7 +29,12 @@ from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
     is_flag=True,
     help="Leave out the likelihood of the prompt after each candidate, which takes longer than all other reading.",
 )
-def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool) -> None:
+@click.option(
+    "--dtype",
+    type=click.Choice(get_args(Dtype)),
+    help="The number format of the computation.  [default: float32 on a CPU]",
+)
+def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool, dtype: Dtype | None) -> None:
     """Learn the weights of the judge that ships: how much each kind of evidence counts.
 
     The command prints what each kind of evidence adds on sources from which the weights were not learned. If a run is
@@ -41,4 +48,4 @@ def default(data: Path, model: str | None, out: Path, seed: int, without_reverse
     stated, path = identify(model)
     without = ("reverse",) if without_reverse else ()
     with claimed(out):
-        build(data, stated, path, out, seed=seed, without=without, say=report)
+        build(data, stated, path, out, seed=seed, without=without, dtype=dtype, say=report)

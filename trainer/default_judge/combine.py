@@ -20,9 +20,7 @@ T = TypeVar("T")
 Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 SAMPLES = 10  # candidates drawn from a pool of programs, as in the paper's Table 4
-# Evidence that may only count against a candidate, and evidence that may count either way; all other evidence may only
-# count for it.
-AGAINST, EITHER = frozenset({"repeated"}), frozenset({"refuses"})
+AGAINST = frozenset({"repeated", "refuses"})  # may only count against a candidate; all other evidence only for it
 PULL = 0.01  # of the weights to 0: decides what the problems leave open
 
 
@@ -159,8 +157,7 @@ def learn(
                 slope = slope - share[k] * (right_p / max(right_p.sum(), 1e-300) - p) @ columns[k]
         return total, slope
 
-    limits = {**dict.fromkeys(AGAINST, (None, 0.0)), **dict.fromkeys(EITHER, (None, None))}
-    bounds = [limits.get(name, (0.0, None)) for name in names]
+    bounds = [(None, 0.0) if name in AGAINST else (0.0, None) for name in names]
     start = np.zeros(len(names))
     best = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
     if both:

@@ -28,6 +28,7 @@ from flame_rank.judges.default.pool import (
     parts_to_read,
 )
 from flame_rank.judges.likelihood import Part, Reader
+from flame_rank.model.choices import Dtype
 from flame_rank.records import Problem
 from trainer.collection.decontamination import NgramIndex, index_evaluation
 from trainer.collection.tasks import TASKS
@@ -74,6 +75,7 @@ def build(
     *,
     seed: int = 0,
     without: Sequence[str] = (),
+    dtype: Dtype | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Reads the problems with a model, learns the weights and writes the judge to `out`. An interrupted run is
@@ -86,12 +88,13 @@ def build(
       out: the folder for the judge, its figures and the evidence that the model has read.
       seed: seed of the choice of problems.
       without: the kinds of evidence that are not computed.
+      dtype: the model's number format, as in `flame_rank.load_judge`.
       say: receives lines of progress and results.
 
     Raises:
       UserError: a data set is missing from `data`, the model cannot be read, or `out` was begun with other arguments.
     """
-    reader = checkpoint.load_reader(path, max_length=MAX_LENGTH)
+    reader = checkpoint.load_reader(path, max_length=MAX_LENGTH, dtype=dtype)
     out.mkdir(parents=True, exist_ok=True)
     settings = {"model": reader.name, "seed": seed, "without": sorted(without)}
     check_settings(out / RECIPE, settings)

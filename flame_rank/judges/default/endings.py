@@ -48,7 +48,7 @@ _BRACKETS = ("()", "[]", "“”", "«»", "「」", "『』", "（）", "《》
 def broken_off(text: str) -> float:
     """Estimates how certain it is that a text breaks off: 1 if it ends in the middle of a sentence or with an open
     fence; 0.5 if its last sentence has no final punctuation although others have it; otherwise 0. Texts of fewer than
-    five words and programs count as complete."""
+    five words and programs count as complete, and so do lists, titles, signatures and the like."""
     text = text.rstrip()[-_READ:]
     if text.count("```") % 2:
         return 1.0
@@ -58,11 +58,10 @@ def broken_off(text: str) -> float:
     if _ADDRESS.search(text.rsplit(None, 1)[-1].rstrip(".,")):
         return 0.0  # an address, a path, a formula
     last = text.splitlines()[-1]
-    here = words(last)
     own_line = "\n" in text
     if _CUT.search(text):
         # After "Best regards," a name is left out; a line of a poem may end in a comma.
-        return 0.0 if own_line and (len(here) <= 3 or _ITEM.search(last)) else 0.5 if _verse(text) else 1.0
+        return 0.0 if own_line and (len(words(last)) <= _NAME or _ITEM.search(last)) else 0.5 if _verse(text) else 1.0
     bare = text.rstrip(_CLOSERS)
     if not bare or _FINAL.search(bare) or not (bare[-1].isalpha() and bare == text):
         return 0.0  # ends in punctuation, a closing mark, a number, a formula or a sign
@@ -71,8 +70,7 @@ def broken_off(text: str) -> float:
     sentences = len(_STOPS.findall(text))
     if _dangles(last, sentences) and not (own_line and _verse(text)):
         return 1.0
-    title = bool(_ITEM.search(last)) or (own_line and len(here) <= 5) or re.search(r"\S[/@.]\S+$|[#@]\S+$", last)
-    return 0.5 if sentences >= 2 and not title and not _verse(text) else 0.0
+    return 0.5 if sentences >= 2 and not _needs_no_end(text) else 0.0
 
 
 def _dangles(last: str, sentences: int) -> bool:

@@ -35,6 +35,8 @@ READ_MOST = 16  # candidates of a problem that the model reads: the best ones by
 # texts of many data sets are cut off themselves, the better texts as often as the worse.
 IMPOSSIBLE, UNFINISHED = 100.0, 5.0
 RULES = (Path(__file__).parent, Path(candidates.__file__).parent)  # where the code is that finds the evidence
+# Some surprising words make the mean gain of a few tokens high, and the sum grows with a text's length without bound.
+FLAT_TOKENS, MOST_TOTAL = 3, 120.0
 DOUBT = 0.02  # the share of a difference that counts between candidates of which none can be right
 
 # The kind of most of a pool's candidates: programs, programs of which few can be right, texts with an answer, texts.
@@ -47,9 +49,9 @@ EVIDENCE: Mapping[str, tuple[Part, ...]] = {
     "vote": (),  # the share of the pool that has the same final answer
     "repeated": (),  # the share of a text's runs of three words that occur earlier in it
     "refuses": (),  # 1 for a text that declines to answer
-    "forward": ("forward",),  # this and the next four are fields of Likelihoods
-    "gain": ("forward", "alone"),
-    "total": ("forward", "alone"),
+    "forward": ("forward",),  # this, ending and reverse are fields of Likelihoods
+    "gain": ("forward", "alone"),  # the mean over a candidate's tokens and FLAT_TOKENS more that gain nothing
+    "total": ("forward", "alone"),  # the gain summed over the tokens, at most MOST_TOTAL either way
     "ending": ("forward",),
     "reverse": ("reverse",),
     "refusal": ("refusal",),  # for a text that declines: how much likelier the prompt makes a refusal
@@ -290,9 +292,12 @@ def with_reading(problem: Problem, seen: PoolEvidence, chosen: Sequence[int], li
     def spread(read: FloatArray) -> FloatArray:
         return np.asarray(np.where(rows >= 0, read[rows], read.min()))
 
+    total = likely.gain * likely.tokens
     values = {
         **seen.values,
-        **{name: spread(getattr(likely, name)) for name in ("forward", "gain", "total", "ending", "reverse")},
+        **{name: spread(getattr(likely, name)) for name in ("forward", "ending", "reverse")},
+        "gain": spread(total / (likely.tokens + FLAT_TOKENS)),
+        "total": spread(np.clip(total, -MOST_TOTAL, MOST_TOTAL)),
         "refusal": spread(seen.values["refuses"][chosen] * likely.refusal),
     }
     cut = int((likely.cut[rows] & (rows >= 0)).sum())

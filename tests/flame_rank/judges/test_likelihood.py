@@ -135,14 +135,14 @@ def test_a_candidate_behind_its_prompt(reader: Reader, plain: Plain) -> None:
         assert found.forward[i] == pytest.approx(behind.mean(), abs=1e-4)
         assert found.ending[i] == pytest.approx(behind[-1], abs=1e-4)
         assert found.gain[i] == pytest.approx((behind - alone).mean(), abs=1e-4)
-        assert found.total[i] == pytest.approx((behind - alone).sum(), abs=1e-3)
+        assert found.tokens[i] == len(behind)
         reverse = plain.answered(plain.before(text), QUESTION.prompt)
         assert found.reverse[i] == pytest.approx(reverse.mean(), abs=1e-4)
     refusal = plain.ids(REFUSAL)
     gained = plain.each(asked, refusal).sum() - plain.each(nothing, refusal).sum()
     assert found.refusal == pytest.approx(gained, abs=1e-3)
     assert not found.cut.any() and found.forward[0] == found.forward[3]
-    for name in ("forward", "gain", "total", "ending", "reverse"):
+    for name in ("forward", "gain", "tokens", "ending", "reverse"):
         assert np.ptp(getattr(found, name)) > 0.01, name
     assert abs(found.refusal) > 0.01
 
@@ -192,7 +192,7 @@ def test_only_what_is_asked_for_is_read(reader: Reader, monkeypatch: pytest.Monk
     monkeypatch.setattr(reader.kernel, "token_log_probs", counted)
     for part, names in of.items():
         [found] = reader.read(all_of(QUESTION), (part,))  # type: ignore[arg-type]
-        for name in ("forward", "gain", "total", "ending", "reverse", "refusal"):
+        for name in ("forward", "gain", "ending", "reverse", "refusal"):
             expected = getattr(whole, name) if name in names else np.zeros_like(getattr(whole, name))
             np.testing.assert_allclose(getattr(found, name), expected, atol=1e-4)
     assert labels == [5, 5, 5, 2]  # of equal texts one

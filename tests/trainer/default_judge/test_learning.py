@@ -180,7 +180,7 @@ def test_builds_a_judge_through_interruptions(
     monkeypatch.setattr(learning, "MAX_LENGTH", 128)
     readers: list[FakeReader] = []
 
-    def load_reader(path: Path, *, max_length: int) -> Any:
+    def load_reader(path: Path, *, max_length: int, dtype: str | None) -> Any:
         assert (path, max_length) == (tiny_model, 128)
         readers.append(FakeReader())
         return readers[-1]

@@ -61,7 +61,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 # Of every kind of evidence another weight, so that one in place of another shows.
 WEIGHTS = {name: round(0.3 + 0.17 * k, 2) for k, name in enumerate(EVIDENCE)}
-WEIGHTS |= {"repeated": -0.7, "refuses": -1.1}
+WEIGHTS |= {"repeated": -0.7, "refuses": -1.1, "total": 0.02}
 
 
 def stated(reading: Mapping[str, float] = WEIGHTS, alone: Mapping[str, float] | None = None) -> JudgeSettings:
@@ -76,8 +76,15 @@ def stated(reading: Mapping[str, float] = WEIGHTS, alone: Mapping[str, float] | 
 
 
 def liking(text: str) -> list[float]:
-    """What the reader below finds of a text: forward, gain, total, ending, reverse."""
-    return [-(sum(text.encode()) * k % 97) / 50 for k in (3, 5, 7, 11, 13)]
+    """What the reader below finds of a text: forward, gain, tokens, ending, reverse."""
+    forward, gain, ending, reverse = (-(sum(text.encode()) * k % 97) / 50 for k in (3, 5, 11, 13))
+    return [forward, gain, 200.0 if len(text) > 20 else 4.0, ending, reverse]
+
+
+def counting(text: str) -> list[float]:
+    """What of it counts: forward, gain, total, ending, reverse."""
+    forward, gain, tokens, ending, reverse = liking(text)
+    return [forward, gain * tokens / (tokens + 3), min(max(gain * tokens, -120), 120), ending, reverse]
 
 
 class FakeReader:
@@ -98,7 +105,7 @@ class FakeReader:
             self.texts.append(texts)
             self.parts.append(parts)
             columns = np.array([liking(text) for text in texts]).reshape(-1, 5).T
-            names = ("forward", "gain", "total", "ending", "reverse")
+            names = ("forward", "gain", "tokens", "ending", "reverse")
             cut = np.array([len(text) > 60 for text in texts], bool)
             found.append(Likelihoods(**dict(zip(names, columns, strict=True)), refusal=1.5, cut=cut))
         return found
@@ -150,8 +157,8 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
         declines = np.array([text.startswith("I'm sorry") for text in texts])
         expected += declines * (WEIGHTS["refuses"] + WEIGHTS["refusal"] * 1.5)
     [seen] = reader.texts
-    least = np.min([liking(text) for text in seen], 0)
-    found = np.array([liking(text) if text in seen else least for text in texts])
+    least = np.min([counting(text) for text in seen], 0)
+    found = np.array([counting(text) if text in seen else least for text in texts])
     expected += found @ [WEIGHTS[name] for name in ("forward", "gain", "total", "ending", "reverse")]
     expected -= IMPOSSIBLE * ~np.array(sound)
     np.testing.assert_allclose(quality, expected - expected[0], atol=1e-9)
@@ -429,9 +436,12 @@ def test_reads_with_a_model(kind: str, tiny_judge_dir: Path, tiny_model: Path) -
     expected = expected + sum(weights.get(name, 0.0) * seen.values[name] for name in EVIDENCE)
     first = {text: i for i, text in reversed(list(enumerate(problem.texts))) if seen.sound[i]}
     [likely] = load_reader(tiny_model, max_length=128).read([(problem, list(first.values()))])
-    declined = seen.values["refuses"][list(first.values())] * likely.refusal
+    found = {name: getattr(likely, name) for name in ("forward", "ending", "reverse")}
+    found["total"] = likely.gain * likely.tokens
+    found["gain"] = found["total"] / (likely.tokens + 3)
+    found["refusal"] = seen.values["refuses"][list(first.values())] * likely.refusal
     for name in READING:
-        values = dict(zip(first, declined if name == "refusal" else getattr(likely, name), strict=True))
+        values = dict(zip(first, found[name], strict=True))
         expected = expected + weights.get(name, 0.0) * np.array(
             [values.get(text, min(values.values())) for text in problem.texts]
         )
