@@ -192,11 +192,11 @@ def test_programs_are_dropped_before_the_maps_of_the_process_run_out(
     monkeypatch.setattr(compiled, "_USED", used)
     monkeypatch.setattr(compiled, "_ALLOWED", allowed)
     rng, judge, other = np.random.default_rng(6), kernel(small), kernel(small)
-    paths = [pairs(rng, length, [20, 33]) for length in (20, 150, 280)]
+    paths = [pairs(rng, length, [20, 33]) for length in (20, 150)]
     expected = [judge.log_probs(some, [7, 8]) for some in paths]
     other.log_probs(paths[0], [7, 8])
     kept = judge.programs
-    assert kept > 6, "half of the maps are free"
+    assert kept > 4, "half of the maps are free"
     used.write_text("a map\n" * 11)
     for some, scores in zip(paths, expected, strict=True):
         judge.forget()

@@ -20,7 +20,7 @@ from flame_rank.model.separate import Lengths, row_views
 
 MARKS, CUE = ((3, 4), (5,)), (6, 7, 8)
 T = 192  # tokens of a padded row
-FAMILIES = ["llama3", "gemma3", *(pytest.param(f, marks=pytest.mark.full) for f in ("qwen2", "qwen3", "gemma2"))]
+FAMILIES = ["gemma3", *(pytest.param(f, marks=pytest.mark.full) for f in ("llama3", "qwen2", "qwen3", "gemma2"))]
 
 
 def kernel(model: Decoder) -> Kernel:
