@@ -76,6 +76,18 @@ _STATEMENTS = (
 _LITERALS = (ast.Call, ast.Dict, ast.List, ast.ListComp, ast.Lambda, ast.Subscript, ast.JoinedStr)
 
 
+_FENCES = re.compile(r"^```\w*\n|\n```$")
+_DATA = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant)
+
+
+def is_program(prompt: str, text: str) -> bool:
+    """Tells whether a text is or contains a program in any language, and is not data such as JSON."""
+    if not is_code(prompt, text):
+        return False
+    tree = parse(_FENCES.sub("", text.strip())) if len(text) <= _PARSED else None
+    return tree is None or not all(isinstance(node, ast.Expr) and isinstance(node.value, _DATA) for node in tree.body)
+
+
 def is_code(prompt: str, text: str) -> bool:
     """Tells whether a text is or contains a program in any language, or data; the rules for prose do not apply to
     these."""

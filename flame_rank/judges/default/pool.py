@@ -17,7 +17,7 @@ from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.equations import OTHERWISE, false_equations
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.candidates.repetition import repeated
-from flame_rank.candidates.text_rules import faults
+from flame_rank.candidates.text_rules import faults, is_program
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.judges.base import Notes, ProblemMemory
@@ -246,6 +246,8 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
     pool = [views[text] for text in problem.texts]
     programs = sum(view.code for view in pool) * 2 >= len(pool)
     vote = None if programs and problem.answers is None else answers.votes(answers.problem_answers(problem))
+    if not programs and vote is None:  # in other languages than Python
+        programs = sum(is_program(problem.prompt, text) for text in problem.texts) * 2 >= len(pool)
     few = len({views[text].views[0] for text in distinct if sound[text]}) <= FEW
     nothing = np.zeros(len(pool))
     values = dict.fromkeys(EVIDENCE, nothing) | {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.text_rules import faults
+from flame_rank.candidates.text_rules import faults, is_program
 from flame_rank.judges.default.endings import broken_off
 
 WHY = "Why do leaves change their colour in autumn?"
@@ -248,3 +248,19 @@ def test_a_long_text_in_prose_is_fine() -> None:
     ]
     sentences = (" ".join(draw.choices(known, k=9)).capitalize() + "." for _ in range(2_000))
     assert faults(WHY, " ".join(sentences)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("int f(int a) {\n  return a + 1;\n}", True),
+        ("```js\nconst f = (a) => a + 1;\n```\nIt adds one.", True),
+        ("x = f(3)", True),
+        ('{\n  "name": "Ann",\n  "old": true\n}', False),
+        ('```json\n{"name": "Ann"}\n```', False),
+        ("[1, 2]", False),
+        ("It adds one.", False),
+    ],
+)
+def test_data_is_no_program(text: str, program: bool) -> None:
+    assert is_program("Write a function that adds one, in C or JavaScript.", text) is program

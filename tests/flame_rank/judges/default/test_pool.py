@@ -165,6 +165,21 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
     assert sorted(seen) == sorted({text for text, can in zip(texts, sound, strict=True) if can})  # each of them once
 
 
+def test_programs_in_any_language_are_programs() -> None:
+    bodies = [f"  return a + {i};" for i in range(6)]
+    texts = [f"int f(int a) {{\n{body}\n}}" for body in bodies]
+    prompt = "Write a C function that adds two."
+    assert evidence_without_model(Problem(prompt=prompt, candidates=texts)).kind == "programs"
+    few = evidence_without_model(Problem(prompt=prompt, candidates=[*texts[:2], "Add two to it."]))
+    assert few.kind == "few programs" and not any(few.values["repeated"])
+    assert (
+        evidence_without_model(Problem(prompt=prompt, candidates=[texts[0], "Add two.", "Add 2 to it."])).kind
+        == "texts"
+    )
+    data = [f'{{"name": "Ann", "old": {i}}}' for i in range(3)]
+    assert evidence_without_model(Problem(prompt="Write JSON.", candidates=data)).kind == "texts"
+
+
 @each_kind
 def test_a_pool_is_of_the_kind_that_most_of_it_is(kind: str) -> None:
     assert evidence_without_model(KINDS[kind]).kind == kind
