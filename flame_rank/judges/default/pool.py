@@ -246,8 +246,8 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
     pool = [views[text] for text in problem.texts]
     programs = sum(view.code for view in pool) * 2 >= len(pool)
     vote = None if programs and problem.answers is None else answers.votes(answers.problem_answers(problem))
-    if not programs and vote is None:  # in other languages than Python
-        programs = sum(is_program(problem.prompt, text) for text in problem.texts) * 2 >= len(pool)
+    if not programs and vote is None:  # most may be programs in other languages than Python
+        programs = sum(is_program(problem.prompt, text) for text in problem.texts) * 2 > len(pool)
     few = len({views[text].views[0] for text in distinct if sound[text]}) <= FEW
     nothing = np.zeros(len(pool))
     values = dict.fromkeys(EVIDENCE, nothing) | {
