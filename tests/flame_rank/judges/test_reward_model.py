@@ -73,7 +73,7 @@ def plain(folder: Path, texts: list[list[int]]) -> np.ndarray:
     return rewards[np.arange(len(texts)), [len(ids) - 1 for ids in texts]]
 
 
-@pytest.mark.parametrize("name", ["gemma2", "qwen3"])
+@pytest.mark.parametrize("name", ["gemma2", pytest.param("qwen3", marks=pytest.mark.full)])
 def test_rewards_are_those_of_whole_texts(name: str, tmp_path: Path) -> None:
     judge = loaded(write(tmp_path / "m", name))
     (rewards,) = judge.rewards([(QUESTION, range(len(QUESTION)))])

@@ -49,7 +49,7 @@ def play(strategy: Strategy, quality: FloatArray) -> tuple[Standing, int]:
     [
         ("knockout", {}),
         ("pointwise", {}),
-        ("pivot", {"budget": 60_000, "top": 3}),
+        pytest.param("pivot", {"budget": 60_000, "top": 3}, marks=pytest.mark.full),
         pytest.param("double-elimination", {"order": "random"}, marks=pytest.mark.full),
         pytest.param("heap", {"order": "fixed"}, marks=pytest.mark.full),
         pytest.param("active", {"budget": 25_000}, marks=pytest.mark.full),

@@ -16,7 +16,8 @@ from trainer.finetune.tokenized_rows import Row, TokenizedRows
 from trainer.finetune.training import Training
 
 
-@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.full), {"lora": 2, "freeze": 1}], ids=str)
+@pytest.mark.full
+@pytest.mark.parametrize("options", [{}, {"lora": 2, "freeze": 1}], ids=str)
 def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256}
     base = base_model.load(checkpoint(tmp_path / "base", **sizes), MESH)
