@@ -74,17 +74,16 @@ _STATEMENTS = (
     *(ast.Assign, ast.AugAssign, ast.With, ast.Try, ast.Assert, ast.Return, ast.Raise),
 )
 _LITERALS = (ast.Call, ast.Dict, ast.List, ast.ListComp, ast.Lambda, ast.Subscript, ast.JoinedStr)
-
-
 _FENCES = re.compile(r"^```\w*\n|\n```$")
 _DATA = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant)
 
 
 def is_program(prompt: str, text: str) -> bool:
     """Tells whether a text is or contains a program in any language, and is not data such as JSON."""
+    text = _ends(text.strip(), 6_000)
     if not is_code(prompt, text):
         return False
-    tree = parse(_FENCES.sub("", text.strip())) if len(text) <= _PARSED else None
+    tree = parse(_FENCES.sub("", text)) if len(text) <= _PARSED else None
     return tree is None or not all(isinstance(node, ast.Expr) and isinstance(node.value, _DATA) for node in tree.body)
 
 

@@ -40,7 +40,7 @@ class Likelihoods:
       forward: [n] mean log-probability of a candidate's tokens after the prompt, its end included; the end is left out
         if the candidate continues a program.
       gain: [n] `forward` minus the same value after the prompt `NOTHING`.
-      tokens: [n] the number of tokens over which both are means.
+      tokens: [n] the number of tokens over which both are means; 1 if `forward` was not requested.
       ending: [n] log-probability that the candidate ends where it ends; 0 if it continues a program.
       reverse: [n] mean log-probability of the prompt (of its docstring, if the candidate continues a program) as the
         answer to the candidate.

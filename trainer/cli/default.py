@@ -32,7 +32,7 @@ from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
 @click.option(
     "--dtype",
     type=click.Choice(get_args(Dtype)),
-    help="The number format of the computation.  [default: float32 on a CPU]",
+    help="The number format of the computation.  [default: float32 on a CPU, bfloat16 elsewhere]",
 )
 def default(data: Path, model: str | None, out: Path, seed: int, without_reverse: bool, dtype: Dtype | None) -> None:
     """Learn the weights of the judge that ships: how much each kind of evidence counts.

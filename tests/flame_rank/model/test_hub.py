@@ -56,9 +56,11 @@ def test_a_judge_from_the_hub(server: HubServer, tmp_path: Path) -> None:
     files = {str(p.relative_to(tmp_path)).partition(f"{COMMIT}/")[2] for p in tmp_path.rglob("snapshots/**/*")}
     assert files & {"pytorch_model.bin", "onnx", "original", "README.md"} == set()
     server.asked.clear()
-    # From the cache, by the name of the revision; no request is made.
-    again = rerank(f"hf:some/model@{COMMIT}", tmp_path, server.address, offline=True)
+    # From the cache, also by the names of the revision; no request is made.
+    again = rerank("hf:some/model", tmp_path, server.address, offline=True)
     assert (again.returncode, again.stdout) == (0, first.stdout) and not server.asked
+    tagged = rerank(f"hf:some/model@{COMMIT}", tmp_path, server.address, offline=True)
+    assert (tagged.returncode, tagged.stdout) == (0, first.stdout)
 
 
 @pytest.mark.parametrize(

@@ -168,16 +168,16 @@ def test_calls_give_their_results(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "test",
+    ("test", "kinds"),
     [
-        pytest.param("while f(1): pass", marks=pytest.mark.full),
-        "while True:\n    try:\n        while True: f(1)\n    except BaseException: pass",
+        pytest.param("while f(1): pass", ["timeout"], marks=pytest.mark.full),
+        ("while True:\n    try:\n        while True: f(1)\n    except BaseException: pass", ["timeout", "killed"]),
     ],
 )
-def test_a_test_that_does_not_end_is_ended(sandbox: Sandbox, test: str) -> None:
+def test_a_test_that_does_not_end_is_ended(sandbox: Sandbox, test: str, kinds: list[str]) -> None:
     began = time.monotonic()
-    assert check(sandbox, "def f(x): return True", test, timeout=1).kind in ("timeout", "killed")
-    assert time.monotonic() - began < 8
+    assert check(sandbox, "def f(x): return True", test, timeout=1).kind in kinds
+    assert time.monotonic() - began < 12
     assert run(sandbox, "").passed
 
 

@@ -181,7 +181,7 @@ def test_builds_a_judge_through_interruptions(
     readers: list[FakeReader] = []
 
     def load_reader(path: Path, *, max_length: int, dtype: str | None) -> Any:
-        assert (path, max_length) == (tiny_model, 128)
+        assert (path, max_length, dtype) == (tiny_model, 128, "bfloat16")
         readers.append(FakeReader())
         return readers[-1]
 
@@ -198,9 +198,9 @@ def test_builds_a_judge_through_interruptions(
 
         if stop:
             with pytest.raises(Interrupted):
-                build(data, model, path, out, say=say)
+                build(data, model, path, out, dtype="bfloat16", say=say)
         else:
-            build(data, model, path, out, say=say)
+            build(data, model, path, out, dtype="bfloat16", say=say)
         return message
 
     def kept() -> dict[str, bytes]:
@@ -234,7 +234,7 @@ def test_builds_a_judge_through_interruptions(
     assert people and sum(map(bool, readers[2].texts)) <= sum(len(kept()[name].splitlines()) for name in people)
     assert third[-1].endswith(f"wrote {out}") and not any("MBPP: " in line for line in third)
     with pytest.raises(UserError, match="begun with another seed"):
-        build(data, model, path, out, seed=1, say=lambda line: None)
+        build(data, model, path, out, seed=1, dtype="bfloat16", say=lambda line: None)
 
     figures = json.loads((out / "figures.json").read_bytes())
     assert figures.keys() == {"programs", "few programs", "answers", "texts", *people}

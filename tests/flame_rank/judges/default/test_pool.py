@@ -30,6 +30,7 @@ from flame_rank.judges.default.pool import (
     READING,
     UNFINISHED,
     JudgeSettings,
+    PoolEvidence,
     PoolJudge,
     candidates_to_read,
     evidence_without_model,
@@ -166,18 +167,17 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
 
 
 def test_programs_in_any_language_are_programs() -> None:
+    def seen(prompt: str, *candidates: str) -> PoolEvidence:
+        return evidence_without_model(Problem(prompt=prompt, candidates=list(candidates)))
+
     bodies = [f"  return a + {i};" for i in range(6)]
     texts = [f"int f(int a) {{\n{body}\n}}" for body in bodies]
     prompt = "Write a C function that adds two."
-    assert evidence_without_model(Problem(prompt=prompt, candidates=texts)).kind == "programs"
-    few = evidence_without_model(Problem(prompt=prompt, candidates=[*texts[:2], "Add two to it."]))
+    assert seen(prompt, *texts).kind == "programs"
+    few = seen(prompt, *texts[:2], "Add two to it.")
     assert few.kind == "few programs" and not any(few.values["repeated"])
-    assert (
-        evidence_without_model(Problem(prompt=prompt, candidates=[texts[0], "Add two.", "Add 2 to it."])).kind
-        == "texts"
-    )
-    data = [f'{{"name": "Ann", "old": {i}}}' for i in range(3)]
-    assert evidence_without_model(Problem(prompt="Write JSON.", candidates=data)).kind == "texts"
+    assert seen(prompt, *texts[:2], "Add two.", "Add 2 to it.").kind == "texts", "half of them are not most"
+    assert seen("Write JSON.", *[f'{{"name": "Ann", "old": {i}}}' for i in range(3)]).kind == "texts"
 
 
 @each_kind
