@@ -83,7 +83,7 @@ def is_program(prompt: str, text: str) -> bool:
     text = _ends(text.strip(), 6_000)
     if not is_code(prompt, text):
         return False
-    tree = parse(_FENCES.sub("", text)) if len(text) <= _PARSED else None
+    tree = parse(_FENCES.sub("", text))
     return tree is None or not all(isinstance(node, ast.Expr) and isinstance(node.value, _DATA) for node in tree.body)
 
 
