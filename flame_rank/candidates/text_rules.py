@@ -80,10 +80,10 @@ _DATA = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant)
 
 def is_program(prompt: str, text: str) -> bool:
     """Tells whether a text is or contains a program in any language, and is not data such as JSON."""
-    text = _ends(text.strip(), 6_000)
+    text = _ends(text, 6_000)  # its indentation may say that it continues the prompt
     if not is_code(prompt, text):
         return False
-    tree = parse(_FENCES.sub("", text))
+    tree = parse(_FENCES.sub("", text.strip()))
     return tree is None or not all(isinstance(node, ast.Expr) and isinstance(node.value, _DATA) for node in tree.body)
 
 

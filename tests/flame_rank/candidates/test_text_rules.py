@@ -264,3 +264,8 @@ def test_a_long_text_in_prose_is_fine() -> None:
 )
 def test_data_is_no_program(text: str, program: bool) -> None:
     assert is_program("Write a function that adds one, in C or JavaScript.", text) is program
+
+
+def test_a_body_that_does_not_parse_is_a_program() -> None:
+    assert is_program("def f(a):\n", "    give a plus one\n")
+    assert not is_program("def f(a):\n", "give a plus one\n")
