@@ -19,6 +19,7 @@ from flame_rank.judges.default.pool import (
     AGREEMENT,
     EVIDENCE,
     READING,
+    RULES,
     SETTINGS,
     JudgeSettings,
     Kind,
@@ -26,6 +27,7 @@ from flame_rank.judges.default.pool import (
     PoolEvidence,
     PoolJudge,
     parts_to_read,
+    rules_digest,
 )
 from flame_rank.judges.likelihood import Part, Reader
 from flame_rank.model.choices import Dtype
@@ -96,7 +98,8 @@ def build(
     """
     reader = checkpoint.load_reader(path, max_length=MAX_LENGTH, dtype=dtype)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"model": reader.name, "seed": seed, "without": sorted(without)}
+    rules = rules_digest(RULES).hex()[:12]  # evidence that other rules found is not taken up
+    settings = {"model": reader.name, "seed": seed, "without": sorted(without), "rule set": rules}
     check_settings(out / RECIPE, settings)
     write_whole(out / RECIPE, json.dumps(settings) + "\n")
     held_out = index_evaluation(TASKS, data, say)
@@ -260,7 +263,7 @@ class _Line(msgspec.Struct):
     """The evidence of one problem, on disk."""
 
     values: dict[str, list[float]]
-    unfinished: list[float]
+    penalty: list[float]
     sound: list[bool]
     kind: Kind
     truncated: int
@@ -285,7 +288,7 @@ def _read_evidence(
         fresh = [
             _Line(
                 values={name: values.tolist() for name, values in seen.values.items()},
-                unfinished=seen.unfinished.tolist(),
+                penalty=seen.penalty.tolist(),
                 sound=seen.sound.tolist(),
                 kind=seen.kind,
                 truncated=seen.truncated,
@@ -299,7 +302,7 @@ def _read_evidence(
     return [
         PoolEvidence(
             values={name: np.array(values) for name, values in line.values.items()},
-            unfinished=np.array(line.unfinished),
+            penalty=np.array(line.penalty),
             sound=np.array(line.sound),
             kind=line.kind,
             truncated=line.truncated,
@@ -319,7 +322,7 @@ def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
         except json_file.BadFile as error:
             say(str(error))
             return
-        columns: list[Sequence[object]] = [*content.values.values(), content.unfinished, content.sound]
+        columns: list[Sequence[object]] = [*content.values.values(), content.penalty, content.sound]
         if content.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
             say(f"{path}:{number}: not the evidence of a problem; problems are read again from this line on")
             return

@@ -15,6 +15,7 @@ from flame_rank import candidates
 from flame_rank.candidates import answers
 from flame_rank.candidates.code_views import LONGEST, read_candidate
 from flame_rank.candidates.equations import OTHERWISE, false_equations
+from flame_rank.candidates.limits import breaks_limit
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.candidates.repetition import repeated
 from flame_rank.candidates.text_rules import faults, is_program
@@ -31,9 +32,10 @@ from strategies.base import FloatArray, IntArray
 SETTINGS = "judge.json"
 FEW = 4  # programs that can be right; so few can hardly outvote one another
 READ_MOST = 16  # candidates of a problem that the model reads: the best ones by all other evidence
-# Nats that a candidate loses by rule if it cannot be right, and if it breaks off. They are not learned, because the
-# texts of many data sets are cut off themselves, the better texts as often as the worse.
-IMPOSSIBLE, UNFINISHED = 100.0, 5.0
+# Nats that a candidate loses by rule if it cannot be right, if it breaks off, and if it breaks a limit that the prompt
+# states. They are not learned, because the texts of many data sets are cut off themselves, the better texts as often as
+# the worse, and hardly any of their prompts states a limit.
+IMPOSSIBLE, UNFINISHED, BREAKS_LIMIT = 100.0, 5.0, 3.0
 RULES = (Path(__file__).parent, Path(candidates.__file__).parent)  # where the code is that finds the evidence
 # Some surprising words make the mean gain of a few tokens high, and the sum grows with a text's length without bound.
 FLAT_TOKENS, MOST_TOTAL = 3, 120.0
@@ -100,14 +102,14 @@ class PoolEvidence:
 
     Attributes:
       values: for each name of EVIDENCE an array [n], indexed by candidate.
-      unfinished: [n], 1 for a text that breaks off, 0 for a complete one.
+      penalty: [n], the nats that a candidate loses by rule because it breaks off or breaks a limit of the prompt.
       sound: [n] bool, False for a candidate that cannot be right.
       kind: the kind of the pool.
       truncated: the number of candidates that were read without their middle.
     """
 
     values: Mapping[str, FloatArray]
-    unfinished: FloatArray
+    penalty: FloatArray
     sound: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
     kind: Kind
     truncated: int
@@ -115,7 +117,7 @@ class PoolEvidence:
     def quality(self, weights: Weights) -> FloatArray:
         """Computes the candidates' qualities [n] in log-odds; they hardly differ if none of them can be right, so that
         P(best) does not call the best of the wrong ones sure."""
-        total = -IMPOSSIBLE * (1.0 - self.sound) - UNFINISHED * self.unfinished
+        total = -IMPOSSIBLE * (1.0 - self.sound) - self.penalty
         for name, weight in weights.items():
             total = total + weight * self.values[name]
         return np.asarray(total if self.sound.any() else DOUBT * total, np.float64)
@@ -261,11 +263,18 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
         }
     return PoolEvidence(
         values=values,
-        unfinished=nothing if programs else unfinished(problem.texts),
+        penalty=nothing if programs else _penalty(problem, voted=vote is not None),
         sound=np.array([sound[text] for text in problem.texts]),
         kind="answers" if vote is not None else "texts" if not programs else "few programs" if few else "programs",
         truncated=sum(len(text) > LONGEST for text in problem.texts),
     )
+
+
+def _penalty(problem: Problem, *, voted: bool) -> FloatArray:
+    lost = UNFINISHED * unfinished(problem.texts)
+    if not voted:  # a vote says more: one wrong answer that keeps the limit must not beat many right ones
+        lost += BREAKS_LIMIT * np.array([breaks_limit(problem.prompt, text) for text in problem.texts])
+    return lost
 
 
 def candidates_to_read(problem: Problem, seen: PoolEvidence, weights: Weights) -> list[int]:

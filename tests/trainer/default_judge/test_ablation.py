@@ -45,7 +45,7 @@ def evidence(**values: FloatArray) -> PoolEvidence:
     n = len(next(iter(values.values())))
     return PoolEvidence(
         values={name: values.get(name, np.zeros(n)) for name in EVIDENCE},
-        unfinished=np.zeros(n),
+        penalty=np.zeros(n),
         sound=np.ones(n, np.bool_),
         kind="texts",
         truncated=0,

@@ -123,7 +123,7 @@ def evidence(values: dict[str, FloatArray], sound: Sequence[bool] | None = None)
     n = len(next(iter(values.values())))
     return PoolEvidence(
         values={name: values.get(name, np.zeros(n)) for name in EVERY},
-        unfinished=np.zeros(n),
+        penalty=np.zeros(n),
         sound=np.ones(n, np.bool_) if sound is None else np.array(sound),
         kind="texts",
         truncated=0,

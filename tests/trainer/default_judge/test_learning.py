@@ -235,6 +235,9 @@ def test_builds_a_judge_through_interruptions(
     assert third[-1].endswith(f"wrote {out}") and not any("MBPP: " in line for line in third)
     with pytest.raises(UserError, match="begun with another seed"):
         build(data, model, path, out, seed=1, dtype="bfloat16", say=lambda line: None)
+    monkeypatch.setattr(learning, "RULES", ())
+    with pytest.raises(UserError, match="begun with another rule set"):
+        build(data, model, path, out, dtype="bfloat16", say=lambda line: None)
 
     figures = json.loads((out / "figures.json").read_bytes())
     assert figures.keys() == {"programs", "few programs", "answers", "texts", *people}

@@ -47,7 +47,7 @@ def lines(*records: Any) -> bytes:
 
 def seen() -> dict[str, Any]:
     values = {name: [0.5, 1.5] for name in EVIDENCE}
-    return {"values": values, "unfinished": [0.0, 1.0], "sound": [True, False], "kind": "texts", "truncated": 0}
+    return {"values": values, "penalty": [0.0, 1.0], "sound": [True, False], "kind": "texts", "truncated": 0}
 
 
 def zipped() -> bytes:

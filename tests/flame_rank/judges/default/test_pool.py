@@ -24,6 +24,7 @@ from flame_rank.judges.default import pool as pool_module
 from flame_rank.judges.default.agreement import overlap
 from flame_rank.judges.default.endings import unfinished
 from flame_rank.judges.default.pool import (
+    BREAKS_LIMIT,
     EVIDENCE,
     IMPOSSIBLE,
     READ_MOST,
@@ -164,6 +165,17 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
     expected -= IMPOSSIBLE * ~np.array(sound)
     np.testing.assert_allclose(quality, expected - expected[0], atol=1e-9)
     assert sorted(seen) == sorted({text for text, can in zip(texts, sound, strict=True) if can})  # each of them once
+
+
+def test_a_limit_of_the_prompt_counts_for_texts_only() -> None:
+    def penalty(prompt: str, *candidates: str) -> list[float]:
+        return evidence_without_model(Problem(prompt=prompt, candidates=list(candidates))).penalty.tolist()
+
+    asked = "Use at most three words."
+    assert penalty(f"Which pet barks? {asked}", "A dog.", "It is a dog that barks.") == [0, BREAKS_LIMIT]
+    assert penalty(f"What is 2 + 3? {asked}", "6", "2 + 3 = 5. The answer is 5.", "The answer is 5.") == [0, 0, 0]
+    programs = "def f(a):\n    return a + 1\n", "def f(a):\n    return 1 + a\n"
+    assert penalty(f"Write a Python function that adds one. {asked}", *programs) == [0, 0]
 
 
 def test_programs_in_any_language_are_programs() -> None:
