@@ -29,7 +29,6 @@ def held_out_qualities(
     seen: Sequence[PoolEvidence],
     sources: Sequence[str],
     using: Sequence[str],
-    fixed: Weights | None = None,
 ) -> list[FloatArray]:
     """Computes the qualities of each problem's candidates, by weights that were learned without the problem's source.
 
@@ -40,7 +39,6 @@ def held_out_qualities(
       seen: the judge's evidence about each problem.
       sources: the source of each problem.
       using: the kinds of evidence that may count.
-      fixed: the weights of other evidence, which do not change.
 
     Returns:
       For each problem [n] qualities, in log-odds.
@@ -55,11 +53,7 @@ def held_out_qualities(
     for part in np.unique(parts):
         others = np.flatnonzero(parts != part).tolist()
         weights = learn(
-            [labelled[i] for i in others],
-            [seen[i] for i in others],
-            [sources[i] for i in others],
-            using=using,
-            fixed=fixed,
+            [labelled[i] for i in others], [seen[i] for i in others], [sources[i] for i in others], using=using
         )
         for i in np.flatnonzero(parts == part).tolist():
             qualities[i] = seen[i].quality(weights)

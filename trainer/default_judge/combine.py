@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
-from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence, Weights
+from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 from trainer.default_judge.pools import LabelledPool
@@ -100,7 +100,6 @@ def learn(
     sources: Sequence[str],
     *,
     using: Collection[str] = tuple(EVIDENCE),
-    fixed: Weights | None = None,
 ) -> dict[str, float]:
     """Learns weights by maximum likelihood.
 
@@ -110,7 +109,6 @@ def learn(
       seen: the judge's evidence about each problem.
       sources: the source of each problem; all sources count equally, and so do all problems of a source.
       using: the kinds of evidence that may count.
-      fixed: the weights of other evidence, which do not change.
 
     Returns:
       The weights other than 0, by kind of evidence, to three decimals.
@@ -120,7 +118,7 @@ def learn(
     # words and shrinks as a text goes on. So the sum of gain and likelihood is learned beside the likelihood alone.
     both = {"forward", "gain"} <= {*names}
     if not names:
-        return dict(fixed or {})
+        return {}
     counts = {source: sources.count(source) for source in {*sources}}
     share = np.array([1 / counts[source] for source in sources]) / len(counts)
     columns = [np.stack([evidence.values[name] for name in names], 1) for evidence in seen]  # [n, K] each
@@ -128,7 +126,7 @@ def learn(
         for column in columns:
             column[:, names.index("gain")] += column[:, names.index("forward")]
     right = [None if r is None or r.all() or not r.any() else r for r in (item.right for item in labelled)]
-    off = [evidence.quality(fixed or {}) for evidence in seen]
+    off = [evidence.quality({}) for evidence in seen]
     spread = np.sqrt(np.mean([np.var(column, 0) for column in columns], 0)) if columns else np.ones(len(names))
 
     # All pairs of all problems go into one array; problems with known right candidates are taken one by one.
@@ -163,7 +161,7 @@ def learn(
     if both:
         best[names.index("forward")] += best[names.index("gain")]
     learned = {name: round(float(weight), 3) for name, weight in zip(names, best, strict=True)}
-    return {**(fixed or {}), **{name: weight for name, weight in learned.items() if weight}}
+    return {name: weight for name, weight in learned.items() if weight}
 
 
 def calibration_factor(

@@ -55,6 +55,8 @@ MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
 RECIPE = "recipe.json"  # what a run was begun with
 CANDIDATES = 60  # read of a source: no source may take an hour
+# More of the only source with votes: several models' solutions of each problem, whose final answers differ.
+MORE_CANDIDATES: Mapping[str, int] = {"gsm8k": 480}
 CANDIDATES_EACH = 6  # read of a prompt
 CORRUPTED_SUFFIX = ", damaged"
 CORRUPTED = 8  # prompts of each source of whole replies whose replies are corrupted
@@ -65,7 +67,6 @@ BATCH = 16  # problems that are read together and then written
 WORTH = 0.005  # the share of right picks that "reverse" has to add: it takes as long as all other reading
 _OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
-LEARNED: tuple[Kind, ...] = ("texts", "answers", "few programs", "programs")  # in this order: answers start from texts
 KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
 
 
@@ -138,7 +139,7 @@ def learn_judge(
     figures: dict[str, object] = {}
     reading: dict[Kind, dict[str, float]] = {}
     alone: dict[Kind, dict[str, float]] = {}
-    for kind in LEARNED:
+    for kind in KINDS:
         indices = [i for i in range(len(seen)) if _kind(sources[i], seen[i]) == kind]
         known = [labelled[i] for i in indices], [seen[i] for i in indices], [sources[i] for i in indices]
         if len({item.problem.prompt for item in known[0]}) < ablation.FOLDS:
@@ -152,10 +153,6 @@ def learn_judge(
         if kind == "programs" and ablation.gain_of_reading(*known) <= 0:
             useful = list(_OUTSIDE)
         for weights, using in ((reading, useful), (alone, list(_OUTSIDE))):
-            if kind == "answers":  # too few to learn all weights: they have those of texts, except for agreement
-                others = {name: weight for name, weight in weights["texts"].items() if name not in AGREEMENT}
-                weights[kind] = learn(*known, using=AGREEMENT, fixed=others)
-                continue
             factor = calibration_factor(known[0], ablation.held_out_qualities(*known, using), known[2])
             weights[kind] = scale(learn(*known, using=using), factor)
     settings = JudgeSettings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
@@ -212,15 +209,15 @@ def read_problems(
         if SOURCES[name].free:
             rng = random.Random(f"{seed} {name}")
             problems[name + CORRUPTED_SUFFIX] = _corrupted(shuffled, name != REFUSED, rng)
-        problems[name] = _first(shuffled, SOURCES[name].right)
+        problems[name] = _first(shuffled, SOURCES[name].right, MORE_CANDIDATES.get(name, CANDIDATES))
         # What a refusal is worth shows only if one of two replies is a refusal, which is rare.
         if name == REFUSED:
-            problems[f"{name}, refusals"] = _first(filter(_has_one_refusal, shuffled), SOURCES[name].right)
+            problems[f"{name}, refusals"] = _first(filter(_has_one_refusal, shuffled), SOURCES[name].right, CANDIDATES)
     return {name: members for name, members in problems.items() if members}
 
 
-def _first(labelled: Iterable[LabelledProblem], right: bool) -> list[LabelledProblem]:
-    """Takes the first problems, up to CANDIDATES candidates in all and CANDIDATES_EACH of each problem."""
+def _first(labelled: Iterable[LabelledProblem], right: bool, candidates: int) -> list[LabelledProblem]:
+    """Takes the first problems, up to a number of candidates in all and CANDIDATES_EACH of each problem."""
     taken: list[LabelledProblem] = []
     count = 0
     for item in labelled:
@@ -232,7 +229,7 @@ def _first(labelled: Iterable[LabelledProblem], right: bool) -> list[LabelledPro
         better = np.isin(np.arange(len(texts)), pairs[:, 0])
         taken.append(label_right(problem, better) if right else LabelledProblem(problem=problem, pairs=pairs))
         count += len(texts)
-        if count >= CANDIDATES:
+        if count >= candidates:
             break
     return taken
 

@@ -169,7 +169,8 @@ def test_qualities_are_those_of_the_weights(kind: str) -> None:
 
 def test_a_limit_of_the_prompt_counts_for_texts_only() -> None:
     def penalty(prompt: str, *candidates: str) -> list[float]:
-        return evidence_without_model(Problem(prompt=prompt, candidates=list(candidates))).penalty.tolist()
+        penalty = evidence_without_model(Problem(prompt=prompt, candidates=list(candidates))).penalty
+        return [float(nats) for nats in penalty]
 
     asked = "Use at most three words."
     assert penalty(f"Which pet barks? {asked}", "A dog.", "It is a dog that barks.") == [0, BREAKS_LIMIT]
