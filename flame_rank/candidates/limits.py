@@ -137,7 +137,8 @@ def _counts(unit: Unit, text: str) -> tuple[int, int]:
     text = text[:LONGEST].strip()
     if unit == "word":
         whole = sum(any(map(str.isalnum, word)) for word in text.split())
-        return whole - len(_SAME_NAME.findall(text)), max(whole, len(re.findall(r"[^\W_]+", text)))
+        same = len(_SAME_NAME.findall(text)) if whole <= _COUNTED else 0
+        return whole - same, max(whole, len(re.findall(r"[^\W_]+", text)))
     lines = [line for line in text.splitlines() if line.strip()]
     if unit == "sentence":
         stops = len(_STOP.findall(_ABBREVIATION.sub(" ", text)))
