@@ -20,7 +20,7 @@ EACH = 120  # the largest number of comparisons of one prompt: all pairs of sixt
 
 # The worth of an answer with a label that is not a number; an answer with a label that is not here has none.
 WORTH: Mapping[str, float] = {
-    **{"yes": 1, "no": 0, "consistent": 2, "inconsistent": 0},
+    **{"yes": 1, "no": 0, "correct": 1, "incorrect": 0, "consistent": 2, "inconsistent": 0},
     **{"entailment": 2, "neutral": 1, "contradiction": 0},
     **{"supports": 2, "not enough info": 1, "refutes": 0},
     **{"partial hallucination": 1, "hallucination": 0},
@@ -64,7 +64,8 @@ SOURCES: Mapping[str, Source] = {
     "prd-vicuna": Source(tasks=("prd-vicuna",), free=True),
     "fine-grained-rlhf": Source(tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", free=True),
     "hh-harmless": Source(tasks=("hh-harmless",), free=True),
-    "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, right=True),
+    # Models' solutions alone; gsm8k-solutions adds a person's where all models are wrong, whose answer has one vote.
+    "gsm8k": Source(tasks=("gsm8k-correct",), free=True, right=True),
     "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}", right=True),
     "summeval": Source(tasks=_SUMMEVAL, ask="Summarize:\n{0}", margin=0.5),
     "summary-facts": Source(tasks=("summac-polytope", "summedits"), ask="Summarize:\n{0}"),

@@ -100,7 +100,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 MISSING = {
     "gsm8k/example_model_solutions.jsonl": (
-        "gsm8k-solutions: {}: no such file; get it with `flame-train data fetch gsm8k-solutions"
+        "gsm8k-correct: {}: no such file; get it with `flame-train data fetch gsm8k-correct"
     ),
     "wikibio_hallucination": "wikibio-hallucination: {}/",
     "mbpp/mbpp.jsonl": "{}: no such file",
@@ -125,7 +125,7 @@ def test_broken_data_is_named(data: Path, tiny_model: Path, tmp_path: Path, caps
     path = partial / "gsm8k" / "example_model_solutions.jsonl"
     path.write_text(path.read_text()[:-20])
     message = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
-    assert re.match(rf"Error: gsm8k-solutions: {path}:\d+: not JSON \(", message)
+    assert re.match(rf"Error: gsm8k-correct: {path}:\d+: not JSON \(", message)
     shutil.copyfile(data / "gsm8k" / path.name, path)
     path = partial / "mbpp" / "mbpp.jsonl"
     path.write_text(path.read_text()[:-20])

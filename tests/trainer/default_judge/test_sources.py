@@ -107,7 +107,6 @@ FOUND: dict[str, list[tuple[str, str, str, str]]] = {
     "gsm8k": [
         ("Four children", "others get?", "There are 4 - 1", "Each child gets"),
         ("Four children", "others get?", "12 / 3 = <<12", "Each child gets"),
-        ("A ticket costs", "child pay?", "A child pays", "They pay 3"),
     ],
     "summeval": [("Summarize:\nTilly, a grey cat", "where she was.", "A cat found", "a cat a cat")],
     "lens": [("Simplify:\nThe bridge, which", "the flood.", "The bridge was built", "The bridge, which was erected,")],
@@ -275,7 +274,7 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     sources.write_lines(tmp_path / "gsm8k" / "example_model_solutions.jsonl", [{"question": "Why?"}])
-    with pytest.raises(UserError, match=r"^gsm8k-solutions: .*example_model_solutions\.jsonl:1: no field"):
+    with pytest.raises(UserError, match=r"^gsm8k-correct: .*example_model_solutions\.jsonl:1: no field"):
         read_comparisons(SOURCES["gsm8k"], tmp_path)
     path = tmp_path / "extra_pandalm_testset" / "testset-v1.json"
     sources.write_json(path, [])
@@ -300,7 +299,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COUNTS = {
-    **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 4153},
+    **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 2426},
     **{"prm800k": 6175, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
     **{"dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
     "biographies": 1689,
