@@ -11,6 +11,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 from flame_rank.judges.default.pool import EVIDENCE, PoolEvidence
+from flame_rank.ranking.dedupe import distinct, options, representatives
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 from trainer.default_judge.pools import LabelledPool
@@ -168,17 +169,24 @@ def calibration_factor(
     labelled: Sequence[LabelledProblem], qualities: Sequence[FloatArray], sources: Sequence[str]
 ) -> float:
     """Computes a factor for all qualities [n] that makes the mean P(best) of the picks, by the softmax, as high as the
-    share of right picks. Uses the problems whose right candidates are known; all sources count equally."""
+    share of right picks. P(best) is that of an option, as in a ranking: equal texts count once, and equal final answers
+    share it. Uses the problems whose right candidates are known; all sources count equally."""
     known = [k for k, item in enumerate(labelled) if item.right is not None]
     counts = {source: sum(sources[k] == source for k in known) for source in {sources[k] for k in known}}
     share = np.array([1 / counts[sources[k]] / len(counts) for k in known])
     right = float(share @ [right_share(labelled[k], qualities[k]) for k in known])
 
+    behind, picked = [], []  # of each problem: how far its distinct texts are behind the pick, and which belong to it
+    for k in known:
+        cluster = distinct(labelled[k].problem)
+        first = representatives(cluster)
+        option = options(labelled[k].problem, cluster)[first]
+        behind.append(qualities[k][first] - qualities[k].max())
+        picked.append(option == option[behind[-1].argmax()])
+
     def excess(log_factor: float) -> float:
-        stated = []
-        for k in known:
-            p = np.exp(np.exp(log_factor) * (qualities[k] - qualities[k].max()))
-            stated.append(float(p.max() / p.sum()))
+        p = [np.exp(np.exp(log_factor) * nats) for nats in behind]
+        stated = [each[own].sum() / each.sum() for each, own in zip(p, picked, strict=True)]
         return float(share @ np.array(stated)) - right
 
     low, high = np.log(0.05), np.log(20.0)

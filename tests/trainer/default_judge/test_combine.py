@@ -262,6 +262,23 @@ def test_calibration_makes_p_best_the_share_of_right_picks() -> None:
     assert calibration_factor([MANY], [np.arange(9.0)], ["c"]) == 1.0
 
 
+def test_calibration_is_of_options() -> None:
+    """Two of three vote for 3, and are right in four of five problems: P(best) of 3 is 0.8."""
+    texts = ["1 + 2 = 3. The answer is 3.", "It is 3. The answer is 3.", "I think 4. The answer is 4."]
+    quality = np.array([0.1, 0.1, 0.0])
+    rights = [np.array([True, True, False])] * 8 + [np.array([False, False, True])] * 2
+    labelled = [label_right(Problem(prompt=f"{i}?", candidates=texts), right) for i, right in enumerate(rights)]
+    factor = calibration_factor(labelled, [quality] * 10, ["a"] * 10)
+    assert factor == pytest.approx(np.log(2) / 0.1, rel=1e-3)  # 2 * 2 to 1
+    # A text counts once, however often it occurs.
+    problem = Problem(prompt="p", candidates=["a " * 30, "b " * 30, "b " * 30])
+    twice = [
+        label_right(problem, np.array([is_first, not is_first, not is_first])) for is_first in [True] * 8 + [False] * 2
+    ]
+    factor = calibration_factor(twice, [np.array([0.2, 0.0, 0.0])] * 10, ["a"] * 10)
+    assert factor == pytest.approx(np.log(4) / 0.2, rel=1e-3)
+
+
 def _p_best(quality: FloatArray) -> float:
     p = np.exp(quality - quality.max())
     return float(p.max() / p.sum())
