@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from flame_rank.candidates import answers
 from flame_rank.candidates.refusals import is_refusal
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
@@ -47,7 +48,7 @@ from trainer.default_judge.combine import (
 )
 from trainer.default_judge.corruptions import corrupt
 from trainer.default_judge.pools import pools_without_overlap, read_pools
-from trainer.default_judge.sources import SOURCES, comparisons_without_overlap, read_comparisons
+from trainer.default_judge.sources import SOURCES, VOTING, comparisons_without_overlap, read_comparisons
 from trainer.measuring.human_pairs import BENCHMARKS, available_benchmarks, read_pairs
 from trainer.measuring.intervals import Interval
 
@@ -55,8 +56,8 @@ MAX_LENGTH = 1024  # tokens of prompt and candidate that the model reads
 FIGURES = "figures.json"
 RECIPE = "recipe.json"  # what a run was begun with
 CANDIDATES = 60  # read of a source: no source may take an hour
-# More of the only source with votes: several models' solutions of each problem, whose final answers differ.
-MORE_CANDIDATES: Mapping[str, int] = {"gsm8k": 480}
+VOTES_SUFFIX = ", votes"
+VOTES = 480  # candidates of pools that vote
 CANDIDATES_EACH = 6  # read of a prompt
 CORRUPTED_SUFFIX = ", damaged"
 CORRUPTED = 8  # prompts of each source of whole replies whose replies are corrupted
@@ -133,7 +134,7 @@ def learn_judge(
     for name, members in problems.items():
         parts = parts_to_read({"forward": 1.0}) if name.startswith("MBPP") else everything
         labelled += members
-        sources += [name] * len(members)
+        sources += [name.removesuffix(VOTES_SUFFIX)] * len(members)
         evidence = _read_evidence(judge, members, parts, out, name, say)
         seen += map(_without_agreement, evidence) if name.endswith(CORRUPTED_SUFFIX) else evidence
     figures: dict[str, object] = {}
@@ -209,10 +210,15 @@ def read_problems(
         if SOURCES[name].free:
             rng = random.Random(f"{seed} {name}")
             problems[name + CORRUPTED_SUFFIX] = _corrupted(shuffled, name != REFUSED, rng)
-        problems[name] = _first(shuffled, SOURCES[name].right, MORE_CANDIDATES.get(name, CANDIDATES))
+        problems[name] = _first(shuffled, SOURCES[name].right, CANDIDATES)
         # What a refusal is worth shows only if one of two replies is a refusal, which is rare.
         if name == REFUSED:
             problems[f"{name}, refusals"] = _first(filter(_has_one_refusal, shuffled), SOURCES[name].right, CANDIDATES)
+    # What a vote is worth shows only in pools that vote, of which each source has few.
+    voting = comparisons_without_overlap(read_comparisons(VOTING, data), held_out)
+    every = [item for item in group_by_prompt(voting) if answers.shared(answers.problem_answers(item.problem))]
+    shuffled = [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
+    problems["gsm8k" + VOTES_SUFFIX] = _first(shuffled, VOTING.right, VOTES)
     return {name: members for name, members in problems.items() if members}
 
 

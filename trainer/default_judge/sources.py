@@ -64,8 +64,7 @@ SOURCES: Mapping[str, Source] = {
     "prd-vicuna": Source(tasks=("prd-vicuna",), free=True),
     "fine-grained-rlhf": Source(tasks=("fine-grained-rlhf",), ask="{0}\n\n{1}", free=True),
     "hh-harmless": Source(tasks=("hh-harmless",), free=True),
-    # Models' solutions alone; gsm8k-solutions adds a person's where all models are wrong, whose answer has one vote.
-    "gsm8k": Source(tasks=("gsm8k-correct",), free=True, right=True),
+    "gsm8k": Source(tasks=("gsm8k-solutions",), free=True, right=True),
     "prm800k": Source(tasks=("prm800k-solutions", "prm800k-steps"), ask="{0}\n\n{1}", right=True),
     "summeval": Source(tasks=_SUMMEVAL, ask="Summarize:\n{0}", margin=0.5),
     "summary-facts": Source(tasks=("summac-polytope", "summedits"), ask="Summarize:\n{0}"),
@@ -80,6 +79,9 @@ SOURCES: Mapping[str, Source] = {
     "inference": Source(tasks=("esnli", "mnli"), ask="{0}\n\nWhat follows from this?"),
     "biographies": Source(tasks=("wikibio-hallucination",), ask="Tell of this person's life:\n{0}"),
 }
+# Several models' solutions of each problem, from which votes are learned. Where all models are wrong, gsm8k-solutions
+# has a person's as well, whose answer has one vote.
+VOTING = Source(tasks=("gsm8k-correct",), right=True)
 
 
 def read_comparisons(source: Source, data: Path) -> list[Comparison]:

@@ -100,7 +100,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 MISSING = {
     "gsm8k/example_model_solutions.jsonl": (
-        "gsm8k-correct: {}: no such file; get it with `flame-train data fetch gsm8k-correct"
+        "gsm8k-solutions: {}: no such file; get it with `flame-train data fetch gsm8k-solutions"
     ),
     "wikibio_hallucination": "wikibio-hallucination: {}/",
     "mbpp/mbpp.jsonl": "{}: no such file",
@@ -125,7 +125,7 @@ def test_broken_data_is_named(data: Path, tiny_model: Path, tmp_path: Path, caps
     path = partial / "gsm8k" / "example_model_solutions.jsonl"
     path.write_text(path.read_text()[:-20])
     message = mistake(capsys, "--data", partial, "--model", tiny_model, "--out", tmp_path / "out")
-    assert re.match(rf"Error: gsm8k-correct: {path}:\d+: not JSON \(", message)
+    assert re.match(rf"Error: gsm8k-solutions: {path}:\d+: not JSON \(", message)
     shutil.copyfile(data / "gsm8k" / path.name, path)
     path = partial / "mbpp" / "mbpp.jsonl"
     path.write_text(path.read_text()[:-20])
@@ -225,7 +225,7 @@ def test_builds_a_judge_through_interruptions(
     assert kept()["MBPP"] == whole["MBPP"] and kept()["MBPP, few"] == whole["MBPP, few"]
     assert sum(map(bool, again)) < sum(len(lines.splitlines()) for lines in kept().values())
     free = {f"{name}, damaged" for name, source in SOURCES.items() if source.free}
-    assert {*kept()} - {"hh-harmless, refusals"} == {"MBPP", "MBPP, few", *SOURCES} | free
+    assert {*kept()} - {"hh-harmless, refusals"} == {"MBPP", "MBPP, few", "gsm8k, votes", *SOURCES} | free
     for parts, texts in zip(readers[1].parts, again, strict=True):
         assert not texts or parts == ({"forward"} if "return" in texts[0] else PARTS)
 
@@ -243,6 +243,7 @@ def test_builds_a_judge_through_interruptions(
     assert figures.keys() == {"programs", "few programs", "answers", "texts", *people}
     assert figures["programs"].keys() == {"MBPP"} and "consensus" in figures["programs"]["MBPP"]
     assert figures["few programs"].keys() == {"MBPP, few"}
+    assert figures["answers"].keys() == {"gsm8k"}  # pools that vote are of the same source
     assert {"pandalm", "pandalm, damaged", "summeval"} <= figures["texts"].keys()
     assert all({"agreement", "all", "longest", "mean"} <= rows.keys() for rows in figures["texts"].values())
 

@@ -18,6 +18,7 @@ from trainer.collection.tasks import by_name
 from trainer.default_judge.sources import (
     EACH,
     SOURCES,
+    VOTING,
     WORTH,
     Comparison,
     Source,
@@ -107,6 +108,7 @@ FOUND: dict[str, list[tuple[str, str, str, str]]] = {
     "gsm8k": [
         ("Four children", "others get?", "There are 4 - 1", "Each child gets"),
         ("Four children", "others get?", "12 / 3 = <<12", "Each child gets"),
+        ("A ticket costs", "child pay?", "A child pays", "They pay 3"),
     ],
     "summeval": [("Summarize:\nTilly, a grey cat", "where she was.", "A cat found", "a cat a cat")],
     "lens": [("Simplify:\nThe bridge, which", "the flood.", "The bridge was built", "The bridge, which was erected,")],
@@ -272,9 +274,16 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith(SOURCES[name].tasks[0]) and "\n" not in str(caught.value)
 
 
+def test_votes_are_of_models_alone(releases: Path) -> None:
+    every = {(c.prompt, c.better, c.worse) for c in read_comparisons(SOURCES["gsm8k"], releases)}
+    voting = {(c.prompt, c.better, c.worse) for c in read_comparisons(VOTING, releases)}
+    [(prompt, person, _)] = every - voting  # of the problem that no model solves
+    assert voting < every and "child pay?" in prompt and person.startswith("A child pays")
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     sources.write_lines(tmp_path / "gsm8k" / "example_model_solutions.jsonl", [{"question": "Why?"}])
-    with pytest.raises(UserError, match=r"^gsm8k-correct: .*example_model_solutions\.jsonl:1: no field"):
+    with pytest.raises(UserError, match=r"^gsm8k-solutions: .*example_model_solutions\.jsonl:1: no field"):
         read_comparisons(SOURCES["gsm8k"], tmp_path)
     path = tmp_path / "extra_pandalm_testset" / "testset-v1.json"
     sources.write_json(path, [])
@@ -299,7 +308,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COUNTS = {
-    **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 2426},
+    **{"pandalm": 842, "prd-vicuna": 2196, "fine-grained-rlhf": 2616, "hh-harmless": 2303, "gsm8k": 4153},
     **{"prm800k": 6175, "summeval": 6485, "summary-facts": 16898, "lens": 10117, "lens-aspects": 115},
     **{"dialogue": 1173, "dialogue-facts": 843, "data-to-text": 567, "inference": 34616},
     "biographies": 1689,
