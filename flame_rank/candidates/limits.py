@@ -92,7 +92,7 @@ _ASKED = re.compile(  # "three sentences" without one of these may be about some
     r"|(?:write|give|compose|create|generate|provide)(?: me)?(?: just| only)?)\s*$"
 )
 _COMPOUND = re.compile(r"\b(?:an?|your)(?: \w+)?\s*$")  # "a polite one-sentence request"
-_VERSE = re.compile(r"[ -](?:\w+ )?(?:answer|greeting|joke|message|poem|reply|rhyme|song|summary)")  # not "function"
+_OF_LINES = re.compile(r"[ -](?:\w+ )?(?:answer|greeting|joke|message|poem|reply|rhyme|song|summary)")  # not "function"
 
 
 def _count_limits(asked: str) -> Iterator[Count]:
@@ -108,7 +108,7 @@ def _count_limits(asked: str) -> Iterator[Count]:
             yield Count(unit, number, number)
         elif not (
             _ASKED.search(before)
-            or ("-" in match["joined"] and _COMPOUND.search(before) and (unit != "line" or _VERSE.match(after)))
+            or ("-" in match["joined"] and _COMPOUND.search(before) and (unit != "line" or _OF_LINES.match(after)))
         ):
             continue
         elif match["low"]:

@@ -271,6 +271,7 @@ def evidence_without_model(problem: Problem) -> PoolEvidence:
 
 
 def _penalty(problem: Problem, *, voted: bool) -> FloatArray:
+    """Computes the nats [n] that each text loses by rule."""
     lost = UNFINISHED * unfinished(problem.texts)
     if not voted:  # a vote says more: one wrong answer that keeps the limit must not beat many right ones
         lost += BREAKS_LIMIT * np.array([breaks_limit(problem.prompt, text) for text in problem.texts])
