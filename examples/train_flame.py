@@ -67,7 +67,6 @@ def stages(
             *shared,
             *chosen,
             *recipe,
-            "--by-length",
             *measured,
         ),
         *("--steps", str(patch_steps), "--eval-every", str(patch_steps), "--eval-size", str(limit or 40)),
