@@ -45,13 +45,23 @@ def breaks_limit(prompt: str, text: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _limits(prompt: str) -> tuple[Check, ...]:
-    asked = _instructions(prompt)
-    return (*_count_limits(asked), *_letter_limits(asked), *_word_limits(asked))
+    asked = "\n".join(part for part in _SENTENCE_END.split(_instructions(prompt)) if not _REPORTED.search(part))
+    own = _SHORT_QUOTATION.sub(" … ", asked)
+    return (*_count_limits(own), *_letter_limits(own), *_word_limits(asked))
 
 
 _TURN = re.compile(r"^[ \t]*(?:human|user|assistant|system)[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 _QUOTATION = re.compile(
     rf"(?<!\w)(['\"])(?:(?!\1(?!\w)).){{{_QUOTED},}}?\1(?!\w)|[“‘][^”’]{{{_QUOTED},}}[”’]", re.DOTALL
+)
+_SHORT_QUOTATION = re.compile(rf"(?<!\w)(['\"])(?:(?!\1)[^\n]){{1,{_QUOTED}}}?\1(?!\w)|[“‘][^”’\n]{{1,{_QUOTED}}}[”’]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
+# A sentence with one of these tells of a limit, or asks about one: "my essay must have 300 words".
+_REPORTED = re.compile(
+    r"\b(?:my (?:\w+ )?(?:must|should|(?:has|have|had|needs?) to|said|says|told|asked|wants me)"
+    r"|(?:he|she|they|i) (?:said|told|wrote|asked)|i was (?:told|asked)"
+    r"|why (?:should|shouldn't|do|must|can|can't|would) (?:i|we|you|one|people)"
+    r"|(?:should|must|can|may|do) i (?:not |never )?(?:use|write|exceed|avoid|say|include|mention))\b"
 )
 
 
@@ -136,7 +146,7 @@ def _counts(unit: Unit, text: str) -> tuple[int, int]:
     differently."""
     text = text[:LONGEST].strip()
     if unit == "word":
-        whole = sum(any(map(str.isalnum, word)) for word in text.split())
+        whole = sum(any(map(str.isalnum, word)) for word in _BULLET.sub("", text).split())
         same = len(_SAME_NAME.findall(text)) if whole <= _COUNTED else 0
         return whole - same, max(whole, len(re.findall(r"[^\W_]+", text)))
     lines = [line for line in text.splitlines() if line.strip()]
@@ -172,7 +182,8 @@ _NO_COMMAS = re.compile(
     r"(?: using)?(?: any)? commas?\b|\bcommas are not allowed"
 )
 _ONLY_JSON = re.compile(
-    r"\b(?:only|just|nothing but|output) (?:the |a |valid |raw )*json\b"
+    r"\b(?:only|just|nothing but|output) (?:in |with |as |the |a |valid |raw )*json\b"
+    r"(?! (?:module|library|parser|package))"
     r"|\bjson(?: object| array)?(?: only|,? and nothing else)"
 )
 _ONE_PER_LINE = re.compile(
@@ -182,7 +193,7 @@ _FENCE = re.compile(r"\A\s*```\w*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 def _letter_limits(asked: str) -> Iterator[Check]:
-    for sentence in re.split(r"(?<=[.!?])\s|\n", asked):
+    for sentence in _SENTENCE_END.split(asked):
         if _NO_CAPITALS.search(sentence) or (_SMALL.search(sentence) and not _SOME.search(sentence)):
             yield lambda text: _share(text, str.islower) > _ALMOST_ALL
         elif _CAPITALS.search(sentence) and not _SOME.search(sentence):
