@@ -47,7 +47,6 @@ VERDICTS = [17, 4711]  # any two ids
 AGREE = 1e-3  # nats of log-odds, in float32
 REFERENCE = "transformers"
 SEPARATE = "kernel-separate"  # another computation: its log-odds are not compared
-MARKS = [[11, 12, 13], [14, 15, 16]]  # about as long as those of the unified format
 FLOAT32_ON_CPU = "peak-numpy", "llama.cpp", "llama.cpp-prefix"
 
 # Name -> (what it is, how many leading pieces of a path are encoded once for all the paths that share them).
@@ -57,7 +56,7 @@ ROWS = {
     "peak-jax": ("matrix product, JAX", None),
     "kernel": ("this kernel", 2),
     "kernel-plain": ("this kernel, nothing shared", 0),
-    SEPARATE: ("this kernel, separate form", None),
+    SEPARATE: ("this kernel, separate form", 1),
     "transformers": ("transformers, batched", 0),
     "transformers-prompt": ("transformers, prompt's cache kept", 1),
     "llama.cpp": ("llama.cpp", 0),
@@ -123,17 +122,6 @@ def count(paths: list[list[list[int]]], shared: int, *, last_layer: bool) -> tup
     return tokens, (LAYERS - 1) * layer + last + 2 * D * V * len(paths)
 
 
-def count_separate(paths: list[list[list[int]]]) -> tuple[int, int]:
-    """Returns the same for the separate form: the prompt, each candidate once, and marks and cue of every pair."""
-    head, candidate = len(paths[0][0]), len(paths[0][1])
-    candidates, end = len({tuple(path[1]) for path in paths}), sum(map(len, MARKS)) + CUE
-    tokens = head + candidates * candidate + len(paths) * end
-    keys = head * (head + 1) // 2 + candidates * (head * candidate + candidate * (candidate + 1) // 2)
-    keys += len(paths) * end * (head + 2 * candidate)
-    layer = 2 * (2 * D * K * H + 2 * D * N * H + 3 * D * F) * tokens + 4 * N * H * keys
-    return tokens, LAYERS * layer + 2 * D * V * len(paths)
-
-
 class Process:
     """One row's process, loaded and warmed up; `answers` holds what it said, `problem` why it says no more."""
 
@@ -189,10 +177,12 @@ def summarise(process: Process, paths: list[list[list[int]]]) -> dict[str, Any]:
     """Returns what is reported of a row of judgements, times as the median of its runs."""
     times = [answer["seconds"] for answer in process.answers]
     last, seconds = process.answers[-1], statistics.median(times)
-    if process.name == SEPARATE:
-        tokens, flops = count_separate(paths)
-    else:
-        tokens, flops = count(paths, ROWS[process.name][1] or 0, last_layer=not process.name.startswith("kernel"))
+    read = (
+        list({tuple(a): [head, [*a, *b[-CUE:]]] for head, a, b in paths}.values())
+        if process.name == SEPARATE
+        else paths
+    )
+    tokens, flops = count(read, ROWS[process.name][1] or 0, last_layer=not process.name.startswith("kernel"))
     log_probs = np.array(last.pop("log_probs"))
     return {
         **process.ready,
@@ -301,7 +291,6 @@ def main(
         "dtype": dtype,
         "max_length": max(2048, sum(map(len, paths[0]))),
         "verdicts": VERDICTS,
-        "marks": MARKS,
         "cue": paths[0][2][-CUE:],
         "batches": [4, 8] if device == "cpu" else [8, 32],  # transformers takes the faster one
         "mlp": [D, F],

@@ -79,13 +79,14 @@ def kernel_row(spec: Spec, *, share: bool, separate: bool = False) -> Row:
     kernel: Any = load_scorer(Path(spec["folder"]), ComputeOptions(max_length=spec["max_length"], dtype=spec["dtype"]))
     yield {"bytes": memory("bytes_in_use")}
     paths = [tuple(map(tuple, path)) if share else (tuple(whole(path)),) for path in spec["paths"]]
-    cue, marks = spec["cue"], spec["marks"]
-    pairs = [((tuple(head),), tuple(a), tuple(b[: -len(cue)])) for head, a, b in spec["paths"]]
+    if separate:
+        apart = [[(tuple(head), (*a, *spec["cue"])), (tuple(head), tuple(b))] for head, a, b in spec["paths"]]
+        paths = list(dict.fromkeys(path for pair in apart for path in pair))
+        pairs = [[paths.index(path) for path in pair] for pair in apart]
 
     def score() -> Any:
-        if separate:
-            return kernel.pair_log_probs(pairs, tuple(map(tuple, marks)), tuple(cue), spec["verdicts"])
-        return kernel.log_probs(paths, spec["verdicts"])
+        log_probs = kernel.log_probs(paths, spec["verdicts"])
+        return log_probs[pairs][:, 0] - log_probs[pairs][:, 1] if separate else log_probs
 
     score()
     padding = kernel.usage.padded - kernel.usage.tokens

@@ -39,18 +39,16 @@ def total_length(prompt: IntArray, a: IntArray, b: IntArray) -> IntArray:
 
 @dataclass(frozen=True, kw_only=True)
 class PairForm:
-    """How the pieces of a comparison are joined; judges/separate.py has another form.
+    """How long a comparison may be; judges/separate.py counts otherwise.
 
     Attributes:
       length: computes how many tokens count against the room, from the numbers of tokens of prompts and responses.
       truncated_lengths: computes how many tokens each text keeps, from these numbers and the room.
-      join: joins the frame, the prompt, A and B into the pieces.
       counted: the name, in messages, of the responses that count.
     """
 
     length: Callable[..., IntArray] = total_length
     truncated_lengths: Callable[..., tuple[IntArray, IntArray, IntArray]] = truncated_lengths
-    join: Callable[[list[Ids], Sequence[Ids]], list[Ids]] = joined
     counted: str = "two responses"
 
 
@@ -147,7 +145,7 @@ class PairPaths:
             if len(prompt) < len(record.prompt):
                 record.cut |= {first, second}
             a, b = a_cut, b_cut
-        return self._form.join(around or self._frame, [prompt, a, b])
+        return joined(around or self._frame, [prompt, a, b])
 
     def tokens(self, problem: Problem, first: int, second: int) -> list[int]:
         """The exact ids of a comparison.

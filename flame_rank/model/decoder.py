@@ -250,7 +250,7 @@ class Layer(nnx.Module):
         """
         normed = self.input_layernorm(x)
         own = self.self_attn.key_value(normed, view)
-        kv = own if prefix is None else joined(prefix, own)
+        kv = own if prefix is None else _joined(prefix, own)
         if read is not None:
             x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
             view = view.at(read)
@@ -264,7 +264,7 @@ class Layer(nnx.Module):
             return x + drop(self.mlp(self.post_attention_layernorm(x))), own
 
 
-def joined(prefix: KeyValue, own: KeyValue) -> KeyValue:
+def _joined(prefix: KeyValue, own: KeyValue) -> KeyValue:
     """Puts keys and values [B, S, K, H] before others [B, T, K, H]."""
     k, v = (jnp.concatenate([before, x], 1) for before, x in zip(prefix, own, strict=True))
     return k, v  # [B, S + T, K, H]

@@ -26,9 +26,8 @@ from flame_rank.model.cache import Cache
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.generation import BegunTexts, Sampling, Written
-from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Prefixes, Usage, behind_its_last, places_of
+from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Usage, behind_its_last, places_of
 from flame_rank.model.programs import Programs
-from flame_rank.model.separate import PairRows
 from strategies.base import FloatArray
 
 _ROWS = 256  # texts that are written at once: the logits of a step are rows x vocabulary
@@ -103,31 +102,6 @@ class Kernel:
         """
         leaves = [Leaf(before=tuple(path[:-1]), ids=path[-1], targets=tuple(targets)) for path in paths]
         return np.array(self._run(leaves)).reshape(len(paths), len(targets))
-
-    def pair_log_probs(
-        self, pairs: Sequence[tuple[Path, Ids, Ids]], marks: tuple[Ids, Ids], cue: Ids, targets: Sequence[int]
-    ) -> FloatArray:
-        """Computes how probable some tokens are after comparisons in the separate form (model/separate.py).
-
-        Args:
-          pairs: R comparisons: the pieces before both responses, the first response and the second one. Each response
-            is encoded once for all pairs.
-          marks: the marks of the first and of the second response.
-          cue: what follows the marks.
-          targets: the C token ids.
-
-        Returns:
-          [R, C] float64, as in `log_probs`.
-
-        Raises:
-          ValueError: a comparison reaches beyond max_length, or has an empty piece.
-        """
-        ids, lengths = sum((*marks, cue), ()), (len(marks[0]), len(marks[1]))
-        leaves = [
-            Leaf(before=(*before, a), beside=(*before, b), ids=ids, marks=lengths, targets=tuple(targets))
-            for before, a, b in pairs
-        ]
-        return np.array(self._run(leaves)).reshape(len(pairs), len(targets))
 
     def rewards(self, paths: Sequence[Path]) -> FloatArray:
         """Returns the rewards [R] float64 of R texts in pieces; for a decoder with a score head.
@@ -237,46 +211,43 @@ class Kernel:
 
     def _check(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves:
-            for before in leaf.prefixes:
-                pieces = (*before, leaf.ids)
-                if not all(pieces):
-                    raise ValueError("a piece of a path has no token")
-                if (length := sum(map(len, pieces))) > self.max_length:
-                    raise ValueError(f"a path of {length} tokens, more than max_length {self.max_length}")
+            pieces = (*leaf.before, leaf.ids)
+            if not all(pieces):
+                raise ValueError("a piece of a path has no token")
+            if (length := sum(map(len, pieces))) > self.max_length:
+                raise ValueError(f"a path of {length} tokens, more than max_length {self.max_length}")
 
     def _run(self, leaves: Sequence[Leaf]) -> list[FloatArray]:
         """Scores leaves in waves; a wave has as many leaves as their prefixes fit in the cache."""
         self._check(leaves)
         scores: list[FloatArray] = [np.empty(0)] * len(leaves)
-        groups: dict[Prefixes, list[int]] = {}
+        groups: dict[tuple[Ids, ...], list[int]] = {}
         for i, leaf in enumerate(leaves):
-            groups.setdefault(leaf.prefixes, []).append(i)
-        wave: dict[Prefixes, list[int]] = {}
+            groups.setdefault(leaf.before, []).append(i)
+        wave: dict[tuple[Ids, ...], list[int]] = {}
         planned: dict[tuple[Ids, ...], int] = {}
-        for prefixes, members in groups.items():
-            if self._used + sum(planned.values()) + sum(self._missing(prefixes, planned).values()) > self.capacity:
+        for before, members in groups.items():
+            if self._used + sum(planned.values()) + sum(self._missing(before, planned).values()) > self.capacity:
                 self._flush(wave, leaves, scores)
                 wave, planned = {}, {}
-                if self._used + sum(self._missing(prefixes, planned).values()) > self.capacity:
+                if self._used + sum(self._missing(before, planned).values()) > self.capacity:
                     self.forget()
-            planned |= self._missing(prefixes, planned)
-            wave[prefixes] = members
+            planned |= self._missing(before, planned)
+            wave[before] = members
         self._flush(wave, leaves, scores)
         return scores
 
-    def _missing(self, prefixes: Prefixes, planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
-        """Returns the pieces of prefixes that are neither cached nor planned, with the tokens that each takes."""
-        missing = {}
-        for before in prefixes:
-            length = 0
-            for depth, piece in enumerate(before, 1):
-                length += len(piece)
-                if before[:depth] not in self._nodes and before[:depth] not in planned:
-                    missing[before[:depth]] = length
+    def _missing(self, before: tuple[Ids, ...], planned: dict[tuple[Ids, ...], int]) -> dict[tuple[Ids, ...], int]:
+        """Returns the prefixes of a path that are neither cached nor planned, with the tokens that each takes."""
+        missing, length = {}, 0
+        for depth, piece in enumerate(before, 1):
+            length += len(piece)
+            if before[:depth] not in self._nodes and before[:depth] not in planned:
+                missing[before[:depth]] = length
         return missing
 
-    def _flush(self, wave: dict[Prefixes, list[int]], leaves: Sequence[Leaf], scores: list[FloatArray]) -> None:
-        self._grow(dict.fromkeys(before for prefixes in wave for before in prefixes))
+    def _flush(self, wave: dict[tuple[Ids, ...], list[int]], leaves: Sequence[Leaf], scores: list[FloatArray]) -> None:
+        self._grow(wave)
         members = [i for group in wave.values() for i in group]
         for label in (False, True):
             self._score_leaves([i for i in members if leaves[i].label is label], leaves, scores, label=label)
@@ -336,30 +307,10 @@ class Kernel:
                 last[: len(chosen), 0] = lengths - 1
                 targets = np.array(chosen[0].targets, np.int32)  # the same for all
                 (at,) = sharding.rows(self.mesh, last)
-                of_rows = (
-                    self._score_pairs(chosen, parents, rows, read, at, targets=targets)
-                    if chosen[0].beside  # then it is for all
-                    else self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
-                )
+                of_rows = self._programs.score(self._allocated(), read, start, before, at, targets, S=S)
                 scores = list(np.asarray(of_rows, np.float64)[: len(chosen)])
             for i, row in zip(taken, scores, strict=True):
                 results[members[i]] = row
-
-    def _score_pairs(
-        self, leaves: Sequence[Leaf], parents: Sequence[Node], rows: int, *arrays: jax.Array, targets: Int32Array
-    ) -> jax.Array:
-        """Log-probabilities [rows, C] of targets after comparisons in the separate form."""
-        shared = [sum(map(len, leaf.before[:-1])) for leaf in leaves]
-        seconds = [
-            Node(start=node.start + length, length=node.length - length)
-            for node, length in zip((self._nodes[leaf.beside] for leaf in leaves), shared, strict=True)
-        ]
-        lengths = np.zeros(rows, np.int32)
-        lengths[: len(leaves)] = shared
-        places = PairRows(*sharding.rows(self.mesh, *places_of(parents, rows), lengths, *places_of(seconds, rows)))
-        S, R = (buckets.window(max(node.length for node in nodes)) for nodes in (parents, seconds))
-        read, at = arrays
-        return self._programs.score_pairs(self._allocated(), read, places, at, targets, marks=leaves[0].marks, S=S, R=R)
 
     def _allocated(self) -> Cache:
         """Returns the cache, made when it is first needed."""

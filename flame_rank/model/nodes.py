@@ -27,9 +27,6 @@ class Usage:
     shapes: set[tuple[str, int, int, int]]
 
 
-Prefixes: TypeAlias = tuple[tuple[Ids, ...], ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """The place of a prefix's keys and values: `length` tokens of the cache from `start` on."""
@@ -45,22 +42,12 @@ class Leaf:
     Attributes:
       targets: C ids, each a candidate for the token after the last of `ids`; or, with `label`, one after each of
         `ids`.
-      beside: for a comparison in the separate form, the second response with all that precedes it; `before` holds the
-        first response.
-      marks: the tokens of the marks with which the ids of such a comparison begin.
     """
 
     before: tuple[Ids, ...]
     ids: Ids
     targets: Ids
     label: bool = False
-    beside: tuple[Ids, ...] = ()
-    marks: tuple[int, int] = (0, 0)
-
-    @property
-    def prefixes(self) -> Prefixes:
-        """The prefixes that must be in the cache."""
-        return (self.before, self.beside) if self.beside else (self.before,)
 
 
 def behind_its_last(path: Path) -> Leaf:

@@ -18,9 +18,8 @@ from jax.sharding import NamedSharding
 from flame_rank.model.cache import Cache, window
 from flame_rank.model.choices import Attend
 from flame_rank.model.compiled import Compiled
-from flame_rank.model.decoder import Decoder, KeyValue, Layer, View, joined, views
+from flame_rank.model.decoder import Decoder, Layer, View, views
 from flame_rank.model.generation import Sampling, generate
-from flame_rank.model.separate import PairRows, begin_pairs
 
 CHUNK = 512  # positions whose words are scored at once
 WORDS = 4096  # how many of the vocabulary a single CPU scores at once
@@ -197,16 +196,6 @@ class Programs:
             out_shardings=place,
         )
         self._read = jax.jit(lambda leaves, *arrays, S: read(layer(leaves), *arrays, S=S, how=how), static_argnames="S")
-        self._begin_pairs = jax.jit(
-            lambda params, *arrays, **shape: begin_pairs(whole(params), *arrays, **shape),
-            static_argnames=("marks", "S", "R"),
-        )
-        self._read_pairs = jax.jit(
-            lambda leaves, cache, x, view, rows, places, S, R: layer(leaves)(
-                x, view, prefix=prefixes(cache, rows, S, R), read=places, how=how
-            )[0],
-            static_argnames=("S", "R"),
-        )
         last = rewards if decoder.config.score_head else verdicts
         self._verdicts = jax.jit(lambda params, *arrays: last(whole(params), *arrays))
         self._at = jax.jit(lambda x, places: at_places(x, places))
@@ -222,8 +211,6 @@ class Programs:
             self._write,
             self._close,
             self._read,
-            self._begin_pairs,
-            self._read_pairs,
             self._verdicts,
             self._at,
             self._words,
@@ -257,28 +244,6 @@ class Programs:
         """Computes the log-probabilities [B, C] float32 of the next tokens `targets` [C] after the positions `last`
         [B, 1]."""
         x = self._output(cache, tokens, start, before, last, S=S)
-        scores: jax.Array = self._verdicts(self.params, x, targets)
-        return scores
-
-    def score_pairs(
-        self,
-        cache: Cache,
-        tokens: jax.Array,
-        rows: PairRows,
-        last: jax.Array,
-        targets: npt.NDArray[np.int32],
-        *,
-        marks: tuple[int, int],
-        S: int,
-        R: int,
-    ) -> jax.Array:
-        """As `score`, for comparisons in the separate form: `tokens` are marks and cue; S and R are the buckets of the
-        first prefixes and of the second responses."""
-        x: jax.Array
-        x, seen = self._begin_pairs(self.params, tokens, rows, marks=marks, S=S, R=R)
-        for i, (leaves, kind) in enumerate(zip(self._layers, self._kinds, strict=True)):
-            places = last if i + 1 == len(self._layers) else None
-            x = self._read_pairs(leaves, cache[i], x, seen[kind], rows, places, S=S, R=R)
         scores: jax.Array = self._verdicts(self.params, x, targets)
         return scores
 
@@ -324,10 +289,3 @@ class Programs:
             self.params, cache, *arrays, S=S, limit=limit, sampling=sampling
         )
         return written
-
-
-def prefixes(cache: jax.Array, rows: PairRows, S: int, R: int) -> KeyValue:
-    """Returns a layer's keys and values [B, S + R, K, H] of first prefixes and second responses."""
-    first, second = window(cache, rows.start, S), window(cache, rows.beside, R)
-    assert first is not None and second is not None, "a response has at least one token"
-    return joined(first, second)

@@ -32,7 +32,7 @@ class Encoding:
         self.shapes: Counter[Shape] = Counter()
         self._most, self._multiple = kernel.max_batch_tokens, sharding.data_parallel_size(kernel.mesh)
         self._instructions = len(judge.frame[0])
-        self._end = len(judge.around.end) if isinstance(judge, SeparateJudge) else None  # tokens of marks and cue
+        self._separate = isinstance(judge, SeparateJudge)
         self._begun: int | None = None  # tokens that a T5's decoder, not its encoder, begins with
         if isinstance(kernel, T5Kernel):
             self._begun = len(kernel.parted(tuple(token for piece in judge.frame for token in piece))[1])
@@ -41,8 +41,8 @@ class Encoding:
 
     def add(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Counts the encoding of comparisons; calls: the rounds in each call of the judge."""
-        if self._end is not None:
-            self._responses(asked, calls, self._end)
+        if self._separate:
+            self._responses(asked, calls)
             return
         if self._begun is None:
             self._shared(asked, calls)
@@ -53,9 +53,9 @@ class Encoding:
             some = lengths[_members(start, together)]
             self._batch("next", some, np.zeros_like(some))
 
-    def _responses(self, asked: Comparisons, calls: Sequence[Sequence[int]], end: int) -> None:
-        """Encodes the prompts and the responses of comparisons in the separate form once, as if the cache were large
-        enough; end: the tokens of marks and cue."""
+    def _responses(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
+        """Reads the prompts and the responses of comparisons in the separate form once, as if the cache were large
+        enough."""
         start = np.searchsorted(asked.round, np.arange(asked.rounds + 1))
         to_prompt = self._instructions + asked.prompt
         has_prompt = np.zeros(1 + asked.problem.max(initial=0), bool)
@@ -68,13 +68,11 @@ class Encoding:
             prompts, at = np.unique(asked.problem[some], return_index=True)
             roots = some[at[~has_prompt[prompts]]]
             self._batch("extend", asked.prompt[roots], np.full(len(roots), self._instructions))
-            twice = np.concatenate([some, some])
-            lengths = np.concatenate([asked.a[some], asked.b[some] - end])
+            lengths = np.concatenate([asked.a[some], asked.b[some]])
             responses, at = np.unique(np.concatenate([asked.first[some], asked.second[some]]), return_index=True)
-            grown = at[~has_response[responses]]
-            self._batch("extend", lengths[grown], to_prompt[twice[grown]])
+            read = at[~has_response[responses]]
+            self._batch("score", lengths[read], to_prompt[np.concatenate([some, some])[read]])
             has_prompt[prompts] = has_response[responses] = True
-            self._batch("score", np.full(len(some), end), to_prompt[some] + asked.a[some])
 
     def _shared(self, asked: Comparisons, calls: Sequence[Sequence[int]]) -> None:
         """Encodes once what comparisons share, as long as the cache has room for it.

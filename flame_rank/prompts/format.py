@@ -28,15 +28,12 @@ from flame_rank.model.chat import ChatTemplate, chat_template
 from flame_rank.model.choices import Template
 from flame_rank.model.gguf.file import is_gguf
 from flame_rank.model.text import TextTokenizer
-from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, Instructions
+from flame_rank.prompts.instructions import PAIRWISE_CONTEXT, VERDICTS, Instructions
 
 if TYPE_CHECKING:  # it imports jax, which the judge without a model does without
     from flame_rank.model.families import Architecture
 
 Ids: TypeAlias = tuple[int, ...]
-
-# In the separate form: between prompt and response, after a response, and the marks of the first and of the second one.
-_SEPARATE = ("\nresponse: ", "\n", "response_a:", " response_b:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,36 +42,25 @@ class SeparateFrame:
 
     Attributes:
       head: the instructions, up to the prompt.
-      before_response, behind_response: the ids before and after a response, the same for the first and the second.
-      marks: the marks of the first and of the second response, which follow both responses.
-      cue: the ids after the marks, up to where the verdict is due.
+      before_response: the ids between prompt and response.
+      cue: the ids after a response, up to where the verdict is due.
+      verdicts: the tokens of A and B.
     """
 
     head: Ids
     before_response: Ids
-    behind_response: Ids
-    marks: tuple[Ids, Ids]
     cue: Ids
-
-    def pieces(self, prompt: Ids, first: Ids, second: Ids) -> tuple[Ids, Ids, Ids]:
-        """What follows the head: the prompt and the two responses with the text around them."""
-        return prompt + self.before_response, first + self.behind_response, second + self.behind_response
+    verdicts: tuple[int, int]
 
     @property
     def fixed(self) -> list[Ids]:
         """What stands in a row before the prompt, between the three texts, and after the last."""
-        behind = self.behind_response
-        return [self.head, self.before_response, behind, behind + self.end]
+        return [self.head, self.before_response, self.cue, self.cue]
 
-    def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, ...]:
-        """Returns the numbers of tokens of the pieces of a row, in the order of model/separate.py's `Lengths`."""
-        shared, *responses = map(len, self.pieces(prompt, first, second))
-        return len(self.head) + shared, *responses, *map(len, self.marks)
-
-    @property
-    def end(self) -> Ids:
-        """What follows both responses."""
-        return (*self.marks[0], *self.marks[1], *self.cue)
+    def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, int, int]:
+        """Returns the numbers of tokens of the parts of a row, in the order of model/separate.py's `Lengths`."""
+        shared = len(self.head) + len(prompt) + len(self.before_response)
+        return shared, len(first) + len(self.cue), len(second) + len(self.cue)
 
 
 def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
@@ -185,10 +171,16 @@ class Format:
 
     def separate_frame(self, instructions: Instructions, field: str = PAIRWISE_CONTEXT[0]) -> SeparateFrame:
         """Returns the ids around a prompt, which is named `field`, and two responses in the separate form, in the
-        chat template if there is one."""
-        head, cue = self.frame(instructions, (field,))
-        before, behind, first, second = self.values(_SEPARATE)
-        return SeparateFrame(head=head, before_response=before, behind_response=behind, marks=(first, second), cue=cue)
+        chat template if there is one.
+
+        Raises:
+          ValueError: A and B are several tokens.
+        """
+        head, before, cue = self.frame(instructions, (field, "response"))
+        shared, (a, b) = self.labels(instructions, VERDICTS)
+        if len(a) != 1 or len(b) != 1:
+            raise ValueError(f"A and B are several tokens in this tokenizer, {list(a)} and {list(b)}")
+        return SeparateFrame(head=head, before_response=before, cue=cue + shared, verdicts=(a[0], b[0]))
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
         """Returns the ids of each label as the value of the first output field.

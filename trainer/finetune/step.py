@@ -26,7 +26,7 @@ from trainer.finetune.tokenized_rows import Row
 
 Params: TypeAlias = Any  # nnx.State, or a dict of arrays
 CHUNK = 32  # positions whose logits exist at the same time: [B, CHUNK, V]
-_WHOLE = Lengths(0, 0, 0, 0, 0)
+_WHOLE = Lengths(0, 0, 0)
 _STEP = 32  # tokens: the least difference of two padded lengths
 
 
@@ -40,8 +40,9 @@ class Batch(NamedTuple):
       targets: [B, R] int32, 0 = padding.
       counts: [B] int32, the numbers of target tokens.
       rows: [B] int32, the number of each row in the whole batch.
-      pieces: [B] int32 each, the lengths of the pieces of comparisons in the separate form, 0 for other rows; None if
+      pieces: [B] int32 each, the lengths of the parts of comparisons in the separate form, 0 for other rows; None if
         there are no such comparisons.
+      verdicts: [B, 2] int32, the tokens of A and B of these comparisons; None if there are none.
       common: [G, S] int32, what the B / G examples of each group begin with; None if nothing is shared.
       common_lengths: [G] int32, the numbers of these tokens.
     """
@@ -52,6 +53,7 @@ class Batch(NamedTuple):
     counts: jax.Array
     rows: jax.Array
     pieces: Lengths | None = None
+    verdicts: jax.Array | None = None
     common: jax.Array | None = None
     common_lengths: jax.Array | None = None
 
@@ -116,6 +118,7 @@ def collate(examples: Sequence[Row], parts: int, *, joined: bool, share: int = 1
     }
     if any(row.pieces for row in examples):
         fields["pieces"] = Lengths(*np.array([row.pieces or _WHOLE for row in examples], np.int32).T)
+        fields["verdicts"] = np.array([row.verdicts for row in examples], np.int32)
     if common.any():
         fields["common"] = _padded(
             [group[0].source[:n] for group, n in zip(groups, common, strict=True)], int(common.max())
@@ -214,6 +217,8 @@ def losses(
         if batch.pieces is not None:
             dtype = model.model.embed_tokens.weight[...].dtype
             seen = row_views(model.config, batch.pieces, before, T=T, S=S, dtype=dtype)
+            first = batch.pieces.prompt + batch.pieces.first - 1 - before  # behind the first response
+            read = jnp.concatenate([read, jnp.clip(first, 0)[:, None]], 1)
         hidden, _ = run(batch.tokens, before=before, prefix=prefix, seen=seen, read=read)
 
     @jax.checkpoint  # logits are large, so they are computed again instead of kept
@@ -222,9 +227,27 @@ def losses(
         chosen = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
         return jax.nn.logsumexp(logits, -1) - chosen, chosen >= logits.max(-1)
 
-    parts = [part(hidden[:, i : i + CHUNK], batch.targets[:, i : i + CHUNK]) for i in range(0, R, CHUNK)]
+    ends = [(i, min(i + CHUNK, R)) for i in range(0, R, CHUNK)]
+    parts = [part(hidden[:, i:j], batch.targets[:, i:j]) for i, j in ends]
     costs, likeliest = (jnp.concatenate(chunks, 1) for chunks in zip(*parts, strict=True))
-    return costs, likeliest
+    if batch.pieces is None or batch.verdicts is None:
+        return costs, likeliest
+    right, (a, b) = batch.targets[:, 0], batch.verdicts.T
+    odds = _log_odds(model, hidden[:, [R, 0]], right, jnp.where(right == a, b, a))
+    compared = (batch.pieces.prompt > 0)[:, None] & (jnp.arange(R) == 0)  # their target is one token
+    return (
+        jnp.where(compared, jax.nn.softplus(-odds)[:, None], costs),
+        jnp.where(compared, (odds >= 0)[:, None], likeliest),
+    )
+
+
+def _log_odds(model: Decoder | T5, hidden: jax.Array, right: jax.Array, wrong: jax.Array) -> jax.Array:
+    """Computes the log-odds [B] of one verdict [B] against the other for comparisons in the separate form, from the
+    output [B, 2, D] behind the first and the second response."""
+    logits = model.logits(hidden)  # [B, 2, V]
+    of_right, of_wrong = (jnp.take_along_axis(logits, ids[:, None, None], -1)[..., 0] for ids in (right, wrong))
+    scores = of_right - of_wrong
+    return scores[:, 0] - scores[:, 1]
 
 
 def _repeated(shared: Sequence[KeyValue], times: int, layer: int) -> KeyValue:

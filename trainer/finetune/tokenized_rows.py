@@ -23,7 +23,8 @@ from flame_rank.io.writing import part_of, write_whole
 from flame_rank.model.choices import Responses
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.separate import Lengths
-from flame_rank.prompts.format import Format, Ids
+from flame_rank.prompts.format import Format, Ids, SeparateFrame
+from flame_rank.prompts.instructions import VERDICTS
 from flame_rank.prompts.truncation import middle_cut, truncate_pair
 from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
@@ -49,13 +50,15 @@ class Row(NamedTuple):
       source: the ids of the input.
       target: the ids of the target, its end included.
       label: its number among the task's labels; -1 without labels.
-      pieces: the lengths of the pieces of a comparison in the separate form.
+      pieces: the lengths of the parts of a comparison in the separate form.
+      verdicts: the tokens of A and B in such a comparison.
     """
 
     source: Ints
     target: Ints
     label: int = -1
     pieces: Lengths | None = None
+    verdicts: tuple[int, int] = (-1, -1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,11 +69,11 @@ class TokenizedRows:
       task: the task's name.
       kind: the task's kind.
       labels: the values that the task's first output field may have; empty for a generative task.
-      label_ids: the ids of each label as an answer, its end included.
+      label_ids: the ids of each label as an answer, its end included; in the separate form, the tokens of A and B.
       cut: the number of examples that were cut, or left out instead.
       ids: the ids of all examples, one after the other.
-      index: [N, 4] where an example starts in `ids`, the lengths of input and target, the number of its label; [N, 9]
-        in the separate form, with the lengths of its pieces, or 0.
+      index: [N, 4] where an example starts in `ids`, the lengths of input and target, the number of its label; [N, 7]
+        in the separate form, with the lengths of its parts, or 0.
     """
 
     task: str
@@ -93,8 +96,11 @@ class TokenizedRows:
         """Returns an example."""
         start, source_length, target_length, label, *pieces = map(int, self.index[number])
         middle = start + source_length
-        target = self.ids[middle : middle + target_length]
-        return Row(self.ids[start:middle], target, label, Lengths(*pieces) if any(pieces) else None)
+        row = Row(self.ids[start:middle], self.ids[middle : middle + target_length], label)
+        if not any(pieces):
+            return row
+        (a,), (b,) = self.label_ids
+        return row._replace(pieces=Lengths(*pieces), verdicts=(a, b))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +151,7 @@ class Encoded(NamedTuple):
     Attributes:
       source: the ids of its input.
       target: the ids of its target, the end included.
-      pieces: the lengths of the pieces of a comparison in the separate form.
+      pieces: the lengths of the parts of a comparison in the separate form, whose target is A or B alone.
       cut: whether input or target was too long, and was cut.
     """
 
@@ -176,13 +182,17 @@ def encode(
       ValueError: the instructions leave no room for values, or the tokenizer merges an answer with its cue.
     """
     pair = task.kind == "pairwise" and len(task.context) == 3
-    around = form.separate_frame(task.instructions, task.context[0]) if pair and responses == "separate" else None
+    around = _separate_frame(form, task, responses)
     frame = form.frame(task.instructions, task.context) if around is None else around.fixed
     room = max_input - sum(map(len, frame))
     if room < 16:
         raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens, too many")
     values = form.values([value for example in examples for value in example.values])
-    answers = form.answers(task.instructions, [example.target[1:] for example in examples])
+    answers = (
+        form.answers(task.instructions, [example.target[1:] for example in examples])
+        if around is None
+        else [(around.verdicts[VERDICTS.index(str(example.label))],) for example in examples]
+    )
     width = len(task.context)
     for k, answer in enumerate(answers):
         own = values[k * width : (k + 1) * width]
@@ -192,6 +202,13 @@ def encode(
         ids = frame[0] + tuple(i for value, behind in zip(own, frame[1:], strict=True) for i in value + behind)
         pieces = None if around is None else Lengths(*around.lengths(*own))
         yield Encoded(ids, answer[:max_target], pieces, long or len(answer) > max_target)
+
+
+def _separate_frame(form: Format, task: Task, responses: Responses) -> SeparateFrame | None:
+    """Returns the frame of the separate form for a task that compares two responses to a prompt, otherwise None."""
+    if responses == "joint" or task.kind != "pairwise" or len(task.context) != 3 or task.labels != VERDICTS:
+        return None
+    return form.separate_frame(task.instructions, task.context[0])
 
 
 def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
@@ -262,7 +279,7 @@ def build(
         about.unlink()
     if not about.exists():
         rows: list[tuple[int, ...]] = []
-        whole = Lengths(0, 0, 0, 0, 0) if responses == "separate" else ()
+        whole = Lengths(0, 0, 0) if responses == "separate" else ()
         cut = start = 0
         left = examples()
         part = part_of(ids_file)
@@ -281,6 +298,8 @@ def build(
         np.save(index_file, np.array(rows, np.int64).reshape(-1, _COLUMNS + len(whole)))
         digests = [sha256(ids_file), sha256(index_file)]
         write_whole(about, msgspec.json.encode(_About(cut=cut, sha256=digests)))  # last: the others are whole by then
+    around = _separate_frame(form, task, responses)
+    label_ids = form.answers(task.instructions, task.labels) if task.labels else []
     index = np.load(index_file, mmap_mode="r")
     if not len(index):
         raise NothingLeftError(f"{task.name}: no example is left to train on")
@@ -288,7 +307,7 @@ def build(
         task=task.name,
         kind=task.kind,
         labels=task.labels,
-        label_ids=tuple(form.answers(task.instructions, task.labels)) if task.labels else (),
+        label_ids=tuple((token,) for token in around.verdicts) if around else tuple(label_ids),
         cut=json_file.read(about, _About).cut,
         ids=np.memmap(ids_file, np.int32, "r"),
         index=index,

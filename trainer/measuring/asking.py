@@ -6,8 +6,7 @@ labels; a judge that only compares gets the pair of a pairwise task as a problem
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby, pairwise, takewhile
-from typing import cast
+from itertools import accumulate, groupby, takewhile
 
 import msgspec
 import numpy as np
@@ -16,7 +15,6 @@ from flame_rank.judges.base import Judge
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.separate import SeparateJudge
 from flame_rank.model.choices import Responses
-from flame_rank.model.kernel import Kernel
 from flame_rank.prompts.format import Ids
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -116,25 +114,26 @@ def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Examp
     responses: Responses = "separate" if isinstance(judge, SeparateJudge) else "joint"
     rows = list(encode(judge.form, task, examples, max_input=room, max_target=1, responses=responses))
     if isinstance(judge, SeparateJudge) and rows and rows[0].pieces is not None:
-        return _separate(judge, rows, shared, targets)
+        return _separate(judge, rows, head, targets)
     alike = -2 if task.kind == "pairwise" else -1  # the fields before the responses, or before what is judged
     groups = groupby(zip(examples, rows, strict=True), key=lambda both: both[0].values[:alike])
     paths = [path for _, group in groups for path in _in_pieces([row.source for _, row in group], head, shared)]
     return judge.kernel.log_likelihoods(paths, targets)
 
 
-def _separate(judge: SeparateJudge, rows: Sequence[Encoded], shared: Ids, targets: Sequence[Ids]) -> FloatArray:
-    """Returns the log-likelihood [R, 2] of A and B behind comparisons in the separate form."""
-    parts = [[row.source[i:j] for i, j in pairwise(_bounds(row))] for row in rows]
-    _, _, _, first, second, cue = parts[0]  # marks and cue are the same for all
-    pairs = [((prompt,), a, b) for prompt, a, b, *_ in parts]
-    kernel = cast(Kernel, judge.kernel)
-    return kernel.pair_log_probs(pairs, (first, second), cue + shared, [target[0] for target in targets])
-
-
-def _bounds(row: Encoded) -> list[int]:
-    """Where the pieces of a comparison in the separate form begin and end."""
-    return [*accumulate((0, *(row.pieces or ()))), len(row.source)]
+def _separate(judge: SeparateJudge, rows: Sequence[Encoded], head: int, targets: Sequence[Ids]) -> FloatArray:
+    """Returns the log-likelihood [R, 2] of A and B for comparisons in the separate form: their log-odds are the
+    difference of both responses' scores, and they have the mean of both responses' P(A) + P(B)."""
+    ends = [list(accumulate(row.pieces or ())) for row in rows]
+    pairs = [
+        [(row.source[:head], row.source[head:p], row.source[i:j]) for i, j in ((p, first), (first, second))]
+        for row, (p, first, second) in zip(rows, ends, strict=True)
+    ]
+    paths = {path: k for k, path in enumerate(dict.fromkeys(path for pair in pairs for path in pair))}
+    read = judge.kernel.log_likelihoods([*paths], targets)[[[paths[path] for path in pair] for pair in pairs]]
+    odds = (read[..., 0] - read[..., 1]) @ np.array([1.0, -1.0])
+    mass = np.logaddexp.reduce(read, (1, 2)) - np.log(2)
+    return np.stack([mass - np.logaddexp(0, -odds), mass - np.logaddexp(0, odds)], 1)
 
 
 def _in_pieces(group: Sequence[Ids], head: int, shared: Ids) -> Iterator[list[Ids]]:

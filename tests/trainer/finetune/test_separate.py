@@ -85,9 +85,10 @@ def test_a_row_is_the_judges_own(trained: Path, base: base_model.Base, words: li
         problem = flame_rank.Problem(prompt=example.values[0], candidates=list(example.values[1:]))
         assert list(row.source) == judge.tokens(problem, 0, 1) and row.pieces is not None and not row.cut
         ends = np.cumsum([0, *row.pieces]).tolist()
-        text = [base.form.text(row.source[i:j]) for i, j in pairwise(ends)]
-        assert text[0].endswith("response:") and text[3:] == ["response_a:", "response_b:"]
-        assert (text[1], text[2]) == (example.values[1], example.values[2])
+        prompt, *responses = [base.form.text(row.source[i:j]) for i, j in pairwise(ends)]
+        assert prompt.endswith("response:") and ends[-1] == len(row.source)
+        assert [text.partition("\n\nEVALUATION:")[0] for text in responses] == [*example.values[1:]]
+        assert row.target == (judge.verdict_ids["AB".index(str(example.label))],)
 
 
 def test_the_judge_says_what_the_training_says(trained: Path, base: base_model.Base, words: list[Example]) -> None:
@@ -95,21 +96,30 @@ def test_the_judge_says_what_the_training_says(trained: Path, base: base_model.B
     model = nnx.merge(base.graph, base.read(trained, MESH))
     problems = [flame_rank.Problem(prompt=w.values[0], candidates=list(w.values[1:])) for w in words]
     judged = np.array([row[0] for row in judge.judge([(p, np.array([[0, 1]])) for p in problems])])
-    costs = []
-    for verdict in judge.verdict_ids:
+    assert judge.pointwise and np.ptp(judged) > 1e-3
+    for verdict, odds in zip(judge.verdict_ids, (judged, -judged), strict=True):
         rows = [base_rows._replace(target=np.array([verdict], np.int32)) for base_rows in _rows(base, words)]
         batch = jax.tree.map(lambda x: x[0], collate(rows, 1, joined=True))
-        costs.append(np.asarray(losses(model, batch)[0])[:, 0])
-    np.testing.assert_allclose(judged, costs[1] - costs[0], atol=1e-4)
+        costs, right = losses(model, batch)
+        np.testing.assert_allclose(costs[:, 0], np.logaddexp(0, -odds), atol=1e-4)  # minus the log of its probability
+        np.testing.assert_array_equal(right[:, 0], odds >= 0)
     # The evaluation of a task asks in the same form, here in both orders.
     answers = list(ask(judge, ASKED, words))
     both = np.array([(row[0] - row[1]) / 2 for row in judge.judge([(p, np.array([[0, 1], [1, 0]])) for p in problems])])
+    np.testing.assert_array_equal(both, judged)  # the order makes no difference
+    assert not any(answer.flipped for answer in answers)
+    mass = [float(judge.verdict_mass(problem, np.array([[0, 1]]))[0]) for problem in problems]
+    np.testing.assert_allclose([float(answer.mass or 0) for answer in answers], mass, rtol=1e-4)
     np.testing.assert_allclose([answer.p[0] for answer in answers], 1 / (1 + np.exp(-both)), atol=1e-5)
 
 
 def _rows(base: base_model.Base, words: list[Example]) -> list[Row]:
     encoded = encode(base.form, ASKED, words, max_input=256, max_target=8, responses="separate")
-    return [Row(np.array(e.source, np.int32), np.array(e.target, np.int32), pieces=e.pieces) for e in encoded]
+    verdicts = base.form.separate_frame(PAIRWISE).verdicts
+    return [
+        Row(np.array(e.source, np.int32), np.array(e.target, np.int32), pieces=e.pieces, verdicts=verdicts)
+        for e in encoded
+    ]
 
 
 def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Example], tmp_path: Path) -> None:
@@ -119,6 +129,7 @@ def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Examp
     )
     for k, row in enumerate(_rows(base, words)):
         assert made[k].pieces == again[k].pieces == row.pieces and np.array_equal(made[k].source, row.source)
+        assert made[k].verdicts == again[k].verdicts == row.verdicts and np.array_equal(made[k].target, row.target)
     joint = build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8)
     assert joint[0].pieces is None and len(joint[0].source) != len(made[0].source)
 

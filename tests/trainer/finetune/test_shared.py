@@ -44,7 +44,7 @@ def test_every_token_is_in_its_place(ids: list[tuple[list[int], list[int]]]) -> 
 
 
 def test_a_common_beginning_ends_with_the_prompt() -> None:
-    examples = [Row(np.arange(9, dtype=np.int32), np.array([k]), pieces=Lengths(4, 2, 1, 1, 1)) for k in range(2)]
+    examples = [Row(np.arange(9, dtype=np.int32), np.array([k]), pieces=Lengths(4, 2, 3)) for k in range(2)]
     assert common_beginning(examples) == 4 and common_beginning([e._replace(pieces=None) for e in examples]) == 8
 
 
@@ -66,9 +66,12 @@ def test_losses_and_gradients_are_the_same(
     examples = []
     for k in range(8):
         parts = [rng.integers(3, 90, n) for n in rng.integers(2, 24, 5)]
-        pieces = Lengths(len(heads[k // 4]), *map(len, parts[:4])) if form == "separate" and k < 4 else None
         source = np.concatenate([heads[k // 4], *parts]).astype(np.int32)
-        examples.append(Row(source, rng.integers(3, 90, 1 + k % 3).astype(np.int32), pieces=pieces))
+        example = Row(source, rng.integers(3, 90, 1 + k % 3).astype(np.int32))
+        if form == "separate" and k < 4:
+            pieces = Lengths(len(heads[k // 4]), len(parts[0]), sum(map(len, parts[1:])))
+            example = example._replace(target=np.array([7], np.int32), pieces=pieces, verdicts=(7, 8))
+        examples.append(example)
     alone, shared = (jax.tree.map(lambda x: x[0], collate(examples, 1, joined=True, share=share)) for share in (1, 4))
     assert real_tokens(shared, joined=True) == real_tokens(alone, joined=True) - 3 * (64 + 45)
 
