@@ -12,7 +12,8 @@ The stages are commands of flame-train, which are printed. Each resumes where it
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
 The recipe is that of a model of 135 M parameters on two CPU cores: the upper layers are trained, at a higher rate than
-the paper's, on inputs of at most 320 tokens, so that many examples fit into few hours.
+the paper's, on inputs of at most 320 tokens, so that many examples fit into few hours. Responses are read separately: a
+comparison is the difference of two scores, which so small a model learns from far fewer examples than to compare.
 """
 
 import shlex
@@ -34,6 +35,7 @@ RECIPE = {
     "--clip": "1",
     "--max-input": "320",
     "--max-target": "16",
+    "--responses": "separate",
 }
 # Of RewardBench's categories LLMBar and the programs alone are in a file that may be redistributed: HHH and Expert LFQA
 # stand in for chat and safety, and nothing for mathematics.
@@ -52,7 +54,7 @@ def stages(
     """Yields the arguments of flame-train for each stage."""
     recipe = [word for option in (RECIPE | changed).items() for word in option]
     shared, chosen = ["--data", str(data)], ["--licence", "permissive", "--extra"]
-    rows = ["--both-orders", "--on-long", "skip", "--by-length"]
+    rows = ["--on-long", "skip", "--by-length"]
     run = ["run", "--base", base, *shared, *recipe, *rows]
     flame, partial, patches, rm = (out / name for name in ("flame", "partial", "patches", "flame-rm"))
     yield (*run, "--mixture", str(MIXTURE), "--steps", str(steps), "--out", str(flame))

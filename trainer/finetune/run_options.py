@@ -26,9 +26,11 @@ class ExampleOptions:
     responses: Responses = described(
         "joint",
         "Read the second response of a comparison after the first one (joint), or each by itself (separate): the judge "
-        "then encodes every candidate once for all its comparisons. For decoders.",
+        "then gives each candidate a score, and a comparison is the difference of two. For decoders.",
     )
-    both_orders: bool = described(False, "Show each pair of responses in both orders.")
+    both_orders: bool = described(
+        False, "Show each pair of responses in both orders, which --responses separate does not tell apart."
+    )
     on_long: Literal["cut", "skip"] = described(
         "cut", "If an example is longer than --max-input or --max-target, cut it (cut) or leave it out (skip)."
     )
