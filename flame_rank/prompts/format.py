@@ -38,29 +38,29 @@ Ids: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateFrame:
-    """The ids around the texts of a comparison in the separate form (model/separate.py).
+    """The ids around the values of a comparison in the separate form (model/separate.py).
 
     Attributes:
-      head: the instructions, up to the prompt.
-      before_response: the ids between prompt and response.
+      before: the ids before each value that precedes the responses, the first with the instructions, and before a
+        response.
       cue: the ids after a response, up to where the verdict is due.
       verdicts: the tokens of A and B.
     """
 
-    head: Ids
-    before_response: Ids
+    before: tuple[Ids, ...]
     cue: Ids
     verdicts: tuple[int, int]
 
     @property
     def fixed(self) -> list[Ids]:
-        """What stands in a row before the prompt, between the three texts, and after the last."""
-        return [self.head, self.before_response, self.cue, self.cue]
+        """What stands in a row before the first value, between two values, and after the last."""
+        return [*self.before, self.cue, self.cue]
 
-    def lengths(self, prompt: Ids, first: Ids, second: Ids) -> tuple[int, int, int]:
+    def lengths(self, values: Sequence[Ids]) -> tuple[int, int, int]:
         """Returns the numbers of tokens of the parts of a row, in the order of model/separate.py's `Lengths`."""
-        shared = len(self.head) + len(prompt) + len(self.before_response)
-        return shared, len(first) + len(self.cue), len(second) + len(self.cue)
+        *shared, first, second = map(len, values)
+        prompt = sum(map(len, self.before)) + sum(shared)
+        return prompt, first + len(self.cue), second + len(self.cue)
 
 
 def frame(instructions: Instructions, context: Sequence[str], answered: Sequence[tuple[str, str]] = ()) -> list[str]:
@@ -169,18 +169,20 @@ class Format:
         before, behind = self._around
         return [before + first, *rest[:-1], rest[-1] + behind]
 
-    def separate_frame(self, instructions: Instructions, field: str = PAIRWISE_CONTEXT[0]) -> SeparateFrame:
-        """Returns the ids around a prompt, which is named `field`, and two responses in the separate form, in the
-        chat template if there is one.
+    def separate_frame(self, instructions: Instructions, context: Sequence[str] = PAIRWISE_CONTEXT) -> SeparateFrame:
+        """Returns the ids around the values of a comparison in the separate form, in the chat template if there is one.
+
+        Args:
+          context: the names of the fields, of which the last two are the responses.
 
         Raises:
           ValueError: A and B are several tokens.
         """
-        head, before, cue = self.frame(instructions, (field, "response"))
+        *before, cue = self.frame(instructions, (*context[:-2], "response"))
         shared, (a, b) = self.labels(instructions, VERDICTS)
         if len(a) != 1 or len(b) != 1:
             raise ValueError(f"A and B are several tokens in this tokenizer, {list(a)} and {list(b)}")
-        return SeparateFrame(head=head, before_response=before, cue=cue + shared, verdicts=(a[0], b[0]))
+        return SeparateFrame(before=tuple(before), cue=cue + shared, verdicts=(a[0], b[0]))
 
     def labels(self, instructions: Instructions, labels: Sequence[str]) -> tuple[Ids, list[Ids]]:
         """Returns the ids of each label as the value of the first output field.

@@ -200,15 +200,15 @@ def encode(
         if long:
             own = list(truncate_pair(own[0], own[1], own[2], room)) if pair else _truncate_longest(own, room)
         ids = frame[0] + tuple(i for value, behind in zip(own, frame[1:], strict=True) for i in value + behind)
-        pieces = None if around is None else Lengths(*around.lengths(*own))
+        pieces = None if around is None else Lengths(*around.lengths(own))
         yield Encoded(ids, answer[:max_target], pieces, long or len(answer) > max_target)
 
 
 def _separate_frame(form: Format, task: Task, responses: Responses) -> SeparateFrame | None:
-    """Returns the frame of the separate form for a task that compares two responses to a prompt, otherwise None."""
-    if responses == "joint" or task.kind != "pairwise" or len(task.context) != 3 or task.labels != VERDICTS:
+    """Returns the frame of the separate form for a task that compares two responses, otherwise None."""
+    if responses == "joint" or task.kind != "pairwise" or task.labels != VERDICTS:
         return None
-    return form.separate_frame(task.instructions, task.context[0])
+    return form.separate_frame(task.instructions, task.context)
 
 
 def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
