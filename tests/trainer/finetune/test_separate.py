@@ -122,6 +122,17 @@ def _rows(base: base_model.Base, words: list[Example]) -> list[Row]:
     ]
 
 
+def test_all_fields_but_the_responses_are_shared(trained: Path, base: base_model.Base, words: list[Example]) -> None:
+    task = replace(ASKED, fields=("article", "requirement"))
+    given = [replace(word, values=("an article", *word.values)) for word in words]
+    encoded = encode(base.form, task, given, max_input=400, max_target=8, responses="separate")
+    for row, example in zip(encoded, given, strict=True):
+        assert row.pieces is not None and sum(row.pieces) == len(row.source) and not row.cut
+        prompt = base.form.text(row.source[: row.pieces.prompt])
+        assert prompt.endswith(f"article: an article\nrequirement: {example.values[1]}\nresponse:")
+    assert not any(answer.flipped for answer in ask(flame_rank.load_judge(trained), task, given))
+
+
 def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Example], tmp_path: Path) -> None:
     made, again = (
         build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8, responses="separate")
