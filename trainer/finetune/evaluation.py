@@ -36,9 +36,11 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
         raise ValueError(f"{rows.task} has no labels to measure accuracy by")
     params = training.params()
     labels = [np.array(ids, np.int32) for ids in rows.label_ids]
-    pairs = [(k, c) for k in range(len(rows)) for c in range(len(labels))]
+    # In the separate form P(A) + P(B) is 1, so A alone is asked.
+    asked = 1 if rows.separate else len(labels)
+    pairs = [(k, c) for k in range(len(rows)) for c in range(asked)]
     pairs.sort(key=lambda pair: len(rows[pair[0]].source))
-    scores = np.zeros((len(rows), len(labels)))
+    scores = np.full((len(rows), len(labels)), np.log(0.5))
     for start in range(0, len(pairs), ROWS):
         chunk = pairs[start : start + ROWS]
         examples = [rows[k]._replace(target=labels[c]) for k, c in chunk]

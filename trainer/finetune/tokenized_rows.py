@@ -88,6 +88,11 @@ class TokenizedRows:
         return len(self.index)
 
     @property
+    def separate(self) -> bool:
+        """Whether these are comparisons in the separate form."""
+        return self.index.shape[1] > _COLUMNS and bool(self.index[0, _COLUMNS:].any())
+
+    @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """[N] int64, the number of tokens of each example, including those of its target."""
         return np.asarray(self.index[:, 1] + self.index[:, 2])
@@ -97,7 +102,7 @@ class TokenizedRows:
         start, source_length, target_length, label, *pieces = map(int, self.index[number])
         middle = start + source_length
         row = Row(self.ids[start:middle], self.ids[middle : middle + target_length], label)
-        if not any(pieces):
+        if not self.separate:
             return row
         (a,), (b,) = self.label_ids
         return row._replace(pieces=Lengths(*pieces), verdicts=(a, b))

@@ -20,6 +20,7 @@ from flame_rank.prompts.instructions import PAIRWISE
 from trainer.collection import tasks
 from trainer.collection.examples import Example, examples
 from trainer.finetune import base_model
+from trainer.finetune.evaluation import right_answers
 from trainer.finetune.recipe import Recipe
 from trainer.finetune.run import train
 from trainer.finetune.run_options import ExampleOptions
@@ -143,6 +144,19 @@ def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Examp
         assert made[k].verdicts == again[k].verdicts == row.verdicts and np.array_equal(made[k].target, row.target)
     joint = build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8)
     assert joint[0].pieces is None and len(joint[0].source) != len(made[0].source)
+
+
+def test_the_accuracy_during_a_training_is_the_judges(
+    trained: Path, base: base_model.Base, words: list[Example], tmp_path: Path
+) -> None:
+    judge: Any = flame_rank.load_judge(trained)
+    rows = build(
+        base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8, responses="separate"
+    )
+    right = right_answers(Training(base_model.load(trained, MESH, responses="separate"), SMALL, MESH), rows)
+    preferred = ["AB"[int(answer.p[1] > 0.5)] for answer in ask(judge, ASKED, words)]
+    assert right.tolist() == [choice == word.label for choice, word in zip(preferred, words, strict=True)]
+    assert 0 < right.sum() < len(words)
 
 
 def test_a_step_changes_what_it_reads_in_this_form(base: base_model.Base, words: list[Example]) -> None:
