@@ -11,9 +11,9 @@ The stages are commands of flame-train, which are printed. Each resumes where it
     OUT/flame-rm   the training from the base on the re-weighted mixture
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
-The recipe is that of a model of 135 M parameters on two CPU cores: the upper layers are trained, at a higher rate than
-the paper's, on inputs of at most 320 tokens, so that many examples fit into few hours. Responses are read separately: a
-comparison is the difference of two scores, which so small a model learns from far fewer examples than to compare.
+The recipe is that of a model of 135 M parameters on two CPU cores: adapters of the upper layers are trained, at a higher
+rate than the paper's, on inputs of at most 448 tokens, so that many examples fit into few hours. Responses are read
+separately: a comparison is the difference of two scores, which so small a model learns from fewer examples.
 """
 
 import shlex
@@ -26,14 +26,15 @@ import click
 
 MIXTURE = Path(__file__).with_name("flame_mixture.csv")
 RECIPE = {
+    "--lora": "32",
     "--freeze": "15",
     "--batch": "32",
     "--share": "4",
-    "--rate": "3e-4",
+    "--rate": "1e-3",
     "--schedule": "linear",
-    "--warmup": "20",
+    "--warmup": "15",
     "--clip": "1",
-    "--max-input": "320",
+    "--max-input": "448",
     "--max-target": "16",
     "--responses": "separate",
 }
