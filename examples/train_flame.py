@@ -11,9 +11,9 @@ The stages are commands of flame-train, which are printed. Each resumes where it
     OUT/flame-rm   the training from the base on the re-weighted mixture
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
-The recipe is that of a model of 135 M parameters on two CPU cores: adapters of the upper layers are trained, at a higher
-rate than the paper's, on inputs of at most 448 tokens, so that many examples fit into few hours. Responses are read
-separately: a comparison is the difference of two scores, which so small a model learns from fewer examples.
+The recipe is that of a model of 135 M parameters on two CPU cores: adapters of the upper layers are trained, at a
+higher rate than the paper's, on inputs of at most 448 tokens, so that many examples fit into few hours. Responses are
+read separately: a comparison is the difference of two scores, which so small a model learns from fewer examples.
 """
 
 import shlex
