@@ -193,11 +193,11 @@ def encode(
     if room < 16:
         raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens, too many")
     values = form.values([value for example in examples for value in example.values])
-    answers = (
-        form.answers(task.instructions, [example.target[1:] for example in examples])
-        if around is None
-        else [(around.verdicts[VERDICTS.index(str(example.label))],) for example in examples]
-    )
+    if around is None:
+        answers = form.answers(task.instructions, [example.target[1:] for example in examples])
+    else:  # a tie, which is evaluated but never trained on, has no target
+        tokens = dict(zip(VERDICTS, around.verdicts, strict=True))
+        answers = [(tokens[example.label],) if example.label in tokens else () for example in examples]
     width = len(task.context)
     for k, answer in enumerate(answers):
         own = values[k * width : (k + 1) * width]

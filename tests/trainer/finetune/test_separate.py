@@ -134,6 +134,12 @@ def test_all_fields_but_the_responses_are_shared(trained: Path, base: base_model
     assert not any(answer.flipped for answer in ask(flame_rank.load_judge(trained), task, given))
 
 
+def test_a_tie_is_asked(trained: Path, words: list[Example]) -> None:
+    tied = [replace(word, target=" tie", label="tie") for word in words]
+    judge = flame_rank.load_judge(trained)
+    assert [a.p for a in ask(judge, ASKED, tied)] == [a.p for a in ask(judge, ASKED, words)]
+
+
 def test_rows_on_disk_keep_their_pieces(base: base_model.Base, words: list[Example], tmp_path: Path) -> None:
     made, again = (
         build(base.form, "id", ASKED, lambda: iter(words), tmp_path, max_input=256, max_target=8, responses="separate")
