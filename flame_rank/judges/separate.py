@@ -13,7 +13,7 @@ from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.pairs import PairForm, room_beside
 from flame_rank.model import forks
 from flame_rank.model.scorer import Scorer
-from flame_rank.prompts.format import Format
+from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.truncation import separate_lengths
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
@@ -65,11 +65,20 @@ class SeparateJudge(LanguageModelJudge):
             reads = self._reads.setdefault(problem, {})
             reads |= dict.fromkeys(set(np.unique(pairs).tolist()) - {*reads})
         fresh = [(problem, i) for problem, _ in asked for i, read in self._reads[problem].items() if read is None]
-        paths = [self._pairs.path(problem, i, i) for problem, i in fresh]  # what is cut depends on no other response
-        kept = {place: path[:3] for place, path in zip(fresh, paths, strict=True) if path is not None}
+        paths = {place: self.path(*place) for place in fresh}
+        kept = {place: path for place, path in paths.items() if path is not None}
         for (problem, i), (of_a, of_b) in zip(kept, self._log_probs([*kept.values()]), strict=True):
             self._reads[problem][i] = _Read(score=of_a - of_b, mass=float(np.exp(of_a) + np.exp(of_b)))
         return [self._of(problem, pairs, "score") @ np.array([1.0, -1.0]) for problem, pairs in asked]
+
+    def path(self, problem: Problem, candidate: int) -> list[Ids] | None:
+        """Returns the pieces of instructions, prompt and a candidate with the cue; None if it is too long and skipped.
+
+        Raises:
+          UserError: it is too long and `on_long` is "fail".
+        """
+        both = self._pairs.path(problem, candidate, candidate)  # what is cut depends on no other response
+        return None if both is None else both[:3]
 
     def verdict_mass(self, problem: Problem, pairs: IntArray) -> FloatArray:
         """Returns P(A) + P(B) [M] of comparisons [M, 2], the mean behind both responses; NaN for those that were not

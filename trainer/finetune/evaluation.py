@@ -36,26 +36,27 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
         raise ValueError(f"{rows.task} has no labels to measure accuracy by")
     params = training.params()
     labels = [np.array(ids, np.int32) for ids in rows.label_ids]
-    # In the separate form P(A) + P(B) is 1, so A alone is asked.
+    # Of comparisons in the separate form A alone is asked: it is preferred, 1, or not, 0, which is less than 0.5.
     asked = 1 if rows.separate else len(labels)
     pairs = [(k, c) for k in range(len(rows)) for c in range(asked)]
     pairs.sort(key=lambda pair: len(rows[pair[0]].source))
-    scores = np.full((len(rows), len(labels)), np.log(0.5))
+    scores = np.full((len(rows), len(labels)), 0.5)
     for start in range(0, len(pairs), ROWS):
         chunk = pairs[start : start + ROWS]
         examples = [rows[k]._replace(target=labels[c]) for k, c in chunk]
         padding = [Row(examples[0].source[:1], examples[0].target)] * (ROWS - len(chunk))
         batch = collate(examples + padding, 1, joined=training.base.joined)
         batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
-        likelihoods = sharding.to_host(_likelihood(training.base.graph, params, batch))
-        for (k, c), likelihood in zip(chunk, likelihoods, strict=False):
-            scores[k, c] = likelihood
+        of_target = map(sharding.to_host, _asked(training.base.graph, params, batch))
+        for (k, c), likelihood, preferred in zip(chunk, *of_target, strict=False):
+            scores[k, c] = preferred if rows.separate else likelihood
     return np.asarray(scores.argmax(1) == rows.index[:, 3])
 
 
 @partial(jax.jit, static_argnums=0)
-def _likelihood(graph: Any, params: Any, batch: Batch) -> jax.Array:
-    """Computes the log-probability of each row's target, [B], in nats."""
+def _asked(graph: Any, params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Computes the log-probability of each row's target, [B], in nats, and whether its first token is the likeliest."""
     micro = jax.tree.map(lambda x: x[0], batch)
-    costs, _ = losses(nnx.merge(graph, params), micro)
-    return -jnp.where(jnp.arange(costs.shape[1]) < micro.counts[:, None], costs, 0.0).sum(1)
+    costs, likeliest = losses(nnx.merge(graph, params), micro)
+    counted = jnp.arange(costs.shape[1]) < micro.counts[:, None]
+    return -jnp.where(counted, costs, 0.0).sum(1), likeliest[:, 0]

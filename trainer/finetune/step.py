@@ -192,7 +192,8 @@ def losses(
 ) -> tuple[jax.Array, jax.Array]:
     """Computes the loss of each target token, [B, R] in nats, and whether it is the likeliest token.
 
-    The values past the end of a target have no meaning.
+    The loss of a comparison in the separate form is that of its verdict, by the difference of both scores, and of P(A)
+    + P(B): that the model answers behind each response. The values past the end of a target have no meaning.
 
     Args:
       drop: applies dropout.
@@ -232,22 +233,31 @@ def losses(
     costs, likeliest = (jnp.concatenate(chunks, 1) for chunks in zip(*parts, strict=True))
     if batch.pieces is None or batch.verdicts is None:
         return costs, likeliest
-    right, (a, b) = batch.targets[:, 0], batch.verdicts.T
-    odds = _log_odds(model, hidden[:, [R, 0]], right, jnp.where(right == a, b, a))
+    odds, mass = _compared(model, hidden[:, [R, 0]], batch.verdicts, batch.targets[:, 0])
     compared = (batch.pieces.prompt > 0)[:, None] & (jnp.arange(R) == 0)  # their target is one token
     return (
-        jnp.where(compared, jax.nn.softplus(-odds)[:, None], costs),
+        jnp.where(compared, (jax.nn.softplus(-odds) - mass)[:, None], costs),
         jnp.where(compared, (odds >= 0)[:, None], likeliest),
     )
 
 
-def _log_odds(model: Decoder | T5, hidden: jax.Array, right: jax.Array, wrong: jax.Array) -> jax.Array:
-    """Computes the log-odds [B] of one verdict [B] against the other for comparisons in the separate form, from the
-    output [B, 2, D] behind the first and the second response."""
+def _compared(
+    model: Decoder | T5, hidden: jax.Array, verdicts: jax.Array, right: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Computes for comparisons in the separate form the log-odds [B] of the right verdict against the other one, and
+    the log of P(A) + P(B) [B], its mean behind both responses.
+
+    Args:
+      hidden: [B, 2, D], the output behind the first and the second response.
+      verdicts: [B, 2], the tokens of A and B.
+      right: [B], one of both.
+    """
     logits = model.logits(hidden)  # [B, 2, V]
-    of_right, of_wrong = (jnp.take_along_axis(logits, ids[:, None, None], -1)[..., 0] for ids in (right, wrong))
-    scores = of_right - of_wrong
-    return scores[:, 0] - scores[:, 1]
+    of_each = jnp.take_along_axis(logits, verdicts[:, None], -1)  # [B, 2, 2]
+    scores = of_each[:, :, 0] - of_each[:, :, 1]
+    for_a = scores[:, 0] - scores[:, 1]
+    mass = jax.nn.logsumexp(of_each, -1) - jax.nn.logsumexp(logits, -1)
+    return jnp.where(right == verdicts[:, 0], for_a, -for_a), mass.mean(1)
 
 
 def _repeated(shared: Sequence[KeyValue], times: int, layer: int) -> KeyValue:

@@ -98,18 +98,24 @@ def test_the_judge_says_what_the_training_says(trained: Path, base: base_model.B
     problems = [flame_rank.Problem(prompt=w.values[0], candidates=list(w.values[1:])) for w in words]
     judged = np.array([row[0] for row in judge.judge([(p, np.array([[0, 1]])) for p in problems])])
     assert judge.pointwise and np.ptp(judged) > 1e-3
+    mass = np.array([float(judge.verdict_mass(problem, np.array([[0, 1]]))[0]) for problem in problems])
+    of_each = judge.kernel.log_probs(
+        [path for p in problems for path in (judge.path(p, 0), judge.path(p, 1))], judge.verdict_ids
+    )
+    answered = np.logaddexp.reduce(of_each, 1).reshape(-1, 2)  # log of P(A) + P(B)
+    np.testing.assert_allclose(mass, np.exp(answered).mean(1), rtol=1e-4)
     for verdict, odds in zip(judge.verdict_ids, (judged, -judged), strict=True):
         rows = [base_rows._replace(target=np.array([verdict], np.int32)) for base_rows in _rows(base, words)]
         batch = jax.tree.map(lambda x: x[0], collate(rows, 1, joined=True))
         costs, right = losses(model, batch)
-        np.testing.assert_allclose(costs[:, 0], np.logaddexp(0, -odds), atol=1e-4)  # minus the log of its probability
+        expected = np.logaddexp(0, -odds) - answered.mean(1)  # minus the logs of its probability and of being asked
+        np.testing.assert_allclose(costs[:, 0], expected, atol=1e-4)
         np.testing.assert_array_equal(right[:, 0], odds >= 0)
     # The evaluation of a task asks in the same form, here in both orders.
     answers = list(ask(judge, ASKED, words))
     both = np.array([(row[0] - row[1]) / 2 for row in judge.judge([(p, np.array([[0, 1], [1, 0]])) for p in problems])])
     np.testing.assert_array_equal(both, judged)  # the order makes no difference
     assert not any(answer.flipped for answer in answers)
-    mass = [float(judge.verdict_mass(problem, np.array([[0, 1]]))[0]) for problem in problems]
     np.testing.assert_allclose([float(answer.mass or 0) for answer in answers], mass, rtol=1e-4)
     np.testing.assert_allclose([answer.p[0] for answer in answers], 1 / (1 + np.exp(-both)), atol=1e-5)
 
