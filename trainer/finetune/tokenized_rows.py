@@ -25,7 +25,7 @@ from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.separate import Lengths
 from flame_rank.prompts.format import Format, Ids, SeparateFrame
 from flame_rank.prompts.instructions import VERDICTS
-from flame_rank.prompts.truncation import middle_cut, truncate_pair
+from flame_rank.prompts.truncation import common_length, middle_cut, separate_lengths, truncate_pair, truncated_lengths
 from trainer.collection.examples import Example, data_folder
 from trainer.collection.fetch import sha256
 from trainer.collection.tasks.base import Task
@@ -174,6 +174,7 @@ def encode(
     max_input: int,
     max_target: int,
     responses: Responses = "joint",
+    apart: bool = False,
 ) -> Iterator[Encoded]:
     """Yields the ids of each example of a task.
 
@@ -181,7 +182,9 @@ def encode(
       form: the unified format in the tokens of the model.
       max_input: the most tokens of an input.
       max_target: the most tokens of a target.
-      responses: the form in which comparisons of two responses to a prompt are read.
+      responses: the form in which comparisons of two responses are read.
+      apart: whether the responses of the separate form are read one by one, as a judge does, and not as one row: then
+        an input is what precedes the responses with the longer one.
 
     Raises:
       ValueError: the instructions leave no room for values, or the tokenizer merges an answer with its cue.
@@ -189,7 +192,8 @@ def encode(
     pair = task.kind == "pairwise" and len(task.context) == 3
     around = _separate_frame(form, task, responses)
     frame = form.frame(task.instructions, task.context) if around is None else around.fixed
-    room = max_input - sum(map(len, frame))
+    apart = apart and around is not None
+    room = max_input - sum(map(len, frame[:-1] if apart else frame))
     if room < 16:
         raise ValueError(f"{task.name}: its instructions take {max_input - room} of {max_input} tokens, too many")
     values = form.values([value for example in examples for value in example.values])
@@ -201,9 +205,15 @@ def encode(
     width = len(task.context)
     for k, answer in enumerate(answers):
         own = values[k * width : (k + 1) * width]
-        long = sum(map(len, own)) > room
-        if long:
-            own = list(truncate_pair(own[0], own[1], own[2], room)) if pair else _truncate_longest(own, room)
+        lengths = [*map(len, own)]
+        if apart:
+            lengths[-2:] = [max(lengths[-2:])]
+        long = sum(lengths) > room
+        if long and pair:
+            own = list(truncate_pair(own[0], own[1], own[2], room, separate_lengths if apart else truncated_lengths))
+        elif long:
+            most = common_length(lengths, room)
+            own = [middle_cut(value, most) for value in own]
         ids = frame[0] + tuple(i for value, behind in zip(own, frame[1:], strict=True) for i in value + behind)
         pieces = None if around is None else Lengths(*around.lengths(own))
         yield Encoded(ids, answer[:max_target], pieces, long or len(answer) > max_target)
@@ -214,15 +224,6 @@ def _separate_frame(form: Format, task: Task, responses: Responses) -> SeparateF
     if responses == "joint" or task.kind != "pairwise" or task.labels != VERDICTS:
         return None
     return form.separate_frame(task.instructions, task.context)
-
-
-def _truncate_longest(values: Sequence[Ids], room: int) -> list[Ids]:
-    """Cuts values to `room` tokens in all; the longest ones are cut to the same length."""
-    low, high = 0, max(map(len, values))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if sum(min(len(v), middle) for v in values) <= room else (low, middle - 1)
-    return [middle_cut(value, low) for value in values]
 
 
 def identity(base: Path, task: Task, data: Path, rest: str) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from flame_rank.judges.base import Judge
 from flame_rank.judges.language_model import LanguageModelJudge
 from flame_rank.judges.separate import SeparateJudge
-from flame_rank.model.choices import Responses
 from flame_rank.prompts.format import Ids
 from flame_rank.records import Problem
 from strategies.base import FloatArray
@@ -110,11 +109,12 @@ def _likelihoods(judge: LanguageModelJudge, task: Task, examples: Sequence[Examp
     """
     shared, targets = judge.form.labels(task.instructions, task.labels)
     head = len(judge.form.frame(task.instructions, task.context)[0])
+    if isinstance(judge, SeparateJudge) and task.kind == "pairwise":
+        room = judge.kernel.max_length  # the cue includes what A and B begin with, and neither of them is read
+        apart = encode(judge.form, task, examples, max_input=room, max_target=1, responses="separate", apart=True)
+        return _separate(judge, list(apart), head, targets)
     room = judge.kernel.max_length - len(shared) - max(map(len, targets))
-    responses: Responses = "separate" if isinstance(judge, SeparateJudge) else "joint"
-    rows = list(encode(judge.form, task, examples, max_input=room, max_target=1, responses=responses))
-    if isinstance(judge, SeparateJudge) and rows and rows[0].pieces is not None:
-        return _separate(judge, rows, head, targets)
+    rows = list(encode(judge.form, task, examples, max_input=room, max_target=1))
     alike = -2 if task.kind == "pairwise" else -1  # the fields before the responses, or before what is judged
     groups = groupby(zip(examples, rows, strict=True), key=lambda both: both[0].values[:alike])
     paths = [path for _, group in groups for path in _in_pieces([row.source for _, row in group], head, shared)]

@@ -140,6 +140,20 @@ def test_all_fields_but_the_responses_are_shared(trained: Path, base: base_model
     assert not any(answer.flipped for answer in ask(flame_rank.load_judge(trained), task, given))
 
 
+def test_long_responses_are_cut_one_by_one(trained: Path, words: list[Example]) -> None:
+    judge: Any = flame_rank.load_judge(trained, max_length=280)
+    long = [
+        replace(word, values=(word.values[0], word.values[1] * (1 + 40 * k), word.values[2] * 40))
+        for k, word in enumerate(words[:3])
+    ]
+    problems = [flame_rank.Problem(prompt=w.values[0], candidates=list(w.values[1:])) for w in long]
+    odds = np.array([row[0] for row in judge.judge([(p, np.array([[0, 1]])) for p in problems])])
+    answers = list(ask(judge, ASKED, long))
+    assert [judge.notes(problem).truncated for problem in problems] == [1, 2, 2]
+    np.testing.assert_allclose([answer.p[0] for answer in answers], 1 / (1 + np.exp(-odds)), atol=1e-5)
+    assert not any(answer.flipped for answer in answers)
+
+
 def test_a_tie_is_asked(trained: Path, words: list[Example]) -> None:
     tied = [replace(word, target=" tie", label="tie") for word in words]
     judge = flame_rank.load_judge(trained)
