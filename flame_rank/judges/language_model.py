@@ -27,7 +27,7 @@ class LanguageModelJudge:
       frame: the ids of the four pieces around prompt and responses: one before each of the three, and one after the
         last.
       room: the number of tokens that `kernel.max_length` leaves for the prompt and two responses.
-      pair_form: how a comparison is put together.
+      pair_form: how long a comparison may be.
     """
 
     pool_aware = False

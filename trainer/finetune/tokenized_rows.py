@@ -277,7 +277,7 @@ def build(
     """
     folder.mkdir(parents=True, exist_ok=True)
     made_of = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context, *[skip] * skip])
-    made_of += "separate" * (responses == "separate")
+    made_of += "separate, each with its cue" * (responses == "separate")
     name = f"{task.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))
     if damaged := _damaged(about, (ids_file, index_file)):
