@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flame_rank.cli.compiled_programs import keep_programs
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import together
 from flame_rank.errors import UserError
@@ -58,11 +59,13 @@ def report(line: str) -> None:
 
 @contextmanager
 def training_extra() -> Iterator[None]:
-    """Turns a failed import in the block into an error that names the extra to install.
+    """Keeps the programs that jax compiles, and turns a failed import in the block into an error that names the extra
+    to install.
 
     Raises:
       UserError: a package is missing.
     """
+    keep_programs()
     try:
         yield
     except ImportError as error:

@@ -282,28 +282,31 @@ def make_train_step(
     optimiser: optax.GradientTransformation,
     *,
     dtype: Any,
-    rate: float,
+    dropout_rate: float,
     recompute: bool,
     places: Any = None,
 ) -> Any:
-    """Makes the compiled step: (state, frozen parameters, batch [parts, rows, ...], key) -> (state, Sums).
+    """Makes the compiled step: (state, frozen parameters, batch [parts, rows, ...], key, learning rate) -> (state,
+    Sums).
 
     Args:
       assemble: makes the model from the trained and the frozen parameters; only the trained ones get gradients.
-      optimiser: turns gradients into changes of the trained parameters.
+      optimiser: turns gradients into changes of the trained parameters, for a learning rate of 1.
       dtype: the dtype of the computation; the trained parameters stay float32.
-      rate: the probability of dropout.
+      dropout_rate: the probability of dropout.
       recompute: compute layers again for their gradients instead of keeping their inner values.
       places: the shardings of the results, so that the new state is on the same devices as the old one.
     """
 
     def loss(trained: Params, frozen: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
         model = assemble(*jax.tree.map(lambda x: x.astype(dtype), (trained, frozen)))
-        result = sums(model, batch, dropout(key, batch.rows, rate), recompute=recompute)
+        result = sums(model, batch, dropout(key, batch.rows, dropout_rate), recompute=recompute)
         return result.loss, result
 
     @partial(jax.jit, donate_argnums=0, out_shardings=places)
-    def step(state: State, frozen: Params, batch: Batch, key: jax.Array) -> tuple[State, Sums]:
+    def step(
+        state: State, frozen: Params, batch: Batch, key: jax.Array, learning_rate: jax.Array
+    ) -> tuple[State, Sums]:
         def add(total: Params, micro: Batch) -> tuple[Params, Sums]:
             gradients, result = jax.grad(loss, has_aux=True)(state.trained, frozen, micro, key)
             return jax.tree.map(jnp.add, total, gradients), result
@@ -313,6 +316,7 @@ def make_train_step(
         tokens = jnp.maximum(results.tokens.sum(), 1)
         gradients = jax.tree.map(lambda g: g / tokens, total)
         updates, changed = optimiser.update(gradients, state.optimiser, state.trained)
+        updates = jax.tree.map(lambda u: learning_rate * u, updates)
         whole = Sums(loss=results.loss.sum() / tokens, tokens=tokens, right=results.right.reshape(-1))
         return State(optax.apply_updates(state.trained, updates), changed), whole
 

@@ -16,7 +16,7 @@ from flame_rank.io.writing import part_of
 from flame_rank.model import sharding
 from trainer.finetune import base_model, checkpoints, lora, malloc, memory, processes, trainable
 from trainer.finetune.base_model import Base
-from trainer.finetune.optimiser import make_optimiser
+from trainer.finetune.optimiser import learning_rates, make_optimiser
 from trainer.finetune.recipe import DROPOUT, Recipe
 from trainer.finetune.run_options import Devices, ExampleOptions
 from trainer.finetune.step import State, Sums, collate, fitting_parts, make_train_step, padded_length, real_tokens
@@ -57,13 +57,13 @@ class Training:
         self.base, self.mesh = base, mesh
         longest = padded_length(recipe.max_input + recipe.max_target * base.joined)
         self.room = memory.room(base, recipe, mesh, longest=longest)
-        self._optimiser = make_optimiser(recipe)
+        self._optimiser, self._rates = make_optimiser(recipe), learning_rates(recipe)
         self._begin(base.params)
         self.program = make_train_step(
             partial(trainable.assembled, base.graph),
             self._optimiser,
             dtype=jnp.dtype(recipe.dtype),
-            rate=recipe.dropout,
+            dropout_rate=recipe.dropout,
             recompute=recipe.recompute,
             places=(jax.tree.map(lambda x: x.sharding, self.state), sharding.everywhere(mesh)),
         )
@@ -97,7 +97,8 @@ class Training:
         self.padded += batch.tokens.size + (0 if batch.common is None else batch.common.size)
         batch = sharding.put_global(batch, sharding.microbatches(self.mesh, batch.tokens.shape[1] // self.recipe.share))
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), self.done)
-        self.state, sums = self.program(self.state, self.frozen, batch, key)
+        rate = jnp.asarray(self._rates(self.done), jnp.float32)
+        self.state, sums = self.program(self.state, self.frozen, batch, key, rate)
         self.done += 1
         return Sums(*sums)
 

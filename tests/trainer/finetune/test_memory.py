@@ -25,7 +25,7 @@ def test_memory_is_estimated(options: dict[str, Any], tmp_path: Path) -> None:
     counted = []
     for length in (128, 256):
         batch = collate([Row(np.ones(length - 8, np.int32), np.ones(8, np.int32))] * 8, 1, joined=True)
-        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
+        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0), 1e-3)
         compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
         counted.append(compiled.memory_analysis().temp_size_in_bytes)
     a_token = (counted[1] - counted[0]) / (8 * 128)

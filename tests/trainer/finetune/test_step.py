@@ -85,9 +85,9 @@ def test_the_gradient_is_that_of_the_mean_over_target_tokens(base: base_model.Ba
     # Adam does not see the scale of a gradient: here the step is the gradient itself.
     own = fresh(base)
     whole = partial(trainable.assembled, base.graph)
-    program = make_train_step(whole, optax.sgd(1.0), dtype=jnp.float32, rate=0.0, recompute=False)
+    program = make_train_step(whole, optax.sgd(1.0), dtype=jnp.float32, dropout_rate=0.0, recompute=False)
     batch = collate(some(rows, 0, 1, 2, 3), 2, joined=True)
-    state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0))
+    state, found = program(State(own.params, optax.sgd(1.0).init(own.params)), {}, batch, jax.random.key(0), 1.0)
     together = jax.tree.map(lambda x: x[0], collate(some(rows, 0, 1, 2, 3), 1, joined=True))
 
     def mean(params: Any) -> jax.Array:

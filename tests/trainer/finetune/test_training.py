@@ -66,10 +66,22 @@ def test_no_gradient_is_computed_for_what_is_not_trained(tmp_path: Path, rows: T
     for name, lora_rank, freeze in (("all", 0, 0), ("upper", 0, 2), ("adapters", 1, 0), ("some", 1, 2)):
         training = Training(fresh(base), replace(SMALL, lora=lora_rank, freeze=freeze), MESH)
         batch = collate(some(rows, *range(8)), 1, joined=True)
-        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0))
+        lowered = training.program.lower(training.state, training.frozen, batch, jax.random.key(0), 1e-3)
         found[name] = lowered.cost_analysis()["flops"]
     assert found["upper"] < 0.75 * found["all"] and found["adapters"] < 0.85 * found["all"]
     assert found["some"] < 0.85 * found["adapters"]
+
+
+def test_runs_of_another_length_and_rate_use_the_same_programs(base: base_model.Base, rows: TokenizedRows) -> None:
+    batch = collate(some(rows, *range(8)), 1, joined=True)
+
+    def program(**options: Any) -> str:
+        training = Training(fresh(base), replace(SMALL, schedule="linear", **options), MESH)
+        text: str = training.program.lower(training.state, training.frozen, batch, jax.random.key(0), 1e-3).as_text()
+        return text
+
+    one = program(steps=10, rate=1e-3, warmup=2)
+    assert one == program(steps=20, rate=1e-4, warmup=0) != program(steps=10, rate=1e-3, warmup=2, clip=1.0)
 
 
 def test_the_first_step_of_adam_moves_every_weight_by_the_rate(base: base_model.Base, rows: TokenizedRows) -> None:
@@ -109,7 +121,7 @@ def test_every_program_lowers_for_every_platform(base: base_model.Base, rows: To
     ):
         training = Training(fresh(made), recipe, MESH)
         batch = collate(some(rows, *range(8)), recipe.accumulate or 1, joined=made.joined)
-        arguments = training.state, training.frozen, batch, jax.random.key(0)
+        arguments = training.state, training.frozen, batch, jax.random.key(0), 1e-3
         exported = jax.export.export(training.program, platforms=["tpu", "cuda", "cpu"])(*arguments)
         assert exported.platforms == ("tpu", "cuda", "cpu")
 
