@@ -179,11 +179,10 @@ def rerank(
 
     FILE is JSONL or parquet, a path or an address (s3://, gs://, hf://). Each line is either a problem with "prompt"
     and "candidates" (a list), or a single sample with "task_id" and "completion", or a line of another tool (see
-    --from). Without FILE, or with "-", standard input is read. Each problem is written with its ranking as soon as it
-    is done: as JSONL, or on a terminal as a row of a table.
+    --from). Without FILE, or with "-", standard input is read. Rankings are written during the run, in the order of
+    the input: as JSONL, or on a terminal as rows of a table.
 
-    JUDGE is a judge that ships, a directory or GGUF file of weights, the directory of a LoRA adapter (PEFT), or a
-    function. The options from --ask to --template are for a judge that has a language model.
+    The options from --ask to --template are for a judge that has a language model.
 
     Exit status: 0 if every problem was ranked; 1 if a problem was undecided or a line was left out; 2 for a mistake in
     the arguments or the input; 130 if interrupted.

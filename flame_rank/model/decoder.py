@@ -96,7 +96,7 @@ def rotate(x: jax.Array, view: View) -> jax.Array:
     return jnp.concatenate([a * view.cos - b * view.sin, b * view.cos + a * view.sin], -1)
 
 
-def _dot(a: jax.Array, b: jax.Array, along_a: int, along_b: int) -> jax.Array:
+def _products(a: jax.Array, b: jax.Array, along_a: int, along_b: int) -> jax.Array:
     """The products of each pair of matrices in a and b [B, K, ., .], in float32."""
     axes = (((along_a,), (along_b,)), ((0, 1), (0, 1)))
     return jax.lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
@@ -105,7 +105,7 @@ def _dot(a: jax.Array, b: jax.Array, along_a: int, along_b: int) -> jax.Array:
 def _weights(q: jax.Array, k: jax.Array, visible: jax.Array, scale: float, cap: float) -> tuple[jax.Array, jax.Array]:
     """Returns the attention weights [B, K, P, S] float32, and the cap's slope at each score; arguments as below."""
     (B, K, P, _), (_, T, S) = q.shape, visible.shape
-    scores, slope = _dot(q * scale, k, 3, 3), jnp.ones(())
+    scores, slope = _products(q * scale, k, 3, 3), jnp.ones(())
     if cap:
         inner = jnp.tanh(scores / cap)
         scores, slope = cap * inner, 1 - inner * inner
@@ -118,7 +118,7 @@ def _weights(q: jax.Array, k: jax.Array, visible: jax.Array, scale: float, cap: 
 def _attend_heads(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, scale: float, cap: float) -> jax.Array:
     """Attention of the P = G T queries of each key head: q [B, K, P, H], k and v [B, K, S, H], visible [B, T, S] ->
     [B, K, P, H]. Its gradients compute the weights again: jax's own keep them, and take longer on a CPU."""
-    return _dot(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 3, 2).astype(q.dtype)
+    return _products(_weights(q, k, visible, scale, cap)[0].astype(v.dtype), v, 3, 2).astype(q.dtype)
 
 
 def _attend_heads_kept(
@@ -134,8 +134,12 @@ def _attend_heads_gradients(
     q, k, v, visible, y = kept
     weights, slope = _weights(q, k, visible, scale, cap)
     mean = (dy.astype(jnp.float32) * y.astype(jnp.float32)).sum(-1, keepdims=True)  # of the slopes, by the weights
-    dscores = (weights * (_dot(dy, v, 3, 3) - mean) * slope).astype(q.dtype)
-    dq, dk, dv = _dot(dscores, k, 3, 2) * scale, _dot(dscores, q * scale, 2, 2), _dot(weights.astype(q.dtype), dy, 2, 2)
+    dscores = (weights * (_products(dy, v, 3, 3) - mean) * slope).astype(q.dtype)
+    dq, dk, dv = (
+        _products(dscores, k, 3, 2) * scale,
+        _products(dscores, q * scale, 2, 2),
+        _products(weights.astype(q.dtype), dy, 2, 2),
+    )
     return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), None
 
 

@@ -133,7 +133,8 @@ class Reranker:
         return ranking
 
     def rank_many(self, problems: Iterable[Given]) -> Iterator[Ranking]:
-        """Yields the rankings of problems, each as soon as it is done; memory holds only the problems that are open.
+        """Yields the rankings of problems during the run, in their order (`ordered=False`: each as soon as it is
+        done); memory holds only the problems that are open.
 
         Args:
           problems: problems, or mappings with "prompt" and "candidates". An error that this iterator raises is raised

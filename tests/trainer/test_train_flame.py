@@ -1,5 +1,6 @@
 """The example that trains FLAMe and FLAMe-RM: its stages are commands, which work one after the other."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,17 @@ from small_training import checkpoint
 SCRIPT = ROOT / "examples" / "train_flame.py"
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+def run(*arguments: object, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Args:
+    cache: the user's cache folder, in which compiled programs are kept; None = what the tests have.
+    """
+    environment = dict(os.environ)
+    if cache is not None:
+        environment = {name: value for name, value in environment.items() if not name.startswith("JAX_")}
+        environment["XDG_CACHE_HOME"] = str(cache)
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
 
 
 def test_the_commands_are_shown(tmp_path: Path) -> None:
@@ -35,9 +45,11 @@ def test_from_a_base_to_three_cards(tmp_path: Path) -> None:
     for setting in ("freeze=0", "lora=2", "max-input=1024", "max-target=64"):  # the tiny tokenizer has few words
         small += ["--set", setting]
     arguments = ("--base", checkpoint(tmp_path / "base"), "--data", data, "--out", out, *small)
-    done = run(*arguments)
+    cache = tmp_path / "cache"
+    done = run(*arguments, cache=cache)
     assert done.returncode == 0, done.stderr
+    assert [*cache.rglob("jit_step-*-cache")]
     assert (out / "patches" / "ratings.csv").exists() and (out / "flame-rm" / "step-0000003").is_dir()
     for name in ("base", "flame", "flame-rm"):
         assert (out / "cards" / name / "card.md").exists()
-    assert run(*arguments).returncode == 0  # all is there
+    assert run(*arguments, cache=cache).returncode == 0  # all is there
