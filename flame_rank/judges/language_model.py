@@ -13,6 +13,7 @@ from flame_rank.model import forks
 from flame_rank.model.scorer import Scorer
 from flame_rank.prompts.format import Format, Ids
 from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT, VERDICTS, Instructions, with_words
+from flame_rank.prompts.truncation import SHARE
 from flame_rank.records import Problem
 from strategies.base import FloatArray, IntArray
 
@@ -156,12 +157,14 @@ class LanguageModelJudge:
           limit: the most tokens of an explanation.
 
         Returns:
-          A text for each; None if the comparison was too long.
+          A text for each; None if the comparison was too long, or if there is no room for an explanation.
         """
         answered = [(self._instructions.output_fields[0], VERDICTS[0])]
         around = self.form.frame(with_words(self._instructions), PAIRWISE_CONTEXT, answered)
-        extra = sum(map(len, around)) - sum(map(len, self.frame)) + limit
-        paths = [self._pairs.path(*comparison, around=around, room=self.room - extra) for comparison in asked]
+        room = self.room - (sum(map(len, around)) - sum(map(len, self.frame)) + limit)
+        if room < 2 * SHARE:
+            return [None] * len(asked)
+        paths = [self._pairs.path(*comparison, around=around, room=room) for comparison in asked]
         written = self.kernel.generate([p for p in paths if p is not None], limit=limit, eos=self.form.eos)
         words = iter(written)
         return [self.form.text(next(words)) if path is not None else None for path in paths]

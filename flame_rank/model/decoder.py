@@ -147,13 +147,25 @@ _attend_heads.defvjp(_attend_heads_kept, _attend_heads_gradients)
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, *, scale: float, cap: float, how: Attend
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    visible: jax.Array,
+    *,
+    scale: float,
+    cap: float,
+    how: Attend,
+    in_order: bool = True,
 ) -> jax.Array:
-    """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H]."""
+    """Attention: q [B, T, N, H], k and v [B, S, K, H], visible [B, T, S] bool -> [B, T, N, H].
+
+    Args:
+      in_order: the T queries belong to the last T keys, one after the other, and see none after their own.
+    """
     y: jax.Array
     if how == "blocks" and q.shape[1] > _BLOCK:
         before = k.shape[1] - q.shape[1]  # the keys of a prefix
-        ends = [(i, i + _BLOCK, before + i + _BLOCK) for i in range(0, q.shape[1], _BLOCK)]
+        ends = [(i, i + _BLOCK, before + i + _BLOCK if in_order else None) for i in range(0, q.shape[1], _BLOCK)]
         parts = [
             attend(q[:, i:j], k[:, :e], v[:, :e], visible[:, i:j, :e], scale=scale, cap=cap, how=how)
             for i, j, e in ends
@@ -197,15 +209,16 @@ class Attention(nnx.Module):
             k = self.k_norm(k)
         return rotate(k, view), v
 
-    def __call__(self, x: jax.Array, view: View, kv: KeyValue, how: Attend) -> jax.Array:
-        """x [B, T, D], kv [B, S + T, K, H] -> [B, T, D]."""
+    def __call__(self, x: jax.Array, view: View, kv: KeyValue, how: Attend, *, in_order: bool) -> jax.Array:
+        """x [B, T, D], kv [B, S + T, K, H] -> [B, T, D]; in_order as in `attend`."""
         config = self.config
         B, T, _ = x.shape
         q = self.q_proj(x).reshape(B, T, config.num_attention_heads, config.head_dim)
         if config.qk_norm:
             q = self.q_norm(q)
         q = rotate(q, view)
-        y = attend(q, *kv, view.visible, scale=config.query_scale, cap=config.attention_cap, how=how)  # [B, T, N, H]
+        own: Any = {"scale": config.query_scale, "cap": config.attention_cap, "how": how, "in_order": in_order}
+        y = attend(q, *kv, view.visible, **own)  # [B, T, N, H]
         return self.o_proj(y.reshape(B, T, -1))
 
 
@@ -259,7 +272,7 @@ class Layer(nnx.Module):
             x, normed = (jnp.take_along_axis(y, read[:, :, None], 1) for y in (x, normed))  # [B, R, D]
             view = view.at(read)
         with jax.named_scope("attention"):
-            y = self.self_attn(normed, view, kv, how)
+            y = self.self_attn(normed, view, kv, how, in_order=read is None)
         with jax.named_scope("mlp"):
             if self.sandwich:
                 x = x + drop(self.post_attention_layernorm(y))

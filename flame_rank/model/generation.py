@@ -112,7 +112,7 @@ def generate(
 
     B, C = last.shape[0], targets.shape[0]
     out, scores = jnp.zeros((B, limit), jnp.int32), jnp.zeros((B, limit, C), jnp.float32)
-    state = (jnp.int32(0), last, jnp.zeros(B, bool), out, scores, kept)
+    state = (jnp.int32(0), last, before == 0, out, scores, kept)  # a row of padding has nothing to write
     return jax.lax.while_loop(going, step, state)[3:5]
 
 

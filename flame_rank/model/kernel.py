@@ -73,7 +73,7 @@ class Kernel:
         self._place, copies = sharding.cache(mesh, config.num_key_value_heads)
         self.capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
         # Windows are read, and padding is written, beyond a node's end.
-        self._slack = 2 * longest
+        self._slack = longest + buckets.window(longest)
         self._cache: Cache | None = None
         self._nodes: dict[tuple[Ids, ...], Node] = {}
         self._used = 0

@@ -98,8 +98,8 @@ def within(tokenizer: TextTokenizer, size: int) -> TextTokenizer:
     """
     if tokenizer.size <= size:
         return tokenizer
-    always = {*tokenizer.eos, *([] if tokenizer.bos is None else [tokenizer.bos])}
-    if always and min(always) >= size:
+    begins, ends = tokenizer.bos or 0, tokenizer.eos
+    if begins >= size or (ends and min(ends) >= size):
         raise ValueError(f"its tokenizer has {tokenizer.size} ids, but its model has {size}")
     return _Within(tokenizer, size)
 

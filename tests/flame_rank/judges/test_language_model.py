@@ -190,13 +190,16 @@ def test_choices_and_scales(judge: LanguageModelJudge) -> None:
         judge.score_choices(scale, [{"a": "1"}, {"b": "1"}], ["1", "2"])
 
 
-def test_explanations(judge: LanguageModelJudge) -> None:
+def test_explanations(judge: LanguageModelJudge, qwen: Path) -> None:
     problems = [PROBLEM, Problem(prompt="one", candidates=["alone"]), Problem(prompt="same", candidates=["a", "a"])]
     first, *others = flame_rank.Reranker(judge, explain=True).rank_many(problems)
     assert isinstance(first.explanation, str)
     assert [ranking.explanation for ranking in others] == [None, None]
     again = flame_rank.Reranker(judge, explain=True).rank(PROBLEM)
     assert again.explanation == first.explanation
+    short = flame_rank.load_judge(qwen, max_length=sum(map(len, judge.frame)) + 20)
+    brief = flame_rank.Reranker(short, explain=True).rank(PROBLEM)
+    assert brief.best is not None and brief.explanation is None
     with pytest.raises(UserError, match="cannot give explanations"):
         flame_rank.Reranker(lambda prompt, pairs: [0.0] * len(pairs), explain=True)
 

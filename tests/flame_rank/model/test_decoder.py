@@ -69,6 +69,16 @@ def test_equals_transformers(name: str, golden: dict[str, Any]) -> None:
     assert worst(made(name), name, golden) <= 1e-4
 
 
+def test_many_positions_of_a_row_are_read_in_any_order() -> None:
+    # More than a block of them, as for a long target in training: each sees all that precedes it.
+    model, given = made("llama3"), tokens(3, (2, 320))
+    read = np.random.default_rng(0).integers(0, 320, (2, 300)).astype(np.int32)
+    whole = run(model, given)[1]
+    for how in ("rows", "blocks"):
+        found = run(model, given, how, read=read)[1]
+        np.testing.assert_allclose(found, np.take_along_axis(whole, read[:, :, None], 1), atol=1e-4)
+
+
 @pytest.mark.parametrize("cap", [0.0, 3.0])
 @pytest.mark.parametrize("how", ["rows", "blocks"])
 def test_attentions_gradients_are_those_of_its_formula(how: Attend, cap: float) -> None:

@@ -152,6 +152,17 @@ def test_a_cache_that_is_full_starts_anew(small: Decoder) -> None:
     assert np.abs(found - again).max() <= 1e-5
 
 
+def test_a_full_cache_of_short_texts(small: Decoder) -> None:
+    # Windows are wider than the texts, and the last ones begin near the cache's end.
+    rng = np.random.default_rng(16)
+    judge = kernel(small, max_length=32)
+    judge.capacity = 250
+    paths = [(text(rng, 8), text(rng, int(rng.integers(1, 20)))) for _ in range(40)]
+    paths = [(*path, (5, 6)) for path in paths]
+    found = judge.log_probs(paths, [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+
+
 def test_what_the_cache_knows_is_not_encoded_again(small: Decoder) -> None:
     judge = kernel(small)
     paths = pairs(np.random.default_rng(4), 50, [20, 21, 22])
@@ -317,6 +328,22 @@ def test_generating_is_taking_the_likeliest_again_and_again(family: str) -> None
     stop = expected[0][3]
     cut = [row[: row.index(stop)] if stop in row else row for row in expected]
     assert judge.generate(paths, limit=6, eos=[stop]) == cut
+
+
+def test_generating_ends_with_the_last_text(small: Decoder) -> None:
+    rng = np.random.default_rng(17)
+    judge, seen = kernel(small), []
+    generate_them = judge._programs.generate
+
+    def spy(*args: Any, **options: Any) -> Any:
+        seen.append(generate_them(*args, **options))
+        return seen[-1]
+
+    judge._programs.generate = spy  # type: ignore[method-assign]
+    paths = [(text(rng, 30), text(rng, 3)) for _ in range(3)]  # a batch of four rows
+    [*first] = {row[0] for row in judge.generate(paths, limit=1, eos=[])}
+    assert judge.generate(paths, limit=9, eos=first) == [[], [], []]
+    assert (np.asarray(seen[-1][0])[:, 1:] == 0).all()
 
 
 def drawn(judge: Kernel, paths: Sequence[Any], seeds: list[tuple[int, int]], **options: Any) -> list[Any]:
