@@ -4,6 +4,7 @@ The options of a command are made from the same fields (flame_rank/cli/fields.py
 """
 
 import numbers
+import operator
 import textwrap
 import types
 from collections.abc import Callable
@@ -91,17 +92,38 @@ class WrongType(UserError, TypeError):
     """The value of an option does not have the option's type."""
 
 
-def check_types(options: Any) -> None:
-    """Compares the described fields of a dataclass of options with their annotations.
+class OutOfRange(UserError, ValueError):
+    """The value of an option is beyond the option's limits."""
+
+
+def check_values(options: Any) -> None:
+    """Compares the described fields of a dataclass of options with their annotations and limits.
 
     Raises:
       WrongType: a value has another type.
+      OutOfRange: a number is beyond its limits.
     """
     hints = get_type_hints(type(options))
     for f in described_fields(type(options)):
         value = getattr(options, f.name)
         if not _has_type(value, hints[f.name]):
             raise WrongType(f"{f.name} is {value!r}; it must be {_words(hints[f.name])}")
+        if value is not None and (wanted := _broken_limits(value, f.metadata[KEY])):
+            raise OutOfRange(f"{f.name} is {value!r}; it must be {wanted}")
+
+
+def _broken_limits(value: Any, description: Description) -> str | None:
+    """Returns the limits of a number in words if it is beyond them; NaN is beyond any."""
+    limits = {
+        "at least": (description.least, operator.ge),
+        "more than": (description.above, operator.gt),
+        "at most": (description.most, operator.le),
+        "less than": (description.below, operator.lt),
+    }
+    stated = {words: (limit, holds) for words, (limit, holds) in limits.items() if limit is not None}
+    if all(holds(value, limit) for limit, holds in stated.values()):
+        return None
+    return " and ".join(f"{words} {limit}" for words, (limit, _) in stated.items())
 
 
 _NUMBERS = {int: (numbers.Integral, "a whole number"), float: (numbers.Real, "a number")}

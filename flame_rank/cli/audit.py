@@ -41,7 +41,7 @@ class AuditOptions:
     )
     pairs: int = described(28, "Ask about at most this many pairs of each problem.", unit="PAIRS", least=1)
     limit: int | None = described(None, "Audit the first N problems only.", automatic="all problems", unit="N", least=1)
-    seed: int = described(0, "Seed of the random choice of pairs and of the bootstrap intervals.")
+    seed: int = described(0, "Seed of the random choice of pairs and of the bootstrap intervals.", least=0)
     json: Path | None = described(
         None, "Write the figures to this file as well, as JSON.", automatic="none", unit="FILE"
     )

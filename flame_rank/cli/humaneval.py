@@ -50,7 +50,7 @@ class MeasurementOptions:
         automatic="the file's name",
         unit="NAME",
     )
-    seed: int = described(0, "Seed of the strategy's random choices and of the bootstrap intervals.")
+    seed: int = described(0, "Seed of the strategy's random choices and of the bootstrap intervals.", least=0)
     json: Path | None = described(
         None, "Also write the figures to this file, as JSON; shares are fractions of 1.", automatic="none", unit="FILE"
     )

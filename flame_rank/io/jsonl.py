@@ -17,12 +17,11 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from flame_rank.io import formats
-from flame_rank.io.formats.base import text
+from flame_rank.io.formats.base import kind_of, text
 from flame_rank.io.lines import BadLine, EmptyInput, clean, name_of, numbered, parse, wrong
 from flame_rank.io.streams import Stream, opened, rows
 from flame_rank.io.values import (
     either,
-    kind_of,
     other_format,
     raw_messages,
     read_candidate,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from flame_rank.io.formats.base import text
+from flame_rank.io.formats.base import kind_of, text
 from flame_rank.records import TEXT_KEYS, Candidate, RawFields
 
 Raw = msgspec.Raw
@@ -14,7 +14,6 @@ _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _STRINGS = msgspec.json.Decoder(list[str])
 _STRING = msgspec.json.Decoder(str)
-_KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 
 
 def other_format(fields: Mapping[str, Raw]) -> str | None:
@@ -87,11 +86,6 @@ def read_string(fields: Mapping[str, Raw], key: str, remedy: str) -> str:
         return _STRING.decode(fields[key])
     except msgspec.ValidationError:
         raise ValueError(f'"{key}" is {kind_of(fields[key])}, not a string{remedy}') from None
-
-
-def kind_of(raw: Raw) -> str:
-    """Names the type of a JSON value, by its first character."""
-    return _KINDS.get(chr(memoryview(raw)[0]), "a number")
 
 
 def either(names: tuple[str, ...]) -> str:

@@ -153,7 +153,6 @@ def fill(
     dtype: npt.DTypeLike = jnp.float32,
     shardings: Params | None = None,
     ignore: Sequence[str] = (),
-    missing: frozenset[str] = frozenset(),
 ) -> Params:
     """Reads the parameters of a module, each directly onto its devices: the host holds one tensor at a time.
 
@@ -165,7 +164,6 @@ def fill(
       shardings: the shardings in the same tree (`sharding.shardings`); None puts all on the first device.
       ignore: patterns (`*.rotary_emb.inv_freq`) of tensors that the module may lack; any other tensor that it lacks is
         an error.
-      missing: names that the checkpoint may lack; their values stay as they are.
 
     Raises:
       OSError: a file is unreadable.
@@ -187,7 +185,7 @@ def fill(
         elif stored.shape != leaves[name].shape:
             asked = leaves[name].shape
             unfit.append(f"{stored.file}: {on_disk} has shape {stored.shape}, {files.described_by} asks for {asked}")
-    absent = [name for name in leaves if name not in names and name not in missing]
+    absent = [name for name in leaves if name not in names]
     lacking = [f"{files.folder}: no tensor {name}, which {files.described_by} asks for" for name in absent]
     if faults := unread + lacking + unfit + unknown:
         more = f" (and {len(faults) - 1} more that do not fit)" if len(faults) > 1 else ""

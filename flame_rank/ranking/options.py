@@ -63,7 +63,7 @@ class RankingOptions:
     ordered: bool = described(
         True, "Yield rankings in the order of the input; if False, as soon as each problem is done."
     )
-    seed: int = described(0, "Seed of the strategy's random choices.")
+    seed: int = described(0, "Seed of the strategy's random choices.", least=0)
     batch: int = described(
         128,
         "Collect this many comparisons, from several problems, for one call of the judge. A function is called for "

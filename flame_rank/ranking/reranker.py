@@ -335,7 +335,7 @@ def _judge(judge: Judge | PairFunction | str | Path | None) -> Judge:
 
 def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: bool, options: dict[str, Any]) -> Strategy:
     if strategy is None or isinstance(strategy, str):
-        name = strategy or ("active" if "confidence" in options else _PAIRWISE)
+        name = strategy or _PAIRWISE
         if "confidence" in options and name != "active":
             raise ValueError(f"confidence is an option of the strategy 'active', not of {name!r}")
         named: Strategy | ScheduleFunction = strategies.by_name(name, **options)

@@ -1,4 +1,4 @@
-"""Options as dataclasses: the types of their values."""
+"""Options as dataclasses: the types and limits of their values."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flame_rank.errors import UserError
-from flame_rank.fields import check_types, described
+from flame_rank.fields import check_values, described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Some:
     flag: bool = described(False, "A flag.")
     names: tuple[str, ...] = described((), "Names.")
     file: Path | None = described(None, "A file.")
+    share: float = described(0.5, "A share.", above=0, most=1)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ class Some:
     ],
 )
 def test_right_types_pass(values: dict[str, Any]) -> None:
-    check_types(Some(**values))
+    check_values(Some(**values))
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,11 @@ def test_right_types_pass(values: dict[str, Any]) -> None:
         ({"names": "xy"}, "names is 'xy'; it must be a list of values, each a string"),
         ({"names": [1]}, r"names is \[1\]; it must be a list of values, each a string"),
         ({"file": 3}, "file is 3; it must be a path or None"),
+        ({"share": 0}, "share is 0; it must be more than 0 and at most 1"),
+        ({"share": 1.5}, "share is 1.5; it must be more than 0 and at most 1"),
+        ({"share": float("nan")}, "share is nan; it must be more than 0 and at most 1"),
     ],
 )
-def test_another_type_is_named(values: dict[str, Any], words: str) -> None:
+def test_another_type_or_number_is_named(values: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        check_types(Some(**values))
+        check_values(Some(**values))

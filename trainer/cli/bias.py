@@ -18,7 +18,7 @@ from trainer.cli.options import FILE, NEEDED_DATA
     metavar="N",
     help="Ask about N of the 5,250 pairs of responses, drawn at random.  [default: all pairs]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choices.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random choices.")
 @click.option("--json", "record", type=FILE, metavar="FILE", help="Also write the figures to this file, as JSON.")
 def bias(
     judge: str, judge_options: JudgeOptions, data: Path, limit: int | None, seed: int, record: Path | None

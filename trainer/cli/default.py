@@ -23,7 +23,13 @@ from trainer.cli.options import NEEDED_DATA, NEW_FOLDER, report, training_extra
     metavar="DIR",
     help="The folder to write the judge to, with its figures.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random choice of problems.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random choice of problems.",
+)
 @click.option(
     "--without-reverse",
     is_flag=True,

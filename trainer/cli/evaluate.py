@@ -171,14 +171,18 @@ def _on_released(
     kept = AnswerFile(ItemLine, out and out / f"answers-{name}.jsonl")
     with tqdm(total=len(loaded) * len(items), unit=" prompts", disable=None) as bar:
         answers = [ask(each, name, items, kept, done=bar.update) for each in loaded]
-    if not any(answer.valid for answer in answers[0]):
-        raise UserError(f"{loaded[0].name}: no valid answer; `flame-rank rerank` with this judge says why")
+    for each, given in zip(loaded, answers, strict=True):
+        if not any(answer.valid for answer in given):
+            raise UserError(f"{each.name}: no valid answer; `flame-rank rerank` with this judge says why")
+    valid = [all(answer.valid for answer in of_item) for of_item in zip(*answers, strict=True)]
+    if not any(valid):
+        raise UserError("there is no prompt to which both judges gave a valid answer")
     result = ReleasedCard(
         benchmark=name,
         judge=loaded[0].name,
         against=loaded[1].name if len(loaded) > 1 else "",
         rows=tuple(rows(name, answers[0], answers[1] if len(loaded) > 1 else None)),
-        invalid=sum(not answer.valid for answer in answers[0]),
+        invalid=valid.count(False),
         flipped=share_flipped(answers[0]),
         limit=limit,
     )

@@ -136,7 +136,7 @@ def examples(
             values, answer = annotation.context, tuple(value.strip() for value in annotation.values)
             votes = (0, 0)
         else:
-            if annotation.tie and TIE not in task.labels and not ties:
+            if annotation.tie and not ties:
                 counts.ties += 1
                 continue
             swap = (

@@ -47,14 +47,17 @@ def flame(counts: Mapping[str, int], *, cap: int = CAP, temperature: float = 1.0
     Args:
       counts: the number of examples of each task; tasks without examples are left out.
       cap: the largest number of a task's examples that counts.
-      temperature: weights are raised to 1 / temperature: above 1, small tasks are drawn more often.
+      temperature: shares of the largest weight are raised to 1 / temperature: above 1, small tasks are drawn more
+        often.
 
     Raises:
       ValueError: cap or temperature is not positive.
     """
     if cap < 1 or temperature <= 0:
         raise ValueError(f"cap is {cap} and temperature is {temperature}; both must be positive")
-    return {name: min(count, cap) ** (1 / temperature) for name, count in counts.items() if count}
+    counted = {name: min(count, cap) for name, count in counts.items() if count}
+    most = max(counted.values(), default=1)
+    return {name: most * (count / most) ** (1 / temperature) for name, count in counted.items()}
 
 
 def flame_rm(
@@ -154,6 +157,8 @@ def read_weights(path: Path) -> dict[str, float]:
                 weight = _number(row["weight"])
                 if not 0 < weight < float("inf"):
                     raise UserError(f"{path}:{rows.line_num}: weight {row['weight']!r} is not a positive number")
+                if row["task"] in weights:
+                    raise UserError(f"{path}:{rows.line_num}: the task {row['task']} has a weight already")
                 weights[row["task"]] = weight
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; a mixture is flame, flame-rm, or a CSV of task,weight") from error
@@ -203,12 +208,15 @@ class Mixture:
       weights: the weight of each task by name, if a file states them.
       ratings: the ratings from which the weights follow, for flame-rm only.
       thresholds: the threshold of each category, for flame-rm only.
+      cap, temperature: as in `flame`, for flame only.
     """
 
     tasks: Sequence[Task]
     weights: Mapping[str, float] | None = None
     ratings: Ratings | None = None
     thresholds: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
+    cap: int = CAP
+    temperature: float = 1.0
 
     @classmethod
     def read(cls, options: MixtureOptions) -> "Mixture":
@@ -226,9 +234,36 @@ class Mixture:
                     "--licence and --extra"
                 )
             weights = read_weights(Path(options.mixture))
-            return cls(tasks=[by_name(name) for name in weights], weights=weights)
+            chosen = [by_name(name) for name in weights]
+            if held_out := [task.name for task in chosen if task.split == "eval"]:
+                raise UserError(f"{options.mixture}: {', '.join(held_out)}: an evaluation task is never trained on")
+            return cls(tasks=chosen, weights=weights)
         tasks = trained_on(TASKS, permissive=options.licence == "permissive", extra=options.extra)
-        return cls(tasks=tasks, ratings=read_needed_ratings(options), thresholds=options.thresholds())
+        return cls(
+            tasks=tasks,
+            ratings=read_needed_ratings(options),
+            thresholds=options.thresholds(),
+            cap=options.cap or CAP,
+            temperature=options.temperature,
+        )
+
+    def weigh(self, counts: Mapping[str, int]) -> Mapping[str, float]:
+        """Returns the weights that a file states, or computes those of flame-rm if there are ratings and otherwise
+        those of flame.
+
+        Args:
+          counts: the number of examples of each task.
+
+        Raises:
+          UserError: no task has examples, or a task has no rating.
+        """
+        if self.weights is not None:
+            return self.weights
+        if not any(counts.values()):
+            raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
+        if self.ratings is None:
+            return flame(counts, cap=self.cap, temperature=self.temperature)
+        return flame_rm(counts, self.ratings, self.thresholds)
 
 
 def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
@@ -251,29 +286,6 @@ def read_needed_ratings(options: MixtureOptions) -> Ratings | None:
     if options.cap is not None or options.temperature != 1.0:
         raise UserError("--cap and --temperature are for --mixture flame: flame-rm weighs tasks by their ratings alone")
     return read_ratings(options.ratings)
-
-
-def weigh(
-    counts: Mapping[str, int],
-    ratings: Ratings | None,
-    *,
-    thresholds: Mapping[str, float] = THRESHOLDS,
-    cap: int | None = None,
-    temperature: float = 1.0,
-) -> dict[str, float]:
-    """Computes the weights of flame-rm if there are ratings, otherwise those of flame.
-
-    Args:
-      counts: the number of examples of each task.
-
-    Raises:
-      UserError: no task has examples, or a task has no rating.
-    """
-    if not any(counts.values()):
-        raise UserError("no task of the mixture is under --data; `flame-train data fetch` gets the data sets")
-    if ratings is None:
-        return flame(counts, cap=cap or CAP, temperature=temperature)
-    return flame_rm(counts, ratings, thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +319,4 @@ def weigh_available(
     """
     mixture = Mixture.read(options)
     counts = count_examples(mixture.tasks, data, max_bad=max_bad, say=say)
-    weights = weigh(
-        counts, mixture.ratings, thresholds=mixture.thresholds, cap=options.cap, temperature=options.temperature
-    )
-    return WeighedTasks(tasks=mixture.tasks, counts=counts, weights=weights)
+    return WeighedTasks(tasks=mixture.tasks, counts=counts, weights=mixture.weigh(counts))

@@ -20,7 +20,7 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True):
     """The data on which a judge was trained, without its base model's pretraining.
 
     Attributes:
-      tasks: the number of examples of each task.
+      tasks: the number of examples of each task, or of problems of each source (flame-train default).
       checked: the evaluation tasks with which no training example shares an n-gram
         (trainer/collection/decontamination.py).
     """

@@ -13,9 +13,9 @@ from trainer.measuring.intervals import Interval, mean_interval
 
 FOLDS = 5  # if there is one source, weights are measured on a fifth of its prompts and learned on the others
 
-_OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
+OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)  # what needs no model
 ROWS: Mapping[str, Sequence[str]] = {
-    "agreement": _OUTSIDE,
+    "agreement": OUTSIDE,
     "forward": ("forward",),
     "gain": ("gain",),
     "reverse": ("reverse",),

@@ -1,10 +1,12 @@
 """Learns, for a language model, how much each kind of evidence counts in the default judge: `flame-train default`."""
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -19,7 +21,6 @@ from flame_rank.judges import checkpoint
 from flame_rank.judges.default.pool import (
     AGREEMENT,
     EVIDENCE,
-    READING,
     RULES,
     SETTINGS,
     JudgeSettings,
@@ -37,6 +38,7 @@ from trainer.collection.decontamination import NgramIndex, index_evaluation
 from trainer.collection.tasks import TASKS
 from trainer.collection.training_data import FILE, TrainingData
 from trainer.default_judge import ablation
+from trainer.default_judge.ablation import OUTSIDE
 from trainer.default_judge.combine import (
     LabelledProblem,
     calibration_factor,
@@ -66,9 +68,8 @@ REFUSED = "hh-harmless"  # the source whose prompts ask for something harmful
 BATCH = 16  # problems that are read together and then written
 
 WORTH = 0.005  # the share of right picks that "reverse" has to add: it takes as long as all other reading
-_OUTSIDE = tuple(name for name in EVIDENCE if name not in READING)
 MEASURED = ("HHH", "Expert LFQA", "LLMBar Natural", "LLMBar Adversarial")
-KINDS: tuple[Kind, ...] = ("programs", "few programs", "answers", "texts")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def build(
@@ -152,8 +153,8 @@ def learn_judge(
         useful = [name for name in EVIDENCE if name != "reverse" or ablation.gain_of_kind("reverse", rows) >= WORTH]
         # In pools of programs agreement says most and costs nothing: the model reads them only if that adds something.
         if kind == "programs" and ablation.gain_of_reading(*known) <= 0:
-            useful = list(_OUTSIDE)
-        for weights, using in ((reading, useful), (alone, list(_OUTSIDE))):
+            useful = list(OUTSIDE)
+        for weights, using in ((reading, useful), (alone, list(OUTSIDE))):
             factor = calibration_factor(known[0], ablation.held_out_qualities(*known, using), known[2])
             weights[kind] = scale(learn(*known, using=using), factor)
     settings = JudgeSettings(model=model, max_length=MAX_LENGTH, reading=reading, alone=alone)
@@ -263,13 +264,23 @@ def _better(item: LabelledProblem) -> str:
 
 
 class _Line(msgspec.Struct):
-    """The evidence of one problem, on disk."""
+    """The evidence of one problem, on disk; `problem` is a digest of its texts."""
 
+    problem: str
     values: dict[str, list[float]]
     penalty: list[float]
     sound: list[bool]
     kind: Kind
     truncated: int
+
+    def evidence(self) -> PoolEvidence:
+        return PoolEvidence(
+            values={name: np.array(values) for name, values in self.values.items()},
+            penalty=np.array(self.penalty),
+            sound=np.array(self.sound),
+            kind=self.kind,
+            truncated=self.truncated,
+        )
 
 
 def _read_evidence(
@@ -284,40 +295,38 @@ def _read_evidence(
     interrupted run continues."""
     path = out / "evidence" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    lines = list(_whole_lines(path, say))
-    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    digests = [_digest(item.problem) for item in labelled]
+    lines = list(_whole_lines(path, digests, say))
+    write_whole(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     while len(lines) < len(labelled):
         batch = [item.problem for item in labelled[len(lines) : len(lines) + BATCH]]
         fresh = [
             _Line(
+                problem=digest,
                 values={name: values.tolist() for name, values in seen.values.items()},
                 penalty=seen.penalty.tolist(),
                 sound=seen.sound.tolist(),
                 kind=seen.kind,
                 truncated=seen.truncated,
             )
-            for seen in judge.evidence(batch, parts=parts)
+            for digest, seen in zip(digests[len(lines) :], judge.evidence(batch, parts=parts), strict=False)
         ]
         with path.open("ab") as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in fresh))
         lines += fresh
         say(f"{name}: {len(lines)} of {len(labelled)} problems")
-    return [
-        PoolEvidence(
-            values={name: np.array(values) for name, values in line.values.items()},
-            penalty=np.array(line.penalty),
-            sound=np.array(line.sound),
-            kind=line.kind,
-            truncated=line.truncated,
-        )
-        for line in lines
-    ]
+    return [line.evidence() for line in lines]
 
 
-def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
-    """Reads the lines of an earlier run, up to the first line that is incomplete or damaged."""
+def _digest(problem: Problem) -> str:
+    return hashlib.sha256("\0".join([problem.prompt, *problem.texts]).encode(errors="replace")).hexdigest()[:16]
+
+
+def _whole_lines(path: Path, digests: Sequence[str], say: Callable[[str], None]) -> Iterator[_Line]:
+    """Reads the lines of an earlier run about the problems with these digests, up to the first line that is incomplete,
+    damaged or about another problem."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for number, line in enumerate(lines, 1):
+    for number, (line, digest) in enumerate(zip(lines, digests, strict=False), 1):
         try:
             content: _Line = json_file.decoded(
                 line, f"{path}:{number}", _Line, remedy="problems are read again from this line on"
@@ -328,6 +337,9 @@ def _whole_lines(path: Path, say: Callable[[str], None]) -> Iterator[_Line]:
         columns: list[Sequence[object]] = [*content.values.values(), content.penalty, content.sound]
         if content.values.keys() != EVIDENCE.keys() or len({len(column) for column in columns}) != 1:
             say(f"{path}:{number}: not the evidence of a problem; problems are read again from this line on")
+            return
+        if content.problem != digest:
+            say(f"{path}:{number}: about another problem; problems are read again from this line on")
             return
         yield content
 

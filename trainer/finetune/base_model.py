@@ -90,7 +90,7 @@ class Base:
             for path in sorted(self.path.iterdir())
             if path.is_file()
             and path.suffix not in _WEIGHTS
-            and not path.name.startswith(("config.json", "model.safe", training_data.FILE))
+            and not path.name.startswith(("config.json", "model.safe", "eval.json", training_data.FILE))
         ]
 
 

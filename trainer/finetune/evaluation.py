@@ -49,8 +49,8 @@ def right_answers(training: Training, rows: TokenizedRows) -> npt.NDArray[np.boo
         batch = sharding.put_global(batch, sharding.microbatches(training.mesh, ROWS))
         of_target = map(sharding.to_host, _asked(training.base.graph, params, batch))
         for (k, c), likelihood, preferred in zip(chunk, *of_target, strict=False):
-            scores[k, c] = preferred if rows.separate else likelihood
-    return np.asarray(scores.argmax(1) == rows.index[:, 3])
+            scores[k, c] = preferred if rows.separate and np.isfinite(likelihood) else likelihood
+    return np.asarray((scores.argmax(1) == rows.index[:, 3]) & np.isfinite(scores).all(1))  # no answer is not right
 
 
 @partial(jax.jit, static_argnums=0)

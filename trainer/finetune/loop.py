@@ -19,7 +19,6 @@ from flame_rank.io.json_file import one_line
 from flame_rank.io.run_settings import check_settings
 from flame_rank.io.writing import bring_back, part_of, put, write_whole
 from trainer.finetune import metrics, processes
-from trainer.finetune.recipe import ResolvedRecipe
 from trainer.finetune.run_options import CheckpointPolicy
 from trainer.finetune.step import Sums
 from trainer.finetune.tokenized_rows import MixtureRows
@@ -37,6 +36,7 @@ def train_loop(
     out: Path,
     policy: CheckpointPolicy,
     *,
+    setup: Mapping[str, Any] | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
     say: Callable[[str], None] = print,
@@ -49,6 +49,7 @@ def train_loop(
       out: the folder of the run, the same for all processes: checkpoints step-N, metrics.jsonl, tensorboard,
         recipe.json.
       policy: which checkpoints are saved.
+      setup: other settings on which the result depends, as JSON; a resumed run must have the same.
       evaluate: returns accuracies by name; the checkpoint with the highest mean is kept as `best`.
       evaluate_every: the number of steps between two evaluations; there is one after the last step, too.
       say: receives lines of progress.
@@ -57,7 +58,7 @@ def train_loop(
       UserError: the run in `out` was begun with another recipe, or its newest checkpoint is damaged.
     """
     recipe = training.recipe
-    _keep_recipe(out, recipe)
+    _keep_recipe(out, asdict(recipe) | dict(setup or {}))
     _resume(training, out, say)
     every, best = policy.interval(recipe.steps, say), _best_mean(out)
     progress = _Progress(training)
@@ -150,14 +151,14 @@ def _resume(training: Training, out: Path, say: Callable[[str], None]) -> None:
     say(f"taken up at step {training.done}")
 
 
-def _keep_recipe(out: Path, recipe: ResolvedRecipe) -> None:
-    """Writes the recipe into the folder of a run. A resumed run must have the same recipe; only the number of steps may
-    differ.
+def _keep_recipe(out: Path, settings: Mapping[str, Any]) -> None:
+    """Writes the recipe and the other settings into the folder of a run. A resumed run must have the same; only the
+    number of steps may differ.
 
     Raises:
-      UserError: the run was begun with another recipe.
+      UserError: the run was begun with other settings.
     """
-    settings, path = asdict(recipe), out / RECIPE
+    path = out / RECIPE
     check_settings(path, settings, may_differ=["steps"])
     processes.barrier("the recipe is read")
     if processes.is_primary():

@@ -8,7 +8,7 @@ from flame_rank.errors import UserError
 from trainer.collection import tasks as collection
 from trainer.collection.decontamination import NgramIndex, index_evaluation, without_overlap
 from trainer.collection.examples import Example, examples, has_two_orders, in_both_orders, is_available
-from trainer.collection.mixture import Mixture, weigh
+from trainer.collection.mixture import Mixture
 from trainer.collection.tasks.base import Task
 from trainer.collection.training_data import TrainingData
 from trainer.finetune.base_model import Base
@@ -113,7 +113,7 @@ class RowReader:
             )
         counts = {read.task: self._examples(read) for read in rows}
         trained = TrainingData(tasks=counts, checked=evaluation.checked)
-        weights = mixture.weights or weigh(counts, mixture.ratings, thresholds=mixture.thresholds)
+        weights = mixture.weigh(counts)
         return MixtureRows(tasks=rows, weights={name: weights[name] for name in counts}), trained
 
     def _examples(self, rows: TokenizedRows) -> int:

@@ -4,7 +4,7 @@ commands' help is made from it."""
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from flame_rank.fields import check_types, described, self_documented
+from flame_rank.fields import check_values, described, self_documented
 
 DROPOUT = 0.05  # section 3.5
 STEPS = {"flame": 60_000, "flame-rm": 3_000}  # section 3.5
@@ -97,15 +97,10 @@ class Recipe:
         "Compute layers again for their gradients instead of keeping them: less memory, more computation. It has "
         "no effect on a CPU.",
     )
-    seed: int = described(0, "Seed of the order of examples, of dropout and of new adapters.", unit="SEED")
+    seed: int = described(0, "Seed of the order of examples, of dropout and of new adapters.", unit="SEED", least=0)
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in ("steps", "batch", "max_input", "max_target", "accumulate", "share"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be 1 or more")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
+        check_values(self)
         if self.batch % self.share:
             raise ValueError(f"a batch of {self.batch} does not divide into groups of {self.share} examples")
         if self.accumulate and self.batch // self.share % self.accumulate:

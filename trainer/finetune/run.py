@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flame_rank.fields import WrongType, check_types
+from flame_rank.errors import UserError
+from flame_rank.fields import WrongType, check_values
 from flame_rank.io.writing import claimed
 from flame_rank.judges.model_location import locate
+from flame_rank.model.checkpoint_files import identity
 from trainer.collection import training_data
 from trainer.collection.mixture import Mixture
 from trainer.collection.mixture_options import MixtureOptions
@@ -78,7 +80,7 @@ def train(
     )
     for given in (recipe, examples, evaluation, checkpoints, devices, mixture):
         if not isinstance(given, str | Path):
-            check_types(given)
+            check_values(given)
     out, data = Path(out), Path(data)
     keep_freed_memory()
     if devices.distributed or devices.coordinator:
@@ -92,6 +94,8 @@ def train(
     tasks = Mixture.read(options)
     measured = [by_name(name) for name in evaluation.tasks]
     for task in measured:
+        if not task.labels:
+            raise UserError(f"--eval {task.name}: it has no labels by which accuracy could be measured")
         if task in tasks.tasks:
             say_once(
                 f"--eval {task.name}: it is trained on; a task of the evaluation split tells more, such as hhh-honest"
@@ -115,6 +119,7 @@ def train(
             rows,
             out,
             checkpoints,
+            setup={"base": identity(path), **asdict(examples), "weights": dict(rows.weights)},
             evaluate=_evaluating(targets) if targets else None,
             evaluate_every=evaluation.every,
             say=say_once,

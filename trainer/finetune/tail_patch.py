@@ -87,7 +87,7 @@ def measure(
         setup = {
             "base": identity(base),
             **asdict(training.recipe),
-            "template": examples.template,
+            **asdict(examples),
             "eval_every": every,
             "eval_size": size,
             **{f"category {category}": [task.name for task in members] for category, members in targets.items()},

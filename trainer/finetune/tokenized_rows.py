@@ -49,14 +49,12 @@ class Row(NamedTuple):
     Attributes:
       source: the ids of the input.
       target: the ids of the target, its end included.
-      label: its number among the task's labels; -1 without labels.
       pieces: the lengths of the parts of a comparison in the separate form.
       verdicts: the tokens of A and B in such a comparison.
     """
 
     source: Ints
     target: Ints
-    label: int = -1
     pieces: Lengths | None = None
     verdicts: tuple[int, int] = (-1, -1)
 
@@ -99,9 +97,9 @@ class TokenizedRows:
 
     def __getitem__(self, number: int) -> Row:
         """Returns an example."""
-        start, source_length, target_length, label, *pieces = map(int, self.index[number])
+        start, source_length, target_length, _, *pieces = map(int, self.index[number])
         middle = start + source_length
-        row = Row(self.ids[start:middle], self.ids[middle : middle + target_length], label)
+        row = Row(self.ids[start:middle], self.ids[middle : middle + target_length])
         if not self.separate:
             return row
         (a,), (b,) = self.label_ids
@@ -276,7 +274,9 @@ def build(
       NothingLeftError: no example is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = json.dumps([identity, max_input, max_target, asdict(task.instructions), task.context, *[skip] * skip])
+    written = [form.chat, form.lead, form.text_start, sorted(form.eos)]  # --template, and the checkpoint's settings
+    limits = [max_input, max_target, skip]
+    made_of = json.dumps([identity, *written, *limits, asdict(task.instructions), task.context])
     made_of += "separate, each with its cue" * (responses == "separate")
     name = f"{task.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
     about, ids_file, index_file = (folder / f"{name}.{end}" for end in ("json", "ids", "npy"))

@@ -72,13 +72,15 @@ def ask(judge: Judge, task: Task, examples: Sequence[Example]) -> Iterator[Answe
         elif task.kind == "pairwise":
             scores = _likelihoods(judge, task, list(in_both_orders(group, task)))
             for example, orders in zip(group, scores.reshape(len(group), 2, -1), strict=True):
-                mass = float(np.exp(orders).sum(-1).min())
+                least = float(np.exp(orders).sum(-1).min())
+                mass = least if np.isfinite(least) else None
                 yield _pair_answer(task, example, orders[:, 0] - orders[:, 1], mass)
         else:
             for example, labels in zip(group, _likelihoods(judge, task, group), strict=True):
-                p = np.exp(labels - np.logaddexp.reduce(labels))
-                mass = float(np.exp(labels).sum())
-                yield Answer(task=task.name, example=identity(example), p=tuple(p.tolist()), mass=mass)
+                valid = np.isfinite(labels).any() and not np.isnan(labels).any()
+                p = np.exp(labels - np.logaddexp.reduce(labels)).tolist() if valid else []
+                mass = float(np.exp(labels).sum()) if valid else None
+                yield Answer(task=task.name, example=identity(example), p=tuple(p), mass=mass)
 
 
 def both_orders(judge: Judge, task: Task, examples: Sequence[Example]) -> FloatArray:

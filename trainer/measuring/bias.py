@@ -89,8 +89,8 @@ def measure(
     column("compassion", _same_place(first_named, second_named), first_named + second_named)
     column("compassion, consistent", _same_response(first_named, second_named), first_named + second_named)
 
-    decided = _same_response(first, second) > 0
     lengths = np.array([len(c.responses[0]) - len(c.responses[1]) for c in comparisons])
+    decided = (_same_response(first, second) > 0) & (lengths != 0)
     longer = ((first > 0) == (lengths > 0)).astype(np.float64)
     columns["length"] = Bias(score=_length(longer[decided], groups[decided], seed), valid=float(decided.mean()))
 

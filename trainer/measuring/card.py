@@ -214,15 +214,15 @@ def _shared(ours: Asked, theirs: Asked) -> tuple[Asked, Asked]:
 
 
 def _baselines(figure: Figure, metrics: Mapping[str, Metric], answered: Sequence[Asked]) -> dict[str, float]:
-    """Computes the results of the baselines on the same examples, in %."""
+    """Computes the results of the baselines on the examples that the judge answered, in %."""
     shares = {"chance": 100 * _mean_chance(figure, {answers.task.name: answers.task for answers in answered})}
     for name, answer in BASELINES.items():
-        counted = {
-            answers.task.name: tally(
-                answers.task, answers.examples, answer(answers.task, answers.examples), metrics[answers.task.name]
+        counted = {}
+        for answers in answered:
+            given = [e for e, a in zip(answers.examples, answers.answers, strict=True) if a.p]
+            counted[answers.task.name] = tally(
+                answers.task, given, answer(answers.task, given), metrics[answers.task.name]
             )
-            for answers in answered
-        }
         sums = {task: counts.counts.sum(0) for task, counts in counted.items() if counts is not None}
         if len(sums) == len(answered):
             shares[name] = 100 * float(value(figure, sums))

@@ -61,7 +61,7 @@ class Format(Protocol):
         """
 
 
-def kind(raw: Raw) -> str:
+def kind_of(raw: Raw) -> str:
     """Names the type of a JSON value, by its first character."""
     return _KINDS.get(chr(memoryview(raw)[0]), "a number")
 
@@ -84,12 +84,12 @@ def needed(fields: Fields, key: str, tool: str) -> Raw:
 
 def strings(raw: Raw, what: str) -> list[str]:
     """Decodes a list of strings, which must not be empty."""
-    if kind(raw) != "a list":
-        raise ValueError(f"{what} is {kind(raw)}, not a list of strings; mend or remove the line")
+    if kind_of(raw) != "a list":
+        raise ValueError(f"{what} is {kind_of(raw)}, not a list of strings; mend or remove the line")
     texts = []
     for i, item in enumerate(RAWS.decode(raw)):
-        if kind(item) != "a string":
-            raise ValueError(f"{what}[{i}] is {kind(item)}, not a string; remove it, or the line")
+        if kind_of(item) != "a string":
+            raise ValueError(f"{what}[{i}] is {kind_of(item)}, not a string; remove it, or the line")
         texts.append(_STRING.decode(item))
     if not texts:
         raise ValueError(f"{what} is empty; remove the line")
@@ -98,11 +98,11 @@ def strings(raw: Raw, what: str) -> list[str]:
 
 def text(raw: Raw, what: str) -> str:
     """Decodes a string, or a list of messages, which becomes one text."""
-    if kind(raw) == "a string":
+    if kind_of(raw) == "a string":
         return _STRING.decode(raw)
-    if kind(raw) == "a list":
+    if kind_of(raw) == "a list":
         return conversation(_messages(raw, what), what)
-    raise ValueError(f"{what} is {kind(raw)}; it must be a string or a list of messages")
+    raise ValueError(f"{what} is {kind_of(raw)}; it must be a string or a list of messages")
 
 
 def conversation(given: list[dict[str, Any]], what: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, decoded, kind, needed, strings, text
+from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, decoded, kind_of, needed, strings, text
 
 _TOOL = "lm-evaluation-harness"
 
@@ -32,14 +32,14 @@ class LmEval:
     def parse(self, fields: Fields) -> Parsed:
         """Reads the prompt and the repeats of its generation."""
         needed(fields, "resps", _TOOL)
-        if kind(fields["resps"]) != "a list" or not (requests := RAWS.decode(fields["resps"])):
+        if kind_of(fields["resps"]) != "a list" or not (requests := RAWS.decode(fields["resps"])):
             raise ValueError('"resps" is not a list of responses; mend or remove the line')
-        if len(requests) > 1 or (kind(requests[0]) == "a list" and _of_likelihood(requests[0])):
+        if len(requests) > 1 or (kind_of(requests[0]) == "a list" and _of_likelihood(requests[0])):
             raise ValueError(
                 f"{len(requests)} requests for likelihoods, from a multiple-choice task; only generated texts can "
                 "be ranked: log the samples of a generating task (output_type: generate_until)"
             )
-        originals = RAWS.decode(requests[0]) if kind(requests[0]) == "a list" else requests
+        originals = RAWS.decode(requests[0]) if kind_of(requests[0]) == "a list" else requests
         prompt, messages = _prompt(decoded(needed(fields, "arguments", _TOOL)))
         name = decoded(fields["doc_id"]) if "doc_id" in fields else None
         return Parsed(
@@ -54,7 +54,7 @@ class LmEval:
 def _of_likelihood(response: Raw) -> bool:
     """Tells whether a response is [log-probability, whether it is the greedy one]."""
     items = RAWS.decode(response)
-    return bool(items) and kind(items[0]) == "a list"
+    return bool(items) and kind_of(items[0]) == "a list"
 
 
 def _prompt(arguments: Any) -> tuple[str, Raw | None]:
@@ -71,4 +71,4 @@ def _prompt(arguments: Any) -> tuple[str, Raw | None]:
         except (msgspec.DecodeError, IndexError):
             raise ValueError("the prompt is a list that holds no messages; mend or remove the line") from None
     raw = msgspec.Raw(msgspec.json.encode(given))
-    return text(raw, "the prompt"), raw if kind(raw) == "a list" else None
+    return text(raw, "the prompt"), raw if kind_of(raw) == "a list" else None

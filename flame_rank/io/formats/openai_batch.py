@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from flame_rank.io.formats.base import OBJECT, RAWS, Fields, Parsed, Raw, decoded, kind, needed, text
+from flame_rank.io.formats.base import OBJECT, RAWS, Fields, Parsed, Raw, decoded, kind_of, needed, text
 from flame_rank.io.lines import read_objects
 from flame_rank.messages import content
 
@@ -48,19 +48,19 @@ class OpenAIBatch:
             prompt=text(asked, f"what {custom_id!r} asked"),
             candidates=[answer for answer, _ in answers],
             originals=[original for _, original in answers],
-            messages=asked if kind(asked) == "a list" else None,
+            messages=asked if kind_of(asked) == "a list" else None,
             name=custom_id,
         )
 
     def _body(self, fields: Fields) -> dict[str, Raw]:
         error = fields.get("error")
         response = needed(fields, "response", _TOOL)
-        if kind(response) != "an object":
+        if kind_of(response) != "an object":
             raise ValueError(f"the request failed ({_reason(error)}); send the request again, or remove the line")
         answer = OBJECT.decode(response)
         status = decoded(answer["status_code"]) if "status_code" in answer else 200
         body = answer.get("body")
-        if status != 200 or body is None or kind(body) != "an object":
+        if status != 200 or body is None or kind_of(body) != "an object":
             raise ValueError(
                 f"the request failed (status {status}: {_reason(body)}); send the request again, or remove the line"
             )
@@ -93,12 +93,12 @@ def _asked(request: Fields, where: str) -> tuple[str, Raw]:
 
 def _answers(body: dict[str, Raw]) -> list[tuple[str, Raw]]:
     """Returns the text and the JSON of each choice of a chat completion, a completion or a response."""
-    if "choices" in body and kind(body["choices"]) == "a list":
+    if "choices" in body and kind_of(body["choices"]) == "a list":
         answers = [(_choice(decoded(choice), i), choice) for i, choice in enumerate(RAWS.decode(body["choices"]))]
         if answers:
             return answers
         raise ValueError("the response has no choices; send the request again, or remove the line")
-    if "output" in body and kind(body["output"]) == "a list":
+    if "output" in body and kind_of(body["output"]) == "a list":
         parts: list[Any] = [item for item in decoded(body["output"]) if item.get("type") == "message"]
         return [("".join(content(part, "the output") for part in parts), body["output"])]
     raise ValueError('the body of the response has neither "choices" nor "output"; only texts can be ranked')

@@ -13,7 +13,7 @@ from flame_rank.io.formats.base import (
     Parsed,
     Raw,
     decoded,
-    kind,
+    kind_of,
     needed,
     start_in_common,
     strings,
@@ -41,7 +41,7 @@ class Trl:
         originals = [needed(fields, key, "TRL") for key in keys]
         if "prompt" not in fields and len(originals) == 2:
             chosen, rejected = originals
-            if kind(chosen) == kind(rejected) == "a list":
+            if kind_of(chosen) == kind_of(rejected) == "a list":
                 prompt, *candidates = start_in_common(chosen, rejected, '"chosen" and "rejected"')
                 return Parsed(prompt=prompt, candidates=candidates, originals=originals, implicit=True)
             raise ValueError('no "prompt"; add one, a text or messages')
@@ -50,7 +50,7 @@ class Trl:
             prompt=text(prompt_raw, '"prompt"'),
             candidates=[text(raw, f'"{key}"') for key, raw in zip(keys, originals, strict=True)],
             originals=originals,
-            messages=prompt_raw if kind(prompt_raw) == "a list" else None,
+            messages=prompt_raw if kind_of(prompt_raw) == "a list" else None,
         )
 
 
@@ -84,4 +84,4 @@ class RewardBench2:
 
 
 def _texts(raw: Raw) -> bool:
-    return kind(raw) == "a list" and all(kind(item) == "a string" for item in RAWS.decode(raw))
+    return kind_of(raw) == "a list" and all(kind_of(item) == "a string" for item in RAWS.decode(raw))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, kind, needed, strings, text
+from flame_rank.io.formats.base import RAWS, Fields, Parsed, Raw, kind_of, needed, strings, text
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Distilabel:
 
     def flat(self, fields: Fields) -> bool:
         """Tells whether a line has a single generation: a text instead of a list of texts."""
-        return kind(fields[_generated(fields)]) != "a list"
+        return kind_of(fields[_generated(fields)]) != "a list"
 
     def parse(self, fields: Fields) -> Parsed:
         """Reads the generations."""
@@ -81,7 +81,7 @@ def _asked(fields: Fields) -> tuple[str, Raw | None]:
     """Returns the prompt as a text, and as messages if it was more than an instruction."""
     key = "messages" if "messages" in fields and "instruction" not in fields else "instruction"
     given, system = needed(fields, key, "distilabel"), fields.get("system_prompt")
-    if system is not None and kind(system) == kind(given) == "a string":
+    if system is not None and kind_of(system) == kind_of(given) == "a string":
         roles = {"system": system, "user": given}
         given = Raw(msgspec.json.encode([{"role": role, "content": content} for role, content in roles.items()]))
-    return text(given, f'"{key}"'), given if kind(given) == "a list" else None
+    return text(given, f'"{key}"'), given if kind_of(given) == "a list" else None

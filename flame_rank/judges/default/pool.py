@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, get_args
 
 import msgspec
 import numpy as np
@@ -218,7 +218,7 @@ def read_judge_settings(folder: Path) -> JudgeSettings:
     try:
         settings: JudgeSettings = json_file.read(folder / SETTINGS, JudgeSettings)
         for of_kinds in (settings.reading, settings.alone):
-            if missing := {"programs", "few programs", "answers", "texts"} - of_kinds.keys():
+            if missing := {*get_args(Kind)} - of_kinds.keys():
                 raise ValueError(f"no weights for {min(missing)}")
             if unknown := {name for weights in of_kinds.values() for name in weights} - EVIDENCE.keys():
                 raise ValueError(f"unknown evidence {min(unknown)}")

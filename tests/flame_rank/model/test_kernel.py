@@ -157,8 +157,7 @@ def test_a_full_cache_of_short_texts(small: Decoder) -> None:
     rng = np.random.default_rng(16)
     judge = kernel(small, max_length=32)
     judge.capacity = 250
-    paths = [(text(rng, 8), text(rng, int(rng.integers(1, 20)))) for _ in range(40)]
-    paths = [(*path, (5, 6)) for path in paths]
+    paths = [(text(rng, 8), text(rng, int(rng.integers(1, 20))), (5, 6)) for _ in range(40)]
     found = judge.log_probs(paths, [7, 8])
     assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from small_training import checkpoint
 
 import flame_rank
 from flame_rank.errors import UserError
@@ -38,6 +39,15 @@ def test_the_command_trains_and_the_judge_reads_it(small: list[object], tmp_path
     assert record is not None and record.tasks["mnli"] == 3 and "expert-lfqa" in record.checked
     again = run(*small, "--licence", "permissive")
     assert again.exit_code == 0 and "taken up at step 2" in again.stderr
+    (tmp_path / "m.csv").write_text("task,weight\nmnli,1\n")
+    permissive, another = ["--licence", "permissive"], checkpoint(tmp_path / "another", "mistral")
+    for changed, said in (
+        ([*permissive, "--responses", "separate"], "responses"),
+        (["--mixture", tmp_path / "m.csv"], "weights"),
+        ([*permissive, "--base", another], "base"),
+    ):
+        refused = run(*small, *changed)
+        assert isinstance(refused.exception, UserError) and f"begun with another {said};" in str(refused.exception)
 
 
 def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Path, tmp_path: Path) -> None:
@@ -49,10 +59,18 @@ def test_a_mixture_of_ones_own_on_a_gguf_file(small: list[object], gguf_file: Pa
     assert flame_rank.load_judge(tmp_path / "out" / "step-0000002").name.startswith("llama:")
 
 
-def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("mnli,1\n")
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("mnli,1\n", "m.csv:1: the columns must be task, weight"),
+        ("task,weight\nmnli,5\nmnli,1\n", "m.csv:3: the task mnli has a weight already"),
+        ("task,weight\nmnli,5\nhhh-honest,3\n", "m.csv: hhh-honest: an evaluation task is never trained on"),
+    ],
+)
+def test_a_mixture_is_read_before_anything_else(lines: str, said: str, small: list[object], tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(lines)
     done = run(*small, "--mixture", tmp_path / "m.csv", "--base", tmp_path / "nowhere")
-    assert isinstance(done.exception, UserError) and "m.csv:1: the columns must be task, weight" in str(done.exception)
+    assert isinstance(done.exception, UserError) and said in str(done.exception)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +82,7 @@ def test_a_mixture_is_read_before_anything_else(small: list[object], tmp_path: P
         (["--threshold", "chat=90"], "--ratings and --threshold are for --mixture flame-rm"),
         (["--batch", 3, "--accumulate", 2], "a batch of 3 does not divide"),
         (["--eval", "nothing"], "no task 'nothing'"),
-        (["--eval", "lima"], "lima"),
+        (["--eval", "lima"], "--eval lima: it has no labels"),
         (["--max-input", 64], "its instructions take"),
         (["--model-parallel", 7], "cannot be split into groups of 7"),
         (["--template", "chat"], "it has no chat template"),

@@ -114,14 +114,13 @@ def test_ties_are_left_out_or_kept(tmp_path: Path) -> None:
     data = write(tmp_path, record(1), record(2, tie=True), record(3))
     counts = Counts()
     assert len(list(examples(PAIRS, data, counts))) == 2 and counts.ties == 1
-    kept = list(examples(replace(PAIRS, labels=("A", "B", "tie")), data))
+    kept = list(examples(PAIRS, data, ties=True))
     assert [example.target == " tie" for example in kept] == [False, True, False]
 
 
 def test_both_orders(tmp_path: Path) -> None:
     data = write(tmp_path, record(1), record(2, tie=True), record(3))
-    task = replace(PAIRS, labels=("A", "B", "tie"))
-    results = list(in_both_orders(examples(task, data), task))
+    results = list(in_both_orders(examples(PAIRS, data, ties=True), PAIRS))
     for item, other in zip(results[::2], results[1::2], strict=True):
         assert other.values == (*item.values[:-2], item.values[-1], item.values[-2]) and item.pieces is other.pieces
         assert other.target == f" {other.label}"

@@ -21,7 +21,9 @@ def rated(**scores: tuple[int, float]) -> dict[str, Rating]:
 
 def test_flame_is_proportional_up_to_the_cap() -> None:
     assert flame({"small": 10, "large": 10**6, "none": 0}) == {"small": 10, "large": 65536}
-    assert flame({"a": 10, "b": 1000}, cap=100, temperature=2) == {"a": 10**0.5, "b": 10.0}
+    weights = flame({"a": 10, "b": 1000}, cap=100, temperature=2)
+    assert weights["b"] / weights["a"] == pytest.approx(10**0.5)
+    assert flame({"a": 10, "b": 1000}, temperature=0.001) == {"a": 0.0, "b": 1000}
     with pytest.raises(ValueError, match="positive"):
         flame({"a": 1}, temperature=0)
 

@@ -269,9 +269,7 @@ def _apart(out: Path, name: str) -> list[Any]:
     """What a build learns from, of what it has kept of a source."""
     from trainer.default_judge import learning
 
-    reader: Any = FakeReader()
-    judge = PoolJudge(JudgeSettings(model=None, max_length=64, reading={}, alone={}), reader)
-    none: Any = [None] * len((out / "evidence" / f"{name}.jsonl").read_bytes().splitlines())
-    results = learning._read_evidence(judge, none, frozenset(), out, name, print)
+    lines = (out / "evidence" / f"{name}.jsonl").read_bytes().splitlines()
+    results = [msgspec.json.decode(line, type=learning._Line).evidence() for line in lines]
     assert any(seen.values["overlap"].any() for seen in results)
     return [learning._without_agreement(seen) for seen in results]

@@ -31,8 +31,10 @@ def test_what_it_was_trained_on_goes_along(folder: Path, tmp_path: Path) -> None
     base.training_data = TrainingData(tasks={"mnli": 3}, checked=("copoem", "rankgen"))
     base.save(base.params, tmp_path / "first")
     assert TrainingData.of_judge(str(tmp_path / "first")) == base.training_data
+    (tmp_path / "first" / "eval.json").write_text('{"step": 9, "mean": 0.5}')  # of the run that made it
     second = base_model.load(tmp_path / "first", MESH)
     second.training_data = TrainingData(tasks={"mnli": 2, "cola": 1}, checked=("copoem",)).after(base.training_data)
     second.save(second.params, tmp_path / "second")
+    assert not (tmp_path / "second" / "eval.json").exists()
     record = TrainingData.of_judge(str(tmp_path / "second"))
     assert record == TrainingData(tasks={"mnli": 5, "cola": 1}, checked=("copoem",))

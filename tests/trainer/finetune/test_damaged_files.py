@@ -45,9 +45,13 @@ def lines(*records: Any) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
+DIGEST = "0123456789abcdef"
+
+
 def seen() -> dict[str, Any]:
     values = {name: [0.5, 1.5] for name in EVIDENCE}
-    return {"values": values, "penalty": [0.0, 1.0], "sound": [True, False], "kind": "texts", "truncated": 0}
+    whole = {"values": values, "penalty": [0.0, 1.0], "sound": [True, False], "kind": "texts", "truncated": 0}
+    return whole | {"problem": DIGEST}
 
 
 def zipped() -> bytes:
@@ -94,7 +98,7 @@ METRICS = lines(
 )
 # A file's name, what it holds, and what reads it.
 DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
-    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: loop._keep_recipe(path.parent, SMALL)),
+    "recipe": ("recipe.json", lines(asdict(SMALL)), lambda path: loop._keep_recipe(path.parent, asdict(SMALL))),
     "best": ("best/eval.json", lines({"step": 3, "mean": 0.5}), lambda path: loop._best_mean(path.parent.parent)),
     "metrics": (metrics.METRICS, METRICS, lambda path: list(metrics.lines(path))),
     "setup": ("setup.json", lines({"steps": 3}), lambda path: tail_patch._keep_setup(path, {"steps": 3})),
@@ -104,7 +108,7 @@ DOORS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
         lambda path: tail_patch_curves.table(tail_patch_curves.read_curves(path.parent.parent)),
     ),
     "run": ("recipe.json", lines({"seed": 0}), lambda path: check_settings(path, {"seed": 0})),
-    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._whole_lines(path, print))),
+    "evidence": ("x.jsonl", lines(seen(), seen()), lambda path: list(learning._whole_lines(path, [DIGEST] * 2, print))),
     "ratings": ("ratings.csv", RATINGS.encode(), read_ratings),
     "weights": ("weights.csv", b"task,weight\nx,1.5\ny,2\n", read_weights),
     "json": ("x.json", lines([RECORD]), read_all("x.json", Folder.json)),
@@ -180,9 +184,13 @@ def test_a_damaged_judge_is_named(tiny_judge_dir: Path, tmp_path: Path) -> None:
 
 def test_damaged_evidence_is_read_again_from_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = seen() | {"sound": [True]}
-    for second, said in ((lines(seen())[5:], "not whole JSON"), (lines(other), "not the evidence of a problem")):
+    for second, said in (
+        (lines(seen())[5:], "not whole JSON"),
+        (lines(other), "not the evidence of a problem"),
+        (lines(seen() | {"problem": "y"}), "about another problem"),
+    ):
         path = put(tmp_path, "x.jsonl", lines(seen()) + second)
-        assert len(list(learning._whole_lines(path, print))) == 1
+        assert len(list(learning._whole_lines(path, [DIGEST] * 2, print))) == 1
         assert capsys.readouterr().out.startswith(f"{path}:2: {said}")
 
 

@@ -29,7 +29,10 @@ def test_the_likelihood_of_labels_decides(base: base_model.Base, rows: Tokenized
             float(losses(model, alone(row._replace(target=np.array(ids, np.int32))))[0][0, : len(ids)].sum())
             for ids in rows.label_ids
         ]
-        right += int(np.argmin(costs)) == row.label
+        right += int(np.argmin(costs)) == int(rows.index[k, 3])
     assert accuracy(training, rows) == right / len(rows)
+    broken = Training(fresh(base), SMALL, MESH)
+    broken.state = broken.state._replace(trained=jax.tree.map(lambda x: x * np.nan, broken.state.trained))
+    assert accuracy(broken, rows) == 0  # a model that says nothing is not right by chance
     with pytest.raises(ValueError, match="no labels"):
         accuracy(training, replace(rows, labels=()))

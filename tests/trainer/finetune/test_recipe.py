@@ -16,6 +16,10 @@ from trainer.finetune.recipe import Recipe
         {"batch": 8, "share": 4, "accumulate": 4},
         {"dropout": 1.0},
         {"max_input": 0},
+        {"rate": -1.0},
+        {"warmup": -5},
+        {"lora": -2},
+        {"seed": -1},
     ],
     ids=str,
 )

@@ -183,6 +183,9 @@ def test_the_accuracy_during_a_training_is_the_judges(
     preferred = ["AB"[int(answer.p[1] > 0.5)] for answer in ask(judge, ASKED, words)]
     assert right.tolist() == [choice == word.label for choice, word in zip(preferred, words, strict=True)]
     assert 0 < right.sum() < len(words)
+    broken = Training(base_model.load(trained, MESH, responses="separate"), SMALL, MESH)
+    broken.state = broken.state._replace(trained=jax.tree.map(lambda x: x * np.nan, broken.state.trained))
+    assert not right_answers(broken, rows).any()
 
 
 def test_a_step_changes_what_it_reads_in_this_form(base: base_model.Base, words: list[Example]) -> None:

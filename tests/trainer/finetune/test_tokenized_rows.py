@@ -10,7 +10,7 @@ import pytest
 from small_training import TASK, write_words
 
 import flame_rank
-from flame_rank.prompts.format import frame
+from flame_rank.prompts.format import Format, frame
 from flame_rank.prompts.instructions import PAIRWISE, PAIRWISE_CONTEXT
 from trainer.collection.examples import Example, examples
 from trainer.finetune import base_model
@@ -45,6 +45,17 @@ def test_what_is_too_long_is_cut_as_the_judge_cuts(folder: Path, base: base_mode
     assert cut and len(of_input) <= 300 and len(target) == 8
     with pytest.raises(ValueError, match="its instructions take"):
         list(encode(base.form, task, [made], max_input=64, max_target=8))
+
+
+def test_rows_of_another_template_are_others(base: base_model.Base, tmp_path: Path) -> None:
+    data = write_words(tmp_path, 3)
+    chat = Format(base.form.tokenizer, chat=("user: ", "\nassistant:"))
+    sizes: dict[str, Any] = {"max_input": 256, "max_target": 8}
+    plain, others, again = (
+        build(form, "i", TASK, lambda: examples(TASK, data), tmp_path / "rows", **sizes)
+        for form in (base.form, chat, base.form)
+    )
+    assert len(others[0].source) > len(plain[0].source) == len(again[0].source)
 
 
 def test_what_is_too_long_is_left_out(base: base_model.Base, tmp_path: Path) -> None:

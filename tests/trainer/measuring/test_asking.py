@@ -93,3 +93,14 @@ def test_a_judge_of_places_flips(data: Path) -> None:
     judge = FunctionJudge(lambda prompt, pairs: [1.0] * len(pairs), name="first")
     for answer in ask(judge, by_name("rankgen"), list(examples(by_name("rankgen"), data))):
         assert answer.flipped and answer.p == (0.5, 0.5)
+
+
+def test_a_model_that_says_nothing_gives_no_answer(
+    data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge: Any = flame_rank.load_judge(tiny_model, max_length=2048, template="plain")
+    nothing = lambda paths, targets: np.full((len(paths), len(targets)), np.nan)  # noqa: E731
+    monkeypatch.setattr(judge.kernel, "log_likelihoods", nothing)
+    for name in ("rankgen", "aggrefact-wice"):
+        answers = list(ask(judge, by_name(name), list(examples(by_name(name), data))))
+        assert answers and all(answer.p == () and answer.mass is None for answer in answers)

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,8 @@ def test_a_planted_liking_for_length(data: Path) -> None:
         (log_odds,) = judge.judge([(problem, np.array([[0, 1]]))])
         chosen.append((log_odds[0] > 0) == (len(c.responses[0]) > len(c.responses[1])))
     assert abs(bias.score[0] - abs(np.mean(chosen) - 0.5)) <= 0.02 and bias.score[0] > 0.2
+    even = [replace(c, responses=("this one", "that one")) for c in comparisons]
+    assert measure(planted(length), even)["length"].valid == 0  # none of them is longer
 
 
 def test_a_coin_is_random_in_every_column(data: Path) -> None:

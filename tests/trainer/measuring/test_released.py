@@ -229,6 +229,8 @@ def test_the_command_resumes(data: Path, tmp_path: Path, monkeypatch: pytest.Mon
         assert again.stdout == ran.stdout and Path(name, f"answers-{name}.jsonl").read_bytes() == before
         silent = CliRunner().invoke(cli, [*asked, "--judge", "mine.py:never"])
         assert isinstance(silent.exception, UserError) and "no valid answer" in str(silent.exception)
+        beside = CliRunner().invoke(cli, [*asked, "--judge", "mine.py:rate", "--against", "mine.py:never"])
+        assert isinstance(beside.exception, UserError) and "never: no valid answer" in str(beside.exception)
     nothing = CliRunner().invoke(cli, ["evaluate", "--judge", "agreement", "--data", ".", "--suite", "rm-bench"])
     assert "copy the files of github:THU-KEG/RM-Bench there" in str(nothing.exception)
 

@@ -93,6 +93,19 @@ def test_a_limit_takes_the_same_examples_whatever_else_is_asked(data: Path) -> N
     assert len(two) == 2 and two == read_examples(task, data, 3)[:2] and all(example in every for example in two)
 
 
+def test_baselines_are_of_the_examples_that_were_answered(data: Path) -> None:
+    task = by_name("rankgen")
+    given = read_examples(task, data)
+    alone = {given[0].values[-1], given[0].values[-2]}
+
+    def answers(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        return [float(len(a) - len(b)) if {a, b} == alone else float("nan") for a, b in pairs]
+
+    asked = {task.name: run(FunctionJudge(answers, name="some"), task, given, AnswerFile(TaskLine))}
+    (line,) = [line for line in card("some", asked).tasks if line.name == task.name]
+    assert line.n == 1 < len(given) and line.baselines["longer"] == line.share[0]
+
+
 def test_a_card_says_what_stands_where(data: Path) -> None:
     def asked(sign: float) -> dict[str, Any]:
         judge = FunctionJudge(lambda _, pairs: [sign * (len(a) - len(b)) for a, b in pairs], name=str(sign))

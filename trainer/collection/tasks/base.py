@@ -16,7 +16,7 @@ Capability: TypeAlias = Literal[
 ]
 Kind: TypeAlias = Literal["pairwise", "pointwise", "classification", "generative"]
 
-TIE = "tie"  # the third label of a pairwise task that keeps its ties
+TIE = "tie"  # the label of two equally good responses, which are evaluated but never trained on
 RESPONSES = ("response_a", "response_b")  # the last two fields of a pairwise task's context
 
 
@@ -104,8 +104,7 @@ class Task:
       fields: the names of the context's fields; the two responses of a pairwise task follow them.
       title, description: the text under INSTRUCTIONS: the task's definition and how to judge, based on the question to
         the annotators.
-      labels: the values that the first output field may have; empty for a generative task. Ties are left out unless
-        TIE is among the labels.
+      labels: the values that the first output field may have; empty for a generative task.
       convert: a pure function from a record to its examples; it yields nothing if the annotators did not answer. A
         KeyError, TypeError, ValueError, IndexError or AttributeError means that the record does not have the released
         form.
