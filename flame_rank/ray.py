@@ -1,7 +1,6 @@
 """Ranks on a cluster with Ray Data; the output has the same lines as that of `flame-rank rerank`."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -154,11 +153,13 @@ class _Actor:
     def __init__(self, work: Work, ledger: Path | None, folder: str):
         with suppress(OSError):  # of another machine
             os.chdir(folder)
+        from flame_rank.ledger.merge import merge
+
         own = None
         if ledger is not None:
             own = ledger.with_name(ledger.name + ".parts") / f"{uuid4().hex}.db"
-            if ledger.exists():
-                shutil.copyfile(ledger, own)
+            if ledger.exists():  # a copy of the file alone would lack what is in its log
+                merge(own, [ledger])
         self._work = work
         self._reranker: Reranker | UserError
         try:

@@ -80,7 +80,18 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
         if path is not None and not path.absolute().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create {path.absolute().parent}")
     bad = bad_lines(input_options.on_bad_line, file, None)
-    refuse_same({"the input": file}, {"the calibration": wanted.calibration, "the figures": wanted.json})
+    refuse_same(
+        {
+            "the input": file,
+            "the file of problems": input_options.problems,
+            "the file of requests": input_options.requests,
+        },
+        {
+            "the file of bad lines": bad.path if bad else None,
+            "the calibration": wanted.calibration,
+            "the figures": wanted.json,
+        },
+    )
     problems = list(islice(input_options.read(file, bad), wanted.limit))
     loaded = load_judge(judge, judge_options)
     with tqdm(total=len(problems), unit=" problems", disable=None) as bar:

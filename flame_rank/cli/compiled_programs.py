@@ -18,10 +18,10 @@ def keep_programs() -> None:
     off = os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "true").lower() in ("false", "0", "off", "no")
     if off or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = _cache() / "flame_rank" / f"programs-{_processor()}"
     try:
+        folder = _cache() / "flame_rank" / f"programs-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: a user without a home directory
         return
     if os.access(folder, os.W_OK):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

@@ -20,7 +20,7 @@ def merge(files: tuple[str, ...], output: str | None) -> None:
     from flame_rank.io.shards import interleaved
 
     shards = {f"shard {k}": file for k, file in enumerate(files, 1)}
-    refuse_same({}, shards)  # a shard given twice would be in the output twice
+    refuse_same({}, shards, stream=0)  # a shard given twice would be in the output twice
     refuse_same(shards, parts(output))
     count = 0
     with Output(output) as out:

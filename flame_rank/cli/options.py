@@ -223,7 +223,9 @@ def bad_lines(policy: str, file: str | Path, output: str | None = None) -> "Skip
     if policy == "quarantine":
         from flame_rank.io.output import Quarantine
 
-        beside = output if output and output != "-" else file if str(file) != "-" else "stdin"
+        beside = str(output if output and output != "-" else file if str(file) != "-" else "stdin")
+        if is_url(beside) or (Path(beside).exists() and not Path(beside).is_file()):  # nothing can be put beside it
+            beside = beside.rstrip("/").rsplit("/", 1)[-1]
         return Quarantine(f"{beside}.bad")
     return Skip() if policy == "skip" else None
 

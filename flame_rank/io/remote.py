@@ -1,5 +1,6 @@
 """Reads and writes files at an address, such as s3://bucket/samples.jsonl, with fsspec."""
 
+import errno
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,8 +23,10 @@ def remote_file(path: str | Path) -> IO[bytes]:
     system, name = _system(str(path))
     try:
         return cast(IO[bytes], system.open(name, "rb"))
-    except OSError:
-        raise
+    except OSError as error:  # some have neither a number nor a name
+        missing = isinstance(error, FileNotFoundError)
+        reason = error.strerror or ("no such file" if missing else str(error))
+        raise OSError(error.errno or (errno.ENOENT if missing else errno.EIO), reason, str(path)) from error
     except Exception as error:  # each store has its own errors
         raise UserError(
             f"{path}: it cannot be opened ({type(error).__name__}: {' '.join(str(error).split())})"
@@ -36,14 +39,21 @@ def put_file(local: Path, path: str | Path) -> None:
     Raises:
       UserError: the address cannot be written.
     """
-    system, name = _system(str(path))
     try:
+        system, name = _system(str(path))
         system.put_file(str(local), name)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: it cannot be written ({type(error).__name__}: {reason}); the whole output is in {local}"
         ) from error
+
+
+def check_address(path: str | Path) -> None:
+    """Raises UserError if the address has no file's name, or the package for this kind of address is not installed."""
+    _system(str(path))
+    if not str(path).rsplit("/", 1)[-1]:
+        raise UserError(f"{path}: an address must end in a file's name")
 
 
 def _system(path: str) -> tuple[Any, str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from flame_rank import messages
-from flame_rank.io.output import ENCODER, candidate_fields
+from flame_rank.io.output import ENCODER, candidate_fields, score_name
 from flame_rank.records import Candidate, FlatRecord, GroupedRecord, Problem, Ranking
 
 Which: TypeAlias = Literal["best-worst", "all", "random"]
@@ -36,8 +36,9 @@ def best_line(ranking: Ranking) -> bytes:
     else:
         candidate = problem.candidates[i]
         own = candidate_fields(candidate) if isinstance(candidate, Candidate) else {"completion": candidate}
-        fields = {**_name(problem), "prompt": _prompt(problem), **own}
-    score = "rank_score" if "score" in fields and "p_best" not in fields else "score"  # a sampler's own score stays
+        head = {**_name(problem), "prompt": _prompt(problem)}
+        fields = head | {name: value for name, value in own.items() if name not in head}
+    score = score_name(fields, again="p_best" in fields)
     return ENCODER.encode(fields | {score: float(ranking.scores[i]), "p_best": float(ranking.p_best[i])}) + b"\n"
 
 

@@ -66,7 +66,7 @@ class _Zst(io.RawIOBase):
         self._packed, self._error = packed, zstandard.ZstdError
         self._begin: Callable[[], Any] = lambda: zstandard.ZstdDecompressor().decompressobj()
         self._frame: Any = None
-        self._left = b""
+        self._left = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -78,18 +78,20 @@ class _Zst(io.RawIOBase):
                 if self._frame is not None:
                     raise EOFError("the compressed data end early")
                 return 0
+            unpacked = []
             while chunk:
                 self._frame = self._frame or self._begin()
                 try:
-                    self._left += self._frame.decompress(chunk)
+                    unpacked.append(self._frame.decompress(chunk))
                 except self._error as error:
                     raise zlib.error(str(error)) from error
                 chunk = b""
                 if self._frame.eof:
                     chunk, self._frame = self._frame.unused_data, None
+            self._left = memoryview(b"".join(unpacked))
         taken = self._left[: len(buffer)]
         buffer[: len(taken)] = taken
-        self._left = self._left[len(taken) :]
+        self._left = self._left[len(taken) :]  # of a view, which is not copied
         return len(taken)
 
 
@@ -132,6 +134,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
+    if hasattr(value, "isoformat"):  # a pandas.Timestamp
+        return value.isoformat()
     raise TypeError(f"a row holds a {type(value).__name__}, which JSON cannot represent; leave that field out")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from flame_rank.errors import UserError
 
 _LINUX = sys.platform == "linux"
+_SYSTEMS = ("/dev/", "/proc/")
 _HERE, _EXCHANGE = -100, 2  # arguments of renameat2: <fcntl.h>, <linux/fs.h>
 _HELD: set[tuple[int, int]] = set()  # device and inode, since the system's locks have no effect within one process
 
@@ -29,13 +30,14 @@ def lock(path: Path) -> int:
       OSError: the file cannot be opened.
     """
     while True:
+        with suppress(FileNotFoundError):  # before it is opened: closing any descriptor of a file ends its lock
+            if _inode(path.stat()) in _HELD:
+                raise _taken(path, os.getpid())
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             here = _inode(os.fstat(file))
-            if here in _HELD or not _locked(file):
-                who = os.getpid() if here in _HELD else _holder(file)
-                by = f"process {who}" if who else "another process"
-                raise UserError(f"{path}: {by} is writing it; wait for its end, or name another file")
+            if not _locked(file):
+                raise _taken(path, _holder(file))
             if here == _inode(path.stat()):
                 _HELD.add(here)
                 return file
@@ -45,6 +47,11 @@ def lock(path: Path) -> int:
             os.close(file)
             raise
         os.close(file)
+
+
+def _taken(path: Path, process: int) -> UserError:
+    by = f"process {process}" if process else "another process"
+    return UserError(f"{path}: {by} is writing it; wait for its end, or name another file")
 
 
 def release(file: int) -> None:
@@ -101,10 +108,22 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes PATH.part and renames it to PATH, so that PATH is never incomplete; makes the folder if needed.
+def places(path: Path) -> tuple[Path, Path | None]:
+    """Returns the file that PATH names, behind a link, and the file to write first and rename to it.
 
-    If PATH exists and is not a regular file (a pipe, /dev/null), it is written to directly.
+    The second is None where PATH is written to directly: a pipe, /dev/null, or a link of the system's own, such as
+    /dev/stdout, whose name would be taken from it.
+    """
+    if path.is_symlink():
+        if str(path.absolute()).startswith(_SYSTEMS) or os.readlink(path).startswith(_SYSTEMS):  # noqa: PTH115 (a text)
+            return path, None
+        path = path.resolve()
+    return path, part_of(path) if path.is_file() or not path.exists() else None
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes PATH.part and renames it to PATH, so that PATH is never incomplete; makes the folder if needed. What
+    `places` says is written to directly.
 
     Args:
       content: text is written as UTF-8.
@@ -113,12 +132,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
       UserError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path) if path.is_file() or not path.exists() else path
+    path, part = places(path)
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        (part or path).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise UserError(f"{part}: {error.strerror or error}") from error
-    if part != path:
+        raise UserError(f"{part or path}: {error.strerror or error}") from error
+    if part is not None:
         part.replace(path)
 
 

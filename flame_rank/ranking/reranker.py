@@ -116,7 +116,7 @@ class Reranker:
         members: list[Judge] = []
         for member in self.judge.members:
             if getattr(member, "recorded", True):
-                member = RecordedJudge(member, Ledger(path, member))
+                member = RecordedJudge(member, Ledger(path, member, retry_invalid=True))  # it asks for failures again
                 weakref.finalize(self, member.close)
             members.append(member)
         self.judge = self.judge.with_members(members)

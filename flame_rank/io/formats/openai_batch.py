@@ -41,7 +41,7 @@ class OpenAIBatch:
 
     def parse(self, fields: Fields) -> Parsed:
         """Reads the choices, and the prompt from the request."""
-        custom_id = decoded(needed(fields, "custom_id", _TOOL))
+        custom_id = str(decoded(needed(fields, "custom_id", _TOOL)))
         answers = _answers(self._body(fields))
         asked = self._request(custom_id)
         return Parsed(
@@ -72,8 +72,8 @@ class OpenAIBatch:
                 "a batch's output does not hold the prompts; name the file of its requests too (requests, --requests)"
             )
         if not self._asked:
-            for number, request in read_objects(self.requests, _REQUEST):
-                self._asked.update([_asked(request.raw, f"{self.requests}:{number}")])
+            every = read_objects(self.requests, _REQUEST)
+            self._asked.update([_asked(request.raw, f"{self.requests}:{number}") for number, request in every])
         if custom_id not in self._asked:
             raise ValueError(f"no request {custom_id!r} in {self.requests}; name the file of this batch's requests")
         return self._asked[custom_id]
@@ -99,7 +99,8 @@ def _answers(body: dict[str, Raw]) -> list[tuple[str, Raw]]:
             return answers
         raise ValueError("the response has no choices; send the request again, or remove the line")
     if "output" in body and kind_of(body["output"]) == "a list":
-        parts: list[Any] = [item for item in decoded(body["output"]) if item.get("type") == "message"]
+        items: list[Any] = decoded(body["output"])
+        parts = [item for item in items if isinstance(item, dict) and item.get("type") == "message"]
         return [("".join(content(part, "the output") for part in parts), body["output"])]
     raise ValueError('the body of the response has neither "choices" nor "output"; only texts can be ranked')
 

@@ -61,3 +61,13 @@ def test_a_second_run_compiles_nothing_and_writes_the_same(tiny_model: Path, tmp
         assert b"Warning" not in done.stderr
         kept.append({path.name for path in (tmp_path / "cache").rglob("*-cache")})
     assert written[0] == written[1] == written[2] and kept[0] and kept[0] == kept[1] == kept[2]
+
+
+def test_a_user_without_a_home(environment: pytest.MonkeyPatch) -> None:
+    def nowhere(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    environment.delenv("XDG_CACHE_HOME")
+    environment.setattr(Path, "expanduser", nowhere)
+    keep_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

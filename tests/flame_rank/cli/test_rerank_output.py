@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -80,3 +81,35 @@ def test_a_thousand_problems_stream_in_constant_memory(rerank: Run, tmp_path: Pa
     assert peak(1000) < 10_000_000  # 20 MB of input; at most 1024 comparisons are open at a time
     with (tmp_path / "out").open("rb") as out:
         assert sum(1 for _ in out) == 1000
+
+
+def test_one_thing_goes_to_standard_output(rerank: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", GOOD)
+    for options in (["--report", "-"], ["--json-summary", "-"], ["-o", "x", "--report", "-", "--json-summary", "-"]):
+        rerank(file, *options).mistake("only one may write to standard output")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_shard_from_standard_input_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text('{"a": 1}\n')
+    with (tmp_path / "x").open("rb") as lines:
+        command = [
+            sys.executable,
+            "-c",
+            "from flame_rank.cli.group import main; main()",
+            "merge",
+            "-",
+            str(tmp_path / "x"),
+        ]
+        done = subprocess.run(command, stdin=lines, capture_output=True, text=True)
+    assert done.returncode == 2 and "is the same file as" in done.stderr
+
+
+def test_bad_lines_of_what_has_no_folder_go_here(tmp_path: Path) -> None:
+    code = "from flame_rank.cli.group import main; main()"
+    command = f'{sys.executable} -c "{code}" rerank --judge agreement --on-bad-line quarantine <(cat c)'
+    (tmp_path / "c").write_bytes(json.dumps(GOOD).encode() + b"\nnope\n")
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    [bad] = tmp_path.glob("*.bad")
+    assert bad.read_bytes() == b"nope\n"

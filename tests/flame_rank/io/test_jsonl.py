@@ -322,3 +322,28 @@ def test_other_formats_are_named(tmp_path: Path, content: str, said: str) -> Non
     (tmp_path / "f").write_text(content)
     with pytest.raises(BadLine, match=re.escape(f"f:1: {said}")):
         list(read_problems(tmp_path / "f"))
+
+
+def test_a_bad_first_line_decides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text(
+        '{"prompt": 1, "chosen": "a", "rejected": "b"}\n{"prompt": "p", "candidates": ["a", "b"]}\n'
+    )
+    left_out: list[int] = []
+    [problem] = read_problems(tmp_path / "f", on_bad_line=lambda error, line: left_out.append(error.line_number))
+    assert problem.texts == ("a", "b") and left_out == [1]
+
+
+def test_a_bad_line_of_the_requests_is_not_one_of_the_input(tmp_path: Path) -> None:
+    answer = {"choices": [{"message": {"role": "assistant", "content": "x"}}] * 2}
+    (tmp_path / "f").write_text(
+        "".join(json.dumps({"custom_id": k, "response": {"status_code": 200, "body": answer}}) + "\n" for k in (1, 2))
+    )
+    asked = [json.dumps({"custom_id": k, "body": {"messages": [{"role": "user", "content": "q"}]}}) for k in (1, 2)]
+    (tmp_path / "r").write_text("\n".join([asked[0], "nope", asked[1]]))
+    with pytest.raises(BadLine, match=r"r:2: not JSON"):
+        list(read_problems(tmp_path / "f", requests=tmp_path / "r", on_bad_line=lambda error, line: None))
+    (tmp_path / "r").write_text("\n".join(asked))  # numbers name requests, too
+    assert [p.name for p in read_problems(tmp_path / "f", requests=tmp_path / "r")] == ["1", "2"]
+    (tmp_path / "f").write_text('{"custom_id": "1", "response": {"status_code": 200, "body": {"output": ["x"]}}}\n')
+    [problem] = read_problems(tmp_path / "f", requests=tmp_path / "r")
+    assert problem.texts == ("",)

@@ -1,6 +1,8 @@
 """Parquet in and out, and files at an address."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from flame_rank import Reranker, read_problems
 from flame_rank.errors import UserError
+from flame_rank.io import parquet as pack
 from flame_rank.io.output import Output, to_lines
 
 arrow = pytest.importorskip("pyarrow")
@@ -100,3 +103,47 @@ def test_an_address_that_leads_nowhere_is_one_line() -> None:
         list(read_problems("memory://bucket/nowhere.jsonl"))
     with pytest.raises(UserError, match="gopher"):
         list(read_problems("gopher://bucket/in.jsonl"))
+
+
+def test_the_lock_holds_while_the_file_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = "import sys; from flame_rank.io.writing import lock; from pathlib import Path; lock(Path(sys.argv[1]))"
+    said, tables = [], pack._tables
+
+    def between(*given: Any) -> Any:
+        yield from tables(*given)
+        part = str(tmp_path / "o.parquet.part")
+        said.append(subprocess.run([sys.executable, "-c", asks, part], capture_output=True, text=True).stderr)
+
+    monkeypatch.setattr(pack, "_tables", between)
+    with Output(tmp_path / "o.parquet") as out:
+        out.write(b'{"a": 1}\n')
+    assert len(said) == 2 and all("is writing it" in line for line in said)
+    assert parquet.read_table(tmp_path / "o.parquet").to_pylist() == [{"a": 1}]
+
+
+def test_times_of_pandas_and_rows_that_are_no_text(tmp_path: Path) -> None:
+    time = arrow.array([1_700_000_000_123_456_789], arrow.timestamp("ns"))
+    rows = arrow.table({"prompt": ["p"], "candidates": [["a", "b"]], "t": time})
+    parquet.write_table(rows, tmp_path / "t.parquet")
+    [problem] = read_problems(tmp_path / "t.parquet")
+    assert json.loads(to_lines(Reranker(first).rank(problem)))["t"].startswith("2023-11-14T22:13:20.123456")
+    bad = arrow.Array.from_buffers(arrow.string(), 1, arrow.array([b"\xff"]).buffers())
+    parquet.write_table(arrow.table({"prompt": bad, "candidates": [["a"]]}), tmp_path / "u.parquet")
+    with pytest.raises(OSError, match="damaged"):
+        list(read_problems(tmp_path / "u.parquet"))
+
+
+def test_a_number_that_parquet_cannot_hold(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"o.parquet: .*o.parquet.part is the output as JSONL"),
+        Output(tmp_path / "o.parquet") as out,
+    ):
+        out.write(b'{"n": 123456789012345678901234567890}\n')
+    assert (tmp_path / "o.parquet.part").exists()
+
+
+def test_an_address_is_checked_before_the_run() -> None:
+    pytest.importorskip("fsspec")
+    for address, said in (("gopher://x/y.jsonl", "gopher"), ("memory://bucket/", "must end in a file's name")):
+        with pytest.raises(UserError, match=said):
+            Output(address)

@@ -150,3 +150,12 @@ def test_pairs_are_what_trl_takes_for_preferences(tmp_path: Path) -> None:
     )
     assert {"prompt", "chosen", "rejected"} <= {*rows.column_names} and "margin" not in rows.column_names
     assert rows[0]["chosen"] == "a"
+
+
+def test_the_best_of_the_best_keeps_the_samplers_score_and_the_problems_prompt(tmp_path: Path) -> None:
+    first = problem(tmp_path, {"prompt": "P", "candidates": [{"text": "a", "score": 9, "prompt": "other"}, "b"]})
+    line = json.loads(best_line(ranking(first, [0.5, 0.0])))
+    assert line["score"] == 9 and line["rank_score"] == 0.5 and line["prompt"] == "P"
+    again = problem(tmp_path, line | {"task_id": "t"})
+    line = json.loads(best_line(ranking(again, [0.25])))
+    assert line["score"] == 9 and line["rank_score"] == 0.25

@@ -186,3 +186,30 @@ def test_a_device_stays_a_device(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="link: No space left on device"):
         write_whole(link, "x")
     assert link.is_symlink() and [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_links_are_written_through_and_the_systems_stay(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "soft").symlink_to("real")
+    with (tmp_path / "stdout").open("wb") as file:
+        (tmp_path / "dev").symlink_to(f"/proc/self/fd/{file.fileno()}")  # as /dev/stdout leads there
+        for name in ("soft", "dev"):
+            with Output(tmp_path / name) as out:
+                out.write(b"1\n")
+            assert (tmp_path / name).is_symlink()
+        write_whole(tmp_path / "dev", "2\n")
+    assert (tmp_path / "dev").is_symlink() and (tmp_path / "stdout").read_text() == "2\n"
+    assert (tmp_path / "real").read_text() == "1\n"
+    write_whole(tmp_path / "soft", "3\n")
+    assert (tmp_path / "real").read_text() == "3\n" and (tmp_path / "soft").is_symlink()
+
+
+def test_a_refused_second_writer_does_not_end_the_lock(tmp_path: Path) -> None:
+    asks = "import sys; from flame_rank.io.writing import lock; from pathlib import Path; lock(Path(sys.argv[1]))"
+    with Output(tmp_path / "x") as out:
+        with pytest.raises(UserError, match="is writing it"), Output(tmp_path / "x"):
+            pass
+        other = subprocess.run([sys.executable, "-c", asks, str(tmp_path / "x.part")], capture_output=True, text=True)
+        assert "is writing it" in other.stderr
+        out.write(b"1\n")
+    assert (tmp_path / "x").read_text() == "1\n"
