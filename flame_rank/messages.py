@@ -103,7 +103,10 @@ def from_text(text: str) -> list[dict[str, Any]]:
     for heading, body in zip(parts[::2], parts[1::2], strict=True):
         kind = re.match(r"\[(\w+)", heading)
         assert kind is not None, "a heading has a kind"
-        fields = {name: json.loads(value) for name, value in _FIELD.findall(heading)}
+        try:
+            fields = {name: json.loads(value) for name, value in _FIELD.findall(heading)}
+        except ValueError:  # a user's own text, which to_text has not written
+            return [{"role": "user", "content": text}]
         content = _LINE.sub(lambda line: line[1][1:], body)
         if kind[1] == "call" and messages:
             own = {"id": fields["id"]} if "id" in fields else {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flame_rank.errors import UserError
-from flame_rank.fields import documented, given
+from flame_rank.fields import check_values, documented, given
 from flame_rank.judges.options import Ask, JudgeOptions, OnLong
 from flame_rank.model.choices import Attend, Dtype, Template
 
@@ -74,20 +74,20 @@ def load(
 
     if not isinstance(spec, str | Path):
         raise UserError(f"a judge is loaded by its name or path, such as 'default', not by {spec!r}")
-    options = given(
-        JudgeOptions(
-            ask=ask,
-            criteria=criteria,
-            max_length=max_length,
-            on_long=on_long,
-            dtype=dtype,
-            max_batch_tokens=max_batch_tokens,
-            template=template,
-            model_parallel=model_parallel,
-            reward_temperature=reward_temperature,
-            attention=attention,
-        )
+    stated = JudgeOptions(
+        ask=ask,
+        criteria=criteria,
+        max_length=max_length,
+        on_long=on_long,
+        dtype=dtype,
+        max_batch_tokens=max_batch_tokens,
+        template=template,
+        model_parallel=model_parallel,
+        reward_temperature=reward_temperature,
+        attention=attention,
     )
+    check_values(stated)
+    options = given(stated)
     if criteria_file.is_criteria_file(criteria):
         options["criteria"] = criteria_file.read(Path(str(criteria)))
     if str(spec).startswith(SERVER):

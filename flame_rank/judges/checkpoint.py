@@ -188,7 +188,9 @@ def load_reader(checkpoint: Path, *, template: Template | None = None, **options
     """
     with _named_in_errors(f"the model in {checkpoint}"):
         kernel, form, architecture = _open(checkpoint, template, ComputeOptions(**options))
-        stated = [NOTHING, REFUSAL, FORM if form.template else None, form.chat, kernel.max_length, kernel.dtype]
+        stated: list[object] = [NOTHING, REFUSAL, FORM if form.template else None, form.chat]
+        stated += [kernel.max_length, kernel.dtype]
+        stated += [form.end] if len(form.eos) > 1 else []
         return Reader(kernel, form, name=f"{architecture.family}:{identity(checkpoint, stated)}")
 
 

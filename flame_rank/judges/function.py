@@ -113,7 +113,12 @@ def awaited(answers: Any) -> Any:
         if _loop is None:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, daemon=True).start()
-    return asyncio.run_coroutine_threadsafe(wait(), _loop).result()
+    answer = asyncio.run_coroutine_threadsafe(wait(), _loop)
+    try:
+        return answer.result()
+    except BaseException:  # Ctrl-C: nothing more is asked
+        answer.cancel()
+        raise
 
 
 _PATH = threading.Lock()

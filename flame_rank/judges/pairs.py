@@ -120,7 +120,8 @@ class PairPaths:
         """Returns the pieces of a comparison; None if it is too long and skipped.
 
         Args:
-          around, room: replace the frame and the room that all comparisons share.
+          around, room: replace the frame and the room that all comparisons share, for a question about a comparison
+            that was judged: it is cut without a note, and None if `on_long` is not "cut".
 
         Raises:
           UserError: the comparison is too long and `on_long` is "fail".
@@ -130,6 +131,9 @@ class PairPaths:
         prompt, a, b = record.prompt, record.candidates[first], record.candidates[second]
         length = int(self._form.length(*(np.array(len(text)) for text in (prompt, a, b))))
         if length > room:
+            if around is not None:
+                kept = truncate_pair(prompt, a, b, room, self._form.truncated_lengths)
+                return joined(around, [*kept]) if self._on_long == "cut" else None
             if self._on_long != "cut":
                 name = f"{problem.name}: " if problem.name else ""
                 what = f"{length} tokens in prompt and {self._form.counted}, more than the {room}"

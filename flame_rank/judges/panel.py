@@ -34,6 +34,7 @@ class JudgeGroup(ABC):
         self.pointwise = all(member.pointwise for member in self.members)
         self.one_by_one = any(getattr(member, "one_by_one", False) for member in self.members)
         self.named = all(getattr(member, "named", True) for member in self.members)
+        self.recorded = all(getattr(member, "recorded", True) for member in self.members)
 
     @abstractmethod
     def with_members(self, members: Sequence[Judge]) -> Self:

@@ -142,7 +142,7 @@ class ThinkingJudge:
         )
         own = self._letters.get(sample.verdict or "", [])
         place = next((k for k in reversed(range(len(text.ids))) if text.ids[k] in own), None)
-        if place is None:
+        if place is None or "\n" in self.form.text(text.ids[place:]):  # of the reasons, not of the last line
             return sample
         a, b = np.split(text.scores[place], [len(self._letters["A"])])
         of_a, of_b = float(np.logaddexp.reduce(a)), float(np.logaddexp.reduce(b))

@@ -71,13 +71,13 @@ class VotesJudge(JudgeGroup):
 
 
 def _of_votes(answers: Sequence[str | None], weights: FloatArray) -> FloatArray:
-    """Computes the logarithm [n] of the summed exp(weight) of each answer's votes; NaN for a candidate without an
-    answer or a weight, whose vote does not count."""
+    """Computes the logarithm [n] of the summed exp(weight) of each answer's votes. A candidate without a weight has no
+    vote, but the votes of its answer; NaN for one without an answer, or if none with its answer has a weight."""
     totals = np.full(len(answers), np.nan)
     votes: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):
         if answer is not None and not np.isnan(weights[i]):
             votes.setdefault(answer, []).append(i)
-    for voters in votes.values():
-        totals[voters] = np.logaddexp.reduce(weights[voters])
+    for answer, voters in votes.items():
+        totals[[own == answer for own in answers]] = np.logaddexp.reduce(weights[voters])
     return totals

@@ -18,7 +18,7 @@ from flame_rank.model.weights import READABLE, Array, Index, Weights, canonical
 
 _SIDES = ("A", "B")
 _MATRIX = re.compile(re.escape(PREFIX) + r"(.+)\.lora_[AB]\.weight")
-_TOKENIZER = ("*token*.json", "*.model")  # files of a tokenizer beside the adapter
+_TOKENIZER = ("*token*.json", "*.model", "*.jinja")  # files of a tokenizer and its template beside the adapter
 
 
 def tensor_name(module: str, side: str) -> str:

@@ -207,6 +207,17 @@ def _words(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+def call_texts(message: Mapping[str, Any]) -> list[str]:
+    """Returns the texts that a template may write of a message's tool calls: names and arguments, as they are stated,
+    decoded, and as JSON again."""
+    texts = []
+    for stated, call in zip(message.get("tool_calls", ()), _parsed([message])[0].get("tool_calls", ()), strict=True):
+        function = call["function"]
+        again = json.dumps(function["arguments"], ensure_ascii=False)
+        texts += [function["name"], stated["function"]["arguments"], again, *_words(function["arguments"])]
+    return texts
+
+
 def chat_template(folder: Path) -> ChatTemplate | None:
     """Reads a checkpoint's chat template from chat_template.jinja or tokenizer_config.json, or from the metadata of a
     GGUF file; None if it has none.

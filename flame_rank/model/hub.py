@@ -7,6 +7,8 @@ HF_HUB_OFFLINE have their usual effect.
 import re
 from pathlib import Path
 
+from flame_rank.model import text
+
 PREFIX = "hf:"
 MODEL = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 _NAME = re.compile(MODEL.pattern.replace("(@", r"(?P<file>(/[\w.-]+)+)?(@", 1))
@@ -45,7 +47,7 @@ def fetch(name: str, *, download: bool = True) -> tuple[Path | None, str]:
             folder = Path(
                 snapshot_download(repository, allow_patterns=[*_FILES], revision=revision, local_files_only=local)
             )
-            if _has_weights(folder):
+            if _has_weights(folder) and (not local or _has_tokenizer(folder) or not download):
                 return folder, ""
             if not local:
                 why = f"{name} has no whole weights in safetensors"
@@ -60,6 +62,11 @@ def commit(path: Path) -> str:
     parts = path.parts
     snapshot = len(parts) - 1 - parts[::-1].index("snapshots")
     return f"{parts[snapshot - 1].removeprefix('models--').replace('--', '/')}@{parts[snapshot + 1][:12]}"
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    """Tells whether a tokenizer is there, or an adapter, whose base has one."""
+    return text.is_here(folder) or (folder / "adapter_config.json").exists()
 
 
 def _has_weights(folder: Path) -> bool:

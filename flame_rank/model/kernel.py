@@ -15,6 +15,7 @@ position and length of a row's prefix are data.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +27,16 @@ from flame_rank.model.cache import Cache
 from flame_rank.model.choices import Attend
 from flame_rank.model.decoder import Decoder
 from flame_rank.model.generation import BegunTexts, Sampling, Written
-from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Usage, behind_its_last, places_of
+from flame_rank.model.nodes import Ids, Int32Array, Leaf, Node, Path, Usage, behind_its_last, in_one_piece, places_of
 from flame_rank.model.programs import Programs
 from strategies.base import FloatArray
 
 _ROWS = 256  # texts that are written at once: the logits of a step are rows x vocabulary
+
+
+def _cells(leaf: Leaf) -> int:
+    """Returns how many tokens the prefixes of a path take in the cache: each holds all that precedes it, too."""
+    return sum(accumulate(map(len, leaf.before)))
 
 
 class Kernel:
@@ -72,6 +78,7 @@ class Kernel:
         cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._dtype.itemsize
         self._place, copies = sharding.cache(mesh, config.num_key_value_heads)
         self.capacity = memory.cache_tokens(cell, mesh=mesh, copies=copies, longest=longest)
+        self.capacity = max(self.capacity, sharding.data_parallel_size(mesh) * longest)  # a text on each device
         # Windows are read, and padding is written, beyond a node's end.
         self._slack = longest + buckets.window(longest)
         self._cache: Cache | None = None
@@ -187,6 +194,8 @@ class Kernel:
         for taken, rows, _ in buckets.pack(lengths, most, multiple=self._multiple, beside=limit):
             self.forget()
             chosen = [leaves[i] for i in taken]
+            if sum(map(_cells, {leaf.before: leaf for leaf in chosen}.values())) > self.capacity:
+                chosen = [in_one_piece(leaf) for leaf in chosen]
             self._grow(leaf.before for leaf in chosen)
             known = [self._nodes[leaf.before] for leaf in chosen]
             S = buckets.window(max(node.length for node in known))
@@ -220,6 +229,7 @@ class Kernel:
     def _run(self, leaves: Sequence[Leaf]) -> list[FloatArray]:
         """Scores leaves in waves; a wave has as many leaves as their prefixes fit in the cache."""
         self._check(leaves)
+        leaves = [leaf if _cells(leaf) <= self.capacity else in_one_piece(leaf) for leaf in leaves]
         scores: list[FloatArray] = [np.empty(0)] * len(leaves)
         groups: dict[tuple[Ids, ...], list[int]] = {}
         for i, leaf in enumerate(leaves):

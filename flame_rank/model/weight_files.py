@@ -78,7 +78,7 @@ class WeightFiles(Weights):
         return np.asarray(tensor[where])
 
     def described(self) -> Iterator[tuple[str, bytes]]:
-        for pattern in ("*.json", "*.model"):
+        for pattern in ("*.json", "*.model", "*.jinja"):
             for file in sorted(self.folder.glob(pattern)):
                 yield file.name, file.read_bytes()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flame_rank.messages import Messages, from_text, is_messages, normalised, to_text
 from flame_rank.model import text
-from flame_rank.model.chat import ChatTemplate, chat_template
+from flame_rank.model.chat import ChatTemplate, call_texts, chat_template
 from flame_rank.model.choices import Template
 from flame_rank.model.text import TextTokenizer
 from flame_rank.prompts.format import Ids
@@ -114,8 +114,7 @@ def _loose(message: Mapping[str, Any]) -> list[str]:
     """Returns the texts of a message that a template writes among its own."""
     calls = message.get("tool_calls", ())
     words = [message.get("name"), message.get("tool_call_id"), *(call.get("id") for call in calls)]
-    words += [call["function"][part] for call in calls for part in ("name", "arguments")]
-    return [own for own in words if own]
+    return [own for own in [*words, *call_texts(message)] if own]
 
 
 class Conversation:

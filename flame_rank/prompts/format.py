@@ -18,6 +18,7 @@ texts that begin alike share their first pieces.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,10 +150,17 @@ class Format:
         """The ids that the checkpoint needs before a text that is not a message."""
         return () if self.tokenizer.bos is None else (self.tokenizer.bos,)
 
-    @property
+    @cached_property
     def end(self) -> Ids:
-        """The id that ends an answer; empty if the tokenizer has none."""
-        return self._end or tuple(sorted(self.tokenizer.eos))[:1]
+        """The id that ends an answer, of several the one with which the chat template ends a turn; empty if the
+        tokenizer has none."""
+        ends = self._end or tuple(sorted(self.tokenizer.eos))
+        if self.template is not None and len(ends) > 1:
+            turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+            with suppress(ValueError):  # a template that knows no answers
+                [behind] = self.tokenizer.encode([self.template.write(turns).around[-1]], special=True)
+                ends = tuple(token for token in behind if token in ends) or ends
+        return ends[:1]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Returns the number of ids of each value."""

@@ -107,9 +107,9 @@ class Reranker:
           UserError: the ledger cannot be used, or a judge has no name for it.
         """
         refuse_unnamed(self.judge, str(path))
-        if not getattr(self.judge, "recorded", True):
-            return None
         if not isinstance(self.judge, JudgeGroup):
+            if not getattr(self.judge, "recorded", True):
+                return None
             ledger = Ledger(path, self.judge, retry_invalid=retry_invalid)
             weakref.finalize(self, ledger.close)
             return ledger

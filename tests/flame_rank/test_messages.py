@@ -123,3 +123,9 @@ def test_messages_are_ranked_in_python() -> None:
     assert best.fields["messages"] == [{"role": "assistant", "content": "It rains."}]
     with pytest.raises(ValueError, match="candidate 0: message 0 has an image"):
         flame_rank.Problem(prompt="p", candidates=[[{"role": "user", "content": [{"type": "image"}]}]])  # type: ignore[list-item]
+
+
+def test_a_users_own_headings_are_text() -> None:
+    for words in ('[user id="\\q"]\nhello', "[user]x", '[call id="a"]'):
+        assert "".join(str(message["content"]) for message in from_text(words)) or from_text(words)
+    assert from_text('[user id="\\q"]\nhello') == [{"role": "user", "content": '[user id="\\q"]\nhello'}]

@@ -274,7 +274,7 @@ def build(
       NothingLeftError: no example is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [form.chat, form.lead, form.text_start, sorted(form.eos)]  # --template, and the checkpoint's settings
+    written = [form.chat, form.lead, form.text_start, form.end]  # --template, and the checkpoint's settings
     limits = [max_input, max_target, skip]
     made_of = json.dumps([identity, *written, *limits, asdict(task.instructions), task.context])
     made_of += "separate, each with its cue" * (responses == "separate")

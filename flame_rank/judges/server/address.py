@@ -90,7 +90,11 @@ def parse(spec: str) -> tuple[Address, ServerOptions]:
     assert match is not None, "every text matches"
     model, stated = match["model"], match["options"] or ""
     url = (match["url"] or os.environ.get("OPENAI_BASE_URL") or HOSTED).rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which is read only now
+    except ValueError as error:
+        raise UserError(f"--judge {prefix}{model}@{url}: it is not a URL ({error})") from None
     if "@" in model and not match["url"]:
         raise UserError(f"--judge {prefix}MODEL@URL: a URL begins with http:// or https://")
     if parts.username is not None or parts.password is not None:
@@ -101,7 +105,10 @@ def parse(spec: str) -> tuple[Address, ServerOptions]:
         url += "/v1"
     if not model and url == HOSTED:
         raise UserError(f"--judge {spec}: write {prefix}MODEL@URL, such as {prefix}Qwen/Qwen3-8B@http://localhost:8000")
-    address = Address(model=model, url=url, prefix=prefix, key=os.environ.get("OPENAI_API_KEY", ""))
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and (key.isprintable() or not key)):
+        raise UserError("OPENAI_API_KEY holds characters that no key has; set it again")
+    address = Address(model=model, url=url, prefix=prefix, key=key)
     return address, spec_options.read(ServerOptions, spec, stated, _KINDS)
 
 

@@ -88,7 +88,7 @@ async def find_model(client: Client) -> tuple[Address, str]:
     """Returns the address with the model's name, and the server's information about its weights."""
     try:
         listed = await client.get("/models")
-    except Refused:  # it has no list
+    except Refused:  # it has no list, or this key may not see it
         listed = None
     data = listed.get("data") if isinstance(listed, dict) else None
     entries = [entry for entry in data or [] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]

@@ -113,7 +113,8 @@ class Client:
                 return await getattr(client, method)(url, cast_to=object, **request)
         except openai.APIStatusError as error:
             status, words = error.status_code, self._words(error)
-            if status in (401, 403) and not own:  # gateways answer so on paths that they do not have
+            unlisted = status == 403 and path == "/models"  # a key may answer, and not list models
+            if status in (401, 403) and not own and not unlisted:  # gateways answer so on paths that they do not have
                 raise UserError(
                     f"{self.address.name} denies access without a valid key ({status}: {words}); set OPENAI_API_KEY"
                 ) from None

@@ -300,14 +300,16 @@ class Drawn:
           Refused, Unanswered, UserError: as in `Client.post`.
         """
         drawn: list[Sample] = []
+        several = self._several
         while len(drawn) < self._samples:  # servers may give fewer choices than they are asked for
-            left = self._samples - len(drawn) if self._several else 1
+            left = self._samples - len(drawn) if several else 1
             try:
                 drawn += await self._draw(messages, left, letters)
-            except Refused:
+                self._several = several
+            except Refused:  # of several answers, or of this comparison
                 if left == 1:
                     raise
-                self._several = False
+                several = False
         return drawn[: self._samples]
 
     async def _draw(self, messages: list[dict[str, str]], count: int, letters: Sequence[str]) -> list[Sample]:
@@ -327,7 +329,11 @@ class Drawn:
         ended = choice.get("finish_reason") != "length"
         sample = read_sample(message, ended=ended, thinks=self.thinks, limit=self._limit, letters=letters)
         tokens = (choice.get("logprobs") or {}).get("content") or []
+        behind = ""
         for entry in reversed(tokens if sample.verdict and letters == VERDICTS else []):
+            behind = entry["token"] + behind
+            if "\n" in behind.strip():  # the verdict is in the last line
+                break
             if entry["token"].strip() == sample.verdict:
                 judgement = verdicts.from_tokens(verdicts.at_position(entry), is_letter("A"), is_letter("B"))
                 return sample if judgement.reason else replace(sample, judgement=judgement)

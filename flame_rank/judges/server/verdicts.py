@@ -9,6 +9,7 @@ from flame_rank.judges.server.client import Unreadable
 from flame_rank.judges.written import Judgement
 
 _IMPOSSIBLE = -1000.0  # servers write -9999 and the like for the logarithm of 0
+_ROUNDED = 2.0**-24  # the probability that a sum of 1 in float32 can hide
 _LARGEST = -math.log(2.0**-53)  # log-odds of the probability next to 1 that a double can hold
 
 
@@ -91,8 +92,8 @@ def of_letters(
 
 def _least(tokens: Sequence[TokenLogProb]) -> float:
     """Returns the most that the log-probability of a token can be that is not among the likeliest."""
-    rest = 1 - math.fsum(math.exp(token.log_prob) for token in tokens)
-    return min([token.log_prob for token in tokens] + ([math.log(rest)] if rest > 0 else []))
+    rest = max(_ROUNDED, 1 - math.fsum(math.exp(token.log_prob) for token in tokens))
+    return min([token.log_prob for token in tokens if token.log_prob > _IMPOSSIBLE] + [math.log(rest)])
 
 
 def _sum(log_probs: list[float]) -> float | None:

@@ -98,6 +98,19 @@ def test_a_ledger_keeps_the_answers_of_each(tmp_path: Path) -> None:
     assert first.count == asked and again.remembered == 24 and after.order == before.order
 
 
+def test_what_has_no_ledger_has_none_within_another(tmp_path: Path) -> None:
+    def asked(first: float) -> Problem:
+        said: list[dict[str, Any]] = [{"logprobs": {"content": [{"token": "x", "logprob": p}]}} for p in (first, -1.0)]
+        texts = [flame_rank.Candidate(text=f"The answer is {k}.", fields=fields) for k, fields in enumerate(said)]
+        return Problem(prompt="p", candidates=texts)
+
+    best = []
+    for first in (-0.1, -3.0):  # the same texts; what the sampler said of them is not in a key
+        panel = PanelJudge([flame_rank.load_judge("votes:logprob"), judge_of({}, name="flat")])
+        best.append(flame_rank.Reranker(panel, "round-robin", ledger=tmp_path / "l").rank(asked(first)).order[0])
+    assert best == [0, 1]
+
+
 def test_a_judge_without_a_name_has_no_ledger(tmp_path: Path) -> None:
     unnamed = FunctionJudge(lambda prompt, pairs: [0.0] * len(pairs))
     with pytest.raises(UserError, match="no identity for a ledger"):

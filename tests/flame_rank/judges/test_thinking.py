@@ -75,6 +75,14 @@ def test_samples_are_averaged_and_the_reasons_kept(judge: ThinkingJudge, monkeyp
     assert request["sampling"].temperature == 1 and {*request["eos"]} == judge.form.eos
 
 
+def test_a_letter_in_the_reasons_is_not_the_verdict(judge: ThinkingJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    says(judge, monkeypatch, ["Response A is short.\nchoice: a"])  # whose own token is no letter of a verdict
+    [answers] = judge.judge([(problem("Another?"), PAIRS[:1])])
+    says(judge, monkeypatch, ["Response _ is short.\nchoice: a"])
+    [without] = judge.judge([(problem("Yet another?"), PAIRS[:1])])
+    assert answers[0] == without[0] > 0
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -76,6 +76,9 @@ def test_a_vote_that_cannot_be_weighed_does_not_count() -> None:
     judge = VotesJudge(Rated({texts[0]: float("nan"), texts[1]: 0.0, texts[2]: 1.0}))
     (log_odds,) = judge.judge([(Problem(prompt="p", candidates=texts), np.array([[1, 2], [0, 1]]))])
     assert log_odds[0] == 0 and np.isnan(log_odds[1])
+    judge = VotesJudge(Rated({texts[0]: 0.0, texts[1]: float("nan"), texts[2]: 1.0}))
+    (log_odds,) = judge.judge([(Problem(prompt="p", candidates=texts), np.array([[1, 2], [1, 0]]))])
+    assert log_odds.tolist() == [0, 1]  # it has the votes of its answer, without its own
 
 
 def test_a_judge_of_pairs_weighs_no_votes() -> None:

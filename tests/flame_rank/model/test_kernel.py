@@ -162,6 +162,19 @@ def test_a_full_cache_of_short_texts(small: Decoder) -> None:
     assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
 
 
+def test_a_path_of_many_pieces_takes_more_than_the_cache(small: Decoder) -> None:
+    # Each prefix is kept whole: 26 candidates in one prompt take 13 times the prompt.
+    rng = np.random.default_rng(18)
+    judge = kernel(small, max_length=128)
+    judge.capacity = 4 * 128
+    paths = [tuple(text(rng, 4) for _ in range(30)) for _ in range(3)]
+    found = judge.log_probs(paths, [7, 8])
+    assert np.abs(found - plain(small, paths, [7, 8])).max() <= 1e-4
+    written = judge.generate(paths, limit=2, eos=[])
+    whole = [(tuple(token for piece in path for token in piece),) for path in paths]
+    assert written == judge.generate(whole, limit=2, eos=[])
+
+
 def test_what_the_cache_knows_is_not_encoded_again(small: Decoder) -> None:
     judge = kernel(small)
     paths = pairs(np.random.default_rng(4), 50, [20, 21, 22])

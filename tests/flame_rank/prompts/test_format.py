@@ -1,6 +1,7 @@
 """The unified format: its text, its pieces, and that the ids of the pieces are those of the texts one by one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,3 +119,23 @@ def test_through_a_chat_template(tmp_path: Path) -> None:
     assert tokenizer.decode(ids) == rendered.replace("response_a:  first", "response_a: <|im_end|> first")
     shared, found = form.labels(PAIRWISE, ("A", "B"))
     assert tokenizer.decode(shared + found[1]) == "B"
+
+
+def test_an_answer_ends_as_the_template_ends_a_turn(tmp_path: Path) -> None:
+    write_byte_bpe(tmp_path, template=CHATML)
+    tokenizer, template = text.load(tmp_path), chat.chat_template(tmp_path)
+    assert template is not None
+    [turn] = tokenizer.encode(["<|im_end|>"], special=True)[0]
+    several: Any = Several(tokenizer, frozenset({turn, turn - 2}))
+    assert Format(several, chat=template.around(), template=template).end == (turn,)
+    assert Format(several).end == (turn - 2,)  # without a template the smallest
+
+
+class Several:
+    """A tokenizer with these ends."""
+
+    def __init__(self, tokenizer: TextTokenizer, eos: frozenset[int]):
+        self._tokenizer, self.eos = tokenizer, eos
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)

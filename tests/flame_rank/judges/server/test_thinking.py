@@ -13,7 +13,7 @@ from servers import load as load_server
 import flame_rank
 from flame_rank.errors import UserError
 from flame_rank.judges.base import notes
-from flame_rank.judges.server import verdicts
+from flame_rank.judges.server import address, verdicts
 from flame_rank.judges.server.thinking import SWITCHES, switches
 from flame_rank.judges.written import from_votes, verdict_after_reasons
 from flame_rank.ranking.reranker import Reranker
@@ -132,3 +132,44 @@ def test_log_odds_of_shares_and_votes(share: float, a: int, b: int) -> None:
     for wrong in (-0.1, 1.1, None, "1", True, math.nan):
         with pytest.raises(ValueError):
             verdicts.from_share(wrong)
+
+
+def test_what_a_server_calls_impossible_is_a_bound() -> None:
+    def read(a: float, b: float | None) -> Any:
+        top = [{"token": "A", "logprob": a}, *([] if b is None else [{"token": "B", "logprob": b}])]
+        tokens = verdicts.at_position({"token": "A", "logprob": a, "top_logprobs": top})
+        return verdicts.from_tokens(tokens, lambda token: token.text == "A", lambda token: token.text == "B")
+
+    for b in (-9999.0, float("-inf"), None):
+        judgement = read(0.0, b)
+        assert judgement.bound and 16 < judgement.log_odds < 17  # no tie, and no 9999
+    assert read(-1e-4, None).log_odds == pytest.approx(9.2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "said"),
+    [
+        ("sk-SECRET\n", "http://localhost:1", None),
+        ("sk-SECRET\x07x", "http://localhost:1", "OPENAI_API_KEY holds characters"),
+        ("sk-SECRETé", "http://localhost:1", "OPENAI_API_KEY holds characters"),
+        ("", "http://[::1", "it is not a URL"),
+        ("", "http://localhost:80a", "it is not a URL"),
+    ],
+)
+def test_keys_and_addresses_that_cannot_be(
+    key: str, url: str, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    if said is None:
+        assert address.parse(f"openai:m@{url}")[0].key == key.strip()
+        return
+    with pytest.raises(UserError, match=said) as caught:
+        address.parse(f"openai:m@{url}")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_options_of_a_judge_are_checked_in_python_too() -> None:
+    for name, value in (("ask", "verdcit"), ("on_long", "cutt"), ("dtype", "float16"), ("max_length", "512")):
+        wrong: Any = {name: value}
+        with pytest.raises(UserError, match=f"{name} is '{value}'; it must be"):
+            flame_rank.load_judge("agreement", **wrong)
