@@ -61,7 +61,7 @@ def p_top(mean: FloatArray, deviation: FloatArray, inside: IntArray, outside: In
     """Computes the probability that the lowest of the qualities with the indices `inside` exceeds the highest of those
     with the indices `outside`; all are independent and normal."""
     low = (mean - _REACH * deviation)[inside].min()
-    high = (mean + _REACH * deviation)[inside].max()
+    high = (mean + _REACH * deviation)[inside].min()  # beyond it the lowest of them never is
     x, step = _grid(low, high)
     below = sum(log_ndtr(_standard(x, mean, deviation, some)).sum(axis=0) for some in _blocks(outside))
     within = _blocks(inside)

@@ -115,7 +115,8 @@ def _changes(problem: Problem, pairs: IntArray, leads: FloatArray) -> list[Probl
     """Makes the problems of the probes: a candidate twice; then the closest pair and the median one, each unchanged and
     with each addition to its weaker candidate."""
     texts = problem.texts
-    order = np.argsort(np.abs(np.nan_to_num(leads)), kind="stable")
+    order = np.argsort(np.where(np.isnan(leads), np.inf, np.abs(leads)), kind="stable")
+    order = order[: max(1, int(np.isfinite(leads).sum()))]
     made = [_of(problem, texts[pairs[0, 0]], texts[pairs[0, 0]])]
     for at in dict.fromkeys((order[0], order[len(order) // 2])):
         better, weaker = pairs[at] if leads[at] >= 0 else pairs[at][::-1]

@@ -20,6 +20,7 @@ from strategies.base import FloatArray, IntArray
 from strategies.consistency import CYCLES, FLIPS
 
 BINS = 10  # of the confidence, from 0.5 to 1
+_SPREAD = 2.0  # of the logarithm of a temperature that labels have not narrowed yet
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +155,11 @@ class Labelled:
         return _bins(self.all)
 
     def temperature(self) -> float | None:
-        """Returns the temperature at which the labels are likeliest; None without pairs."""
+        """Returns the likeliest temperature; None without pairs.
+
+        Before the labels its logarithm is around 0, with a deviation of `_SPREAD`: a few pairs in which the judge is
+        always right would otherwise ask for certainty.
+        """
         from scipy.optimize import minimize_scalar
 
         leads = self.all
@@ -162,7 +167,8 @@ class Labelled:
             return None
 
         def loss(log_temperature: float) -> float:
-            return float(np.logaddexp(0.0, -leads / np.exp(log_temperature)).mean())
+            before = (log_temperature / _SPREAD) ** 2 / 2
+            return float(np.logaddexp(0.0, -leads / np.exp(log_temperature)).sum() + before)
 
         return float(np.exp(minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded").x))
 

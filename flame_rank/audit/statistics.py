@@ -74,6 +74,7 @@ def ratio(
         return figure
     error = float(draws.std())
     p = math.erfc(abs(value - null) / error / math.sqrt(2)) if error > 0 else float(value == null)
+    p = max(p, 2.0 ** (1 - count))  # resamples of few problems, or of equal ones, know nothing of others
     return Figure(**{**vars(figure), "p": p, "detectable": _POWER * error})
 
 

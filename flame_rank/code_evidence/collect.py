@@ -167,10 +167,11 @@ def _results(outcome: Outcome, count: int) -> list[str | None]:
 
 
 def _safe_result(data: Any) -> str | None:
-    """Returns `_result` of a value that a program sent; None if it is nested too deeply."""
+    """Returns `_result` of a value that a program sent; None if it is nested too deeply, or is none of the forms in
+    which the worker writes values."""
     try:
         return _result(data)
-    except RecursionError:
+    except (RecursionError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

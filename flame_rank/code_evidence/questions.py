@@ -35,7 +35,10 @@ def read_question(problem: Problem, tests_field: str = "tests") -> CodeQuestion 
     if defined:
         function = defined[-1]
     else:
-        counts = Counter(name for program in programs for name in _DEFINED.findall(program)[-1:])
+        every = [list(dict.fromkeys(_DEFINED.findall(program))) for program in programs]
+        named = [[name for name in names if re.search(rf"\b{name}\s*\(", problem.prompt)] for names in every]
+        last = [[name for name in names if name != "main"][-1:] for names in every]
+        counts = Counter(name for names in (named if any(named) else last) for name in names)
         if not counts:
             return None
         function = counts.most_common(1)[0][0]

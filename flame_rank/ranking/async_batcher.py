@@ -11,6 +11,11 @@ from flame_rank.ranking.tournament import Tournament
 from flame_rank.records import Problem, Ranking
 
 
+def no_stop(error: Exception) -> Exception:
+    """Returns an error of a user's function that ends no iteration: a StopIteration, as `next` raises it, would."""
+    return RuntimeError(f"{type(error).__name__}: {error}") if isinstance(error, StopIteration) else error
+
+
 class AsyncBatcher:
     """Advances all open problems together, in a thread, until none is open."""
 
@@ -67,7 +72,7 @@ class AsyncBatcher:
             try:
                 self._open.append((self._start(problem), future))
             except Exception as error:  # raised by a user's strategy, say: it concerns this problem only
-                future.set_exception(error)
+                future.set_exception(no_stop(error))
 
     def _step(self, opened: list[Tournament]) -> dict[Tournament, Ranking]:
         """Gets one round of each tournament answered, and returns the rankings of those that have ended."""
@@ -114,8 +119,15 @@ async def stream(
             await asyncio.wait([*next_out, *([coming] if coming else [])], return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in next_out if task.done()]:
                 opened.remove(task)
-                yield task.result()
-            if coming is not None and coming.done():
+                try:
+                    ranking = task.result()
+                except Exception as error:
+                    if ordered:
+                        raise
+                    live, failure = False, failure or error  # raised after those that are judged already
+                else:
+                    yield ranking
+            if live and coming is not None and coming.done():
                 try:
                     opened.append(asyncio.create_task(rank(coming.result())))
                 except StopAsyncIteration:

@@ -25,7 +25,7 @@ from flame_rank.ledger.recorded import RecordedJudge
 from flame_rank.ledger.store import Ledger
 from flame_rank.messages import Messages, is_messages
 from flame_rank.ranking.admission import QUICK, TOGETHER, has_room
-from flame_rank.ranking.async_batcher import AsyncBatcher, stream
+from flame_rank.ranking.async_batcher import AsyncBatcher, no_stop, stream
 from flame_rank.ranking.dedupe import How, distinct, options
 from flame_rank.ranking.judge_runner import JudgeRunner
 from flame_rank.ranking.options import RankingOptions
@@ -72,7 +72,7 @@ class Reranker:
         candidate, whatever the strategy: more comparisons would add nothing.
 
         Raises:
-          ValueError: no strategy has this name, or `extract` is not a regular expression.
+          ValueError: no strategy has this name, `extract` is not a regular expression, or `batch` is less than 1.
           TypeError: `judge` or `strategy` has another type, or the strategy does not take one of the options.
           UserError: the judge cannot give explanations, has no name for a ledger, or the ledger cannot be used.
         """
@@ -86,6 +86,8 @@ class Reranker:
         given = {name: value for name, value in options.items() if value is not None}
         self._strategy = _strategy(strategy, self.judge.pointwise, given)
         self.strategy = self._strategy.name
+        if batch < 1:
+            raise ValueError(f"batch is {batch!r}; it must be a whole number, 1 or more")
         self._one_by_one = getattr(self.judge, "one_by_one", False)
         self.batch, self._window = TOGETHER if self._one_by_one else batch, batch
         self.seed, self.ordered = seed, ordered
@@ -154,12 +156,18 @@ class Reranker:
                 if opened and ((ready is not None and not ready()) or time.monotonic() > deadline):
                     break  # the problems that are here are judged now, without waiting for others
                 try:
-                    opened.append(self._start(next(source)))
-                    pending += opened[-1].pending
+                    given = next(source)
                 except StopIteration:
                     live = False
+                    break
                 except Exception as error:
                     live, failure = False, error
+                    break
+                try:
+                    opened.append(self._start(given))
+                    pending += opened[-1].pending
+                except Exception as error:
+                    live, failure = False, no_stop(error)
             try:
                 self._runner.ask(list(opened))
             except BaseException as error:  # raised after the rankings of the problems that are done
@@ -347,7 +355,7 @@ def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: boo
         named = strategy
     if isinstance(named, Strategy):
         if pointwise and named.name in strategies.NAMES:
-            return strategies.by_name("pointwise", budget=options.get("budget"), top=options.get("top", 1))
+            return strategies.by_name("pointwise", budget=getattr(named, "budget", None), top=getattr(named, "top", 1))
         return named
     if callable(named):
         return FunctionStrategy(getattr(named, "__name__", type(named).__name__), named)

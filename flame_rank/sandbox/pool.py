@@ -136,8 +136,12 @@ class Sandbox:
         try:
             for _ in range(2):
                 if worker.gone and not self._closed:
+                    try:
+                        fresh = _Worker(self.level, self._readable).wait_until_ready()
+                    except _Refused as error:
+                        raise UserError(f"the sandbox cannot start another process: {error}") from error
                     self._workers.remove(worker)
-                    worker = _Worker(self.level, self._readable).wait_until_ready()
+                    worker = fresh
                     self._workers.append(worker)
                 outcome = worker.run(order)
                 if outcome is not None:

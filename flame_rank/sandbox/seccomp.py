@@ -35,7 +35,8 @@ _DENIED_PLAIN: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
 }  # fmt: skip
-_CLONE, _CLONE3, _PRCTL = (56, 220), (435, 435), (157, 167)
+_CLONE, _CLONE3, _PRCTL, _SOCKET = (56, 220), (435, 435), (157, 167), (41, 198)
+_FAMILIES = (16, 38, 40, 44)  # netlink, alg, vsock, xdp: what a network namespace does not confine, or no program needs
 _OWN_PID = ((62, 129), (234, 131), (302, 261))  # kill, tgkill, prlimit64
 _ARCHITECTURE = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -96,6 +97,8 @@ def _lines(column: int, architecture: int, plain: int | None) -> list[tuple[int,
     lines += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     lines += _argument(_CLONE[column], [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), _REFUSE])
     lines += _argument(_PRCTL[column], [(_EQUAL, 0, 1, 1), _REFUSE])  # its death with its parent stays
+    families = [line for family in _FAMILIES for line in ((_EQUAL, 0, 1, family), _REFUSE)]
+    lines += _argument(_SOCKET[column], families)
     if plain is not None:
         lines += _argument(_CLONE[column], [(_ANY_BIT, 1, 0, _THREAD), _REFUSE])
         for numbers in _OWN_PID:
