@@ -19,13 +19,19 @@ SHORT = 40  # characters; a text of at most so many may be an answer as a whole
 # Characters at the end of a text in which its last number is searched for, and in which a calculation is.
 _TAIL, _WORK = 200, 10_000
 
-_STATED = re.compile(
-    r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}"
-    r"|^[ \t]*####[ \t]*(.+)$"
-    r"|^[ \t*]*(?:A|(?:final )?answer)[ \t*]*:[ \t*]*(\S.*)$"
-    r"|^#+[ \t]*answer[ \t]*\n+(.+)$"
-    r"|\banswer is:?[ \t]+([^\n]+?)(?:\.(?=\s)|$)",
-    re.MULTILINE | re.IGNORECASE,
+# Marks of an answer, the surest kind first: the last one of the first kind that a text has.
+_MARKED = (
+    re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}|^[ \t]*####[ \t]*([-$€£]*[0-9.,/%]+)[ \t]*$", re.MULTILINE),
+    re.compile(
+        r"^[ \t]*####[ \t]*(.+)$"
+        r"|^[ \t*]*(?:final )?answer[ \t*]*:[ \t*]*(\S.*)$"
+        r"|^#+[ \t]*answer[ \t]*\n+(.+)$"
+        # Up to the end of the sentence, which is not after an abbreviation or initials.
+        r"|(?<!\bthis )(?<!\bmy )\banswer is:?[ \t]+"
+        r"((?:\b(?:Mrs?|Ms|Dr|St|Prof|Jr|Sr|Mt|Ft|No|vs)\.|\b(?:[A-Z]\. ){2,}|[^\n])+?)(?:\.(?=\s)|$)",
+        re.MULTILINE | re.IGNORECASE,
+    ),
+    re.compile(r"^[ \t*]*A[ \t*]*:[ \t*]*(\S.*)$", re.MULTILINE | re.IGNORECASE),
 )
 _COLON = re.compile(r"(?:answer|\ba)[ \t*]*:")
 # A calculation, the end of a sentence, a number, and what may follow the last number: its unit.
@@ -36,6 +42,9 @@ _UNIT = re.compile(r"[^\S\n]?[%°]?(?:[^\S\n]+[^\W\d]+){0,4}[.!)*$]*")
 _MEASURED = re.compile(r"(-?[0-9][0-9./]*)[^\W\d_]+")
 _RATIO = re.compile(r"-?[0-9]{1,100}/0*[1-9][0-9]{0,99}")
 _DIGIT = re.compile(r"\d")
+_WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}")
+_FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+_LETTER = re.compile(r"^\(?([a-z])\)$")  # "(C)" and "C)" are C
 _MARKS = re.compile(r"[$*`\"'\\ \t]|(?<=\d),(?=\d{3})")
 
 
@@ -80,9 +89,9 @@ def final(text: str) -> str | None:
     """
     text = text.strip()
     if _may_have_a_mark(text.casefold()):
-        marked = [next(filter(None, match.groups()), "") for match in _STATED.finditer(text)]
-        if marked:
-            return _plain(marked[-1])
+        for kind in _MARKED:
+            if marked := [next(filter(None, match.groups()), "") for match in kind.finditer(text)]:
+                return _plain(marked[-1])
     return _plain(_concluded(text) or (text if len(text) <= SHORT and "\n" not in text else ""))
 
 
@@ -121,7 +130,9 @@ def _concluded(text: str) -> str:
 def _plain(stated: str) -> str | None:
     if not stated:
         return None
+    stated = _FRACTION.sub(r"\1/\2", _WRAPPED.sub(r"\1", stated)).replace("\N{MINUS SIGN}", "-")
     plain = _MARKS.sub("", stated).strip().rstrip(".").casefold()
+    plain = _LETTER.sub(r"\1", plain)
     return _number(plain) or plain or None
 
 

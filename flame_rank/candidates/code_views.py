@@ -6,10 +6,22 @@ import re
 import warnings
 from dataclasses import dataclass
 
-FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)  # group 1 is the program inside
+_FENCE = re.compile(r"```[ \t]*([\w+#.-]*)[^\n`]*\n(.*?)```", re.DOTALL)  # its language, and what is inside
+_OURS = ("", "python", "python3", "py", "py3")  # the languages of a fence, in lower case
 PROGRAM = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)  # prose has none of these
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_OPENING = re.compile(r"^(def|class|import|from|async def) \w+", re.MULTILINE)
+# Lines that Python has and prose hardly, and lines that another language has.
+_OPENING = re.compile(
+    r"^(?:(?:async )?def \w+\(.*(?<![={;])|class \w+(?:\(.*\))?:(?:[ \t]*#.*)?|from [\w.]+ import [\w(*].*"
+    r"|import [\w.]+(?: as \w+)?)[ \t]*\r?$",
+    re.MULTILINE,
+)
+_OTHERS = re.compile(
+    r"^[ \t]*(?:end\b|fun |func |val |let |var |public |private |object |module |data |type .*=|\w+ ::)|[;{][ \t]*\r?$",
+    re.MULTILINE,
+)
+_HOW = re.compile(r"\bhow (?:do|does|can|could|to|would|should)\b", re.IGNORECASE)
+_PROGRAM_ASKED = re.compile(r"\b(?:function|program|script|class|method|def|implement\w*)\b", re.IGNORECASE)
 _GIVEN = frozenset((*dir(builtins), "__name__", "__file__", "__doc__"))
 LONGEST = 100_000  # characters that are read: enough to see what a text shares with its pool
 
@@ -37,8 +49,11 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
     """Reads a candidate as a program, as a fenced program, as the indented continuation of the prompt's function, or
     as prose if it is none of these."""
     prompt, text = prompt[-LONGEST:], text[:LONGEST]
-    if fenced := FENCE.search(text):
-        text = fenced[1]
+    others = False
+    if (program := fenced(text)) is not None:
+        text = program
+    else:
+        others = _FENCE.search(text) is not None  # a program in another language
     continues = is_continuation(prompt, text)
     # Text after a continued function is not compared with anything, but it has to parse, since all of it is run.
     compared = "def f():\n" + _continuation(text) if continues else text
@@ -46,13 +61,15 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
     tree = parse(compared)
     is_program = tree is not None and any(isinstance(node, PROGRAM) for node in tree.body)
     if not continues and not is_program:
-        code = bool(_OPENING.search(text))
+        code = not others and bool(_OPENING.search(text)) and not _OTHERS.search(text)
         return CandidateViews(views=(plain,) * 3, code=code, valid=not code)
     whole = parse(prompt + text if continues else text)
     # A program that stands alone may rely on names in the prompt, which may bind what the program does not.
     given = _GIVEN if continues else _GIVEN | set(re.findall(r"\w+", prompt[:LONGEST]))
     lines = prompt.count("\n") + 1
-    valid = whole is not None and not _unbound(whole, given) and not (continues and _idle(whole, lines))
+    # Lines that show how something is done may rely on names that nothing binds.
+    shows = not continues and bool(_HOW.search(prompt)) and not _PROGRAM_ASKED.search(prompt)
+    valid = whole is not None and not (continues and _idle(whole, lines)) and (shows or not _unbound(whole, given))
     if tree is None:
         return CandidateViews(views=(plain,) * 3, code=True, valid=False)
     try:
@@ -63,6 +80,18 @@ def read_candidate(prompt: str, text: str) -> CandidateViews:
     return CandidateViews(
         views=(plain, tuple(_TOKEN.findall(normal)), tuple(_TOKEN.findall(renamed))), code=True, valid=valid
     )
+
+
+def fenced(text: str) -> str | None:
+    """Returns the first program of a text that stands in a fence which names Python or no language; None without one.
+    Fences are read in pairs, so that what stands between two of them is in none."""
+    return next((match[2] for match in _FENCE.finditer(text) if match[1].lower() in _OURS), None)
+
+
+def unfenced(text: str) -> str:
+    """Returns what is inside a fence if the whole text is one; else the text."""
+    match = _FENCE.fullmatch(text.strip())
+    return match[2] if match and match[1].lower() in _OURS else text
 
 
 def is_continuation(prompt: str, text: str) -> bool:

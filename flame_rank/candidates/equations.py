@@ -19,7 +19,9 @@ _CLAUSE = re.compile(r"\n|\\\\|(?<=[.;!?])\s|[。；]")
 OTHERWISE = re.compile(
     r"≠|≡|\\(?:pmod|bmod|neq?|equiv)|\b(?:mod|modulo|modular|modulus|binary|hexadecimal|octal|ternary|matri(?:x|ces)"
     r"|clock|wrong|incorrect\w*|mistakes?|oops|typo|false|myth|jok(?:e|ing)|fallacy|puzzle|riddle|orwell|pretend|invalid"
-    r"|contradict\w*|absurd|base[ -](?:[0-9]|two|three|eight|ten))\b|not (?:right|true|correct)",
+    r"|contradict\w*|absurd|xor"
+    r"|boolean|gf|z_?[0-9]+|strings?|concat\w*|overflow\w*|wraps?"
+    r"|base[ -](?:[0-9]|two|three|eight|ten))\b|not (?:right|true|correct)",
     re.IGNORECASE,
 )
 _ROUGHLY = re.compile(

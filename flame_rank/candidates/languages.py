@@ -167,7 +167,8 @@ _UNCLEAR = re.compile(
     r"|first (?:line|sentence|words)|foreign|hymn|idioma|inscription|languag|langue|letters\b|lyric"
     r"|mean(?:s|ing)?\b|motto|opening|original|phrase|poem|prayer|pronounc|proverb|quot|recit|romani[sz]"
     r"|saying|says?\b|script|song|speaks?\b|spell|spoken|sprache|title|tradu|translat|transliterat|unscrambl"
-    r"|verse|übersetz|перев)|翻译|翻訳"
+    r"|verse|übersetz|перев|английск|engelsk|englann|ingiliz|tiếng anh|angol|englez|inggris|αγγλικ)|翻译|翻訳"
+    r"|영어|英訳|英文|انجليز|إنجليز|अंग्रेज|อังกฤษ|אנגלית"
 )
 
 

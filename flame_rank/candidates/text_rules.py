@@ -104,9 +104,9 @@ def is_code(prompt: str, text: str) -> bool:
 # --- empty
 
 _SIGNS_ASKED = re.compile(
-    r"\b(?:arrow|ascii\b|asterisk|blank|bracket|braille|bullet|card suit|characters?\b|chess|code\b|compar"
-    r"|complete\b|currency|dash|delimit|dice|dots?\b|draw\b|ellipsis|emoji|emoticon|fill\b|flag\b|key\b"
-    r"|keyboard|keys\b|marks?\b|morse|no words|notation|nothing\b|operator|output|parenthes|pattern|prints?\b"
+    r"\b(?:array|arrow|ascii\b|asterisk|blank|bracket|braille|bullet|card suit|characters?\b|chess|code\b|comment"
+    r"|compar|complete\b|currency|dash|delimit|dice|dots?\b|draw\b|ellipsis|emoji|emoticon|feel\b|fill\b|flag\b|icon|java|json"
+    r"|key\b|keyboard|keys\b|marks?\b|morse|no words|notation|nothing\b|operator|output|parenthes|pattern|prints?\b"
     r"|punctuat|punctuation|regex|regular expression|s[íi]mbolo|segno|separat|sequence|signe\b|signo|signs?\b"
     r"|silen|smiley|speechless|stars?\b|symbol|without words|zeichen|знак|смайл)|_{2,}|符号|标点|表情|記号|絵文字"
     r"|기호|رمز"
@@ -122,9 +122,12 @@ _IN_WORDS = re.compile(
 _SHOW_NOTHING = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # although Unicode counts them as letters or signs
 
 
+_NONE_OF_THEM = re.compile(r"""\[\s*\]|\{\s*\}|\(\s*\)|""|''|[∅∞±≠≤≥]""")  # an empty list, say, is a result
+
+
 def _is_empty(prompt: str, text: str) -> bool:
     text = _SHOW_NOTHING.sub("", text).strip()
-    if any(map(str.isalnum, text)):
+    if any(map(str.isalnum, text)) or _NONE_OF_THEM.fullmatch(text):
         return False
     hidden = ("Cf", "Cc", "Mn", "Zs", "Zl", "Zp")
     visible = [sign for sign in text if unicodedata.category(sign) not in hidden]
@@ -161,7 +164,7 @@ _LOREM = word_set(
     " praesent donec phasellus maecenas nunc vitae sapien euismod tincidunt vehicula lacinia"
 )
 _PLACES_ASKED = re.compile(
-    r"\b(?:blank|boilerplate|cicero|dummy|filler|forms?\b|ipsum|latin\b|lorem|place.?holder|template|to.?do\b"
+    r"\b(?:blank|boilerplate|cicero|comment|dummy|element|filler|forms?\b|ipsum|latin\b|lorem|place.?holder|release|tag\b|template|to.?do\b"
     r"|typeset)"
 )
 _PLACE = re.compile(
@@ -209,13 +212,14 @@ def _has_too_few_items(prompt: str, text: str) -> bool:
 # --- garbage
 
 _CODES_ASKED = re.compile(
-    r"\b(?:abbreviat|acronym|anagram|api\b|ascii\b|backwards|base.?64|bash\b|calculat|characters?\b|chess"
-    r"|cipher|codes?\b|coding|command|compil|consonant|croat|css\b|cypher|czech\b|debug|decod|decrypt|divid"
+    r"\b(?:abbreviat|acronym|address|anagram|api\b|ascii\b|backwards|base.?64|bash\b|bitcoin|bounds\b|calculat|characters?\b|chess"
+    r"|cipher|codes?\b|coding|command|compil|consonant|crash|croat|css\b|cypher|czech\b|debug|decod|decrypt|divid"
     r"|dna\b|emoji|emoticon|encod|encrypt|equation|error|exception|formula|function|gibberish|hash|hex"
-    r"|how (?:do|would) you say|html\b|ids?\b|java|json|key\b|keyboard|keys\b|langu|latex|letters?\b"
+    r"|how (?:do|would) you say|html\b|http|ids?\b|java|json|key\b|keyboard|keys\b|langu|latex|letters?\b"
     r"|licen[cs]e|limit|links?\b|logarithm|logs?\b|markdown|markup|math|model number|moves?\b|nan\b|noise"
-    r"|nonsense|notation|null\b|onomatop|output|part number|pass.?phrase|pass.?word|plate\b|polish\b|prints?\b"
-    r"|program|pronounc|protein|python|random|regex|regular expression|revers|rna\b|scrambl|script|sequence"
+    r"|nonsense|notation|null\b|onomatop|output|packages?\b|part number|pass.?phrase|pass.?word|plate\b"
+    r"|polish\b|prints?\b|program|pronounc|protein|python|random|regex|regular expression"
+    r"|revers|rna\b|scrambl|script|sequence"
     r"|serial|shell\b|slope|software|solve|sounds?\b|spell|sql\b|strings?\b|symbol|tags?\b|tangent|terminal"
     r"|tokens?\b|traceback|translat|type\b|typing|undefined|urls?\b|user.?name|values?\b|variable|version"
     r"|vowel|welsh\b|xml\b|yaml)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flame_rank.candidates.code_views import FENCE, PROGRAM, is_continuation, parse
+from flame_rank.candidates.code_views import PROGRAM, fenced, is_continuation, parse
 from flame_rank.code_evidence.collect import CodeQuestion
 from flame_rank.errors import UserError
 from flame_rank.humaneval.problems import CodeProblem, completed
@@ -60,8 +60,8 @@ def read_humaneval_question(problem: Problem, problems: Mapping[str, CodeProblem
 
 def _program(prompt: str, given: str, candidate: str | Candidate) -> str:
     text = candidate if isinstance(candidate, str) else candidate.text
-    if fenced := FENCE.search(text):
-        text = fenced[1]
+    inside = fenced(text)
+    text = text if inside is None else inside
     if is_continuation(prompt, text):
         return f"{prompt}{text}\n"
     return f"{given}\n{text}\n"

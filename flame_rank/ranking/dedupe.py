@@ -97,8 +97,7 @@ def _ast(prompt: str, text: str) -> Hashable:
     """Returns the kind and the syntax tree of a program; any other text is returned unchanged."""
     if len(text) > code_views.LONGEST:
         return text
-    fenced = code_views.FENCE.fullmatch(text.strip())
-    source = fenced[1] if fenced else text
+    source = code_views.unfenced(text)
     continues = code_views.is_continuation(prompt[-code_views.LONGEST :], source)
     if continues and len(prompt) > code_views.LONGEST:
         return text

@@ -18,7 +18,7 @@ STATED = [
     (LONG + "The answer is: 7.", "7"),
     (LONG + "The final answer is 7\nThanks", "7"),
     (LONG + "\\boxed{x}", "x"),
-    (LONG + "\\boxed{\\frac{1}{2}}", "frac{1}{2}"),
+    (LONG + "\\boxed{\\frac{1}{2}}", "1/2"),
     (LONG + "So it is $\\boxed{1,000}$, as was to be shown.", "1000"),
     ("# Answer\n\n18", "18"),
     ("Why:\n### answer\n18 apples", "18apples"),
@@ -208,3 +208,25 @@ def test_votes_follow_the_candidates(pool: list[str], data: st.DataObject) -> No
 @pytest.mark.parametrize("piece", [" ", "*", "#", "A", "A:", "\\boxed{", "####", "answer is ", "1,", "\n"])
 def test_long_texts_are_read_in_linear_time(piece: str) -> None:
     final(piece * 30_000)  # the square of so many would take minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So the answer is \\boxed{72}.", "72"),
+        ("**Answer:** $\\boxed{72}$", "72"),
+        ("#### 12\n\nI hope this answer is clear.", "12"),
+        ("#### Conclusion\nWe add both. The answer is 5.", "5"),
+        ("Answer: B\n\nA: too small\nC: too large", "b"),
+        ("After much thought about all of it the answer is Mr. Smith. He was there.", "mr.smith"),
+        ("After much thought about all of it the answer is St. Louis.", "st.louis"),
+        ("After much thought about all of it the answer is B. Because it fits.", "b"),
+        ("The answer is (C)", "c"),
+        ("The answer is C)", "c"),
+        ("The answer is \\text{C}", "c"),
+        ("The answer is \\dfrac{1}{2}", "1/2"),
+        ("The answer is \N{MINUS SIGN}4", "-4"),
+    ],
+)
+def test_one_answer_however_it_is_marked(text: str, answer: str) -> None:
+    assert final(text) == answer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame_rank.candidates.code_views import LONGEST, CandidateViews, read_candidate
+from flame_rank.candidates.code_views import LONGEST, CandidateViews, fenced, read_candidate
 
 PROMPT = 'from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    """Adds."""\n'
 
@@ -238,3 +238,37 @@ def test_a_program_may_count_on_what_the_prompt_speaks_of() -> None:
     program = "def depth(tree):\n    return isinstance(tree, Node)"
     assert read_candidate("Every node is a `Node`. Write depth.", program).valid
     assert not read_candidate("Write depth.", program).valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The river runs\nfrom mountain snow\nto meet the sea.",
+        "Open daily\nfrom 9 to 5",
+        "class struggle is a term of Marx.",
+        "import java.util.List;\n\nclass A {\n    int x;\n}",
+        "```java\nimport java.util.List;\nclass A {}\n```",
+        "def double(x)\n  x * 2\nend",
+        "```ruby\ndef double(x)\n  x * 2\nend\n```",
+        "import Foundation\nlet x = 1\nclass A {\n}",
+        "object Main {\n  def f(x: Int): Int = {\n    x\n  }\n}",
+    ],
+)
+def test_what_is_not_python_is_not_broken_python(text: str) -> None:
+    assert read_candidate("Write something.", text).valid
+
+
+@pytest.mark.parametrize(
+    "fence",
+    ["```python3\n", "```Python\n", "```\r\n", "```py title=x\n", "```bash\npip install x\n```\nThen:\n```python\n"],
+)
+def test_the_program_inside_a_fence(fence: str) -> None:
+    text = f"{fence}def inc(x):\n    return x + 1\n```\nThat is all."
+    views = read_candidate("Write inc.", text)
+    assert views.code and views.valid and fenced(text) == "def inc(x):\n    return x + 1\n"
+
+
+def test_lines_that_show_how() -> None:
+    shown = "```python\nimport sqlite3\nconn = sqlite3.connect(db_path)\n```"
+    assert read_candidate("How do I open a database in Python?", shown).valid
+    assert not read_candidate("Write a function that opens a database.", shown).valid

@@ -269,3 +269,22 @@ def test_data_is_no_program(text: str, program: bool) -> None:
 def test_a_body_that_does_not_parse_is_a_program() -> None:
     assert is_program("def f(a):\n", "    give a plus one\n")
     assert not is_program("def f(a):\n", "give a plus one\n")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Extract all email addresses as a list: Hello world", "[]"),
+        ("Give the names in the text as JSON.", "{}"),
+        ("What is the empty set?", "∅"),
+        ("How do you write a comment in Python?", "#"),
+        ("What does HTTP status 404 mean?", "404 Not Found means that the server has no such page."),
+        ("Why does my app crash?", "Segmentation fault means that it reads memory that is not its own."),
+        ("What happens when a list is accessed out of bounds?", "IndexError: list index out of range"),
+        ("Which packages do I need on Debian?", "libxml2-dev, libpq-dev, zlib1g-dev"),
+        ("ترجم إلى الإنجليزية: أنا أحب القطط كثيرا", "I love cats very much, and they love me."),
+        ("다음 문장을 영어로 번역하세요: 나는 고양이를 아주 좋아합니다", "I like cats very much, and they like me."),
+    ],
+)
+def test_an_ordinary_answer_has_no_fault(prompt: str, text: str) -> None:
+    assert faults(prompt, text) == ()
