@@ -10,6 +10,7 @@ from schedules import tables
 
 from strategies import Standing
 from strategies.base import FloatArray, IntArray
+from strategies.chances import p_top
 from strategies.observations import observe
 from strategies.posterior import pointwise_standing, posterior, shrunk_standing, standing
 
@@ -42,3 +43,11 @@ def test_parts_without_a_judgement_between_them_are_centred_each() -> None:
     result = standing(np.array([[0, 2], [3, 1]]), np.array([2.0, 8.0]), 5)
     np.testing.assert_allclose(result.scores, [1, -4, -1, 4, 0], atol=1e-12)
     assert not result.decided
+
+
+def test_the_chance_of_the_first_two_does_not_depend_on_the_first_ones_lead() -> None:
+    found = [
+        p_top(np.array([lead, 1.0, 0.0, -5.0, -5.0]), np.ones(5), np.array([0, 1]), np.array([2, 3, 4]))
+        for lead in (10.0, 100.0, 1000.0)
+    ]
+    assert found == pytest.approx([found[0]] * 3, abs=1e-3) and found[0] == pytest.approx(0.760, abs=2e-3)

@@ -254,3 +254,11 @@ def test_mistakes(files: Path) -> None:
     (files / "same.jsonl").write_text('{"prompt": "p", "candidates": ["a", "a"]}\n')
     with pytest.raises(UserError, match="nothing to compare"):
         invoke(audit, str(files / "same.jsonl"), *line[1:])
+
+
+def test_few_labels_are_not_certain() -> None:
+    all_right = ratio("right", "share", [1.0, 1.0], [1.0, 1.0], n=2, seed=0, null=0.5)
+    assert all_right.p == 0.5  # both might be by chance
+    labelled = Labelled(leads=[np.array([lead]) for lead in (2.0, 1.0, 3.0)])
+    temperature = labelled.temperature()
+    assert temperature is not None and 0.1 < temperature < 1

@@ -18,7 +18,7 @@ from flame_rank.judges import load
 from flame_rank.judges.function import FunctionJudge
 from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Candidate, Problem
-from flame_rank.sandbox.pool import Sandbox
+from flame_rank.sandbox.pool import Order, Sandbox
 
 PROMPT = 'def add(a, b):\n    """Adds.\n    >>> add(1, 2)\n    3\n    >>> add(0, 0)\n    0\n    """\n'
 RIGHT, TIMES, MINUS, BROKEN, LOOP = (
@@ -133,3 +133,29 @@ def test_humaneval_with_evidence(tmp_path: Path) -> None:
         assert json.loads(out.read_text())[0]["judge"] == share
     with pytest.raises(UserError, match="HumanEval's tests are what is measured here"):
         CliRunner().invoke(humaneval, [str(path), "--evidence", "tests"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_the_function_that_the_prompt_names_is_run() -> None:
+    wrong = "def inc(x):\n    return x\n\ndef main():\n    print(inc(1))\n"
+    right = "def inc(x):\n    return x + 1\n"
+    asked = Problem(
+        prompt="Write a Python function inc(x). Example: inc(1) == 2", candidates=[wrong, wrong + "\n", right]
+    )
+    question = read_question(asked)
+    assert question is not None and question.function == "inc"
+
+
+def test_a_forged_value_is_a_failed_call_of_its_program(sandbox: Sandbox) -> None:
+    codec = "sys._getframe(1).f_locals['codec']"
+    forge = f"    import sys\n    {codec}.encode = lambda v: {{'opaque': ['x', {{}}]}}\n    return 3\n"
+    values = look(sandbox, [forge, RIGHT, RIGHT + "\n"]).values
+    assert values["agreement"][1] == values["agreement"].max() > 0
+
+
+def test_a_stop_does_not_pass_tests(sandbox: Sandbox) -> None:
+    stops = "def f(x):\n    raise StopIteration\n"
+    for test in (
+        "assert all(map(lambda p: f(p[0]) == p[1], [(1, 2), (3, 4)]))",
+        "for got, want in zip(map(f, [1, 3]), [2, 4]): assert got == want",
+    ):
+        assert not sandbox.run(Order(program=stops, test=test, entry_point="f")).passed

@@ -17,7 +17,7 @@ import flame_rank
 from flame_rank.ranking.admission import QUICK
 from flame_rank.ranking.reranker import Reranker, rerank
 from flame_rank.records import Candidate, Problem
-from strategies import Knockout, Standing
+from strategies import Knockout, RoundRobin, Standing
 from strategies.base import Schedule
 from strategies.posterior import standing
 
@@ -285,3 +285,42 @@ def test_problems_as_mappings(tmp_path: Path) -> None:
 def test_a_path_is_a_judge(tiny_judge_dir: Path) -> None:
     assert Reranker(tiny_judge_dir).rank("p", ["a", "b"]).decided
     assert rerank("p", ["a", "b"], judge=tiny_judge_dir).decided
+
+
+# What a user's function raises.
+
+
+def first_answer(text: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith("Answer"))
+
+
+def test_a_stop_of_the_users_function_is_an_error_and_ends_nothing() -> None:
+    problems = [{"prompt": "p", "candidates": texts} for texts in (["Answer 1", "Answer 2"], ["none", "Answer 2"])]
+    reranker = Reranker(Recorder(), extract=first_answer)
+    found = []
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        for ranking in reranker.rank_many(problems):
+            found.append(ranking.order)
+    assert len(found) == 1
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(asyncio.wait_for(reranker.arank("p", ["none", "Answer 2"]), 20))
+
+
+def test_a_batch_is_one_or_more() -> None:
+    for batch in (0, -1):
+        with pytest.raises(ValueError, match=f"batch is {batch}"):
+            Reranker(Recorder(), batch=batch)
+
+
+def test_a_strategy_object_keeps_its_budget_with_a_judge_of_candidates() -> None:
+    texts = [f"{'x' * k}" for k in range(1, 9)]
+    by_name = Reranker(Rates(), "round-robin", budget=3, top=3).rank("p", texts)
+    by_object = Reranker(Rates(), RoundRobin(budget=3, top=3)).rank("p", texts)
+    assert by_object.comparisons == by_name.comparisons <= 3
+    assert by_object.standing.p_top == by_name.standing.p_top is not None
+
+
+class Rates(Recorder):
+    """A judge of single candidates."""
+
+    pointwise = True
