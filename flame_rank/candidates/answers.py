@@ -21,14 +21,18 @@ _TAIL, _WORK = 200, 10_000
 
 # Marks of an answer, the surest kind first: the last one of the first kind that a text has.
 _MARKED = (
-    re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}|^[ \t]*####[ \t]*([-$€£]*[0-9.,/%]+)[ \t]*$", re.MULTILINE),
+    re.compile(
+        r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}"
+        r"|^[ \t]*####[ \t]*([-$€£]*[0-9.,/%]+)[ \t]*$"
+        r"|^#+[ \t]*answer[ \t]*\n+(.+)$",
+        re.MULTILINE | re.IGNORECASE,
+    ),
     re.compile(
         r"^[ \t]*####[ \t]*(.+)$"
         r"|^[ \t*]*(?:final )?answer[ \t*]*:[ \t*]*(\S.*)$"
-        r"|^#+[ \t]*answer[ \t]*\n+(.+)$"
         # Up to the end of the sentence, which is not after an abbreviation or initials.
         r"|(?<!\bthis )(?<!\bmy )\banswer is:?[ \t]+"
-        r"((?:\b(?:Mrs?|Ms|Dr|St|Prof|Jr|Sr|Mt|Ft|No|vs)\.|\b(?:[A-Z]\. ){2,}|[^\n])+?)(?:\.(?=\s)|$)",
+        r"((?:\b(?:Mrs?|Ms|Dr|St|Prof|Jr|Sr|Mt|Ft|vs)\.|\b(?:[A-Z]\. ){2,}|[^\n])+?)(?:\.(?=\s)|$)",
         re.MULTILINE | re.IGNORECASE,
     ),
     re.compile(r"^[ \t*]*A[ \t*]*:[ \t*]*(\S.*)$", re.MULTILINE | re.IGNORECASE),

@@ -214,6 +214,8 @@ def test_long_texts_are_read_in_linear_time(piece: str) -> None:
     ("text", "answer"),
     [
         ("So the answer is \\boxed{72}.", "72"),
+        ("It is $\\boxed{x = 72}$.\n\n# Answer\n\n72", "72"),
+        ("The answer is no. It has never been.", "no"),
         ("**Answer:** $\\boxed{72}$", "72"),
         ("#### 12\n\nI hope this answer is clear.", "12"),
         ("#### Conclusion\nWe add both. The answer is 5.", "5"),
