@@ -144,6 +144,8 @@ def _normal(given: Mapping[str, Any], i: int) -> dict[str, Any]:
     if not any(name in given for name in _CONTENTS):
         raise ValueError(f'message {i} has no "content"; add one, a text')
     calls = given.get("tool_calls") or ([{"function": given["function_call"]}] if given.get("function_call") else [])
+    if not isinstance(calls, list):
+        raise ValueError(f'message {i}: its "tool_calls" are a {type(calls).__name__}; they must be a list')
     if calls:
         message["tool_calls"] = [_call(call, i) for call in calls]
     for name in ("tool_call_id", "name"):
@@ -167,7 +169,7 @@ def content(message: Mapping[str, Any], what: str) -> str:
         raise ValueError(f"{what}: its content is a {type(stated).__name__}; it must be a text or a list of parts")
     pieces = []
     for part in stated:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+        kind = str(part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__)
         text = part.get("text", part.get("refusal")) if isinstance(part, Mapping) and kind in _TEXT_PARTS else None
         if not isinstance(text, str):
             article = "an" if "image" in kind or "audio" in kind else "a"

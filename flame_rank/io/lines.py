@@ -7,7 +7,7 @@ from typing import IO
 
 import msgspec
 
-from flame_rank.errors import UserError
+from flame_rank.errors import UserError, encodable
 from flame_rank.io.streams import DAMAGED, opened
 from flame_rank.records import RawFields
 
@@ -40,7 +40,7 @@ class EmptyInput(UserError, ValueError):
 
 def name_of(path: str | Path) -> str:
     """Returns a file's name in messages: its path, or stdin for "-"."""
-    return "stdin" if str(path) == "-" else str(path)
+    return "stdin" if str(path) == "-" else encodable(str(path))
 
 
 def read_objects(path: str | Path, like: str) -> Iterator[tuple[int, RawFields]]:

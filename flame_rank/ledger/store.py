@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from flame_rank.errors import encodable
 from flame_rank.judges.base import Judge
 from flame_rank.ledger.file import connect, execute, sqlite_errors, transaction
 from flame_rank.records import Problem
@@ -108,7 +109,7 @@ class Ledger:
             folder does not exist.
         """
         self.path = Path(path)
-        self._judge = _encodable(judge.name)
+        self._judge = encodable(judge.name)
         self._name = _sha256(self._judge.encode())
         self._pool_aware = judge.pool_aware
         self._digests: WeakKeyDictionary[Problem, _Digests] = WeakKeyDictionary()
@@ -170,7 +171,7 @@ class Ledger:
         fresh = self._unwritten or _Unwritten()
         weighed = masses or [np.full(len(pairs), np.nan) for _, pairs in asked]
         for (problem, pairs), log_odds, reason, mass in zip(asked, answers, reasons, weighed, strict=True):
-            stated = None if reason is None else _encodable(reason)
+            stated = None if reason is None else encodable(reason)
             digests = self._digests_of(problem)
             prompt, pool = digests.prompt[:_DIGEST], digests.pool and digests.pool[:_DIGEST]
             texts, values = digests.texts, np.asarray(log_odds, np.float64).tolist()
@@ -262,11 +263,6 @@ def _members(problem: Problem, texts: list[bytes]) -> list[bytes]:
 
 def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
-
-
-def _encodable(text: str) -> str:
-    r"""Escapes halves of surrogate pairs, which a file's name in an error message may have."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _known(rows: list[_Row | None], failed_before: int) -> Known:

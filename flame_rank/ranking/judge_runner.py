@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from flame_rank.errors import UserError
+from flame_rank.errors import UserError, encodable
 from flame_rank.judges.base import Judge, notes
 from flame_rank.ledger.store import Ledger
 from flame_rank.ranking.admission import QUICK
@@ -108,7 +108,7 @@ class JudgeRunner:
 
     def reasons(self, tournament: Tournament, failures: tuple[str, ...]) -> tuple[str, ...]:
         """Lists why judgements of a tournament were left out, beginning with the failures that its judge noted."""
-        reasons = dict.fromkeys([*failures, *tournament.reasons]) if tournament.invalid else {}
+        reasons = dict.fromkeys(map(encodable, [*failures, *tournament.reasons])) if tournament.invalid else {}
         if len(reasons) > 1:  # the judge has given a reason of its own
             reasons.pop(_SILENT, None)
         return tuple(reasons)

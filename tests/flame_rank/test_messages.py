@@ -129,3 +129,15 @@ def test_a_users_own_headings_are_text() -> None:
     for words in ('[user id="\\q"]\nhello', "[user]x", '[call id="a"]'):
         assert "".join(str(message["content"]) for message in from_text(words)) or from_text(words)
     assert from_text('[user id="\\q"]\nhello') == [{"role": "user", "content": '[user id="\\q"]\nhello'}]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"role": "user", "content": [{"type": 5, "text": "x"}]}, "part of type '5'"),
+        ({"role": "assistant", "content": "x", "tool_calls": 5}, "they must be a list"),
+    ],
+)
+def test_other_types_are_named(message: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        normalised([message])

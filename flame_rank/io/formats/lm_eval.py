@@ -61,6 +61,8 @@ def _prompt(arguments: Any) -> tuple[str, Raw | None]:
     """Returns the first argument of the only request; for a chat model's server it is messages, written as JSON."""
     try:
         request = arguments["gen_args_0"] if isinstance(arguments, dict) else arguments[0]
+        if isinstance(request, str):  # whose first letter is no prompt
+            raise TypeError
         given = request["arg_0"] if isinstance(request, dict) else request[0]
     except (KeyError, IndexError, TypeError):
         raise ValueError('"arguments" has no prompt (gen_args_0, arg_0); mend or remove the line') from None

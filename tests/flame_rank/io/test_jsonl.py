@@ -347,3 +347,10 @@ def test_a_bad_line_of_the_requests_is_not_one_of_the_input(tmp_path: Path) -> N
     (tmp_path / "f").write_text('{"custom_id": "1", "response": {"status_code": 200, "body": {"output": ["x"]}}}\n')
     [problem] = read_problems(tmp_path / "f", requests=tmp_path / "r")
     assert problem.texts == ("",)
+
+
+def test_a_request_that_is_a_text_has_no_prompt(tmp_path: Path) -> None:
+    line = {"doc_id": 0, "doc": {}, "arguments": ["What is 2 + 2?"], "resps": [["4", "5"]], "filtered_resps": ["4"]}
+    (tmp_path / "f").write_text(json.dumps(line) + "\n")
+    with pytest.raises(BadLine, match="has no prompt"):
+        list(read_problems(tmp_path / "f"))

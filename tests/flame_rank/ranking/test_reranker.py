@@ -14,6 +14,7 @@ import pytest
 from recorders import COINS, THREE, Recorder, problem
 
 import flame_rank
+from flame_rank.io.output import to_lines
 from flame_rank.ranking.admission import QUICK
 from flame_rank.ranking.reranker import Reranker, rerank
 from flame_rank.records import Candidate, Problem
@@ -324,3 +325,15 @@ class Rates(Recorder):
     """A judge of single candidates."""
 
     pointwise = True
+
+
+def test_half_a_surrogate_in_a_reason_can_be_written() -> None:
+    def fails(prompt: str, pairs: list[tuple[str, str]]) -> list[float]:
+        if prompt == "bad":
+            raise ValueError("a \ud800 reply")
+        return [float(len(a) - len(b)) for a, b in pairs]
+
+    problems = [{"prompt": prompt, "candidates": ["a", "bb"]} for prompt in ("bad", "good")]
+    first, second = Reranker(fails).rank_many(problems)
+    assert "a \\ud800 reply" in "".join(first.reasons) and second.order == [1, 0]
+    assert b"ud800" in to_lines(first)
