@@ -132,7 +132,10 @@ class Active(Options):
             moved = covariance[:, i] - covariance[:, j]
             covariance = covariance - np.outer(moved, moved) / (moved[i] - moved[j] + noise[i, j])
             twice[i, j] = twice[j, i] = True
-        return np.array(picked, np.int64) if picked else self._next(done, len(stakes), wide)
+        if picked:
+            return np.array(picked, np.int64)
+        left = self._next(done, len(stakes), wide)
+        return ordered(left, "random", rng) if self.order == "random" else left
 
     def _free(self, lead: IntArray, done: IntArray, n: int) -> npt.NDArray[np.bool_]:
         """Returns which comparisons of the leaders [L] may still be asked, [L, L]; those in `done` [M, 2] may not."""
@@ -148,7 +151,7 @@ class Active(Options):
         """Returns the first comparisons by position that are not in `done` [M, 2]: [wide, 2], or fewer."""
         cells = min(n * n, 2 * (len(done) + wide + n))  # of [n, n]: half of them may be below the diagonal
         first, second = np.divmod(np.arange(cells), n)
-        free = first < second if self.order == "fixed" else first != second
+        free = first != second if self.order == "both" else first < second
         cell = done @ np.array([n, 1])
         free[cell[cell < cells]] = False
         return np.stack(np.divmod(np.flatnonzero(free)[:wide], n), axis=1)
