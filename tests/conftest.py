@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from places import SHARED
 
@@ -24,6 +25,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_WITHOUT_MODEL, os.envi
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(__file__).parent / "without_model" / "hub")}
 os.environ.pop("FLAME_RANK_MODEL", None)
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # a test leaves nothing in the user's cache
+
+hypothesis.settings.register_profile("any load", deadline=None)  # a test may take long on a machine that is busy
+hypothesis.settings.load_profile("any load")
 
 
 def pytest_configure(config: pytest.Config) -> None:
