@@ -6,8 +6,7 @@ paper in one command.
 The stages are commands of flame-train, which are printed. Each resumes where it was interrupted, and so does this one.
 
     OUT/flame      the training on examples/flame_mixture.csv
-    OUT/partial    a shorter one, from which the tail patches start
-    OUT/patches    a tail patch for every task, and its ratings
+    OUT/patches    a tail patch for every task, from the checkpoint at a third of that training, and its ratings
     OUT/flame-rm   the training from the base on the re-weighted mixture
     OUT/cards      the report cards of the base, FLAMe and FLAMe-RM
 
@@ -56,28 +55,29 @@ def stages(
     recipe = [word for option in (RECIPE | changed).items() for word in option]
     shared, chosen = ["--data", str(data)], ["--licence", "permissive", "--extra"]
     rows = ["--on-long", "skip", "--by-length"]
-    run = ["run", "--base", base, *shared, *recipe, *rows]
-    flame, partial, patches, rm = (out / name for name in ("flame", "partial", "patches", "flame-rm"))
-    yield (*run, "--mixture", str(MIXTURE), "--steps", str(steps), "--out", str(flame))
-    part = max(1, steps // 3)
-    yield (*run, "--mixture", str(MIXTURE), "--steps", str(part), "--out", str(partial))
+    run = ("run", "--base", base, *shared, *recipe, *rows)
+    flame, patches, rm = (out / name for name in ("flame", "patches", "flame-rm"))
+    every = max(1, steps // 6)
+    run = (*run, "--steps", str(steps), "--save-every", str(every), "--keep", "7")
+    yield (*run, "--mixture", str(MIXTURE), "--out", str(flame))
     measured = [word for name, tasks in CATEGORIES.items() for word in ("--category", f"{name}={','.join(tasks)}")]
     yield (
         *(
             "tail-patch",
             "--base",
-            str(partial / f"step-{part:07d}"),
+            str(flame / f"step-{min(2 * every, steps):07d}"),
             *shared,
             *chosen,
             *recipe,
+            *("--schedule", "constant", "--warmup", "2"),
             *measured,
         ),
         *("--steps", str(patch_steps), "--eval-every", str(patch_steps), "--eval-size", str(limit or 40)),
         *("--by-length", "--save-every", str(patch_steps), "--out", str(patches)),
     )
     ratings = str(patches / "ratings.csv")
-    yield (*run, *chosen, "--mixture", "flame-rm", "--ratings", ratings, "--steps", str(steps), "--out", str(rm))
-    for name, judge in (("base", base), *((run.name, str(run / f"step-{steps:07d}")) for run in (flame, rm))):
+    yield (*run, *chosen, "--mixture", "flame-rm", "--ratings", ratings, "--out", str(rm))
+    for name, judge in (("base", base), *((kind.name, str(kind / f"step-{steps:07d}")) for kind in (flame, rm))):
         against = () if name == "base" else ("--against", base)
         few = () if limit is None else ("--limit", str(limit))
         yield ("evaluate", "--judge", judge, *against, "--data", str(data), *few, "--out", str(out / "cards" / name))

@@ -9,7 +9,7 @@ import click
 
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
-from flame_rank.cli.options import INPUT_FILE, read_pattern, report_earlier_failures
+from flame_rank.cli.options import INPUT_FILE, InputOptions, bad_lines, read_pattern, report_earlier_failures
 from flame_rank.errors import UserError
 from flame_rank.fields import given
 from flame_rank.ranking.options import RankingOptions
@@ -86,26 +86,40 @@ class ReplayJudge:
     "ranking_options",
     without=("confidence", "dedupe", "ledger", "retry_invalid", "ordered", "batch", "keep_judgements", "explain"),
 )
+@options(InputOptions, "input_options")
 @click.option("-o", "--output", metavar="FILE", help="Write the rankings to this file.  [default: standard output]")
-def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOptions, output: str | None) -> int:
+def replay(
+    file: str,
+    path: Path,
+    judge: str | None,
+    ranking_options: RankingOptions,
+    input_options: InputOptions,
+    output: str | None,
+) -> int:
     """Rank FILE by the judgements in a ledger, without a judge, and report missing judgements.
 
-    Exit status: 0 if all judgements were there; 1 if some are missing or a problem is undecided; 2 for a mistake in the
-    arguments or the input.
+    Exit status: 0 if all judgements were there; 1 if some are missing, a problem is undecided or a bad line was left
+    out; 2 for a mistake in the arguments or the input.
     """
-    from flame_rank.io.jsonl import read_problems
     from flame_rank.io.output import Output, to_lines
     from flame_rank.io.paths import parts, refuse_same, with_log
     from flame_rank.ranking.reranker import Reranker
 
-    refuse_same({"the input": file, **with_log(path)}, parts(output))
+    bad = bad_lines(input_options.on_bad_line, file, output)
+    inputs = {
+        "the input": file,
+        "the file of problems": input_options.problems,
+        "the file of requests": input_options.requests,
+        **with_log(path),
+    }
+    refuse_same(inputs, {**parts(output), "the file of bad lines": bad.path if bad else None})
     extract = read_pattern(ranking_options.extract)
     recorded = _judge(path, judge)
     problems = lacking = undecided = invalid = 0
     try:
         reranker = Reranker(recorded, **given(replace(ranking_options, extract=extract)))
         with Output(output) as out:
-            for ranking in reranker.rank_many(read_problems(file)):
+            for ranking in reranker.rank_many(input_options.read(file, bad)):
                 out.write(to_lines(ranking, ranking_options.top))
                 problems += 1
                 lacking += MISSING in ranking.reasons
@@ -114,9 +128,11 @@ def replay(file: str, path: Path, judge: str | None, ranking_options: RankingOpt
     finally:
         recorded.close()
     missing = recorded.missing // 2  # a judgement that failed is asked for twice
-    click.echo(f"{problems} problems; {missing} comparisons missing, of {lacking} problems", err=True)
+    left_out = bad.count if bad else 0
+    also = f"; {left_out} bad lines left out" + (f" (in {bad.path})" if bad and bad.path else "") if left_out else ""
+    click.echo(f"{problems} problems; {missing} comparisons missing, of {lacking} problems{also}", err=True)
     report_earlier_failures(invalid - missing)
-    return UNFINISHED if lacking or undecided else DONE
+    return UNFINISHED if lacking or undecided or left_out else DONE
 
 
 def _judge(path: Path, name: str | None) -> ReplayJudge:

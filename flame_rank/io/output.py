@@ -5,20 +5,19 @@ import gzip
 import math
 import os
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Any, Self, cast
 
 import msgspec
 
 from flame_rank.errors import UserError
 from flame_rank.io import parquet
+from flame_rank.io.late_interrupt import LateInterrupt
 from flame_rank.io.lines import BadLine
 from flame_rank.io.remote import check_address, is_url, put_file
 from flame_rank.io.writing import lock, places, release
@@ -203,7 +202,7 @@ class Output:
         self._stream: IO[bytes] | None = None
         self._plain: IO[bytes] | None = None  # the file below the compressing stream
         self._lock: int | None = None
-        self._interrupt = _LateInterrupt()
+        self._interrupt = LateInterrupt()
 
     @property
     def kept(self) -> Path | None:
@@ -280,48 +279,6 @@ class Output:
         finally:
             if self._plain is not None:
                 self._plain.close()
-
-
-class _LateInterrupt:
-    """Delays Ctrl-C until the line that is being written is complete; a second Ctrl-C is not delayed.
-
-    The handler is set once per output: setting it for each line would take as long as writing the line.
-    """
-
-    def __init__(self) -> None:
-        self._writing = self._waiting = self._installed = False
-
-    def install(self) -> None:
-        """Sets the handler, unless the program has its own or this is not the main thread, which alone may set one."""
-        here = threading.current_thread() is threading.main_thread()
-        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
-            self._installed = True
-
-    def restore(self) -> None:
-        """Restores Python's default handler."""
-        if self._installed and signal.getsignal(signal.SIGINT) == self._note:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def begin(self) -> None:
-        """Marks the begin of a line."""
-        self._writing = True
-
-    def end(self) -> None:
-        """Marks the end of a line.
-
-        Raises:
-          KeyboardInterrupt: Ctrl-C was pressed while the line was written.
-        """
-        self._writing = False
-        if self._waiting:
-            self._waiting = False
-            raise KeyboardInterrupt
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if not self._writing or self._waiting:
-            raise KeyboardInterrupt
-        self._waiting = True
 
 
 class Quarantine:

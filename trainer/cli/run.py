@@ -44,7 +44,8 @@ def run(
 
     The command writes checkpoints OUT/step-N, each a Hugging Face directory that `flame-rank rerank --judge` reads. The
     checkpoint with the highest mean accuracy on the tasks of --eval is OUT/best. Metrics are in OUT/metrics.jsonl and,
-    for TensorBoard, in OUT/tensorboard. If a run is killed, the same command resumes it exactly, to the last bit.
+    for TensorBoard, in OUT/tensorboard. A killed run is resumed by the same command, exactly, to the last bit; at
+    Ctrl-C the current step is completed and saved first.
 
     On many hosts, run the same command on each, with --distributed or with --coordinator, --processes and --process;
     --base, --data and --out are folders that all hosts share. Only the first process writes and prints.

@@ -5,17 +5,20 @@ import json
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import jax
 import msgspec
 import numpy as np
 
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.io.json_file import one_line
+from flame_rank.io.late_interrupt import LateInterrupt
 from flame_rank.io.run_settings import check_settings
 from flame_rank.io.writing import bring_back, part_of, put, write_whole
 from trainer.finetune import metrics, processes
@@ -62,10 +65,12 @@ def train_loop(
     _resume(training, out, say)
     every, best = policy.interval(recipe.steps, say), _best_mean(out)
     progress = _Progress(training)
-    with metrics.writing(out, training.done) as write:
+    with metrics.writing(out, training.done) as write, _saved_at_ctrl_c(training, out, say) as late:
         while training.done < recipe.steps:
             drawn = rows.draw(training.done, recipe)
+            late.begin()
             progress.add(training.step(drawn.rows), drawn.kinds)
+            late.end()
             done, last = training.done, training.done == recipe.steps
             if done % policy.log == 0 or last:
                 line = progress.line()
@@ -84,6 +89,25 @@ def train_loop(
                 if processes.is_primary():
                     for old in _saved(out)[: -policy.last]:
                         shutil.rmtree(old)
+
+
+@contextmanager
+def _saved_at_ctrl_c(training: Training, out: Path, say: Callable[[str], None]) -> Iterator[LateInterrupt]:
+    """Completes the step at Ctrl-C and saves it. A second Ctrl-C ends at once, and so does the first one if there are
+    several processes, because all of them would have to save the same step."""
+    late = LateInterrupt()
+    if alone := jax.process_count() == 1:
+        late.install()
+    try:
+        yield late
+    except KeyboardInterrupt:
+        path = out / STEP.format(training.done)
+        if alone and training.done and not late.busy and not path.exists():
+            training.save(path)
+            say(f"interrupted: {path} is saved")
+        raise
+    finally:
+        late.restore()
 
 
 class _Progress:

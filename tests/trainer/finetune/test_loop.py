@@ -1,9 +1,11 @@
 """A run goes on exactly where it was killed, and what is trained learns."""
 
 import json
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,35 @@ def test_a_run_goes_on_to_the_last_bit(
             Training(base_model.load(folder, MESH), replace(recipe, rate=0.5), MESH), mixture,
             tmp_path / "parts", CheckpointPolicy(),
         )  # fmt: skip
+
+
+def test_ctrl_c_completes_the_step_and_saves_it(folder: Path, rows: TokenizedRows, tmp_path: Path) -> None:
+    mixture = MixtureRows(tasks=[rows], weights={"words": 1.0})
+    training = Training(base_model.load(folder, MESH), replace(SMALL, steps=3), MESH)
+    program = training.program
+    said: list[str] = []
+
+    def pressed(*arguments: Any) -> Any:
+        if training.done == 1:
+            signal.raise_signal(signal.SIGINT)
+        return program(*arguments)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
+    try:
+        for name, training.program in (("stopped", pressed), ("stopped", program), ("whole", program)):
+            try:
+                train_loop(training, mixture, tmp_path / name, CheckpointPolicy(every=3, log=1), say=said.append)
+            except KeyboardInterrupt:
+                assert said[-1] == f"interrupted: {tmp_path / 'stopped' / 'step-0000002'} is saved"
+            else:
+                assert training.done == 3
+            training.restart()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "taken up at step 2" in said
+    one, other = (load_file(tmp_path / name / "step-0000003" / "model.safetensors") for name in ("whole", "stopped"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.full
