@@ -20,6 +20,7 @@ from strategies.base import FloatArray, IntArray
 from strategies.consistency import CYCLES, FLIPS
 
 BINS = 10  # of the confidence, from 0.5 to 1
+_LARGEST = 1e300  # a label; larger ones leave no room to compare them
 _SPREAD = 2.0  # of the logarithm of a temperature that labels have not narrowed yet
 
 
@@ -246,6 +247,6 @@ def read_labels(problem: Problem, name: str) -> FloatArray | None:
         raise UserError(f"{problem.name}: {name!r} is not a list with a label for each of {len(problem)} candidates")
     if all(value is None for value in values):
         return None
-    if not all(value is None or isinstance(value, int | float) for value in values):
-        raise UserError(f"{problem.name}: {name!r} holds a label that is not a number, true, false or null")
+    if not all(value is None or (isinstance(value, int | float) and abs(value) < _LARGEST) for value in values):
+        raise UserError(f"{problem.name}: {name!r} holds a label that is not a finite number, true, false or null")
     return np.array([np.nan if value is None else float(value) for value in values])

@@ -1,8 +1,8 @@
 """Runs a command and ends with its exit status. Results go to standard output, everything else to standard error."""
 
+import io
 import logging
 import sys
-from contextlib import suppress
 
 import click
 
@@ -41,6 +41,8 @@ def run(command: click.Group, name: str, arguments: list[str] | None = None) -> 
 
     A user's mistake becomes one line and status 2, never a traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # tables may have letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = command.main(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
@@ -64,7 +66,12 @@ def _end(message: str, status: int) -> None:
     if message:
         click.echo(message, err=True)
     if sys.stdout is not None:  # None if the caller has closed it
-        with suppress(OSError):  # what could not be written would be written again at exit
+        try:
             sys.stdout.flush()
-        sys.stdout = None
+        except BrokenPipeError:
+            pass  # the reader has seen enough
+        except OSError as error:
+            click.echo(f"Error: standard output: {error.strerror}", err=True)
+            status = status or MISTAKE
+        sys.stdout = None  # what could not be written would be written again at exit
     sys.exit(status)

@@ -241,8 +241,9 @@ def test_labels(files: Path, tmp_path: Path) -> None:
     assert read_labels(inside, "good") == pytest.approx([2, 1.5])
     with pytest.raises(UserError, match="'good' is not a list with a label for each of 2 candidates"):
         read_labels(problem(good=[1]), "good")
-    with pytest.raises(UserError, match="holds a label that is not a number"):
-        read_labels(problem(good=["x", 1]), "good")
+    for label in ("x", 10**400):
+        with pytest.raises(UserError, match="holds a label that is not a finite number"):
+            read_labels(problem(good=[label, 1]), "good")
 
 
 def test_mistakes(files: Path) -> None:

@@ -1,5 +1,6 @@
 """Exit statuses, and interruptions that leave whole lines."""
 
+import io
 import json
 import select
 import signal
@@ -13,12 +14,34 @@ import pytest
 from commands import COMMAND, GOOD, HOME, Done, Run, started, write
 
 from flame_rank.cli.exit import run
+from flame_rank.cli.tables import print_table
 
 
 def test_a_closed_standard_output(tmp_path: Path) -> None:
     line = f'exec "$0" -c "$1" rerank {write(tmp_path / "f", GOOD)} --judge functions:shorter >&-'
     done = subprocess.run(["sh", "-c", line, sys.executable, COMMAND[2]], env=HOME, capture_output=True, timeout=60)
     Done(done.returncode, b"", done.stderr.decode()).mistake("stdout")
+
+
+def test_a_table_on_a_full_disk(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flame_rank", "plan", str(write(tmp_path / "f", GOOD)), "--judge", "agreement"]
+    with Path("/dev/full").open("w") as full:
+        kept = HOME | {"PYTHONUNBUFFERED": ""}  # so that nothing is written before the end
+        done = subprocess.run(command, env=kept, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 2 and b"standard output: No space left" in done.stderr
+
+
+def test_letters_that_a_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.group(invoke_without_command=True)
+    def command() -> None:
+        print_table(["name"], [["é"]], texts=1)
+
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, "ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as ended:
+        run(command, "name", [])
+    assert ended.value.code == 0 and shown.getvalue().splitlines() == [b"name", rb"\xe9"]
 
 
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
