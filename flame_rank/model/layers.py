@@ -19,7 +19,7 @@ def keep(x: jax.Array) -> jax.Array:
 def product(x: jax.Array, weight: jax.Array) -> jax.Array:
     """Multiplies x [M, in] by weight [out, in] -> [M, out], in float32 sums that are rounded to the dtype of x.
 
-    It says so because a CPU that has instructions for bfloat16 then takes half the time of float32, and the time of
+    It says so because some CPUs that have instructions for bfloat16 then take half the time of float32, and the time of
     float32 if the product is of bfloat16. The gradients are written out because jax's own mix the two types.
     """
     return _dot(x, weight, 1, 1)
