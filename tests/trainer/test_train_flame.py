@@ -29,8 +29,9 @@ def run(*arguments: object, cache: Path | None = None) -> subprocess.CompletedPr
 def test_the_commands_are_shown(tmp_path: Path) -> None:
     shown = run("--base", "b.gguf", "--data", tmp_path, "--out", tmp_path / "out", "--set", "lora=3", "--show")
     lines = shown.stdout.splitlines()
-    assert [line.split()[2] for line in lines] == ["run", "run", "tail-patch", "run", *["evaluate"] * 3]
-    assert all("--lora 3 " in line for line in lines[:4]) and not shown.stderr
+    assert [line.split()[2] for line in lines] == ["run", "tail-patch", "run", *["evaluate"] * 3]
+    assert all("--lora 3 " in line for line in lines[:3]) and not shown.stderr
+    assert "--save-every 500 --keep 7" in lines[0] and "flame/step-0001000 " in lines[1]  # it is saved and kept
 
 
 def test_a_setting_without_a_value_is_named(tmp_path: Path) -> None:
