@@ -70,14 +70,14 @@ def measure(
     Raises:
       UserError: something in the arguments or in the files that they name is wrong.
     """
-    own_categories, every, size = patches.categories(), patches.eval_every, patches.eval_size
+    every, size = patches.eval_every, patches.eval_size
     keep_freed_memory()
     if recipe.steps is None:
         recipe = replace(recipe, steps=STEPS["flame-rm"])
     with claimed(out):
         tasks = _chosen(patches, data)
         training = trainings.load(base, recipe, examples, devices, say)
-        targets = _targets({name: own_categories.get(name, own) for name, own in CATEGORIES.items()}, data, say)
+        targets = _targets(patches.categories() or CATEGORIES, data, say)
         reader = RowReader(
             base=training.base, recipe=recipe, data=data, out=out, options=examples, max_bad=max_bad, say=say
         )
@@ -241,7 +241,7 @@ def _targets(wanted: Mapping[str, Sequence[str]], data: Path, say: Callable[[str
         if not targets[category]:
             raise UserError(
                 f"category {category}: none of its tasks is under {data}; get them with `flame-train data fetch "
-                f"{' '.join(missing)} --data {data}`, or name others by --category"
+                f"{' '.join(missing)} --data {data}`, or name by --category what is there"
             )
         if missing:
             say(f"category {category} goes without {', '.join(missing)}, not under {data}")

@@ -225,12 +225,13 @@ def table(curves: Sequence[Curve], thresholds: Mapping[str, float] = THRESHOLDS)
     Args:
       thresholds: the threshold of each category, in %; see `bundles`.
     """
-    heads = ["task", *THRESHOLDS, "sum", "bundles"]
-    base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in THRESHOLDS]
+    measured = [c for c in THRESHOLDS if all(c in curve.accuracies for curve in curves)]
+    heads = ["task", *measured, "sum", "bundles"]
+    base = [f"{100 * fmean(curve.accuracies[c][0] for curve in curves):.1f}" for c in measured]
     cells = [heads, ["(base)", *base, "", ""]]
     rated = [(curve.task, curve.ratings()) for curve in curves]
     for task, ratings in sorted(rated, key=lambda item: (-sum(r.rating for r in item[1].values()), item[0])):
-        marks = [f"{signed(ratings[c].rating)} {ratings[c].score:5.1f}" for c in THRESHOLDS]
+        marks = [f"{signed(ratings[c].rating)} {ratings[c].score:5.1f}" for c in measured]
         cells.append(
             [task, *marks, signed(sum(r.rating for r in ratings.values())), ", ".join(bundles(ratings, thresholds))]
         )
@@ -239,7 +240,7 @@ def table(curves: Sequence[Curve], thresholds: Mapping[str, float] = THRESHOLDS)
     for row in cells:
         numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
-    least = ", ".join(f"{category} {percent:g}" for category, percent in thresholds.items())
+    least = ", ".join(f"{category} {percent:g}" for category, percent in thresholds.items() if category in measured)
     lines.append(f"general: ratings sum to {GENERALLY} or more; specific: rated {HELPFUL} and above {least}")
     return lines
 

@@ -27,7 +27,8 @@ class TailPatchOptions(Thresholds, TaskChoice):
     )
     category: tuple[str, ...] = described(
         (),
-        "Use this category and its evaluation tasks instead of RewardBench's; repeat the option for more.",
+        "Measure only the categories that this option names, by these evaluation tasks; repeat it for more.",
+        automatic="RewardBench's five",
         unit="NAME=TASK[,TASK...]",
     )
     eval_every: int = described(300, "The number of steps between two measurements.", unit="STEPS", least=1)
@@ -55,7 +56,7 @@ class TailPatchOptions(Thresholds, TaskChoice):
         raise ValueError(f"{self.shard!r} is not K/N with 1 <= K <= N")
 
     def categories(self) -> dict[str, list[str]]:
-        """Returns the names of the evaluation tasks of each category that differs from RewardBench's."""
+        """Returns the names of the evaluation tasks of each category that --category names."""
         if not self.category:
             return {}
         categories: dict[str, list[str]] = {}

@@ -212,7 +212,10 @@ def test_what_is_measured_is_not_measured_again(
     ("more", "message"),
     [
         ([], "category chat: none of its tasks is under"),
-        (["--category", "chat=coin"], "category chat-hard: none of its tasks is under"),
+        (
+            ["--category", "code=coin", "--category", "safety=hhh-harmless"],
+            "category safety: none of its tasks is under",
+        ),
         (["--category", "chat=helpful"], "category chat: helpful is not an evaluation task"),
         (["--category", "chat=cion"], "no task 'cion'; did you mean coin"),
         (["--task", "target"], "--task target: an evaluation task is never trained on"),

@@ -25,6 +25,7 @@ from trainer.finetune.tail_patch_curves import (
     rate,
     read_curves,
     read_right,
+    table,
     write_right,
 )
 
@@ -101,6 +102,8 @@ def test_a_curve_holds_every_answer(tmp_path: Path) -> None:
     assert curve.steps == [0, 30] and curve.examples == {"chat": 13} and curve.is_whole()
     np.testing.assert_array_equal(curve.answers("chat"), np.stack([right["chat"] for right in measured.values()]))
     assert curve.accuracies == {"chat": [7 / 13, 8 / 13]}
+    shown = table([curve], {"chat": 50.0, "code": 84.0})  # as far as categories are measured
+    assert shown[0].split() == ["task", "chat", "sum", "bundles"] and shown[-1].endswith("above chat 50")
     assert not replace(curve, right={"chat": ["fe00", "fe"]}).is_whole()
     assert not replace(curve, right={"chat": ["fe00", "nothing"]}).is_whole()
 
