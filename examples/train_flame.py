@@ -16,6 +16,7 @@ read separately: a comparison is the difference of two scores, which so small a 
 """
 
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,11 @@ def main(
         if only and number not in only:
             continue
         click.echo(f"[{number}] flame-train {shlex.join(stage)}", err=not show)
+        if "--against" in stage and not show:
+            known, own = (folder / "answers.jsonl" for folder in (out / "cards" / "base", Path(stage[-1])))
+            if known.exists() and not own.exists():  # so that the base is not asked again
+                own.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(known, own)
         if not show and (status := subprocess.run([sys.executable, "-m", "trainer", *stage]).returncode):
             raise click.ClickException(f"stage {number} ended with status {status}; the same command resumes it")
 
