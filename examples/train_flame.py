@@ -17,6 +17,7 @@ read separately: a comparison is the difference of two scores, which so small a 
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ RECIPE = {
     "--max-target": "16",
     "--responses": "separate",
 }
+PATCH_RECIPE = {"--schedule": "constant", "--warmup": "2"}  # a patch has few steps
 # Of RewardBench's categories LLMBar and the programs alone are in a file that may be redistributed: HHH and Expert LFQA
 # stand in for chat and safety, and nothing for mathematics.
 CATEGORIES = {
@@ -49,17 +51,21 @@ CATEGORIES = {
 Stage = tuple[str, ...]
 
 
+def _words(options: dict[str, str]) -> list[str]:
+    return [word for option in options.items() for word in option]
+
+
 def stages(
     base: str, data: Path, out: Path, steps: int, patch_steps: int, limit: int | None, changed: dict[str, str]
 ) -> Iterator[Stage]:
     """Yields the arguments of flame-train for each stage."""
-    recipe = [word for option in (RECIPE | changed).items() for word in option]
+    recipe, patch_recipe = _words(RECIPE | changed), _words(RECIPE | PATCH_RECIPE | changed)
     shared, chosen = ["--data", str(data)], ["--licence", "permissive", "--extra"]
     rows = ["--on-long", "skip", "--by-length"]
-    run = ("run", "--base", base, *shared, *recipe, *rows)
     flame, patches, rm = (out / name for name in ("flame", "patches", "flame-rm"))
     every = max(1, steps // 6)
-    run = (*run, "--steps", str(steps), "--save-every", str(every), "--keep", "7")
+    saved = ["--steps", str(steps), "--save-every", str(every), "--keep", "7"]
+    run = ("run", "--base", base, *shared, *recipe, *rows, *saved)
     yield (*run, "--mixture", str(MIXTURE), "--out", str(flame))
     measured = [word for name, tasks in CATEGORIES.items() for word in ("--category", f"{name}={','.join(tasks)}")]
     yield (
@@ -69,8 +75,7 @@ def stages(
             str(flame / f"step-{min(2 * every, steps):07d}"),
             *shared,
             *chosen,
-            *recipe,
-            *("--schedule", "constant", "--warmup", "2"),
+            *patch_recipe,
             *measured,
         ),
         *("--steps", str(patch_steps), "--eval-every", str(patch_steps), "--eval-size", str(limit or 40)),
@@ -82,6 +87,15 @@ def stages(
         against = () if name == "base" else ("--against", base)
         few = () if limit is None else ("--limit", str(limit))
         yield ("evaluate", "--judge", judge, *against, "--data", str(data), *few, "--out", str(out / "cards" / name))
+
+
+def _run(stage: Stage) -> int:
+    """Runs a stage. At Ctrl-C it waits until the stage, which the terminal interrupts too, has saved what it did."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run([sys.executable, "-m", "trainer", *stage]).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @click.command()
@@ -122,7 +136,7 @@ def main(
             if known.exists() and not own.exists():  # so that the base is not asked again
                 own.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(known, own)
-        if not show and (status := subprocess.run([sys.executable, "-m", "trainer", *stage]).returncode):
+        if not show and (status := _run(stage)):
             raise click.ClickException(f"stage {number} ended with status {status}; the same command resumes it")
 
 

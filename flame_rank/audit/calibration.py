@@ -1,5 +1,6 @@
 """Measures a judge's accuracy by labels, and fits the temperature that makes its probabilities match that accuracy."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from strategies.base import FloatArray, IntArray
 from strategies.consistency import CYCLES, FLIPS
 
 BINS = 10  # of the confidence, from 0.5 to 1
-_LARGEST = 1e300  # a label; larger ones leave no room to compare them
 _SPREAD = 2.0  # of the logarithm of a temperature that labels have not narrowed yet
 
 
@@ -245,8 +245,9 @@ def read_labels(problem: Problem, name: str) -> FloatArray | None:
         values = [None if isinstance(c, str) else c.fields.get(name) for c in problem.candidates]
     if not isinstance(values, list) or len(values) != len(problem):
         raise UserError(f"{problem.name}: {name!r} is not a list with a label for each of {len(problem)} candidates")
-    if all(value is None for value in values):
+    given = [value for value in values if value is not None]
+    if not given:
         return None
-    if not all(value is None or (isinstance(value, int | float) and abs(value) < _LARGEST) for value in values):
+    if not all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in given):
         raise UserError(f"{problem.name}: {name!r} holds a label that is not a finite number, true, false or null")
     return np.array([np.nan if value is None else float(value) for value in values])

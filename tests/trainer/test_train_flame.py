@@ -1,8 +1,10 @@
 """The example that trains FLAMe and FLAMe-RM: its stages are commands, which work one after the other."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,39 @@ def test_the_commands_are_shown(tmp_path: Path) -> None:
 def test_a_setting_without_a_value_is_named(tmp_path: Path) -> None:
     failed = run("--base", "b", "--data", tmp_path, "--out", tmp_path / "out", "--set", "lora")
     assert failed.returncode == 2 and "'lora' is not OPTION=VALUE" in failed.stderr
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Lets the programs that a test starts heed Ctrl-C, which may be ignored where the tests run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.full
+def test_ctrl_c_in_a_terminal_saves_the_step(tmp_path: Path, heeded: None) -> None:
+    # A terminal interrupts the example and its stage alike.
+    data, out = releases.make(tmp_path / "data"), tmp_path / "out"
+    small = ["--steps", "1000", "--only", "1"]
+    for setting in ("freeze=0", "lora=2", "max-input=1024", "max-target=64"):
+        small += ["--set", setting]
+    arguments = [str(checkpoint(tmp_path / "base")), "--data", str(data), "--out", str(out), *small]
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "--base", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("step 20/") for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stdout.read()
+    [saved] = (out / "flame").glob("step-*")
+    assert f"interrupted: {saved} is saved" in said and "the same command resumes it" in said
+    assert int(saved.name.removeprefix("step-")) >= 20
 
 
 @pytest.mark.full
