@@ -110,17 +110,18 @@ def rank_rows(ds: Any, work: Work, *, actors: int, ledger: str | Path | None, **
 
 
 def gather(ledger: Path) -> Path:
-    """Adds to a ledger the judgements that the actors of earlier runs left in files of their own; returns the folder of
-    these files."""
+    """Adds to a ledger the judgements that actors wrote to files of their own, and removes those files that no actor
+    writes any more; returns the folder of the files."""
+    from flame_rank.ledger.file import ended
     from flame_rank.ledger.merge import merge
 
     folder = ledger.with_name(ledger.name + ".parts")
-    if left := sorted(folder.glob("*.db")):
-        merge(ledger, left)
-        for part in left:
-            for file in (part, *(part.with_name(part.name + end) for end in ("-wal", "-shm"))):
-                file.unlink(missing_ok=True)
-    with suppress(OSError):  # it does not exist, or an actor still writes there
+    for part in sorted(folder.glob("*.db")):
+        is_complete = ended(part)
+        merge(ledger, [part])
+        if is_complete:
+            part.unlink(missing_ok=True)
+    with suppress(OSError):  # it does not exist, or an actor of another run writes there
         folder.rmdir()
     return folder
 

@@ -90,6 +90,22 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
     return connection
 
 
+def ended(path: Path) -> bool:
+    """Returns whether no process has a ledger open any more, and then folds the write-ahead log into it.
+
+    Raises:
+      UserError: the file is not a ledger, or cannot be written.
+    """
+    with sqlite_errors(path), closing(_sqlite(path, "rw")) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE")  # only the last process may
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+    return True
+
+
 def _sqlite(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=_TRY, isolation_level=None, check_same_thread=False)

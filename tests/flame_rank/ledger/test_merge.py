@@ -11,6 +11,7 @@ from flame_rank.cli.group import cli
 from flame_rank.errors import UserError
 from flame_rank.ledger.merge import merge
 from flame_rank.ledger.store import Ledger
+from flame_rank.ray import gather
 
 PAIRS = np.array([[0, 1], [1, 0]], np.int64)
 JUDGE = FunctionJudge(lambda prompt, pairs: [0.0] * len(pairs), name="j")
@@ -95,3 +96,17 @@ def test_a_merge_that_fails_leaves_no_file_that_was_not_there(tmp_path: Path) ->
     with pytest.raises(UserError, match="no: "):
         merge(tmp_path / "all", [tmp_path / "no"])
     assert known(tmp_path / "all", "p") == [1.0, -1.0]
+
+
+def test_the_file_of_a_worker_stays_as_long_as_it_is_open(tmp_path: Path) -> None:
+    parts = gather(tmp_path / "all")
+    parts.mkdir()
+    write(parts / "ended.db", p=(1.0, -1.0))
+    with Ledger(parts / "open.db", JUDGE) as ledger:
+        ledger.record([(problem("q"), PAIRS)], [np.array((2.0, -2.0))], [None])
+        gather(tmp_path / "all")
+        assert known(tmp_path / "all", "p") == [1.0, -1.0] and known(tmp_path / "all", "q") == [2.0, -2.0]
+        ledger.record([(problem("r"), PAIRS)], [np.array((3.0, -3.0))], [None])
+        assert not (parts / "ended.db").exists()
+    gather(tmp_path / "all")
+    assert known(tmp_path / "all", "r") == [3.0, -3.0] and not parts.exists()
