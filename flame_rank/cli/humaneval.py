@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import JUDGE, InputOptions, bad_lines, load_judge, report_earlier_failures
+from flame_rank.cli.summary import counted
 from flame_rank.code_evidence.options import EvidenceOptions
 from flame_rank.errors import UserError
 from flame_rank.fields import described, given
@@ -160,9 +161,8 @@ def humaneval(
         table.write_json(wanted.json, measurements)
     left_out = [lines for lines in bad if lines and lines.count]
     for lines in left_out:
-        click.echo(
-            f"flame-rank: {lines.count} bad lines left out{f' (in {lines.path})' if lines.path else ''}", err=True
-        )
+        where = f" (in {lines.path})" if lines.path else ""
+        click.echo(f"flame-rank: {counted(lines.count, 'bad line(s) left out')}{where}", err=True)
     return UNFINISHED if left_out or any(measurement.undecided for measurement in measurements) else DONE
 
 

@@ -10,6 +10,7 @@ import click
 from flame_rank.cli.exit import DONE, UNFINISHED
 from flame_rank.cli.fields import options
 from flame_rank.cli.options import INPUT_FILE, InputOptions, bad_lines, read_pattern, report_earlier_failures
+from flame_rank.cli.summary import counted
 from flame_rank.errors import UserError
 from flame_rank.fields import given
 from flame_rank.ranking.options import RankingOptions
@@ -129,8 +130,13 @@ def replay(
         recorded.close()
     missing = recorded.missing // 2  # a judgement that failed is asked for twice
     left_out = bad.count if bad else 0
-    also = f"; {left_out} bad lines left out" + (f" (in {bad.path})" if bad and bad.path else "") if left_out else ""
-    click.echo(f"{problems} problems; {missing} comparisons missing, of {lacking} problems{also}", err=True)
+    parts = [
+        counted(problems, "problem(s)"),
+        counted(missing, "comparison(s) missing, of ") + counted(lacking, "problem(s)"),
+    ]
+    if bad and left_out:
+        parts.append(counted(left_out, "bad line(s) left out") + (f" (in {bad.path})" if bad.path else ""))
+    click.echo("; ".join(parts), err=True)
     report_earlier_failures(invalid - missing)
     return UNFINISHED if lacking or undecided or left_out else DONE
 

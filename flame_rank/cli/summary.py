@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from strategies.consistency import Consistency
 
 
+def counted(count: int, what: str) -> str:
+    """Writes a count and what is counted, whose first "(s)" becomes "s" unless the count is 1."""
+    return f"{count} {what.replace('(s)', '' if count == 1 else 's', 1)}"
+
+
 class Count(NamedTuple):
     """What is counted for a problem.
 
@@ -158,18 +163,19 @@ class Summary:
         who = "answers of its judges" if self._group else "of them"
         wrong = [
             (self.remembered, f"{who} from the ledger"),
-            (self.undecided, "problems undecided"),
-            (self.bad_lines, f"bad lines left out{file}"),
-            (self.repeated, f"problems with the {self._group_by} of an earlier one, each ranked by itself"),
-            (self.invalid, "judgements invalid"),
-            (self.truncated, "candidates too long and cut"),
-            (self.tied, "problems tied at the top"),
+            (self.undecided, "problem(s) undecided"),
+            (self.bad_lines, f"bad line(s) left out{file}"),
+            (self.repeated, f"problem(s) with the {self._group_by} of an earlier one, each ranked by itself"),
+            (self.invalid, "judgement(s) invalid"),
+            (self.truncated, "candidate(s) too long and cut"),
+            (self.tied, "problem(s) tied at the top"),
             (self.unsure, "unsure (the best candidate is hardly likelier than the others)"),
         ]
-        done = f"{self.problems} problems, {self.candidates} candidates, {self.comparisons} comparisons"
+        asked = (self.problems, "problem(s)"), (self.candidates, "candidate(s)"), (self.comparisons, "comparison(s)")
+        done = ", ".join(counted(count, what) for count, what in asked)
         done += f" ({self.comparisons / self.problems:.1f} a problem)" if self.problems > 1 else ""
         mean = self.mean_p_best
         sure = [] if mean is None else [f"P(best) {mean:.2f} on average"]
         server = [str(self._usage)] if self._usage is not None else []
         cost = [] if self._cost is None else [f"it cost {self._cost:.4g}"]
-        return "; ".join([done, *(f"{count} {what}" for count, what in wrong if count), *sure, *server, *cost])
+        return "; ".join([done, *(counted(count, what) for count, what in wrong if count), *sure, *server, *cost])

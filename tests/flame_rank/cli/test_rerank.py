@@ -34,7 +34,7 @@ def test_the_judge_with_a_model(rerank: Run, tmp_path: Path, tiny_judge_dir: Pat
     first, second = done.records
     assert done.status == 0 and sorted(first["ranking"]) == [0, 1, 2]
     assert first["strategy"] == "pointwise" and first["comparisons"] == 2 and first["judge"].startswith("default:")
-    assert second["truncated"] == 1 and "1 candidates too long and cut" in done.err
+    assert second["truncated"] == 1 and "1 candidate too long and cut" in done.err
     assert done.err.count("\n") == 1  # the model is there, and nothing is said of it
 
 
@@ -83,7 +83,7 @@ def test_a_judge_that_raises(rerank: Run, tmp_path: Path) -> None:
     done = rerank(file, "--judge", "functions:raises")
     assert done.status == 1 and [record["best"] for record in done.records] == [1, None, 1]
     assert done.records[1]["reasons"] == ["functions:raises: RuntimeError: the judge is ill"]
-    assert sorted(done.records[1]["ranking"]) == [0, 1, 2] and "1 problems undecided" in done.err
+    assert sorted(done.records[1]["ranking"]) == [0, 1, 2] and "1 problem undecided" in done.err
 
 
 def test_a_judge_that_answers_too_few(rerank: Run, tmp_path: Path) -> None:

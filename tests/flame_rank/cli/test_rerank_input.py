@@ -69,7 +69,7 @@ def test_one_candidate(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD | {"candidates": ["only"]}), "--judge", "functions:raises")
     [record] = done.records
     assert (done.status, record["ranking"], record["best"], record["comparisons"]) == (0, [0], 0, 0)
-    assert done.err == "1 problems, 1 candidates, 0 comparisons\n"
+    assert done.err == "1 problem, 1 candidate, 0 comparisons\n"
 
 
 def test_duplicate_candidates(rerank: Run, tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_a_bad_line(rerank: Run, tmp_path: Path, case: str) -> None:
     done = rerank(file, "--on-bad-line", "skip")
     assert done.status == 1 and len(done.records) == 3
     assert f"left out: {file}:3: " in done.err and message in done.err
-    assert "3 problems, 9 candidates, 18 comparisons (6.0 a problem); 1 bad lines left out; P(best)" in done.err
+    assert "3 problems, 9 candidates, 18 comparisons (6.0 a problem); 1 bad line left out; P(best)" in done.err
     assert not (tmp_path / "f.bad").exists()
 
     done = rerank(file, "--on-bad-line", "quarantine", "-o", tmp_path / "out")
     assert done.status == 1 and len((tmp_path / "out").read_bytes().splitlines()) == 3
-    assert f"1 bad lines left out (in {tmp_path / 'out.bad'})" in done.err
+    assert f"1 bad line left out (in {tmp_path / 'out.bad'})" in done.err
     assert (tmp_path / "out.bad").read_bytes() == file.read_bytes().splitlines(keepends=True)[2]
 
 

@@ -37,7 +37,7 @@ def test_the_summary_is_a_file_of_its_own(rerank: Run, tmp_path: Path, option: s
 def test_ties_are_told(rerank: Run, tmp_path: Path) -> None:
     done = rerank(write(tmp_path / "f", GOOD), "--judge", "functions:tied")
     assert done.status == 0 and done.records[0]["tied"] == [0, 1, 2] and done.records[0]["best"] == 0
-    assert "1 problems tied at the top" in done.err
+    assert "1 problem tied at the top" in done.err
 
 
 def test_a_judge_that_flips_is_told(rerank: Run, tmp_path: Path) -> None:

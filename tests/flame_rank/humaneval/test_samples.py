@@ -281,7 +281,7 @@ def test_a_problem_again(flame_rank: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "f", [MANY | {"samples": [RIGHT, WRONG]}] * 2)
     status, out, err = flame_rank("rerank", path, "--judge", "agreement")
     assert status == 0 and out.count("\n") == 2
-    assert "1 problems with the task_id of an earlier one, each ranked by itself" in err
+    assert "1 problem with the task_id of an earlier one, each ranked by itself" in err
     status, _, err = flame_rank("humaneval", path, "--judge", "agreement", "--samples", 2)
     assert (
         status == 2

@@ -242,7 +242,7 @@ def test_options_on_the_command_line(qwen: Path, tmp_path: Path) -> None:
     _, (of_text,), _ = run(str(lines), *judge, "--criteria", "Prefer the shorter one.")
     assert of_text["judge"] == of_file["judge"] and of_text["scores"] == of_file["scores"]
     _, (cut,), said = run(str(lines), *judge, "--max-length", "700")
-    assert cut["truncated"] == 1 and "1 candidates too long and cut" in said
+    assert cut["truncated"] == 1 and "1 candidate too long and cut" in said
     status, (skipped,), _ = run(str(lines), *judge, "--max-length", "700", "--on-long", "skip")
     assert status == 1 and skipped["best"] is None and "700" in skipped["reasons"][0]
     status, _, said = run(str(lines), *judge, "--max-length", "700", "--on-long", "fail")

@@ -325,7 +325,7 @@ def test_the_command(folders: dict[str, Path], readers: dict[str, Reader], tmp_p
     assert (np.diff(quality[ranking]) <= 1e-5).all() and ranking[0] == record["best"]
     assert record["judge"] == f"likelihood:{readers['chat'].name}" and record["strategy"] == "pointwise"
     assert record["comparisons"] == 4  # of five different texts
-    assert err.startswith("1 problems, 6 candidates, 4 comparisons")
+    assert err.startswith("1 problem, 6 candidates, 4 comparisons")
     with pytest.raises(UserError, match="--ask likelihood takes no criteria, on_long"):
         rerank(tmp_path, *asked, "--criteria", "Be kind.", "--on-long", "skip")
     with pytest.raises(UserError, match="--judge functions:shorter takes no ask"):

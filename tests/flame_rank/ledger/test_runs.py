@@ -107,7 +107,7 @@ def test_replay_says_the_same_and_what_is_missing(tmp_path: Path, capfdbinary: p
     assert not status and second == out.splitlines(keepends=True)[1]
     (tmp_path / "in.jsonl").write_bytes(out + b"{\n")
     status, left, said = replayed("knockout", "--on-bad-line", "quarantine")
-    assert status == 1 and left == out and f"1 bad lines left out (in {tmp_path / 'in.jsonl.bad'})" in said.decode()
+    assert status == 1 and left == out and f"1 bad line left out (in {tmp_path / 'in.jsonl.bad'})" in said.decode()
     assert (tmp_path / "in.jsonl.bad").read_bytes() == b"{\n"
 
 
