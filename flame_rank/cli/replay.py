@@ -130,13 +130,13 @@ def replay(
         recorded.close()
     missing = recorded.missing // 2  # a judgement that failed is asked for twice
     left_out = bad.count if bad else 0
-    parts = [
+    said = [
         counted(problems, "problem(s)"),
-        counted(missing, "comparison(s) missing, of ") + counted(lacking, "problem(s)"),
+        f"{counted(missing, 'comparison(s) missing')}, of {counted(lacking, 'problem(s)')}",
     ]
     if bad and left_out:
-        parts.append(counted(left_out, "bad line(s) left out") + (f" (in {bad.path})" if bad.path else ""))
-    click.echo("; ".join(parts), err=True)
+        said.append(counted(left_out, "bad line(s) left out") + (f" (in {bad.path})" if bad.path else ""))
+    click.echo("; ".join(said), err=True)
     report_earlier_failures(invalid - missing)
     return UNFINISHED if lacking or undecided or left_out else DONE
 
