@@ -49,10 +49,11 @@ def read_candidates(raw: Raw) -> list[str | Candidate]:
 
 
 def read_turns(fields: Mapping[str, Raw]) -> str | None:
-    """Returns the name of the field that holds the prompt as chat messages; None if there is none."""
-    if "prompt" in fields:
-        return "prompt" if kind_of(fields["prompt"]) == "a list" else None
-    return next((key for key in MESSAGES_KEYS if key in fields), None)
+    """Returns the name of the field that holds the prompt as chat messages; None if there is none. Rows of a table have
+    null in the columns of other rows, so null counts only if there is nothing else."""
+    there = [key for key in ("prompt", *MESSAGES_KEYS) if key in fields]
+    key = next((key for key in there if kind_of(fields[key]) != "null"), there[0] if there else None)
+    return None if key == "prompt" and kind_of(fields[key]) != "a list" else key
 
 
 def raw_messages(fields: Mapping[str, Raw]) -> Raw | None:

@@ -36,6 +36,19 @@ def test_a_prompt_of_messages(tmp_path: Path, key: str) -> None:
     assert sorted(map(str, written["top"])) == sorted(map(str, line["candidates"]))
 
 
+def test_a_row_of_a_table_has_null_for_what_it_lacks(tmp_path: Path) -> None:
+    answers = {"candidates": ["a", "b"]}
+    problems = read(
+        tmp_path,
+        {"prompt": None, "messages": ASKED, **answers},
+        {"prompt": "Hi", "messages": None, **answers},
+        {"messages": None, "conversations": [{"from": "human", "value": "Hi"}], **answers},
+    )
+    assert [problem.prompt for problem in problems] == [WRITTEN, "Hi", "Hi"]
+    with pytest.raises(BadLine, match='"prompt" is null, not a string'):
+        read(tmp_path, {"prompt": None, "messages": None, **answers})
+
+
 def test_samples_of_messages(tmp_path: Path) -> None:
     lines = [{"task_id": k // 2, "messages": ASKED, "completion": [ANSWER] if k % 2 else "a"} for k in range(4)]
     problems = read(tmp_path, *lines)
