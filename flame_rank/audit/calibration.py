@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -14,8 +14,8 @@ from flame_rank.audit.statistics import Figure, ratio
 from flame_rank.errors import UserError
 from flame_rank.io import json_file
 from flame_rank.io.writing import write_whole
-from flame_rank.judges.base import Judge, Notes
-from flame_rank.judges.base import notes as judge_notes
+from flame_rank.judges.base import Judge
+from flame_rank.judges.within import JudgeAround
 from flame_rank.records import FlatRecord, GroupedRecord, Problem
 from strategies.base import FloatArray, IntArray
 from strategies.consistency import CYCLES, FLIPS
@@ -78,7 +78,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return calibration
 
 
-class CalibratedJudge:
+class CalibratedJudge(JudgeAround):
     """A judge whose log-odds are divided by the temperature of its audit.
 
     Attributes:
@@ -86,20 +86,16 @@ class CalibratedJudge:
     """
 
     def __init__(self, judge: Judge, audit: Calibration):
-        self._judge, self.audit = judge, audit
-        self.name = f"{judge.name} at temperature {audit.temperature:.4g}"
+        super().__init__(judge, f"{judge.name} at temperature {audit.temperature:.4g}", same=("at_once", "options"))
+        self.audit = audit
+
+    def with_members(self, members: Sequence[Judge]) -> Self:
+        [judge] = members
+        return type(self)(judge, self.audit)
 
     def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
         """Returns the log-odds [M] of each problem's pairs."""
-        return [np.asarray(said, np.float64) / self.audit.temperature for said in self._judge.judge(asked)]
-
-    def notes(self, problem: Problem) -> Notes:
-        """Returns what the judge notes about a problem."""
-        taken: Notes = judge_notes(self._judge, problem)
-        return taken
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._judge, name)
+        return [np.asarray(said, np.float64) / self.audit.temperature for said in self.within.judge(asked)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -238,7 +238,15 @@ def rerank(
     audit = getattr(reranker.judge, "audit", None)
     known = [] if audit is None else audit.warnings
     settings = {"FILE": file, "--judge": judge}
-    settings |= _as_options(judge_options) | _as_options(ranking_options) | _as_options(input_options)
+    for chosen in (
+        judge_options,
+        ranking_options,
+        calibration_options,
+        evidence_options,
+        sandbox_options,
+        input_options,
+    ):
+        settings |= _as_options(chosen)
     summary = Summary(input_options.group_by)
     hidden = True if output.quiet or not sys.stderr else None  # None: hidden unless standard error is a terminal
     top = ranking_options.top

@@ -246,8 +246,9 @@ def _p_best(judge: Judge, problem: Problem) -> FloatArray:
 
 
 def members_of(judge: Any) -> tuple[Judge, ...]:
-    """Returns the judges that a judge is made of; empty for a single judge."""
-    return judge.members if isinstance(judge, JudgeGroup) else ()
+    """Returns the judges that a judge is made of, and those that these are made of; empty for a single judge."""
+    members = judge.members if isinstance(judge, JudgeGroup) else ()
+    return tuple(part for member in members for part in (member, *members_of(member)))
 
 
 def refuse_unnamed(judge: Judge, ledger: str) -> None:

@@ -21,6 +21,7 @@ from flame_rank.fields import documented
 from flame_rank.judges.base import Judge, notes
 from flame_rank.judges.function import FunctionJudge, PairFunction
 from flame_rank.judges.panel import JudgeGroup, PanelJudge, members_of, refuse_unnamed
+from flame_rank.judges.within import innermost
 from flame_rank.ledger.recorded import RecordedJudge
 from flame_rank.ledger.store import Ledger
 from flame_rank.messages import Messages, is_messages
@@ -115,14 +116,18 @@ class Reranker:
             ledger = Ledger(path, self.judge, retry_invalid=retry_invalid)
             weakref.finalize(self, ledger.close)
             return ledger
-        members: list[Judge] = []
-        for member in self.judge.members:
-            if getattr(member, "recorded", True):
-                member = RecordedJudge(member, Ledger(path, member, retry_invalid=True))  # it asks for failures again
-                weakref.finalize(self, member.close)
-            members.append(member)
-        self.judge = self.judge.with_members(members)
+        self.judge = self._recording(self.judge, path)
         return None
+
+    def _recording(self, judge: Judge, path: Path) -> Judge:
+        """Returns a judge with members, and members of members, that record their answers."""
+        if isinstance(judge, JudgeGroup):
+            return judge.with_members([self._recording(member, path) for member in judge.members])
+        if not getattr(judge, "recorded", True):
+            return judge
+        recorded = RecordedJudge(judge, Ledger(path, judge, retry_invalid=True))  # it asks for failures again
+        weakref.finalize(self, recorded.close)
+        return recorded
 
     def rank(self, prompt: str | Messages | Given, candidates: Candidates | None = None) -> Ranking:
         """Ranks one problem, given as a prompt and its candidates or as a Problem.
@@ -262,7 +267,7 @@ class Reranker:
         return rankings
 
     def _ranking(self, tournament: Tournament) -> Ranking:
-        noted = notes(self.judge, tournament.problem)
+        noted, panel = notes(self.judge, tournament.problem), innermost(self.judge)
         return Ranking(
             problem=tournament.given,
             standing=tournament.result,
@@ -276,7 +281,7 @@ class Reranker:
             option=options(tournament.problem, tournament.cluster),
             judgements=tournament.judgements,
             consistency=tournament.consistency,
-            by_judge=self.judge.scores(tournament.problem) if isinstance(self.judge, PanelJudge) else None,
+            by_judge=panel.scores(tournament.problem) if isinstance(panel, PanelJudge) else None,
         )
 
 

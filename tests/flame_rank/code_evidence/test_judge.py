@@ -121,6 +121,28 @@ def test_rerank_with_evidence(tmp_path: Path) -> None:
         CliRunner().invoke(rerank, [str(path), "--evidence", "luck"], catch_exceptions=False, standalone_mode=False)
 
 
+def test_a_ledger_holds_the_judge_and_no_evidence(tmp_path: Path) -> None:
+    path, judge = tmp_path / "f.jsonl", tmp_path / "own.py"
+    judge.write_text("def longer(prompt, pairs):\n    return [float(len(a) - len(b)) for a, b in pairs]\n")
+    fields = {"task_id": "a", "prompt": "def add(a, b):\n", "candidates": [TIMES, RIGHT, RIGHT + "\n"]}
+    line = [
+        str(path),
+        "--judge",
+        f"{judge}:longer",
+        "--evidence",
+        "tests",
+        "--ledger",
+        str(tmp_path / "l"),
+        "--workers=1",
+    ]
+    said = [*line, "--json-summary", str(tmp_path / "counts.json")]
+    for test, best, known in (("add(2, 3) == 6", 0, 0), ("add(2, 3) == 5", 2, 2)):  # the first test was wrong
+        path.write_text(json.dumps(fields | {"tests": [f"assert {test}"]}) + "\n")
+        done = CliRunner().invoke(rerank, said, catch_exceptions=False, standalone_mode=False)
+        assert json.loads(done.stdout)["best"] == best
+        assert json.loads((tmp_path / "counts.json").read_text())["from_ledger"] == known
+
+
 def test_humaneval_with_evidence(tmp_path: Path) -> None:
     path = tmp_path / "f.jsonl"
     wrong, right = "    return x - y\n", "    return x + y\n"

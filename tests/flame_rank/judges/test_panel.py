@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flame_rank
+from flame_rank.audit.calibration import CalibratedJudge, Calibration
 from flame_rank.errors import UserError
 from flame_rank.judges import load
 from flame_rank.judges.base import Judge
@@ -96,6 +97,20 @@ def test_a_ledger_keeps_the_answers_of_each(tmp_path: Path) -> None:
     again = flame_rank.Reranker(PanelJudge([first, second], [2, 1]), "round-robin", ledger=ledger)
     after = again.rank(PROBLEM)
     assert first.count == asked and again.remembered == 24 and after.order == before.order
+
+
+def test_a_judge_around_a_panel_leaves_it_a_panel(tmp_path: Path) -> None:
+    first, second = judge_of(name="long"), judge_of(name="far", scale=3.0)
+    plain = flame_rank.Reranker(PanelJudge([first, second]), "round-robin", ledger=tmp_path / "l").rank(PROBLEM)
+    audit = Calibration(judge="p", temperature=2.0, pairs=9, problems=3, flips=0.0, contradictions=0.0)
+    calibrated = CalibratedJudge(PanelJudge([first, second]), audit)
+    reranker = flame_rank.Reranker(calibrated, "round-robin", ledger=tmp_path / "l")
+    ranking = reranker.rank(PROBLEM)
+    assert reranker.remembered == 24 and ranking.order == plain.order
+    assert ranking.by_judge is not None and plain.by_judge is not None
+    assert {name: own.tolist() for name, own in ranking.by_judge.items()} == {
+        name: own.tolist() for name, own in plain.by_judge.items()
+    }
 
 
 def test_what_has_no_ledger_has_none_within_another(tmp_path: Path) -> None:
