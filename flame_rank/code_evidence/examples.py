@@ -8,9 +8,11 @@ sides are literals (or true, false, null); nothing is evaluated.
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from flame_rank.code_evidence.signature import read_parameters
 
 _GIVES = re.compile(
     r"""[ \t`'".,;:)]*
@@ -47,11 +49,13 @@ class Example:
 def read_examples(text: str, function: str) -> list[Example]:
     """Reads the distinct examples of a function in a text, in the order of the text."""
     examples: dict[str, Example] = {}
+    parameters = read_parameters(text, function)
+    names = None if parameters is None else [parameter.arg for parameter in parameters.args]
     for match in re.finditer(rf"(>>>[ \t]*)?(?<![\w.]){re.escape(function)}[ \t]*\(", text):
         if text[: match.start()].endswith("def "):
             continue
         call = _balanced(text, match.end() - 1)
-        arguments = _arguments(call)
+        arguments = _arguments(call, names)
         if arguments is None:
             continue
         rest = text[match.end() - 1 + len(call) :]
@@ -98,15 +102,27 @@ def _balanced(text: str, start: int) -> str:
     return text[start : start + _LONGEST]
 
 
-def _arguments(call: str) -> tuple[Any, ...] | None:
-    """Returns the literals between the brackets of a call; None if they are none."""
+def _arguments(call: str, names: Sequence[str] | None = None) -> tuple[Any, ...] | None:
+    """Returns the literals between the brackets of a call, by position; None if they are none.
+
+    Args:
+      names: the names of the function's parameters, if they are known. A call of them is a sentence about the function
+        ("f(n) returns True if n is even"), and a keyword is the parameter that has its name.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(f"f{call}", mode="eval").body
         if not isinstance(tree, ast.Call):
             return None
-        return tuple(_literal(argument) for argument in (*tree.args, *(keyword.value for keyword in tree.keywords)))
+        keywords = tree.keywords
+        if names is not None and keywords:
+            places = [names.index(keyword.arg or "") for keyword in keywords]
+            if sorted(places) != list(range(len(tree.args), len(tree.args) + len(places))):
+                return None  # a default lies between them
+            keywords = [keyword for _, keyword in sorted(zip(places, keywords, strict=True), key=lambda pair: pair[0])]
+        values = tuple(_literal(argument) for argument in (*tree.args, *(keyword.value for keyword in keywords)))
+        return None if any(isinstance(value, _Word) and value in (names or ()) for value in values) else values
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
 
@@ -119,6 +135,8 @@ def _literal(node: ast.expr) -> Any:
     """
     if isinstance(node, ast.Name):
         return _WORDS[node.id.lower()] if node.id.lower() in _WORDS else _Word(node.id)
+    if any(isinstance(part, ast.Constant) and part.value is Ellipsis for part in ast.walk(node)):
+        raise ValueError("... stands for what is not shown")
     return ast.literal_eval(node)
 
 

@@ -2,12 +2,12 @@
 time."""
 
 import ast
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from flame_rank.code_evidence.examples import Example
+from flame_rank.code_evidence.signature import read_parameters
 
 MOST = 24  # calls of one function, its examples included
 _EACH = 8  # made from one example
@@ -46,19 +46,11 @@ def read_signature(program: str, function: str) -> list[str | None] | None:
     Args:
       program: Python source, or a prompt that ends after the function's first line.
     """
-    heads = list(re.finditer(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(function)}[ \t]*\(", program, re.MULTILINE))
-    if not heads:
+    parameters = read_parameters(program, function)
+    if parameters is None:
         return None
-    rest = program[heads[-1].start() :].lstrip()
-    for end in (match.end() for match in re.finditer(":", rest)):
-        try:
-            tree = ast.parse(f"{rest[:end]} pass").body[0]
-        except (SyntaxError, ValueError):
-            continue
-        if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
-            needed = tree.args.args[: len(tree.args.args) - len(tree.args.defaults)]
-            return [ast.unparse(a.annotation).lower() if a.annotation else None for a in needed]
-    return None
+    needed = parameters.args[: len(parameters.args) - len(parameters.defaults)]
+    return [ast.unparse(a.annotation).lower() if a.annotation else None for a in needed]
 
 
 def _typed(signature: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:

@@ -50,10 +50,22 @@ def test_forms(text: str, arguments: tuple[Any, ...], expected: Any) -> None:
         "f(1)\n2",
         "f(1",
         "f(1) == x",
+        "def f(n):\n    'f(n) returns True if n is even, else False.'",
+        "f(...) returns True",
+        "f(1) == [1, ...]",
+        "def f(s, suffix='', length=9):\n    '>>> f('abc', length=3)\n    3'",
     ],
 )
 def test_what_is_no_example(text: str) -> None:
     assert [e.expected for e in read_examples(text, "f")] in ([], [14])
+
+
+def test_keywords_are_the_parameters_of_these_names() -> None:
+    text = "def f(a, b=0, c=0):\n    # f(1, c=3, b=2) == 6\n    # f(aa) == True\n"
+    assert read_examples(text, "f") == [
+        Example(arguments=(1, 2, 3), expected=6),
+        Example(arguments=("aa",), expected=True),
+    ]
 
 
 def test_human_evals_prompts() -> None:
