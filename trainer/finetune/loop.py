@@ -65,7 +65,24 @@ def train_loop(
     _resume(training, out, say)
     every, best = policy.interval(recipe.steps, say), _best_mean(out)
     progress = _Progress(training)
+    measured = {line["step"] for line in metrics.lines(out / metrics.METRICS) if "eval" in line}
     with metrics.writing(out, training.done) as write, _saved_at_ctrl_c(training, out, say) as late:
+
+        def measure() -> None:
+            nonlocal best
+            done = training.done
+            if not evaluate or not evaluate_every or (done % evaluate_every and done < recipe.steps):
+                return
+            accuracies = evaluate(training)
+            mean = float(np.mean(list(accuracies.values())))
+            if policy.best and mean > best:
+                best = mean
+                _save_best(training, out, mean)
+            write({"step": done, "eval": accuracies, "mean": mean})
+            say(f"step {done}  eval {mean:.3f}: " + ", ".join(f"{k} {v:.3f}" for k, v in accuracies.items()))
+
+        if training.done and training.done not in measured:  # an interrupted run is saved before it is measured
+            measure()
         while training.done < recipe.steps:
             drawn = rows.draw(training.done, recipe)
             late.begin()
@@ -76,14 +93,7 @@ def train_loop(
                 line = progress.line()
                 write(line)
                 say(progress.text(line))
-            if evaluate and evaluate_every and (done % evaluate_every == 0 or last):
-                accuracies = evaluate(training)
-                mean = float(np.mean(list(accuracies.values())))
-                write({"step": done, "eval": accuracies, "mean": mean})
-                say(f"step {done}  eval {mean:.3f}: " + ", ".join(f"{k} {v:.3f}" for k, v in accuracies.items()))
-                if policy.best and mean > best:
-                    best = mean
-                    _save_best(training, out, mean)
+            measure()
             if done % every == 0 or last:
                 training.save(out / STEP.format(done))
                 if processes.is_primary():

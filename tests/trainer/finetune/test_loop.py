@@ -84,6 +84,33 @@ def test_ctrl_c_completes_the_step_and_saves_it(folder: Path, rows: TokenizedRow
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_an_evaluation_that_ctrl_c_ended_is_made_again(folder: Path, rows: TokenizedRows, tmp_path: Path) -> None:
+    mixture = MixtureRows(tasks=[rows], weights={"words": 1.0})
+    training = Training(base_model.load(folder, MESH), replace(SMALL, steps=3), MESH)
+    measured: list[int] = []
+
+    def evaluate(training: Training) -> dict[str, float]:
+        measured.append(training.done)
+        if measured in ([2], [2, 2, 3]):
+            raise KeyboardInterrupt
+        return {"words": 0.5 + training.done / 10}
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_loop(
+                training, mixture, tmp_path, CheckpointPolicy(every=3), evaluate=evaluate, evaluate_every=2,
+                say=lambda _: None,
+            )  # fmt: skip
+        training.restart()
+    train_loop(
+        training, mixture, tmp_path, CheckpointPolicy(every=3), evaluate=evaluate, evaluate_every=2, say=lambda _: None
+    )
+    assert measured == [2, 2, 3, 3]  # after the last step, too
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "eval" in line] == [2, 3]
+    assert json.loads((tmp_path / "best" / "eval.json").read_text()) == {"step": 3, "mean": 0.8}
+
+
 @pytest.mark.full
 def test_it_learns(tmp_path: Path) -> None:
     # Which of two lines has an A in it; the base is random. Measured on other lines.
