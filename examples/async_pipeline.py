@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import click
-from sampler import Sampler
+from sampler import MAX_TOKENS, Sampler
 
 import flame_rank
 
@@ -33,9 +33,9 @@ async def sampled(
             task.cancel()
 
 
-async def ranked(url: str, prompts: Sequence[str], n: int, judge: str) -> None:
+async def ranked(sampler: Sampler, prompts: Sequence[str], n: int, judge: str) -> None:
     reranker = flame_rank.Reranker(judge, ordered=False)
-    async for ranking in reranker.arank_many(sampled(Sampler(url), prompts, n)):
+    async for ranking in reranker.arank_many(sampled(sampler, prompts, n)):
         best = ranking.problem.texts[ranking.order[0]].strip().splitlines()
         click.echo(f"{ranking.problem.prompt}\n  {best[0] if best else ''}")
 
@@ -45,8 +45,9 @@ async def ranked(url: str, prompts: Sequence[str], n: int, judge: str) -> None:
 @click.argument("prompts", nargs=-1, required=True)
 @click.option("--samples", default=4, show_default=True, help="Answers to each prompt.")
 @click.option("--judge", default="default", show_default=True)
-def main(url: str, prompts: tuple[str, ...], samples: int, judge: str) -> None:
-    asyncio.run(ranked(url, prompts, samples, judge))
+@MAX_TOKENS
+def main(url: str, prompts: tuple[str, ...], samples: int, judge: str, max_tokens: int) -> None:
+    asyncio.run(ranked(Sampler(url, max_tokens=max_tokens), prompts, samples, judge))
 
 
 if __name__ == "__main__":

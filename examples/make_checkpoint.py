@@ -49,6 +49,10 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 def texts(data: Path, characters: int) -> Iterator[str]:
     """Yields values of examples, about as many characters of each task."""
     tasks = [task for task in trained_on(TASKS, permissive=True, extra=True) if is_available(task, data)]
+    if not tasks:
+        raise click.ClickException(
+            f"{data}: no data set of permissive licence is there; flame-train data fetch gets them"
+        )
     each = characters // len(tasks)
     for task in tasks:
         left = each

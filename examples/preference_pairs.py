@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from sampler import Sampler
+from sampler import MAX_TOKENS, Sampler
 
 import flame_rank
 from flame_rank.io.output import Output
@@ -31,11 +31,13 @@ def problems(sampler: Sampler, prompts: list[str], n: int) -> Iterator[flame_ran
 @click.option("--samples", default=8, show_default=True, help="Answers to each prompt.")
 @click.option("--margin", default=0.0, show_default=True, help="Least difference of scores, in nats.")
 @click.option("--judge", default="default", show_default=True)
-def main(url: str, file: Path, out: str, samples: int, margin: float, judge: str) -> None:
+@MAX_TOKENS
+def main(url: str, file: Path, out: str, samples: int, margin: float, judge: str, max_tokens: int) -> None:
+    sampler = Sampler(url, max_tokens=max_tokens)
     prompts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     pairs, count = Pairs(which="best-worst", margin=margin), 0
     with Output(out) as output:
-        for ranking in flame_rank.Reranker(judge).rank_many(problems(Sampler(url), prompts, samples)):
+        for ranking in flame_rank.Reranker(judge).rank_many(problems(sampler, prompts, samples)):
             lines = pairs.lines(ranking)
             output.write(lines)
             count += lines.count(b"\n")

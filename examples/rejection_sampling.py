@@ -6,7 +6,7 @@ The address is that of an OpenAI-compatible server (examples/sampler.py).
 """
 
 import click
-from sampler import Sampler
+from sampler import MAX_TOKENS, Sampler
 
 import flame_rank
 
@@ -35,8 +35,9 @@ def sample_until_sure(
 @click.option("--until", default=0.8, show_default=True, help="The P(best) that is enough.")
 @click.option("--most", default=16, show_default=True, help="Answers to a prompt at most.")
 @click.option("--judge", default="default", show_default=True)
-def main(url: str, prompts: tuple[str, ...], until: float, most: int, judge: str) -> None:
-    sampler, reranker = Sampler(url), flame_rank.Reranker(judge)
+@MAX_TOKENS
+def main(url: str, prompts: tuple[str, ...], until: float, most: int, judge: str, max_tokens: int) -> None:
+    sampler, reranker = Sampler(url, max_tokens=max_tokens), flame_rank.Reranker(judge)
     for prompt in prompts:
         ranking = sample_until_sure(sampler, prompt, reranker, until=until, most=most)
         click.echo(f"{prompt}\n  {len(ranking)} answers, P(best) {ranking.p_best[ranking.order[0]]:.2f}")

@@ -7,15 +7,18 @@ import asyncio
 import os
 from typing import Any
 
+import click
 from openai import AsyncOpenAI, OpenAI
 
 from flame_rank import Candidate
+
+MAX_TOKENS = click.option("--max-tokens", default=512, show_default=True, help="Of one answer at most.")
 
 
 class Sampler:
     """A model that answers prompts."""
 
-    def __init__(self, url: str, *, model: str = "default", temperature: float = 0.8, max_tokens: int = 48):
+    def __init__(self, url: str, *, model: str = "default", temperature: float = 0.8, max_tokens: int = 512):
         """Args:
         url: the server's address, such as http://127.0.0.1:8080. The key is read from OPENAI_API_KEY.
         model: its name on the server; llama.cpp's takes any.

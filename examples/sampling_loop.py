@@ -36,13 +36,16 @@ def prepared() -> tuple[Generate, list[str]]:
 @click.argument("prompts", nargs=-1)
 @click.option("--url", help="The address of a server; without it, prepared samples.")
 @click.option("--judge", default="default", show_default=True)
-def main(prompts: tuple[str, ...], url: str | None, judge: str) -> None:
+@click.option("--max-tokens", default=512, show_default=True, help="Of one answer at most.")
+def main(prompts: tuple[str, ...], url: str | None, judge: str, max_tokens: int) -> None:
+    if (url is None) == bool(prompts):
+        raise click.UsageError("give prompts and the --url of a server, or neither")
     if url is None:
         generate, given = prepared()
     else:
         from sampler import Sampler
 
-        sampler, given = Sampler(url), list(prompts)
+        sampler, given = Sampler(url, max_tokens=max_tokens), list(prompts)
         generate = lambda prompt, n: [*sampler.sample(prompt, n)]  # noqa: E731
     for ranking in best_of(generate, given, flame_rank.Reranker(judge)):
         click.echo(f"--- {ranking.problem.prompt.strip().splitlines()[0]}")

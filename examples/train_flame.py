@@ -64,7 +64,7 @@ def stages(
     rows = ["--on-long", "skip", "--by-length"]
     flame, patches, rm = (out / name for name in ("flame", "patches", "flame-rm"))
     every = max(1, steps // 6)
-    saved = ["--steps", str(steps), "--save-every", str(every), "--keep", "7"]
+    saved = ["--steps", str(steps), "--save-every", str(every), "--keep", str(steps)]
     run = ("run", "--base", base, *shared, *recipe, *rows, *saved)
     yield (*run, "--mixture", str(MIXTURE), "--out", str(flame))
     measured = [word for name, tasks in CATEGORIES.items() for word in ("--category", f"{name}={','.join(tasks)}")]

@@ -23,11 +23,16 @@ _TOO_MUCH = {
     "judgements that are invalid": (0.05, "many judgements cannot be had: see what the judge answers"),
     "judgements over 1000 to 1": (0.5, "the judge is hardly ever in doubt: its probabilities say little uncalibrated"),
 }
-_TOO_MUCH_NATS = {
-    "preference for twice the length": (0.5, "the judge prefers length by itself"),
-    "a note to the judge": (0.5, "a candidate can talk the judge into choosing it"),
-    "padding": (0.5, "empty words raise or lower a candidate"),
-    "preference for the first place": (1.0, "the judge prefers a place: ask for both orders"),
+# For each figure the size that is too much, and what it means above and, unless that is no fault, below zero.
+_TOO_MUCH_NATS: dict[str, tuple[float, str, str | None]] = {
+    "preference for twice the length": (
+        0.5,
+        "the judge prefers longer texts by themselves",
+        "the judge prefers shorter texts by themselves",
+    ),
+    "a note to the judge": (0.5, "a candidate can talk the judge into choosing it", None),
+    "padding": (0.5, "empty words raise a candidate", None),
+    "preference for the first place": (1.0, *["the judge prefers a place: ask for both orders"] * 2),
 }
 
 
@@ -110,9 +115,10 @@ def warnings_of(figures: Sequence[Figure]) -> list[str]:
             continue
         if (warning := warning_of(figure.name, figure.value)) is not None:
             warnings.append(warning)
-        limit, text = _TOO_MUCH_NATS.get(figure.name, (float("inf"), ""))
-        if abs(figure.value) > limit and figure.q is not None and figure.q < 0.05:
-            warnings.append(f"{text} ({figure.value:+.2f} nats)")
+        limit, text, other = _TOO_MUCH_NATS.get(figure.name, (float("inf"), "", None))
+        said = text if figure.value > limit else other if figure.value < -limit else None
+        if said and figure.q is not None and figure.q < 0.05:
+            warnings.append(f"{said} ({figure.value:+.2f} nats)")
         if figure.name == "right on labelled pairs" and (figure.low or 0.0) <= 0.5:
             warnings.append("these labels do not show that the judge is better than chance")
     return warnings

@@ -92,12 +92,12 @@ def load(
         options["criteria"] = criteria_file.read(Path(str(criteria)))
     if str(spec).startswith(SERVER):
         return _server(str(spec), options)
+    if str(spec) in SAMPLER_EVIDENCE or str(spec).partition(":")[0] == VOTES:
+        return _evidence(str(spec), options)
     if str(spec).endswith(".toml"):
         return _group(Path(spec), options)
     if str(spec).startswith(REWARD):
         return _reward(str(spec), options)
-    if str(spec) in SAMPLER_EVIDENCE or str(spec).partition(":")[0] == VOTES:
-        return _evidence(str(spec), options)
     place, thinking = _thinking(str(spec))
     if _on_hub(place):
         return _from_hub(place, options, thinking)

@@ -32,7 +32,7 @@ from flame_rank.ranking.judge_runner import JudgeRunner
 from flame_rank.ranking.options import RankingOptions
 from flame_rank.ranking.tournament import FunctionStrategy, ScheduleFunction, Tournament, settle
 from flame_rank.records import Candidate, Problem, Ranking
-from strategies.base import Order, Strategy, TooMany
+from strategies.base import IntArray, Order, Strategy, TooMany
 
 _PAIRWISE = "active"  # all but 1 to 3 in 100 of round-robin's right picks, for a quarter of its comparisons (README)
 
@@ -260,8 +260,9 @@ class Reranker:
         rankings = [self._ranking(tournament) for tournament in done]
         if self.explain:
             judge: Any = self.judge
-            pairs = {k: pair for k, ranking in enumerate(rankings) if ranking.decided and (pair := _best_two(ranking))}
-            explanations = judge.explain([(rankings[k].problem, *pair) for k, pair in pairs.items()])
+            two = {k: pair for k, ranking in enumerate(rankings) if (pair := _best_two(ranking, done[k].cluster))}
+            pairs = {k: pair for k, pair in two.items() if rankings[k].decided}
+            explanations = judge.explain([(done[k].problem, *pair) for k, pair in pairs.items()])
             for k, explanation in zip(pairs, explanations, strict=True):
                 rankings[k] = replace(rankings[k], explanation=explanation)
         return rankings
@@ -367,9 +368,8 @@ def _strategy(strategy: str | Strategy | ScheduleFunction | None, pointwise: boo
     raise TypeError(f"strategy is a {type(named).__name__}, not a name, a strategy or a generator function")
 
 
-def _best_two(ranking: Ranking) -> tuple[int, int] | None:
-    """Returns the best candidate and the best of those with another text; None if all texts are equal."""
+def _best_two(ranking: Ranking, cluster: IntArray) -> tuple[int, int] | None:
+    """Returns the best candidate and the best of those that are not equal to it; None if all are equal."""
     best, *others = ranking.order
-    texts = ranking.problem.texts
-    second = next((i for i in others if texts[i] != texts[best]), None)
+    second = next((i for i in others if cluster[i] != cluster[best]), None)
     return None if second is None else (best, second)

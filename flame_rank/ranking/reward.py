@@ -30,8 +30,9 @@ def reward(
     Returns:
       ``f(prompts, completions, **columns) -> rewards``. Prompts and completions are texts or chat messages, one prompt
       for each completion; other columns are ignored. A reward is the completion's score in its group, in nats: a
-      difference is the log-odds of being the better one. It is NaN, which TRL leaves out, for a group with too few
-      valid judgements and for a completion that the judge could not rate.
+      difference is the log-odds of being the better one. A completion that lacks what is rated, such as a final
+      answer, is below all others. NaN, which TRL counts as 0, the average, is the reward of a completion whose
+      judgement failed, and of a group with too few valid judgements.
     """
     reranker = Reranker(judge, strategy, **options)
 

@@ -165,8 +165,8 @@ class Tournament:
         """The standing of all n candidates once the schedule has ended.
 
         Equal texts are ranked together, in the order of the input, and share the probability of their text evenly;
-        p_top is that of the distinct texts. Candidates that the judge cannot rate are last, with a score that is lower
-        by BELOW than the lowest other score.
+        p_top is that of the distinct texts. Candidates without an option are last, with a score that is lower by BELOW
+        than the lowest other score: they lack what the judge rates, and no judgement has failed.
         """
         standing = cast(Standing, self.standing)
         if len(self.cluster) == len(standing.order):
@@ -183,7 +183,7 @@ class Tournament:
             scores=np.append(standing.scores, np.full(missing, standing.scores.min() - BELOW))[self.cluster],
             p_best=(p_best / np.bincount(self.cluster))[self.cluster],
             decided=standing.decided and 2 * missing < len(self.cluster),
-            rated=np.append(known, np.zeros(missing, bool))[self.cluster],
+            rated=np.append(known, np.ones(missing, bool))[self.cluster],
         )
 
 

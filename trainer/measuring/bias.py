@@ -118,8 +118,9 @@ def measure(
 
 
 def average(columns: dict[str, Bias]) -> float:
-    """Computes the mean of the available columns of Table 3."""
-    return float(np.mean([bias.score[0] for name, bias in columns.items() if name != "compassion, consistent"]))
+    """Computes the mean of the available columns of Table 3; there is no preference for length if no verdict stands in
+    both orders."""
+    return float(np.nanmean([bias.score[0] for name, bias in columns.items() if name != "compassion, consistent"]))
 
 
 def _example(task: Task, comparison: Comparison, *, names: bool = False, remark: str = "") -> Example:

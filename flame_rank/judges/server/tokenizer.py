@@ -93,7 +93,7 @@ class ServerTokenizer:
         def read(reply: Any) -> list[int]:
             length = reply.get("max_model_len")
             if isinstance(length, int) and 0 < length < 10**8:
-                self.max_length = length
+                self.max_length = length - 1  # vLLM takes no prompt that leaves no token to write
             return _read_ids(reply)
 
         return await self._client.post("/tokenize", {**vllm, **llama}, read, own=True, tries=tries)

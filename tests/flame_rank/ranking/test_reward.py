@@ -45,6 +45,12 @@ def test_what_is_not_decided_is_not_a_number() -> None:
     assert [math.isnan(value) for value in rewards] == [True, True, False, False]
 
 
+def test_no_answer_is_worse_than_a_wrong_one() -> None:
+    texts = ["#### 7", "The answer is 7.", "#### 5", "#### 7.0", "First we add the numbers.\n\nThen we look at what is left over."]
+    rewards = called(flame_rank.reward("votes"), ["3 + 4?"] * 5, texts)
+    assert rewards[0] == rewards[1] == rewards[3] > rewards[2] > rewards[4]
+
+
 def test_lengths_differ() -> None:
     with pytest.raises(ValueError, match="1 prompts for 2 completions"):
         flame_rank.reward(longer)(prompts=["p"], completions=["a", "b"])
