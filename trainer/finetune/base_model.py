@@ -1,6 +1,7 @@
 """The model from which training starts: a Hugging Face directory or a GGUF file of a family that flame_rank/model
 supports. Training writes Hugging Face directories."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from flame_rank.model.config import RESPONSES
 from flame_rank.model.families import Architecture, read_architecture
 from flame_rank.model.gguf import file as gguf_file
 from flame_rank.model.gguf import tokenizer as gguf_tokenizer
+from flame_rank.model.tokenizer_settings import CONFIG as TOKENIZER_CONFIG
 from flame_rank.prompts.format import Format, load_format
 from trainer.collection import training_data
 from trainer.collection.training_data import TrainingData
@@ -78,7 +80,14 @@ class Base:
             weight_files.save(folder, stated | {"torch_dtype": "float32"}, tensors, extra_files=others)
 
     def _beside_weights(self, temporary: Path) -> list[Path]:
-        """Returns the files to copy, without weights and config.json; those of a GGUF file are made in `temporary`."""
+        """Returns the files to copy, without weights and config.json, and without the chat template if it is not used;
+        those of a GGUF file are made in `temporary`."""
+        others = self._tokenizer_files(temporary)
+        if self.form.template is None:
+            others = [_without_template(path, temporary) for path in others if path.suffix != ".jinja"]
+        return others
+
+    def _tokenizer_files(self, temporary: Path) -> list[Path]:
         made = []
         if self.training_data is not None:
             made = [temporary / training_data.FILE]
@@ -94,6 +103,17 @@ class Base:
         ]
 
 
+def _without_template(path: Path, temporary: Path) -> Path:
+    """Returns a file, or a copy without the chat template if it has one."""
+    if path.name != TOKENIZER_CONFIG:
+        return path
+    stated = json.loads(path.read_bytes())
+    if stated.pop("chat_template", None) is None:
+        return path
+    (temporary / path.name).write_text(json.dumps(stated, indent=2) + "\n", "utf-8")
+    return temporary / path.name
+
+
 def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses: Responses = "joint") -> Base:
     """Reads a checkpoint directory or a GGUF file to train it.
 
@@ -101,7 +121,7 @@ def load(path: Path, mesh: Mesh, *, template: Template | None = None, responses:
       path: the directory or file.
       mesh: the devices.
       template: "chat" writes the unified format in the checkpoint's chat template, "plain" does not; None = "chat" if
-        there is a template. The trained judge uses the same.
+        there is a template. A saved directory has a chat template only if it is used, so that the judge is asked alike.
       responses: the form in which comparisons are read; the checkpoints state it.
 
     Raises:

@@ -46,7 +46,13 @@ def test_what_is_not_decided_is_not_a_number() -> None:
 
 
 def test_no_answer_is_worse_than_a_wrong_one() -> None:
-    texts = ["#### 7", "The answer is 7.", "#### 5", "#### 7.0", "First we add the numbers.\n\nThen we look at what is left over."]
+    texts = [
+        "#### 7",
+        "The answer is 7.",
+        "#### 5",
+        "#### 7.0",
+        "First we add.\n\nThen we look at what is left.",
+    ]
     rewards = called(flame_rank.reward("votes"), ["3 + 4?"] * 5, texts)
     assert rewards[0] == rewards[1] == rewards[3] > rewards[2] > rewards[4]
 

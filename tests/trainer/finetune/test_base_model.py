@@ -26,6 +26,23 @@ def test_what_begins_with_a_gguf_file_is_a_directory(gguf_file: Path, tmp_path: 
     assert said["architectures"] == ["LlamaForCausalLM"] and said["eos_token_id"] in base.form.eos
 
 
+@pytest.mark.parametrize("kind", ["gguf", "folder"])
+def test_a_template_that_is_not_used_is_not_saved(kind: str, gguf_file: Path, tmp_path: Path) -> None:
+    path = gguf_file
+    if kind == "folder":
+        path, chat = tmp_path / "chat", base_model.load(gguf_file, MESH)
+        chat.save(chat.params, path)
+        (path / "chat_template.jinja").write_text(
+            json.loads((path / "tokenizer_config.json").read_text())["chat_template"]
+        )
+    base = base_model.load(path, MESH, template="plain")
+    base.save(base.params, tmp_path / "saved")
+    problem = flame_rank.Problem(prompt="Which is 42?", candidates=["A naïve one", "return 1.5"])
+    trained: Any = flame_rank.load_judge(tmp_path / "saved")
+    asked, other = (flame_rank.load_judge(path, template=kind) for kind in ("plain", "chat"))
+    assert trained.tokens(problem, 0, 1) == asked.tokens(problem, 0, 1) != other.tokens(problem, 0, 1)
+
+
 def test_what_it_was_trained_on_goes_along(folder: Path, tmp_path: Path) -> None:
     base = base_model.load(folder, MESH)
     base.training_data = TrainingData(tasks={"mnli": 3}, checked=("copoem", "rankgen"))
