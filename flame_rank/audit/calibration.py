@@ -247,3 +247,8 @@ def read_labels(problem: Problem, name: str) -> FloatArray | None:
     if not all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in given):
         raise UserError(f"{problem.name}: {name!r} holds a label that is not a finite number, true, false or null")
     return np.array([np.nan if value is None else float(value) for value in values])
+
+
+def differ(labels: FloatArray) -> bool:
+    """Tells whether two of the labels [n] differ; NaN is no label."""
+    return len(np.unique(labels[~np.isnan(labels)])) > 1

@@ -68,7 +68,7 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
     from tqdm import tqdm
 
     from flame_rank.audit.asking import ask
-    from flame_rank.audit.calibration import Calibration, Labelled, read_labels
+    from flame_rank.audit.calibration import Calibration, Labelled, differ, read_labels
     from flame_rank.audit.probes import probe, warnings_of
     from flame_rank.audit.statistics import corrected
     from flame_rank.io.paths import refuse_same
@@ -93,6 +93,9 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
         },
     )
     problems = list(islice(input_options.read(file, bad), wanted.limit))
+    labels = {} if wanted.labels is None else {problem: read_labels(problem, wanted.labels) for problem in problems}
+    if wanted.labels is not None and not any(label is not None and differ(label) for label in labels.values()):
+        raise UserError(f"{file}: no two candidates of a problem have different labels in {wanted.labels!r}")
     loaded = load_judge(judge, judge_options)
     with tqdm(total=len(problems), unit=" problems", disable=None) as bar:
         asked = list(ask(loaded, problems, most_pairs=wanted.pairs, seed=wanted.seed, done=bar.update))
@@ -101,9 +104,9 @@ def audit(file: str, judge: str, judge_options: JudgeOptions, input_options: Inp
     figures = probe(asked, wanted.seed)
     labelled = None
     if wanted.labels is not None:
-        labelled = Labelled.of(asked, [read_labels(a.problem, wanted.labels) for a in asked])
+        labelled = Labelled.of(asked, [labels[a.problem] for a in asked])
         if not len(labelled.all):
-            raise UserError(f"{file}: no two candidates of a problem have different labels in {wanted.labels!r}")
+            raise UserError(f"{file}: no pair with different labels in {wanted.labels!r} has a valid judgement")
         figures += labelled.figures(wanted.seed)
     figures = corrected(figures)
     click.echo(f"{loaded.name}: {len(asked)} problems, {sum(len(a.pairs) for a in asked)} pairs in both orders")

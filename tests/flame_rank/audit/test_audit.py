@@ -250,8 +250,9 @@ def test_mistakes(files: Path) -> None:
     line = [str(files / "f.jsonl"), "--judge", f"{files}/made.py:better"]
     with pytest.raises(UserError, match="--calibration is fitted to labels; name their field with --labels"):
         invoke(audit, *line, "--calibration", str(files / "c.json"))
+    broken = [line[0], "--judge", f"{files}/none.py:none"]  # not loaded if the labels are wrong
     with pytest.raises(UserError, match="no two candidates of a problem have different labels in 'none'"):
-        invoke(audit, *line, "--labels", "none")
+        invoke(audit, *broken, "--labels", "none")
     (files / "same.jsonl").write_text('{"prompt": "p", "candidates": ["a", "a"]}\n')
     with pytest.raises(UserError, match="nothing to compare"):
         invoke(audit, str(files / "same.jsonl"), *line[1:])
