@@ -141,8 +141,13 @@ def posterior(observed: Observations) -> Posterior:
 
 @cache
 def complete_grid(n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Computes `_grid` for n candidates if all pairs were observed in both orders."""
-    return _grid(np.full(n, float(n)))
+    """Computes `_grid` for n candidates if all pairs were observed in both orders.
+
+    Every direction counts as observed n times, so that no eigenvectors are needed; the constant one, of which
+    differences show nothing, is not part of the likelihood.
+    """
+    filtered, likely, drawn = _grid(np.full(n, float(n)))
+    return filtered, likely + 0.5 * np.log1p(n / RATIOS), drawn
 
 
 def _grid(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -12,7 +12,7 @@ from strategies import Standing
 from strategies.base import FloatArray, IntArray
 from strategies.chances import p_top
 from strategies.observations import observe
-from strategies.posterior import pointwise_standing, posterior, shrunk_standing, standing
+from strategies.posterior import _grid, complete_grid, pointwise_standing, posterior, shrunk_standing, standing
 
 
 def answered(asked: IntArray, heard: FloatArray, n: int) -> Standing:
@@ -51,3 +51,9 @@ def test_the_chance_of_the_first_two_does_not_depend_on_the_first_ones_lead() ->
         for lead in (10.0, 100.0, 1000.0)
     ]
     assert found == pytest.approx([found[0]] * 3, abs=1e-3) and found[0] == pytest.approx(0.760, abs=2e-3)
+
+
+def test_complete_observations_need_no_eigenvectors() -> None:
+    for n in (3, 4, 16):
+        values = np.array([0.0] + [float(n)] * (n - 1))  # of the graph of all pairs
+        assert complete_grid(n)[1] == pytest.approx(_grid(values)[1])
