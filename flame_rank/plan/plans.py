@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flame_rank.judges.base import Judge
-from flame_rank.plan.probe import Probe, probe
+from flame_rank.plan.probe import Probe, by_candidate, probe
 from flame_rank.plan.rounds import Rounds, rounds
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Problem
@@ -148,7 +148,7 @@ def _plan(
     least, most = (sum(count * bounds[n][end] for n, count in sizes.items()) for end in (0, 1))
     if encoded is not None:
         units = encoded.tokens
-    elif judge.pool_aware:
+    elif by_candidate(judge):
         units = sum(n * count for n, count in sizes.items() if n > 1)
     else:
         units = sum(count * sum(map(len, asked(n).pairs)) for n, count in sizes.items())

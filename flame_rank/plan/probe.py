@@ -24,14 +24,14 @@ class Probe:
 
     Attributes:
       comparisons: number of comparisons that the judge was asked, including the warm-up.
-      seconds: the seconds per unit of work: a token, a candidate if the judge looks at the pool, or a comparison; None
-        if the judge gave no answer.
+      seconds: the seconds per unit of work: a token, a candidate if the judge rates candidates or looks at the pool, or
+        a comparison; None if the judge gave no answer.
       compiling: the seconds to compile for one shape (level, prefix bucket, own bucket, rows).
       shapes: the number of shapes that were compiled.
       problem: why `seconds` is None.
-      tokens: the tokens that are read and written per comparison, as a server counts them; None for a judge that is not
-        behind a server.
-      cost: the cost per comparison, in the currency of the user's price; None without a price.
+      tokens: the tokens that are read and written per unit of work, as a server counts them; None for a judge that is
+        not behind a server.
+      cost: the cost per unit of work, in the currency of the user's price; None without a price.
     """
 
     comparisons: int = 0
@@ -56,7 +56,11 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]], *, by_token:
     if not sample:
         return Probe()
     kernel = _kernel(judge)
-    asked = _rings(sample) if judge.pool_aware else _pairs(sample, _count(kernel))
+    count = _count(kernel)
+    if by_candidate(judge):
+        asked = _rings(sample, sum(len(place) for _, place in sample) if judge.pool_aware else count)
+    else:
+        asked = _pairs(sample, count)
     # A function may cost money per call, and nothing is compiled for it: one comparison warms it up.
     warm = asked if kernel or judge.pool_aware else [(asked[0][0], asked[0][1][:1])]
     try:
@@ -76,8 +80,8 @@ def probe(judge: Judge, sample: Sequence[tuple[Problem, IntArray]], *, by_token:
     if by_token:
         units = tokens
     else:
-        units = sum(len({*problem.texts}) for problem, _ in asked) if judge.pool_aware else comparisons
-    each = {name: (total - spent[name]) / comparisons for name, total in _spent(judge).items()}
+        units = sum(len({*problem.texts}) for problem, _ in asked) if by_candidate(judge) else comparisons
+    each = {name: (total - spent[name]) / max(1, units) for name, total in _spent(judge).items()}
     return Probe(
         comparisons=in_all,
         seconds=seconds / max(1, units),
@@ -111,9 +115,17 @@ def _count(kernel: Any) -> int:
     return min(MANY, max(FEW, WORK // kernel.parameters)) if on_cpu else MANY
 
 
-def _rings(sample: Sequence[tuple[Problem, IntArray]]) -> Asked:
-    """Pairs each candidate except the first with the first."""
-    return [(problem, np.stack([place[1:], np.full(len(place) - 1, place[0])], axis=1)) for problem, place in sample]
+def by_candidate(judge: Judge) -> bool:
+    """Tells whether a judge's work grows with the candidates instead of the comparisons."""
+    return judge.pointwise or judge.pool_aware
+
+
+def _rings(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:
+    """Pairs each candidate except the first with the first: of the first problems, `count` comparisons at most, but
+    those of one problem at least."""
+    rings = [(problem, np.stack([place[1:], np.full(len(place) - 1, place[0])], axis=1)) for problem, place in sample]
+    together = np.cumsum([len(pairs) for _, pairs in rings])
+    return rings[: max(1, int((together <= count).sum()))]
 
 
 def _pairs(sample: Sequence[tuple[Problem, IntArray]], count: int) -> Asked:

@@ -14,7 +14,9 @@ from planning import Counting, idle, problems
 import flame_rank
 import strategies
 from flame_rank import Problem
+from flame_rank.judges.base import ProblemMemory
 from flame_rank.judges.language_model import LanguageModelJudge
+from flame_rank.judges.server.usage import Usage
 from flame_rank.plan import plans, runs
 from flame_rank.plan.plans import Plan, Plans
 from flame_rank.plan.plans import plan as make
@@ -180,6 +182,30 @@ def test_the_file_is_a_stream() -> None:
             yield problem
 
     assert make(source(), Counting(), [by_name("knockout")]).problems == read == 2000
+
+
+class Rated(Counting):
+    """A judge behind a server that reads each candidate once, in a hundred tokens, and asks for a price."""
+
+    def __init__(self) -> None:
+        super().__init__(pointwise=True)
+        self.usage, self.price = Usage(), "1/1"
+        self._seen: ProblemMemory[set[int]] = ProblemMemory()
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        for problem, pairs in asked:
+            seen = self._seen.setdefault(problem, set())
+            self.usage.prompt_tokens += 100 * len({*pairs.ravel().tolist()} - seen)
+            seen |= {*pairs.ravel().tolist()}
+        return super().judge(asked)
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_tokens_of_a_judge_of_candidates_are_those_of_a_run(n: int) -> None:
+    given = [Problem(prompt=str(k), candidates=[f"text {i}" for i in range(n)]) for k in range(50)]
+    planned, judge = one(make(given, Rated(), [by_name("round-robin")])), Rated()
+    list(Reranker(judge).rank_many(given))
+    assert planned.tokens == judge.usage.prompt_tokens == 100 * n * 50
 
 
 def test_seconds_of_a_choice_are_those_of_a_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
