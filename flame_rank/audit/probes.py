@@ -24,6 +24,7 @@ _TOO_MUCH = {
     "judgements over 1000 to 1": (0.5, "the judge is hardly ever in doubt: its probabilities say little uncalibrated"),
 }
 # For each figure the size that is too much, and what it means above and, unless that is no fault, below zero.
+_PLACE = "the judge prefers a place: ask for both orders"
 _TOO_MUCH_NATS: dict[str, tuple[float, str, str | None]] = {
     "preference for twice the length": (
         0.5,
@@ -32,7 +33,7 @@ _TOO_MUCH_NATS: dict[str, tuple[float, str, str | None]] = {
     ),
     "a note to the judge": (0.5, "a candidate can talk the judge into choosing it", None),
     "padding": (0.5, "empty words raise a candidate", None),
-    "preference for the first place": (1.0, *["the judge prefers a place: ask for both orders"] * 2),
+    "preference for the first place": (1.0, _PLACE, _PLACE),
 }
 
 

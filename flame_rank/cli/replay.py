@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from strategies.base import FloatArray, IntArray
 
 MISSING = "not in the ledger"
+# Whether a judge looks at the pool, and the share of problems in which it compared all other candidates with the same
+# one: a judge that rates candidates is asked about nothing else, one that compares pairs about both orders.
+_KIND = """
+  SELECT max(pool IS NOT NULL), avg(CASE WHEN rows > 1 THEN seconds = 1 END)
+  FROM (SELECT pool, count(*) AS rows, count(DISTINCT second) AS seconds
+        FROM judgement WHERE judge = ? GROUP BY prompt, pool)"""
 
 
 class ReplayJudge:
@@ -32,11 +38,10 @@ class ReplayJudge:
       missing: the number of comparisons that the ledger does not hold.
     """
 
-    def __init__(self, path: Path, name: str, *, pool_aware: bool):
+    def __init__(self, path: Path, name: str, *, pool_aware: bool, pointwise: bool):
         from flame_rank.ledger.store import Ledger
 
-        self.name, self.pool_aware = name, pool_aware
-        self.pointwise = pool_aware  # of the judges only the default one looks at the pool, and it is pointwise
+        self.name, self.pool_aware, self.pointwise = name, pool_aware, pointwise
         self.missing = 0
         self._ledger = Ledger(path, self, read_only=True)
         self._failures: WeakKeyDictionary[Problem, dict[str, None]] = WeakKeyDictionary()
@@ -147,10 +152,8 @@ def _judge(path: Path, name: str | None) -> ReplayJudge:
     from flame_rank.ledger.file import opened
 
     with opened(path) as connection:
-        rows = connection.execute(
-            "SELECT name, EXISTS (SELECT 1 FROM judgement WHERE judge = judge.id AND pool IS NOT NULL) FROM judge"
-        ).fetchall()
-    judges = {row[0]: bool(row[1]) for row in rows}
+        judges = {known: number for number, known in connection.execute("SELECT id, name FROM judge")}
+        kinds = {known: connection.execute(_KIND, (number,)).fetchone() for known, number in judges.items()}
     if name is None and len(judges) == 1:
         (name,) = judges
     if name is None or name not in judges:
@@ -158,4 +161,6 @@ def _judge(path: Path, name: str | None) -> ReplayJudge:
         if name and is_judge_file(name):
             mistake = f"holds the answers of each judge by itself; rerank --judge {name} --ledger {path} repeats them"
         raise UserError(f"{path}: {mistake}: {', '.join(sorted(judges)) or 'there is none'}")
-    return ReplayJudge(path, name, pool_aware=judges[name])
+    pool_aware, alike = kinds[name]
+    pointwise = pool_aware if alike is None else alike > 0.5
+    return ReplayJudge(path, name, pool_aware=bool(pool_aware), pointwise=bool(pointwise))

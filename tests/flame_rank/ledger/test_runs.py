@@ -111,6 +111,24 @@ def test_replay_says_the_same_and_what_is_missing(tmp_path: Path, capfdbinary: p
     assert (tmp_path / "in.jsonl.bad").read_bytes() == b"{\n"
 
 
+class Rated:
+    """Rates each candidate by its last letter."""
+
+    name, pool_aware, pointwise, one_by_one = "rated", False, True, False
+
+    def judge(self, asked: Sequence[tuple[Problem, IntArray]]) -> list[FloatArray]:
+        return [np.array([ord(p.texts[i][-1]) - ord(p.texts[j][-1]) for i, j in pairs], float) for p, pairs in asked]
+
+
+def test_replay_of_a_judge_that_rates_candidates(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    made = list(Reranker(Rated(), ledger=tmp_path / "l").rank_many(problems()))
+    (tmp_path / "in.jsonl").write_bytes(b"".join(map(to_lines, made)))
+    command = ["replay", str(tmp_path / "in.jsonl"), "--ledger", str(tmp_path / "l")]
+    assert not cli.main(command, standalone_mode=False)
+    out, err = capfdbinary.readouterr()
+    assert out == (tmp_path / "in.jsonl").read_bytes() and b"0 comparisons missing" in err
+
+
 # Failures of an earlier run.
 
 

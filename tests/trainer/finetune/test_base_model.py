@@ -39,7 +39,8 @@ def test_a_template_that_is_not_used_is_not_saved(kind: str, gguf_file: Path, tm
     base.save(base.params, tmp_path / "saved")
     problem = flame_rank.Problem(prompt="Which is 42?", candidates=["A naïve one", "return 1.5"])
     trained: Any = flame_rank.load_judge(tmp_path / "saved")
-    asked, other = (flame_rank.load_judge(path, template=kind) for kind in ("plain", "chat"))
+    asked: Any = flame_rank.load_judge(path, template="plain")
+    other: Any = flame_rank.load_judge(path, template="chat")
     assert trained.tokens(problem, 0, 1) == asked.tokens(problem, 0, 1) != other.tokens(problem, 0, 1)
 
 
