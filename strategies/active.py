@@ -80,7 +80,7 @@ class Active(Options):
             else:
                 ring = rng.permutation(n)
                 pairs = np.stack([ring, np.roll(ring, -1)], axis=1)[: 1 if n == 2 else most]
-                pairs = np.sort(pairs, axis=1) if self.order == "fixed" else pairs
+                pairs = ordered(pairs, "fixed", rng) if self.order == "fixed" else pairs
             answers = yield pairs
             asked, heard = np.concatenate([asked, pairs]), np.concatenate([heard, answers])
             observed = observe(asked, heard, n)

@@ -107,9 +107,10 @@ class Options(ABC):
                 f"the strategy knockout ({knockout:,}), or give a budget (for example {4 * n:,})"
             )
 
-    def _bounds(self, least: int, most: int) -> tuple[int, int]:
-        """Converts numbers of pairs to comparisons, under the order policy and the budget."""
-        each = 2 if self.order == "both" else 1
+    def _bounds(self, least: int, most: int, repeats: int = 1) -> tuple[int, int]:
+        """Converts numbers of pairs, each asked `repeats` times, to comparisons, under the order policy and the
+        budget."""
+        each = repeats * (2 if self.order == "both" else 1)
         room = None if self.budget is None else self.budget // each
         if room is not None:
             least, most = min(least, room), min(most, room)
@@ -175,7 +176,7 @@ def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray
     Args:
       pairs: [P, 2] int64, the unordered pairs.
       order: both = (i, j) and (j, i), one after the other; random = one of them, chosen at random for each pair;
-        fixed = the pair as given.
+        fixed = the lower index first, as in the input.
       rng: used for "random" only.
 
     Returns:
@@ -185,4 +186,4 @@ def ordered(pairs: IntArray, order: Order, rng: np.random.Generator) -> IntArray
         return np.stack([pairs, pairs[:, ::-1]], axis=1).reshape(-1, 2)  # [P, 2, 2] -> [2P, 2]
     if order == "random":
         return np.where(rng.integers(2, size=(len(pairs), 1)) == 1, pairs[:, ::-1], pairs)
-    return pairs
+    return np.sort(pairs, axis=1)

@@ -29,8 +29,7 @@ class Knockout(Options):
 
     def comparisons(self, n: int) -> tuple[int, int]:
         """Returns the fewest and the most comparisons for n candidates: 2 (n - 1) in both orders."""
-        matches = (n - 1) * self.best_of
-        return self._bounds(matches, matches)
+        return self._bounds(n - 1, n - 1, self.best_of)
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
         """Plays the rounds of one tournament of n candidates; rng makes the choices of order "random" and draws the

@@ -11,6 +11,7 @@ def test_order_policies() -> None:
     both = ordered(pairs, "both", rng)
     assert both[:4].tolist() == [[0, 1], [1, 0], [0, 2], [2, 0]] and len(both) == 400
     np.testing.assert_array_equal(ordered(pairs, "fixed", rng), pairs)
+    np.testing.assert_array_equal(ordered(pairs[:, ::-1], "fixed", rng), pairs)
     coins = ordered(pairs, "random", rng)
     np.testing.assert_array_equal(np.sort(coins, axis=1), pairs)
     assert 60 < (coins[:, 0] == 0).sum() < 140

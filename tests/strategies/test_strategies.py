@@ -17,9 +17,8 @@ from strategies.base import Counted, FloatArray, Options, Order, Strategy
 ALL: list[Counted] = [
     *(by_name(name) for name in strategies.NAMES),
     *(by_name(name, order="random") for name in strategies.NAMES if name != "pointwise"),
-    Knockout(order="fixed"),
+    *(by_name(name, order="fixed") for name in strategies.NAMES if name != "pointwise"),
     Knockout(shuffle=True),
-    Active(order="fixed"),
     Active(confidence=0.9),
     Active(top=2),
     by_name("heap", top=3),
@@ -41,6 +40,8 @@ def test_any_answers_give_a_whole_standing(strategy: Strategy, table: FloatArray
     assert result.p_best.sum() == pytest.approx(1)
     assert (asked[:, 0] != asked[:, 1]).all()
     assert len(np.unique(asked, axis=0)) == len(asked)
+    if isinstance(strategy, Options) and strategy.order == "fixed":
+        assert (asked[:, 0] < asked[:, 1]).all()
     valid = ~np.isnan(table[asked[:, 0], asked[:, 1]])
     if result.rated is None:
         assert result.decided == connected(asked, valid, n)
@@ -115,6 +116,14 @@ def test_a_budget_is_kept(strategy: Options, table: FloatArray, budget: int) -> 
         assert connected(number[asked[valid]], valid[valid], int(result.rated.sum()))
     least, most = limited.comparisons(n)
     assert least <= len(asked) <= most or isinstance(strategy, Swiss)
+
+
+@given(n=st.integers(1, 20), budget=st.integers(1, 60), order=st.sampled_from(["both", "fixed"]))
+@settings(deadline=None, max_examples=20)
+def test_a_budget_counts_repeated_matches(n: int, budget: int, order: Order) -> None:
+    thrice = Knockout(best_of=3, budget=budget, order=order)
+    _, asked = play(thrice, perfect(np.sin(np.arange(n))))
+    assert thrice.comparisons(n) == (len(asked), len(asked))
 
 
 @pytest.mark.parametrize("name", ["round-robin", "active", "pivot", "swiss"])
