@@ -239,7 +239,7 @@ class Ranking(Sequence[str | Candidate]):
       judge: name of the judge.
       invalid: number of judgements that failed and were left out.
       reasons: the distinct reasons why they failed.
-      truncated: number of candidates that did not fit the judge's maximum length.
+      truncated: number of candidates that did not fit the judge's maximum length, or whose prompt did not.
       verdict_mass: the mean of P(A) + P(B) by a language model; None for any other judge.
       explanation: why the best candidate is better than the next, in the judge's words; None if not requested.
       option: [n] the number of each candidate's option: equal texts and, if answers vote, equal final answers are one

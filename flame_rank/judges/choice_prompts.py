@@ -96,7 +96,7 @@ class Shown(NamedTuple):
       paths: the pieces of token ids of each round; empty if the problem is skipped.
       orders: the order of the texts in each round.
       letters: the id of each letter.
-      cut: how many candidates were cut.
+      cut: how many candidates were cut: all of them if the prompt was.
       failures: why the problem is skipped.
     """
 
@@ -139,9 +139,10 @@ class ChoicePrompts:
                 raise UserError(f"{reason}; raise max_length, or cut or skip what is too long")
             if self._on_long == "skip" or room < 2 * (len(texts) + 1):
                 return Shown([], [], letters, failures=(reason,))
+            whole = len(prompt)
             prompt = middle_cut(prompt, max(room // 2, room - sum(map(len, texts))))
             longest = common_length([len(ids) for ids in texts], room - len(prompt))
-            cut = sum(len(ids) > longest for ids in texts)
+            cut = sum(len(ids) > longest or len(prompt) < whole for ids in texts)
             texts = [middle_cut(ids, longest) for ids in texts]
         shown = orders(problem, self._rounds)
         paths = []

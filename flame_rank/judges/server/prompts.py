@@ -36,7 +36,7 @@ class Cut:
     Attributes:
       shared: the ids before the second response.
       rest: the ids from there to the verdict.
-      cut: the candidates whose middle was cut out.
+      cut: the candidates whose middle was cut out; both if the prompt's was.
       too_long: the reason why it is not asked, if it is too long.
     """
 
@@ -95,10 +95,12 @@ class TokenPrompts:
                 if self._on_long == "fail":
                     raise UserError(f"{message}; choose cut or skip for long comparisons")
                 return Cut((), (), too_long=message)
-            before = (len(a), len(b))
+            whole, before = len(prompt), (len(a), len(b))
             prompt, a, b = truncate_pair(prompt, a, b, self._room)
             cut = frozenset(
-                i for i, was, text in zip((asked.first, asked.second), before, (a, b), strict=True) if len(text) < was
+                i
+                for i, was, text in zip((asked.first, asked.second), before, (a, b), strict=True)
+                if len(text) < was or len(prompt) < whole
             )
         start, between, behind_a, cue = self.frame
         return Cut(start + prompt + between + a + behind_a, b + cue, cut)

@@ -82,6 +82,7 @@ def test_what_is_too_long(tiny_model: Path, on_long: Any) -> None:
     else:
         assert np.isfinite(log_odds).all() and noted.truncated == 1
         assert max(sum(map(len, path)) for path in judge.shown(problem).paths) <= 700
+        assert judge.shown(Problem(prompt="p " * 900, candidates=["x", "y", "z"])).cut == 3
 
 
 def test_what_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -215,6 +215,9 @@ def test_long_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
         cutting = load(server, max_length=800)
         cutting.judge([(long, np.array([[0, 1]]))])
         assert notes(cutting, long).truncated == 1
+        asking = Problem(prompt="p" * 900, candidates=["a", "b"])
+        cutting.judge([(asking, np.array([[0, 1]]))])
+        assert notes(cutting, asking).truncated == 2  # neither is judged by the whole prompt
         [answers] = load(server, max_length=800, on_long="skip").judge([(long, np.array([[0, 1]]))])
         assert np.isnan(answers).all()
         with pytest.raises(UserError, match="it: 9"):
