@@ -33,7 +33,7 @@ def test_the_commands_are_shown(tmp_path: Path) -> None:
     lines = shown.stdout.splitlines()
     assert [line.split()[2] for line in lines] == ["run", "tail-patch", "run", *["evaluate"] * 3]
     assert all("--lora 3 " in line for line in lines[:3]) and not shown.stderr
-    assert "--save-every 500 --keep 7" in lines[0] and "flame/step-0001000 " in lines[1]  # it is saved and kept
+    assert "--save-every 500 --keep 3000" in lines[0] and "flame/step-0001000 " in lines[1]  # it is saved and kept
 
 
 def test_a_setting_without_a_value_is_named(tmp_path: Path) -> None:
