@@ -7,6 +7,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from strategies.base import FloatArray, IntArray
 
+_MESSAGES = 100  # rounds of messages; of a chain, each candidate hears from the next so many
+
 
 def differences(pairs: IntArray, n: int) -> csr_array:
     """Builds the matrix [E, n] that maps scores [n] to differences: for each of the pairs [E, 2], the score of the
@@ -53,3 +55,26 @@ def solve(
     matrix = LinearOperator((len(right), len(right)), product, dtype=float)
     x: FloatArray = cg(matrix, right, rtol=rtol, atol=atol, M=diags_array(scale))[0]
     return x
+
+
+def messages(pairs: IntArray, n: int, prior: float) -> tuple[FloatArray, float]:
+    """Computes the diagonal [n] of (L + prior)^-1 and the logarithm of the determinant of L + prior by belief
+    propagation, L being the Laplacian of the pairs [E, 2]: exact if the graph is a forest, close to it if its cycles
+    are long.
+
+    Weiss, Freeman: Correctness of belief propagation in Gaussian graphical models, Neural Computation 13, 2001.
+    """
+    edges = len(pairs)
+    source, target = np.concatenate([pairs, pairs[:, ::-1]]).T  # [2E], the edge back from e is e +- E
+    back = np.roll(np.arange(2 * edges), edges)
+    told = np.ones(2 * edges)  # the precision that each edge brings to its target
+    for _ in range(_MESSAGES):
+        known = prior + np.bincount(target, told, n)
+        without = known[source] - told[back]  # of the source, had it not met this target
+        before, told = told, without / (1 + without)
+        if np.abs(told - before).max(initial=0.0) < 1e-6:
+            break
+    known = prior + np.bincount(target, told, n)
+    first, second = (known[source] - told[back]).reshape(2, edges)
+    apart = (first + second + first * second) / ((1 + first) * (1 + second))
+    return 1 / known, float(np.log(known).sum() - np.log(apart).sum())

@@ -14,16 +14,16 @@ from scipy.sparse import csr_array, hstack
 
 from strategies import chances
 from strategies.base import DECIMALS, FloatArray, IntArray, Standing
-from strategies.laplacian import differences, solve
+from strategies.laplacian import differences, messages, solve
 from strategies.observations import LARGE, Observations, along_a_tree, flow_of, laplacian_of, least_squares, observe
 
 # A priori the noise of a pair is that of the logistic distribution, nats^2, worth one observation: the distribution
 # under which log-odds l mean that the first is the better one with probability sigmoid(l).
 NOISE, WORTH = np.pi**2 / 3, 1.0
 RATIOS = 2.0 ** np.arange(-14, 6)  # variance of the noise over that of the qualities
-# A disagreement of less than 1e-6 of the judgements is rounding: such a judge has a quality for each candidate, and its
-# agreement with itself is no evidence that it is right.
-ROUNDING = 1e-6
+# A disagreement of less than a hundredth of the judgements is rounding, of rewards in 16 bits, say: such a judge has a
+# quality for each candidate, and its agreement with itself is no evidence that it is right.
+ROUNDING = 0.01
 # The candidates' qualities are not a sample of a normal distribution: some are right and some are wrong, and the fitted
 # normal would draw the best too far towards the mean. Half as much is calibrated (benchmark_strategies.py).
 DRAWN = 0.5
@@ -164,32 +164,48 @@ def _grid(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def _large(observed: Observations) -> Posterior:
     """Computes the posterior of many candidates, with their own variances only, because there is no room for
-    covariances; the ratio of the variances is taken to be 1."""
+    covariances. What `_grid` computes from eigenvalues comes from messages between compared candidates."""
     n, y, single = observed.n, observed.log_odds, observed.single
+    count, biased = len(y), bool(single.any())
     design = hstack([differences(observed.pairs, n), csr_array(single[:, None].astype(float))], format="csr")
-    prior = np.append(np.full(n, DRAWN), BIAS)  # of the candidates, and of the bias
-    mean = solve(design, np.ones(len(y)), prior, design.T @ y, rtol=1e-12)[:n]
+    flow, squares = design.T @ y, float(y @ y)
+
+    def fit(ratio: float, rtol: float) -> FloatArray:  # of the candidates, and of the bias
+        return solve(design, np.ones(count), np.append(np.full(n, ratio), BIAS), flow, rtol=rtol)
 
     def unexplained(scores: FloatArray) -> float:
         left = y - design @ np.append(scores, 0.0)
         bias = left[single].sum() / (single.sum() + BIAS)
         return float(((left - np.where(single, bias, 0.0)) ** 2).sum())
 
-    count, spare = len(y), len(y) - (n - 1) - bool(single.any())
-    rounding = ROUNDING**2 * float(y @ y)
+    degrees, spare = WORTH + count, count - (n - 1) - biased
+    # In a forest messages are exact. Around cycles they lose the constant direction, of which differences show nothing.
+    forest = count < n
+    lefts, likely = np.empty(len(RATIOS)), np.empty(len(RATIOS))
+    for k, ratio in enumerate(RATIOS.tolist()):
+        lefts[k] = WORTH * NOISE + max(squares - float(flow @ fit(ratio, 1e-4)), 0.0)
+        volume = messages(observed.pairs, n, ratio)[1] - (n - 1 + forest) * np.log(ratio)
+        likely[k] = -((np.log(ratio) / SURE) ** 2) / 2 - volume / 2 - degrees / 2 * np.log(lefts[k])
+    share = np.exp(likely - likely.max())
+    share /= share.sum()
+    mean, variance = np.zeros(n), np.zeros(n)
+    for k in np.flatnonzero(share > 1e-3):
+        drawn = DRAWN * float(RATIOS[k])
+        mean += share[k] * fit(drawn, 1e-12)[:n]
+        own = messages(observed.pairs, n, drawn)[0]
+        own -= forest / (drawn * n)
+        variance += share[k] * lefts[k] / degrees * np.maximum(own, (own + own.mean()) / 4)  # as in _variances
+    rounding = ROUNDING**2 * squares
     # The residual of the tree's scores adds up around each cycle that an extra pair closes: at most n times per pair.
     consistent = spare <= 0 or (
         unexplained(along_a_tree(observed)) <= spare * n * rounding and unexplained(least_squares(observed)) <= rounding
     )
-    noise = (WORTH * NOISE + unexplained(mean)) / (WORTH + max(spare, 0))
-    met = np.bincount(observed.pairs.ravel(), minlength=n)
-    towards = design.T @ single
     return Posterior(
         mean=mean - mean.mean(),
         covariance=None,
-        variance=noise / (met - towards[:n] ** 2 / (single.sum() + BIAS) + DRAWN),
-        degrees=WORTH + count,
-        noise=noise,
+        variance=variance,
+        degrees=degrees,
+        noise=float(share @ lefts / degrees),
         spare=spare,
         consistent=consistent,
     )

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schedules import perfect, play
 
+import strategies.posterior
+from strategies import by_name
 from strategies.base import FloatArray, IntArray
 from strategies.observations import LARGE, Observations, laplacian_of, least_squares, observe
-from strategies.posterior import BIAS, DRAWN, NOISE, WORTH, posterior
+from strategies.posterior import posterior
 
 N = LARGE + 30
+_CLOSE = {np.float64: 1e-9, np.float32: 1e-4, np.float16: 0.2}  # nats: roundings add up along a tree
 KINDS = ("tree", "ring", "random", "parts", "star")
 
 
@@ -66,27 +70,28 @@ def test_scores_are_those_of_the_matrix(made: tuple[Observations, FloatArray]) -
 
 
 @given(made=judged(noise=1.0))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArray]) -> None:
     observed, _ = made
-    y, single = observed.log_odds, observed.single
-    design = np.zeros((len(y), N + 1))  # the last column is the bias for the first place
-    design[np.arange(len(y)), observed.pairs[:, 0]] = 1
-    design[np.arange(len(y)), observed.pairs[:, 1]] = -1
-    design[single, N] = 1
-    known = np.linalg.solve(design.T @ design + np.diag([DRAWN] * N + [BIAS]), design.T @ y)
     found = posterior(observed)
-    np.testing.assert_allclose(found.mean, known[:N] - known[:N].mean(), atol=1e-9)
-    left = y - design[:, :N] @ known[:N]
-    left = left - single * (left[single].sum() / (single.sum() + BIAS))
-    noise = (WORTH * NOISE + left @ left) / (WORTH + max(len(y) - (N - 1) - int(single.any()), 0))
-    assert found.noise == pytest.approx(noise)
-    towards = design.T @ single
-    own = np.diag(design.T @ design)[:N] - towards[:N] ** 2 / (single.sum() + BIAS) + DRAWN
-    np.testing.assert_allclose(found.variance, noise / own)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(strategies.posterior, "LARGE", N)
+        exact = posterior(observed)
+    assert exact.covariance is not None and found.covariance is None
+    assert found.noise == pytest.approx(exact.noise, rel=0.3)
+    np.testing.assert_allclose(found.mean, exact.mean, atol=0.6)
+    np.testing.assert_allclose(found.p_best(), exact.p_best(), atol=0.1)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["knockout", "active", "swiss", "pivot"])
+@pytest.mark.parametrize("n", [LARGE, LARGE + 1])
+def test_many_candidates_have_chances_like_a_few_less(name: str, n: int) -> None:
+    _, asked = play(by_name(name), perfect(np.arange(n, dtype=float)))
+    known = posterior(observe(asked, np.asarray(asked @ np.array([1.0, -1.0])), n))
+    assert known.p_best().argmax() == n - 1 and known.p_best().max() > 0.6
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 @given(made=judged(noise=0.0))
 @settings(deadline=None, max_examples=15)
 def test_a_judge_that_agrees_with_itself_is_taken_at_its_word(
@@ -99,10 +104,10 @@ def test_a_judge_that_agrees_with_itself_is_taken_at_its_word(
     scores, part = least_squares(heard), part_of(heard)
     for head in np.unique(part):
         own = quality[part == head]
-        np.testing.assert_allclose(scores[part == head], own - own.mean(), atol=1e-9 if dtype is np.float64 else 1e-4)
+        np.testing.assert_allclose(scores[part == head], own - own.mean(), atol=_CLOSE[dtype])
 
 
-@pytest.mark.parametrize("noise", [1e-4, 1.0])
+@pytest.mark.parametrize("noise", [0.1, 1.0])
 def test_a_judge_that_contradicts_itself_is_not(noise: float) -> None:
     rng = np.random.default_rng(0)
     pairs = pairs_of("random", rng)
