@@ -189,7 +189,7 @@ def _large(observed: Observations) -> Posterior:
     share = np.exp(likely - likely.max())
     share /= share.sum()
     mean, variance = np.zeros(n), np.zeros(n)
-    for k in np.flatnonzero(share > 1e-3):
+    for k in np.flatnonzero(share > 1e-3).tolist():
         drawn = DRAWN * float(RATIOS[k])
         mean += share[k] * fit(drawn, 1e-12)[:n]
         own = messages(observed.pairs, n, drawn)[0]

@@ -15,7 +15,7 @@ from strategies.observations import LARGE, Observations, laplacian_of, least_squ
 from strategies.posterior import posterior
 
 N = LARGE + 30
-_CLOSE = {np.float64: 1e-9, np.float32: 1e-4, np.float16: 0.2}  # nats: roundings add up along a tree
+_CLOSE: dict[type, float] = {np.float64: 1e-9, np.float32: 1e-4, np.float16: 0.2}  # nats: roundings add up along a tree
 KINDS = ("tree", "ring", "random", "parts", "star")
 
 
