@@ -145,7 +145,7 @@ class Problem:
             if not messages.is_messages(self.prompt):
                 raise TypeError(f"prompt is {_kind(self.prompt)}; it must be a str or a list of chat messages")
             object.__setattr__(self, "prompt", messages.to_text(cast(Any, self.prompt)))
-        if isinstance(self.candidates, str | bytes | Candidate):
+        if isinstance(self.candidates, str | bytes | Candidate | Mapping):
             raise TypeError(f"candidates is {_kind(self.candidates)}; put the candidates in a list")
         candidates = tuple(c if isinstance(c, _CANDIDATE) else _made(c, i) for i, c in enumerate(self.candidates))
         if not candidates:

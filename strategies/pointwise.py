@@ -16,8 +16,8 @@ class Pointwise(Options):
     """Compares every other candidate with the first one: n - 1 comparisons in one round, whatever the order policy.
 
     The answers of a pointwise judge are transitive, so all other comparisons follow from these. If every one of them is
-    invalid, the judge may have failed at the first candidate alone: the next one takes its place. A candidate that the
-    judge cannot rate is ranked last; the problem is undecided unless most can be rated.
+    invalid or infinite, that may be due to the first candidate alone: the next one takes its place. A candidate that
+    the judge cannot rate is ranked last; the problem is undecided unless most can be rated.
     """
 
     name: ClassVar[str] = "pointwise"
@@ -28,17 +28,20 @@ class Pointwise(Options):
         return count, count
 
     def schedule(self, n: int, rng: np.random.Generator) -> Schedule:
-        """Asks rounds that compare all candidates with one of them, until a judgement is valid; rng is not used."""
+        """Asks rounds that compare all candidates with one of them, until a judgement is finite; rng is not used."""
         asked, log_odds = np.empty((0, 2), np.int64), np.empty(0)
         left = self.comparisons(n)[0]
         for reference in range(min(n, _REFERENCES)):
             others = np.delete(np.arange(n), reference)[:left]
             if not len(others):
                 break
-            asked = np.stack([others, np.full_like(others, reference)], axis=1)  # [n - 1, 2]
-            log_odds = yield asked
+            pairs = np.stack([others, np.full_like(others, reference)], axis=1)  # [n - 1, 2]
+            heard = yield pairs
             left -= 0 if self.budget is None else len(others)
-            if not np.isnan(log_odds).all():
+            finite = bool(np.isfinite(heard).any())
+            if finite or np.isnan(log_odds).all():
+                asked, log_odds = pairs, heard
+            if finite:
                 break
         failed = asked[np.isnan(log_odds), 0]
         if len(asked) == n - 1 and 0 < 2 * len(failed) < n:

@@ -9,6 +9,7 @@ from typing import Self, TypeAlias, cast
 import numpy as np
 
 from flame_rank.candidates.answers import Extract
+from flame_rank.errors import UserError
 from flame_rank.ranking.dedupe import How, distinct, representatives
 from flame_rank.records import Judgements, Problem
 from strategies.base import BELOW, FloatArray, IntArray, Options, Schedule, Standing, Strategy
@@ -25,6 +26,37 @@ class FunctionStrategy:
 
     name: str
     schedule: ScheduleFunction
+
+
+def _pairs(asked: object, n: int) -> IntArray:
+    """Returns a round of a schedule, [M, 2] int64.
+
+    Raises:
+      UserError: it is not pairs of two of the n candidates.
+    """
+    pairs = np.asarray(asked)
+    if not pairs.size:
+        return np.empty((0, 2), np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
+        shape = list(pairs.shape)
+        raise UserError(f"the strategy asked an array {shape} of {pairs.dtype}; a round is [M, 2] whole numbers")
+    if ((pairs < 0) | (pairs >= n)).any() or (pairs[:, 0] == pairs[:, 1]).any():
+        raise UserError(f"the strategy asked a pair that is not two different candidates from 0 to {n - 1}")
+    return pairs.astype(np.int64, copy=False)
+
+
+def _whole(returned: object, n: int) -> Standing:
+    """Returns what a schedule returned.
+
+    Raises:
+      UserError: it is not a standing of all n candidates.
+    """
+    if not isinstance(returned, Standing):
+        kind = type(returned).__name__
+        raise UserError(f"the strategy returned {kind}, not a Standing; strategies.standing makes one of judgements")
+    if not np.array_equal(np.sort(returned.order), np.arange(n)) or not np.isfinite(returned.scores).all():
+        raise UserError(f"the strategy returned a standing without a place and a number for each of {n} candidates")
+    return returned
 
 
 @dataclass(eq=False)
@@ -133,9 +165,9 @@ class Tournament:
         try:
             asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
         except StopIteration as end:
-            self.round, self.standing = None, end.value
+            self.round, self.standing = None, _whole(end.value, len(self.representative))
         else:
-            self.round = self.representative[np.asarray(asked, np.int64).reshape(-1, 2)]
+            self.round = self.representative[_pairs(asked, len(self.representative))]
             self.comparisons += len(self.round)
 
     @property

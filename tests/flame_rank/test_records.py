@@ -35,6 +35,7 @@ def ranking(problem: Problem, order: list[int], scores: list[float], decided: bo
         ("p", ["a", "b", 3], TypeError, "candidate 2 is an int; it must be a str, a flame_rank.Candidate or"),
         ("p", ["a", None], TypeError, "candidate 1 is None"),
         ("p", "abc", TypeError, "candidates is a str; put the candidates in a list"),
+        ("p", {"a": "x", "b": "y"}, TypeError, "candidates is a dict; put the candidates in a list"),
         ("p", Candidate(text="a"), TypeError, "candidates is a Candidate"),
         ("p\ud800", ["a"], ValueError, "prompt holds half of a surrogate pair at character 1"),
         ("p", ["a", Candidate(text="\udfff")], ValueError, "candidate 1 holds half of a surrogate pair"),

@@ -66,3 +66,8 @@ def test_any_may_fail(given: list[float | None]) -> None:
         assert 2 * lost < len(quality) and np.isnan(quality[standing.order[-lost:]]).all()
     elif 2 * lost < len(quality) and lost < 4:
         assert standing.decided
+
+
+def test_a_first_candidate_of_endless_quality_does_not_level_the_others() -> None:
+    result, asked = ranked([-np.inf, 1.0, 4.0])
+    assert result.order.tolist() == [2, 1, 0] and result.decided and asked == 4

@@ -1,6 +1,8 @@
 """One problem's tournament: distinct texts, ties, certainty, and what random choices depend on."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorders import COINS, THREE, Recorder, same
 
+from flame_rank.errors import UserError
 from flame_rank.ranking.reranker import Reranker
 from flame_rank.records import Problem, Ranking
+from strategies import standing
+from strategies.base import Schedule
 
 
 @pytest.mark.parametrize("candidates", [["only"], ["same", "same", "same"]])
@@ -106,3 +111,33 @@ def test_coins_belong_to_the_problem_not_to_its_place() -> None:
     one, other = ranked(BIG, 128), ranked([THREE[0], *BIG[::-1]], 1)
     assert all(same(one[p.prompt], other[p.prompt]) for p in BIG)
     assert not same(one["p0"], one["p1"])  # other prompt, other coins
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ([(0, 0)], "two different candidates from 0 to 2"),
+        ([(-1, -2)], "two different candidates"),
+        ([(0, 9)], "two different candidates"),
+        ([(0, 1, 2)], "a round is \\[M, 2\\] whole numbers"),
+        ([(0.0, 1.0)], "of float64"),
+        ([(0, 1)], "returned NoneType, not a Standing"),
+    ],
+)
+def test_a_faulty_strategy_is_told_what_it_did(asked: Any, error: str) -> None:
+    def faulty(n: int, rng: np.random.Generator) -> Schedule:
+        yield np.array(asked)
+        return None  # type: ignore[return-value]
+
+    with pytest.raises(UserError, match=error):
+        Reranker(Recorder(), faulty).rank("p", ["a", "bb", "ccc"])
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 9]])
+def test_a_standing_has_a_place_for_each_candidate(order: list[int]) -> None:
+    def faulty(n: int, rng: np.random.Generator) -> Schedule:
+        log_odds = yield np.array([(0, 1), (1, 2)])
+        return replace(standing(np.array([(0, 1), (1, 2)]), log_odds, n), order=np.array(order))
+
+    with pytest.raises(UserError, match="a place and a number for each of 3 candidates"):
+        Reranker(Recorder(), faulty).rank("p", ["a", "bb", "ccc"])
