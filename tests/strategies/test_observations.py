@@ -28,7 +28,8 @@ def pairs_of(kind: str, rng: np.random.Generator) -> IntArray:
         "ring": np.stack([at, np.roll(at, -1)], axis=1),
         "random": np.concatenate([np.stack([at, np.roll(at, step)], axis=1) for step in (1, 2, 7)]),
         "parts": np.concatenate([np.stack([part, np.roll(part, -1)], axis=1) for part in (at[:9], at[9:20])]),
-        "star": np.stack([at[1:], np.full(N - 1, at[0])], axis=1),
+        # Both ways round: otherwise the quality of the middle one could not be told from the bias for the first place.
+        "star": np.array([(i, at[0]) if i % 2 else (at[0], i) for i in at[1:].tolist()]),
     }
     return pairs[kind]
 
@@ -80,7 +81,7 @@ def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArra
     assert exact.covariance is not None and found.covariance is None
     assert found.noise == pytest.approx(exact.noise, rel=0.3)
     np.testing.assert_allclose(found.mean, exact.mean, atol=0.6)
-    np.testing.assert_allclose(found.p_best(), exact.p_best(), atol=0.1)
+    np.testing.assert_allclose(found.p_best(), exact.p_best(), atol=0.2)
 
 
 @pytest.mark.parametrize("name", ["knockout", "active", "swiss", "pivot"])
