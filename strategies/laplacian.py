@@ -7,7 +7,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from strategies.base import FloatArray, IntArray
 
-_MESSAGES = 100  # rounds of messages; of a chain, each candidate hears from the next so many
+_ROUNDS = 100  # of messages: along a chain, each candidate hears of so many others on either side
 
 
 def differences(pairs: IntArray, n: int) -> csr_array:
@@ -57,24 +57,25 @@ def solve(
     return x
 
 
-def messages(pairs: IntArray, n: int, prior: float) -> tuple[FloatArray, float]:
+def marginals(pairs: IntArray, n: int, prior: float) -> tuple[FloatArray, float]:
     """Computes the diagonal [n] of (L + prior)^-1 and the logarithm of the determinant of L + prior by belief
-    propagation, L being the Laplacian of the pairs [E, 2]: exact if the graph is a forest, close to it if its cycles
-    are long.
+    propagation, L being the Laplacian of the pairs [E, 2]. Both are exact if the graph is a forest, and close if its
+    cycles are long; around cycles the diagonal lacks the part of the constant vector, 1 / (n prior), and the
+    determinant its factor, `prior`.
 
     Weiss, Freeman: Correctness of belief propagation in Gaussian graphical models, Neural Computation 13, 2001.
     """
     edges = len(pairs)
-    source, target = np.concatenate([pairs, pairs[:, ::-1]]).T  # [2E], the edge back from e is e +- E
-    back = np.roll(np.arange(2 * edges), edges)
-    told = np.ones(2 * edges)  # the precision that each edge brings to its target
-    for _ in range(_MESSAGES):
-        known = prior + np.bincount(target, told, n)
-        without = known[source] - told[back]  # of the source, had it not met this target
-        before, told = told, without / (1 + without)
-        if np.abs(told - before).max(initial=0.0) < 1e-6:
+    source, target = np.concatenate([pairs, pairs[:, ::-1]]).T  # [2E], both directions of each edge
+    back = np.roll(np.arange(2 * edges), edges)  # the same edge in the other direction
+    message = np.ones(2 * edges)  # the precision that the source adds to what is known of the target
+    for _ in range(_ROUNDS):
+        precision = prior + np.bincount(target, message, n)
+        others = precision[source] - message[back]  # of the source, without what it heard from this target
+        before, message = message, others / (1 + others)
+        if np.abs(message - before).max(initial=0.0) < 1e-6:
             break
-    known = prior + np.bincount(target, told, n)
-    first, second = (known[source] - told[back]).reshape(2, edges)
-    apart = (first + second + first * second) / ((1 + first) * (1 + second))
-    return 1 / known, float(np.log(known).sum() - np.log(apart).sum())
+    precision = prior + np.bincount(target, message, n)
+    first, second = (precision[source] - message[back]).reshape(2, edges)
+    alone = (first + second + first * second) / ((1 + first) * (1 + second))  # 1 - the correlation squared, of an edge
+    return 1 / precision, float(np.log(precision).sum() - np.log(alone).sum())

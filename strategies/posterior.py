@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, hstack
 
 from strategies import chances
 from strategies.base import DECIMALS, FloatArray, IntArray, Standing
-from strategies.laplacian import differences, messages, solve
+from strategies.laplacian import differences, marginals, solve
 from strategies.observations import LARGE, Observations, along_a_tree, flow_of, laplacian_of, least_squares, observe
 
 # A priori the noise of a pair is that of the logistic distribution, nats^2, worth one observation: the distribution
@@ -164,37 +164,48 @@ def _grid(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def _large(observed: Observations) -> Posterior:
     """Computes the posterior of many candidates, with their own variances only, because there is no room for
-    covariances. What `_grid` computes from eigenvalues comes from messages between compared candidates."""
+    covariances: instead of eigenvalues, by `marginals` and by solving for the means."""
     n, y, single = observed.n, observed.log_odds, observed.single
     count, biased = len(y), bool(single.any())
-    design = hstack([differences(observed.pairs, n), csr_array(single[:, None].astype(float))], format="csr")
+    difference, ones = differences(observed.pairs, n), np.ones(count)
+    design = hstack([difference, csr_array(single[:, None].astype(float))], format="csr")
     flow, squares = design.T @ y, float(y @ y)
+    towards, weight = difference.T @ single, single.sum() + BIAS  # the bias, integrated out as in `posterior`
 
-    def fit(ratio: float, rtol: float) -> FloatArray:  # of the candidates, and of the bias
-        return solve(design, np.ones(count), np.append(np.full(n, ratio), BIAS), flow, rtol=rtol)
+    def fit(ratio: float, rtol: float) -> FloatArray:
+        """Fits the qualities and the bias: [n + 1]."""
+        return solve(design, ones, np.append(np.full(n, ratio), BIAS), flow, rtol=rtol)
+
+    def spread(ratio: float) -> tuple[FloatArray, float]:
+        """Returns the variances [n] in units of the noise, without the constant direction, of which differences show
+        nothing; and the sum of log1p(eigenvalue / ratio)."""
+        own, volume = marginals(observed.pairs, n, ratio)
+        forest = count < n  # only there `marginals` includes the constant direction
+        own, volume = own - forest / (ratio * n), volume - (n - 1 + forest) * np.log(ratio)
+        if biased:
+            moved = solve(difference, ones, ratio, towards, rtol=1e-8)
+            known = weight - float(towards @ moved)
+            own, volume = own + moved**2 / known, volume + np.log(known / weight)
+        return own, volume
 
     def unexplained(scores: FloatArray) -> float:
         left = y - design @ np.append(scores, 0.0)
-        bias = left[single].sum() / (single.sum() + BIAS)
+        bias = left[single].sum() / weight
         return float(((left - np.where(single, bias, 0.0)) ** 2).sum())
 
     degrees, spare = WORTH + count, count - (n - 1) - biased
-    # In a forest messages are exact. Around cycles they lose the constant direction, of which differences show nothing.
-    forest = count < n
-    lefts, likely = np.empty(len(RATIOS)), np.empty(len(RATIOS))
-    for k, ratio in enumerate(RATIOS.tolist()):
-        lefts[k] = WORTH * NOISE + max(squares - float(flow @ fit(ratio, 1e-4)), 0.0)
-        volume = messages(observed.pairs, n, ratio)[1] - (n - 1 + forest) * np.log(ratio)
-        likely[k] = -((np.log(ratio) / SURE) ** 2) / 2 - volume / 2 - degrees / 2 * np.log(lefts[k])
+    left = np.array([squares - float(flow @ fit(ratio, 1e-4)) for ratio in RATIOS.tolist()])
+    noises = (WORTH * NOISE + np.maximum(left, 0.0)) / degrees
+    volumes = np.array([spread(ratio)[1] for ratio in RATIOS.tolist()])
+    likely = -((np.log(RATIOS) / SURE) ** 2) / 2 - volumes / 2 - degrees / 2 * np.log(noises)
     share = np.exp(likely - likely.max())
     share /= share.sum()
     mean, variance = np.zeros(n), np.zeros(n)
     for k in np.flatnonzero(share > 1e-3).tolist():
         drawn = DRAWN * float(RATIOS[k])
         mean += share[k] * fit(drawn, 1e-12)[:n]
-        own = messages(observed.pairs, n, drawn)[0]
-        own -= forest / (drawn * n)
-        variance += share[k] * lefts[k] / degrees * np.maximum(own, (own + own.mean()) / 4)  # as in _variances
+        own = spread(drawn)[0]
+        variance += share[k] * noises[k] * np.maximum(own, (own + own.mean()) / 4)  # at least that, as in _variances
     rounding = ROUNDING**2 * squares
     # The residual of the tree's scores adds up around each cycle that an extra pair closes: at most n times per pair.
     consistent = spare <= 0 or (
@@ -205,7 +216,7 @@ def _large(observed: Observations) -> Posterior:
         covariance=None,
         variance=variance,
         degrees=degrees,
-        noise=float(share @ lefts / degrees),
+        noise=float(share @ noises),
         spare=spare,
         consistent=consistent,
     )

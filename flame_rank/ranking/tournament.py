@@ -28,7 +28,7 @@ class FunctionStrategy:
     schedule: ScheduleFunction
 
 
-def _pairs(asked: object, n: int) -> IntArray:
+def _checked_round(asked: object, n: int) -> IntArray:
     """Returns a round of a schedule, [M, 2] int64.
 
     Raises:
@@ -45,7 +45,7 @@ def _pairs(asked: object, n: int) -> IntArray:
     return pairs.astype(np.int64, copy=False)
 
 
-def _whole(returned: object, n: int) -> Standing:
+def _checked_standing(returned: object, n: int) -> Standing:
     """Returns what a schedule returned.
 
     Raises:
@@ -165,9 +165,9 @@ class Tournament:
         try:
             asked = next(self.schedule) if log_odds is None else self.schedule.send(log_odds)
         except StopIteration as end:
-            self.round, self.standing = None, _whole(end.value, len(self.representative))
+            self.round, self.standing = None, _checked_standing(end.value, len(self.representative))
         else:
-            self.round = self.representative[_pairs(asked, len(self.representative))]
+            self.round = self.representative[_checked_round(asked, len(self.representative))]
             self.comparisons += len(self.round)
 
     @property

@@ -28,8 +28,7 @@ def pairs_of(kind: str, rng: np.random.Generator) -> IntArray:
         "ring": np.stack([at, np.roll(at, -1)], axis=1),
         "random": np.concatenate([np.stack([at, np.roll(at, step)], axis=1) for step in (1, 2, 7)]),
         "parts": np.concatenate([np.stack([part, np.roll(part, -1)], axis=1) for part in (at[:9], at[9:20])]),
-        # Both ways round: otherwise the quality of the middle one could not be told from the bias for the first place.
-        "star": np.array([(i, at[0]) if i % 2 else (at[0], i) for i in at[1:].tolist()]),
+        "star": np.stack([at[1:], np.full(N - 1, at[0])], axis=1),
     }
     return pairs[kind]
 
@@ -79,14 +78,15 @@ def test_the_posterior_is_that_of_the_matrix(made: tuple[Observations, FloatArra
         patched.setattr(strategies.posterior, "LARGE", N)
         exact = posterior(observed)
     assert exact.covariance is not None and found.covariance is None
-    assert found.noise == pytest.approx(exact.noise, rel=0.3)
-    np.testing.assert_allclose(found.mean, exact.mean, atol=0.6)
-    np.testing.assert_allclose(found.p_best(), exact.p_best(), atol=0.2)
+    forest = len(observed.pairs) == N - 1  # messages are exact there, and close around cycles
+    assert found.noise == pytest.approx(exact.noise, rel=0.01 if forest else 0.1)
+    np.testing.assert_allclose(found.mean, exact.mean, atol=0.03 if forest else 0.2)
+    np.testing.assert_allclose(found.p_best(), exact.p_best(), atol=0.01 if forest else 0.15)
 
 
 @pytest.mark.parametrize("name", ["knockout", "active", "swiss", "pivot"])
 @pytest.mark.parametrize("n", [LARGE, LARGE + 1])
-def test_many_candidates_have_chances_like_a_few_less(name: str, n: int) -> None:
+def test_a_clear_winner_of_many_is_probably_the_best(name: str, n: int) -> None:
     _, asked = play(by_name(name), perfect(np.arange(n, dtype=float)))
     known = posterior(observe(asked, np.asarray(asked @ np.array([1.0, -1.0])), n))
     assert known.p_best().argmax() == n - 1 and known.p_best().max() > 0.6
