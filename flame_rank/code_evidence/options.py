@@ -22,7 +22,7 @@ class EvidenceOptions:
         None,
         "Run the candidates, which are programs, and rank them by these kinds of evidence, separated by commas: parse, "
         "examples (in the prompt or docstring), agreement (of results on inputs made from examples and signature), "
-        "tests (--tests). The judge decides between candidates with equal evidence.",
+        "tests (--tests). A judge that compares pairs is asked about equal evidence only; ratings are added to it.",
         automatic="run nothing",
         unit="PART,PART",
     )
